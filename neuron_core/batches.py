@@ -1,0 +1,109 @@
+"""Sentences as token ids, and their deterministic grouping into micro-batches.
+
+The grouping depends on the sentences alone, never on the number of workers: every micro-batch is then the same sequence
+of floating-point operations wherever it runs.
+Shapes: B sentences of a micro-batch, T tokens of its longest sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Token ids of one sentence. The first `n_unscored` (BOS) count neither in impacts nor in perplexity."""
+
+    language: str
+    index: int
+    token_ids: tuple[int, ...]
+    n_unscored: int = 0
+
+    @property
+    def n_scored(self) -> int:
+        """Tokens whose change of output counts in an impact."""
+        return len(self.token_ids) - self.n_unscored
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Right-padded sentences of similar length."""
+
+    sentences: tuple[Sentence, ...]
+
+    @cached_property
+    def n_tokens(self) -> int:
+        """T, the length of the longest sentence."""
+        return max(len(sentence.token_ids) for sentence in self.sentences)
+
+    @cached_property
+    def input_ids(self) -> Tensor:
+        """int64 [B, T]; padding repeats each sentence's last token, which no real token attends to."""
+        rows = [s.token_ids + (s.token_ids[-1],) * (self.n_tokens - len(s.token_ids)) for s in self.sentences]
+        return torch.tensor(rows, dtype=torch.int64)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """int64 [B]."""
+        return torch.tensor([len(sentence.token_ids) for sentence in self.sentences])
+
+    @cached_property
+    def attention_mask(self) -> Tensor:
+        """int64 [B, T], 1 on real tokens."""
+        return (torch.arange(self.n_tokens)[None, :] < self.lengths[:, None]).long()
+
+    @cached_property
+    def scored(self) -> Tensor:
+        """bool [B, T], true on the tokens that count in an impact: neither padding nor BOS."""
+        unscored = torch.tensor([sentence.n_unscored for sentence in self.sentences])
+        return self.attention_mask.bool() & (torch.arange(self.n_tokens)[None, :] >= unscored[:, None])
+
+
+def tokenize(
+    tokenizer: Any, language: str, texts: Iterable[str], max_tokens: int | None = None, add_bos: bool | None = None
+) -> list[Sentence]:
+    """Turns texts into sentences, truncated to `max_tokens`.
+
+    `add_bos` None follows the tokenizer's own habit; True asks for exactly one leading BOS, False for none.
+
+    Raises:
+        ValueError: BOS is asked of a tokenizer that has none.
+    """
+    bos = tokenizer.bos_token_id
+    if add_bos and bos is None:
+        raise ValueError(f"{tokenizer.name_or_path} has no BOS token: leave add_bos unset or set it to false")
+    sentences = []
+    for index, text in enumerate(texts):
+        ids = list(tokenizer(text, add_special_tokens=add_bos is None)["input_ids"])
+        if add_bos:
+            ids = [bos, *ids]
+        starts_with_bos = bos is not None and bool(ids) and ids[0] == bos
+        sentences.append(Sentence(language, index, tuple(ids[:max_tokens]), int(starts_with_bos)))
+    return sentences
+
+
+def as_sentences(tokenizer: Any, language: str, items: Sequence[Any], max_tokens: int | None = None) -> list[Sentence]:
+    """Sentences from strings, or from lists of token ids, which are used as they are and count whole."""
+    if all(isinstance(item, str) for item in items):
+        if tokenizer is None:
+            raise ValueError("Sentences given as strings need a tokenizer; pass one, or pass lists of token ids")
+        return tokenize(tokenizer, language, items, max_tokens)
+    return [Sentence(language, i, tuple(int(t) for t in item)[:max_tokens]) for i, item in enumerate(items)]
+
+
+def plan_batches(sentences: Sequence[Sentence], max_sentences: int, max_tokens: int = 8192) -> list[MicroBatch]:
+    """Groups sentences, shortest first, at most `max_sentences` and `max_tokens` padded tokens together."""
+    batches: list[MicroBatch] = []
+    group: list[Sentence] = []
+    for sentence in sorted(sentences, key=lambda s: (len(s.token_ids), s.language, s.index)):
+        if group and (len(group) == max_sentences or (len(group) + 1) * len(sentence.token_ids) > max_tokens):
+            batches.append(MicroBatch(tuple(group)))
+            group = []
+        group.append(sentence)
+    return [*batches, MicroBatch(tuple(group))] if group else batches

@@ -1,0 +1,42 @@
+"""Errors a user can act on. Each message says what was wrong, where, and how to mend it."""
+
+
+class PolyneuronError(Exception):
+    """Base of every error that is shown to a user as one message, without a traceback."""
+
+    @property
+    def message(self) -> str:
+        """The text shown to the user."""
+        return str(self)
+
+
+class ConfigError(PolyneuronError):
+    """A configuration key or value that cannot be used."""
+
+
+class ModelError(PolyneuronError):
+    """A model that cannot be found, read or run."""
+
+
+class UnsupportedArchitecture(ModelError):
+    """A model whose anatomy is not declared in `neuron_core.families`."""
+
+
+class CorpusError(PolyneuronError):
+    """A corpus that is missing, empty, unreadable or too small."""
+
+
+class SetError(PolyneuronError):
+    """A neuron set that does not fit the model or the operation asked of it."""
+
+
+class StoreError(PolyneuronError):
+    """A store that is locked, read-only, full, or written by a newer version."""
+
+
+class ClusterError(PolyneuronError):
+    """A worker, group or collective that failed and could not be restarted."""
+
+
+class NotCertified(PolyneuronError):
+    """A selection threshold below the floor to which pruned detection proved its result."""
