@@ -1,0 +1,83 @@
+"""What detection keeps of the impacts of a corpus: accumulators that merge, so that shards agree with one process.
+
+Minimum, maximum, the smallest values and worst ranks merge exactly in any order; sums are float64.
+Shapes: B sentences of a micro-batch, N neurons of one layer and group, K = `N_SMALLEST`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+N_SMALLEST = 5
+"""How many of the smallest per-token impacts are kept, so that "passes on all but a few sentences" can be asked later."""
+
+
+@dataclass
+class Impacts:
+    """Impacts of the neurons of one (layer, group) over some sentences.
+
+    minimum, maximum float32 [N]: Frobenius norm; total float64 [N]: its sum; smallest float32 [K, N]: the K smallest
+    per-token impacts (Frobenius norm over the root of the scored tokens), ascending, +inf where there are fewer
+    sentences; square float64 [N]: sum of squared per-token impacts; worst_rank float32 [N]: the largest rank fraction
+    (rank from 1, largest impact first, over N) of any sentence, or None where not all neurons were measured.
+    """
+
+    n_sentences: int
+    minimum: Tensor
+    maximum: Tensor
+    total: Tensor
+    smallest: Tensor
+    square: Tensor
+    worst_rank: Tensor | None
+
+    @staticmethod
+    def of(impacts_BN: Tensor, n_scored_B: Tensor, complete: bool) -> Impacts:
+        """Accumulates one micro-batch. `complete` says that N covers the whole group, so ranks mean something."""
+        impacts = impacts_BN.float()
+        per_token = impacts / n_scored_B[:, None].float().sqrt()
+        smallest = per_token.sort(dim=0).values[:N_SMALLEST]
+        return Impacts(
+            n_sentences=impacts.shape[0],
+            minimum=impacts.amin(0),
+            maximum=impacts.amax(0),
+            total=impacts.double().sum(0),
+            smallest=torch.cat([smallest, smallest.new_full((N_SMALLEST - len(smallest), smallest.shape[1]), torch.inf)]),
+            square=per_token.double().square().sum(0),
+            worst_rank=_worst_rank(impacts) if complete else None,
+        )
+
+    def merged(self, other: Impacts) -> Impacts:
+        """Of both sets of sentences together; the same neurons."""
+        ranks = self.worst_rank, other.worst_rank
+        return Impacts(
+            n_sentences=self.n_sentences + other.n_sentences,
+            minimum=torch.minimum(self.minimum, other.minimum),
+            maximum=torch.maximum(self.maximum, other.maximum),
+            total=self.total + other.total,
+            smallest=torch.cat([self.smallest, other.smallest]).sort(dim=0).values[:N_SMALLEST],
+            square=self.square + other.square,
+            worst_rank=None if ranks[0] is None or ranks[1] is None else torch.maximum(*ranks),  # type: ignore[arg-type]
+        )
+
+    def select(self, neurons: Tensor) -> Impacts:
+        """Of some neurons only (indices); ranks are lost, since later sentences will not rank the others."""
+        return Impacts(
+            self.n_sentences,
+            self.minimum[neurons],
+            self.maximum[neurons],
+            self.total[neurons],
+            self.smallest[:, neurons],
+            self.square[neurons],
+            None,
+        )
+
+
+def _worst_rank(impacts_BN: Tensor) -> Tensor:
+    """Largest rank fraction of each neuron over the sentences; ties take the better rank, so a tie never excludes."""
+    n = impacts_BN.shape[1]
+    ascending = impacts_BN.sort(dim=1).values
+    larger = n - torch.searchsorted(ascending, impacts_BN.contiguous(), right=True)
+    return ((larger + 1).float() / n).amax(0)

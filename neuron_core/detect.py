@@ -1,0 +1,204 @@
+"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q and k.
+
+`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together for any way of
+spreading them; `measure_impacts` is the one-process surface for notebooks.
+
+Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language (the seed)
+are measured in full; the floor u of a group is the value its `floor_fraction` largest running minima reach. Only q and k
+neurons at or above u go on. Whatever threshold >= u is chosen later selects exactly what the full measurement would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuron_core.accumulate import Impacts
+from neuron_core.batches import MicroBatch, Sentence, as_sentences, plan_batches
+from neuron_core.capture import recorded, recording_attention
+from neuron_core.errors import CorpusError, ModelError
+from neuron_core.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
+from neuron_core.impact_table import ImpactTable, LanguageImpacts
+from neuron_core.impacts.layer import LayerImpacts
+from neuron_core.layer_major import LayerMajor
+
+N_SEED_SENTENCES = 3
+FLOOR_FRACTION = 0.03
+
+Accumulated = dict[tuple[int, str], Impacts]
+Candidates = Mapping[tuple[int, str], Tensor]
+"""Per (layer, "q" or "k"), the neurons still measured: ascending int64 indices."""
+RunPass = Callable[[list[MicroBatch], Candidates | None], Accumulated]
+Progress = Callable[[int, int], None]
+
+
+def detection_pass(
+    runner: LayerMajor,
+    batches: Sequence[MicroBatch],
+    groups: Sequence[str],
+    candidates: Candidates | None = None,
+    progress: Progress | None = None,
+) -> Accumulated:
+    """Impacts of every neuron (q and k: of the candidates only) over the micro-batches of one worker.
+
+    Raises:
+        ModelError: an impact is not finite; names the layer and group.
+    """
+    device, found = runner.device, Accumulated()
+    recording = recording_attention(runner.model) if set(groups) & set(SCORE_GROUPS) else nullcontext()
+    with recording:
+        with runner.gathered_outside():
+            running = [runner.begin(batch) for batch in batches]
+        for index, layer in enumerate(runner.layers):
+            wanted = None if candidates is None else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
+            with_scores = any(g in SCORE_GROUPS and (wanted is None or len(wanted[g])) for g in groups)
+            with runner.gathered_layer(index):
+                measure = LayerImpacts(layer, runner.anatomy, groups)
+                for inputs in running:
+                    with recorded(layer, runner.anatomy, with_scores) as record:
+                        runner.run_layer(index, inputs)
+                    impacts = measure(record, inputs.batch.scored.to(device), wanted)
+                    _accumulate(found, index, impacts, inputs.batch, candidates is None)
+            if progress is not None:
+                progress(index + 1, len(runner.layers))
+    return found
+
+
+def _accumulate(
+    found: Accumulated, layer: int, impacts: Mapping[str, Tensor], batch: MicroBatch, all_scores: bool
+) -> None:
+    n_scored = torch.tensor([sentence.n_scored for sentence in batch.sentences])
+    for group, values in impacts.items():
+        if not torch.isfinite(values).all():
+            raise ModelError(
+                f"Layer {layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, or its "
+                "dtype overflows; check the checkpoint, or load it in float32"
+            )
+        new = Impacts.of(values.cpu(), n_scored, complete=all_scores or group not in SCORE_GROUPS)
+        found[layer, group] = found[layer, group].merged(new) if (layer, group) in found else new
+
+
+def merge_passes(parts: Sequence[Accumulated]) -> Accumulated:
+    """Joins what several workers found, in their order."""
+    merged: Accumulated = {}
+    for part in parts:
+        for key, impacts in part.items():
+            merged[key] = merged[key].merged(impacts) if key in merged else impacts
+    return merged
+
+
+def detect_language(
+    run_pass: RunPass,
+    sentences: Sequence[Sentence],
+    groups: Sequence[str] = DEFAULT_GROUPS,
+    mode: str = "certified",
+    batch_size: int = 8,
+    floor_fraction: float = FLOOR_FRACTION,
+) -> LanguageImpacts:
+    """Impacts over all sentences of one language.
+
+    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every sentence,
+    "certified" drops q and k neurons once they are proved to stay below the floor.
+
+    Raises:
+        CorpusError: no sentence has a scored token.
+        ValueError: an unknown group or mode.
+    """
+    if unknown := set(groups) - set(GROUPS):
+        raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
+    if mode not in ("certified", "full"):
+        raise ValueError(f"Unknown mode {mode!r}; there are certified and full")
+    usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
+    if not usable:
+        raise CorpusError("None of the sentences has a token to score; give longer sentences")
+    language = usable[0].language
+    seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
+    found = run_pass(plan_batches(seed, batch_size), None)
+    seed_squares = {g: _mean_squares(found, g, len(seed)) for g in groups}
+    floors: dict[str, tuple[float, float]] = {}
+    kept: dict[tuple[int, str], Tensor] = {}
+    if mode == "certified" and rest:
+        floors = {g: _floor(found, g, floor_fraction) for g in groups if g in SCORE_GROUPS}
+        kept = {key: _above(impacts, floors[key[1]]) for key, impacts in found.items() if key[1] in floors}
+    if rest:
+        later = run_pass(plan_batches(rest, batch_size), kept if floors else None)
+        for key, impacts in later.items():
+            before = found[key].select(kept[key]) if key in kept else found[key]
+            later[key] = before.merged(impacts)
+        seed_only = {key: found[key] for key in kept}
+        found = {**{key: found[key].select(kept[key]) for key in kept}, **later}
+    else:
+        seed_only = {}
+    return LanguageImpacts.build(
+        language=language,
+        mode=mode,
+        n_tokens=sum(s.n_scored for s in usable),
+        n_sentences=len(usable),
+        found=found,
+        kept=kept,
+        seed_only=seed_only,
+        floors=floors,
+        seed_squares=seed_squares,
+    )
+
+
+def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> float:
+    """Mean over neurons and seed sentences of the squared per-token impact."""
+    squares = torch.cat([impacts.square for (_, g), impacts in sorted(found.items(), key=_order) if g == group])
+    return float(squares.mean()) / n_sentences
+
+
+def _order(item: tuple[tuple[int, str], Impacts]) -> tuple[int, str]:
+    return item[0]
+
+
+def _floor(found: Accumulated, group: str, fraction: float) -> tuple[float, float]:
+    """The running minimum that `fraction` of the group's neurons reach: Frobenius norm, per-token impact."""
+    mine = [impacts for (_, g), impacts in found.items() if g == group]
+    floors = []
+    for values in (torch.cat([i.minimum for i in mine]), torch.cat([i.smallest[0] for i in mine])):
+        keep = min(len(values), max(1, round(fraction * len(values))))
+        floors.append(float(values.topk(keep).values[-1]))
+    return floors[0], floors[1]
+
+
+def _above(impacts: Impacts, floor: tuple[float, float]) -> Tensor:
+    return ((impacts.minimum >= floor[0]) | (impacts.smallest[0] >= floor[1])).nonzero()[:, 0]
+
+
+@torch.no_grad()
+def measure_impacts(
+    model: nn.Module,
+    tokenizer: Any,
+    corpora: Mapping[str, Sequence[Any]],
+    groups: Sequence[str] = DEFAULT_GROUPS,
+    mode: str = "certified",
+    batch_size: int = 8,
+    floor_fraction: float = FLOOR_FRACTION,
+    max_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> ImpactTable:
+    """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
+
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
+    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored.
+
+    Raises:
+        UnsupportedArchitecture, CorpusError, ModelError, ValueError.
+    """
+    runner = LayerMajor(model)
+
+    def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
+        return detection_pass(runner, batches, groups, candidates, progress)
+
+    languages = []
+    for language, items in corpora.items():
+        if not items:
+            raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
+        sentences = as_sentences(tokenizer, language, items, max_tokens)
+        languages.append(detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction))
+    return ImpactTable(languages)
