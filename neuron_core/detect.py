@@ -29,6 +29,9 @@ from neuron_core.layer_major import LayerMajor
 N_SEED_SENTENCES = 3
 FLOOR_FRACTION = 0.03
 
+_MAX_COLLECTED = 1 << 25
+"""Impact values held before they are accumulated."""
+
 Accumulated = dict[tuple[int, str], Impacts]
 Candidates = Mapping[tuple[int, str], Tensor]
 """Per (layer, "q" or "k"), the neurons still measured: ascending int64 indices."""
@@ -58,28 +61,52 @@ def detection_pass(
             with_scores = any(g in SCORE_GROUPS and (wanted is None or len(wanted[g])) for g in groups)
             with runner.gathered_layer(index):
                 measure = LayerImpacts(layer, runner.anatomy, groups)
+                collected = _Collected(found, index, complete=candidates is None)
                 for inputs in running:
                     with recorded(layer, runner.anatomy, with_scores) as record:
                         runner.run_layer(index, inputs)
-                    impacts = measure(record, inputs.batch.scored.to(device), wanted)
-                    _accumulate(found, index, impacts, inputs.batch, candidates is None)
+                    collected.add(measure(record, inputs.batch.scored.to(device), wanted), inputs.batch)
+                collected.flush()
             if progress is not None:
                 progress(index + 1, len(runner.layers))
     return found
 
 
-def _accumulate(
-    found: Accumulated, layer: int, impacts: Mapping[str, Tensor], batch: MicroBatch, all_scores: bool
-) -> None:
-    n_scored = torch.tensor([sentence.n_scored for sentence in batch.sentences])
-    for group, values in impacts.items():
-        if not torch.isfinite(values).all():
-            raise ModelError(
-                f"Layer {layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, or its "
-                "dtype overflows; check the checkpoint, or load it in float32"
-            )
-        new = Impacts.of(values.cpu(), n_scored, complete=all_scores or group not in SCORE_GROUPS)
-        found[layer, group] = found[layer, group].merged(new) if (layer, group) in found else new
+class _Collected:
+    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as for all."""
+
+    def __init__(self, found: Accumulated, layer: int, complete: bool) -> None:
+        self._found, self._layer, self._complete = found, layer, complete
+        self._parts: dict[str, list[Tensor]] = {}
+        self._n_scored: list[int] = []
+        self._n_values = 0
+
+    def add(self, impacts: Mapping[str, Tensor], batch: MicroBatch) -> None:
+        """Impacts [B, N] of one micro-batch."""
+        for group, values in impacts.items():
+            self._parts.setdefault(group, []).append(values)
+            self._n_values += values.numel()
+        self._n_scored += [sentence.n_scored for sentence in batch.sentences]
+        if self._n_values > _MAX_COLLECTED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Accumulates what was added since the last flush.
+
+        Raises:
+            ModelError: an impact is not finite.
+        """
+        for group, parts in self._parts.items():
+            values = torch.cat(parts).cpu()
+            if not torch.isfinite(values).all():
+                raise ModelError(
+                    f"Layer {self._layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, "
+                    "or its dtype overflows; check the checkpoint, or load it in float32"
+                )
+            key = (self._layer, group)
+            new = Impacts.of(values, torch.tensor(self._n_scored), self._complete or group not in SCORE_GROUPS)
+            self._found[key] = self._found[key].merged(new) if key in self._found else new
+        self._parts, self._n_scored, self._n_values = {}, [], 0
 
 
 def merge_passes(parts: Sequence[Accumulated]) -> Accumulated:

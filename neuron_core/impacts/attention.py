@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuron_core.anatomy import Anatomy
 from neuron_core.capture import AttentionRecord, LayerRecord
-from neuron_core.impacts.scores import Head, ScoreChange, squared_impacts
+from neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,11 @@ class _Rotation:
 
 
 class ScoreImpacts:
-    """Impacts of the q and k neurons of one layer over one micro-batch. Build once, ask for either group."""
+    """Impacts of the q and k neurons of one layer over one micro-batch. Build once, ask for either group.
+
+    The unit of work is a pair (neuron, query head it reaches): one for a q neuron, one per query head of the group for a
+    k neuron, all heads for either under a full-width QK-norm.
+    """
 
     def __init__(
         self, record: LayerRecord, anatomy: Anatomy, scored_BT: Tensor, norm_eps: tuple[float, float] = (0.0, 0.0)
@@ -58,50 +62,62 @@ class ScoreImpacts:
         self._norm_eps = dict(zip("qk", norm_eps, strict=True))
         self._dtype = self._attention.query_BHTD.dtype
         self._rotation = _Rotation.of(record.cos_sin, anatomy.head_dim, self._dtype)
-        shared = anatomy.heads_per_kv
-        self._heads = [_head(self._attention, h, h // shared, scored_BT) for h in range(anatomy.n_heads)]
+        self._heads = _all_heads(self._attention, anatomy.heads_per_kv, scored_BT)
 
     def impacts(self, group: str, neurons: Tensor | None = None) -> Tensor:
         """Impacts [B, N] of the q or k `neurons` (int64 indices in ascending order; None: all of the layer)."""
-        anatomy = self._anatomy
+        anatomy, heads = self._anatomy, self._heads
+        if neurons is not None and anatomy.family.qk_norm != "full":
+            return self._of_few(group, neurons).sqrt()
         if neurons is None:
-            neurons = torch.arange(anatomy.widths[group], device=self._attention.query_BHTD.device)
-        squared = self._heads[0].weights_BTT.new_zeros(self._heads[0].weights_BTT.shape[0], len(neurons))
+            neurons = torch.arange(anatomy.widths[group], device=heads.weights_BMTT.device)
         owner = neurons // anatomy.head_dim
+        squared = heads.weights_BMTT.new_zeros(heads.weights_BMTT.shape[0], len(neurons))
         for own_head in owner.unique().tolist():
             columns = (owner == own_head).nonzero()[:, 0]
-            coordinates = neurons[columns] - own_head * anatomy.head_dim
-            squared[:, columns] = self._squared_of_head(group, own_head, coordinates)
+            mine = neurons[columns]
+            rescale = self._rescale(group, mine)
+            reached = self._reached(group, own_head)
+            for h in range(anatomy.n_heads) if anatomy.family.qk_norm == "full" else reached:
+                if h in reached:
+                    change = self._change(group, mine, torch.full_like(mine, h), rescale)
+                else:
+                    change = ScoreChange(None, None, None, None, rescale, by_row=group == "q")
+                squared[:, columns] += squared_impacts(heads.select(slice(h, h + 1)), change)
         return squared.sqrt()
 
-    def _squared_of_head(self, group: str, own_head: int, coordinates: Tensor) -> Tensor:
-        anatomy, shared = self._anatomy, self._anatomy.heads_per_kv
-        rescale = self._rescale(group, own_head, coordinates)
-        own = [own_head] if group == "q" else list(range(own_head * shared, (own_head + 1) * shared))
-        total = torch.zeros((), dtype=self._dtype, device=coordinates.device)
-        for h in range(anatomy.n_heads) if anatomy.family.qk_norm == "full" else own:
-            if h in own:
-                change = self._own_change(group, own_head, h, coordinates, rescale)
-            else:
-                change = ScoreChange(None, None, None, None, rescale, by_row=group == "q")
-            total = total + squared_impacts(self._heads[h], change)
-        return total
+    def _of_few(self, group: str, neurons: Tensor) -> Tensor:
+        """Squared impacts of neurons scattered over the heads, all pairs at once."""
+        reach = 1 if group == "q" else self._anatomy.heads_per_kv
+        pair_neuron = neurons.repeat_interleave(reach)
+        pair_head = (neurons[:, None] // self._anatomy.head_dim * reach + torch.arange(reach, device=neurons.device)).flatten()
+        change = self._change(group, pair_neuron, pair_head, self._rescale(group, pair_neuron))
+        squared = squared_impacts(self._heads.select(pair_head), change)
+        return squared.unflatten(1, (-1, reach)).sum(2)
 
-    def _own_change(
-        self, group: str, own_head: int, query_head: int, coordinates: Tensor, rescale: Tensor | None
-    ) -> ScoreChange:
-        attention, rotation = self._attention, self._rotation
-        x = self._coordinates(getattr(self._record, group), own_head, coordinates) * attention.scaling
+    def _reached(self, group: str, own_head: int) -> range:
+        shared = self._anatomy.heads_per_kv
+        return range(own_head, own_head + 1) if group == "q" else range(own_head * shared, (own_head + 1) * shared)
+
+    def _change(self, group: str, neurons: Tensor, query_heads: Tensor, rescale: Tensor | None) -> ScoreChange:
+        """The change each neuron makes to the scores of the query head beside it."""
+        attention, rotation, head_dim = self._attention, self._rotation, self._anatomy.head_dim
+        coordinates = neurons % head_dim
         partner = rotation.partner[coordinates]
+        x = self._columns(getattr(self._record, group), neurons) * attention.scaling
         moved1, moved2 = x * rotation.cos_BDT[:, coordinates], x * rotation.sin_BDT[:, coordinates]
-        kv_head = own_head // self._anatomy.heads_per_kv
-        other = attention.key_BGTD[:, kv_head] if group == "q" else attention.query_BHTD[:, query_head]
-        fixed1, fixed2 = other.mT[:, coordinates], other.mT[:, partner]
+        if group == "q":
+            kv_heads = query_heads // self._anatomy.heads_per_kv
+            fixed1, fixed2 = attention.key_BGTD[:, kv_heads, :, coordinates], attention.key_BGTD[:, kv_heads, :, partner]
+        else:
+            fixed1 = attention.query_BHTD[:, query_heads, :, coordinates]
+            fixed2 = attention.query_BHTD[:, query_heads, :, partner]
+        fixed1, fixed2 = fixed1.transpose(0, 1), fixed2.transpose(0, 1)  # advanced indexing put the neurons first
         if group == "q":
             return ScoreChange(moved1, fixed1, moved2, fixed2, rescale, by_row=True)
         return ScoreChange(fixed1, moved1, fixed2, moved2, rescale, by_row=False)
 
-    def _rescale(self, group: str, own_head: int, coordinates: Tensor) -> Tensor | None:
+    def _rescale(self, group: str, neurons: Tensor) -> Tensor | None:
         """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' = (1 - f)^(-1/2)
         with f = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly every neuron."""
         family, width = self._anatomy.family, self._anatomy.head_dim
@@ -110,28 +126,26 @@ class ScoreImpacts:
         raw = getattr(self._record, f"{group}_raw").to(self._dtype)
         if family.qk_norm == "full":
             width = raw.shape[-1]
-            mean_square = raw.square().mean(-1)
+            mean_square = raw.square().mean(-1)[:, None]
         else:
-            mean_square = raw.unflatten(-1, (-1, width))[:, :, own_head].square().mean(-1)
-        x = self._coordinates(raw, own_head, coordinates)
-        fraction = x.square() / (width * (mean_square + self._norm_eps[group]))[:, None]
+            mean_square = raw.unflatten(-1, (-1, width)).square().mean(-1)[..., neurons // width].mT
+        fraction = self._columns(raw, neurons).square() / (width * (mean_square + self._norm_eps[group]))
         return torch.expm1(-0.5 * torch.log1p(-fraction))
 
-    def _coordinates(self, projection_BTN: Tensor, head: int, coordinates: Tensor) -> Tensor:
-        """Columns of one head of a projection as [B, N, T]."""
-        return projection_BTN[:, :, head * self._anatomy.head_dim + coordinates].to(self._dtype).mT
+    def _columns(self, projection_BTN: Tensor, neurons: Tensor) -> Tensor:
+        """Columns of a projection as [B, N, T]."""
+        return projection_BTN[:, :, neurons].to(self._dtype).mT
 
 
-def _head(attention: AttentionRecord, query_head: int, kv_head: int, scored_BT: Tensor) -> Head:
-    value = attention.value_BGTD[:, kv_head]
-    value = value - value.mean(1, keepdim=True)
-    weights = attention.weights_BHTT[:, query_head]
-    return Head(
-        scores_BTT=attention.scores_BHTT[:, query_head],
+def _all_heads(attention: AttentionRecord, heads_per_kv: int, scored_BT: Tensor) -> Heads:
+    value = attention.value_BGTD - attention.value_BGTD.mean(2, keepdim=True)
+    value = value.repeat_interleave(heads_per_kv, dim=1)
+    return Heads(
+        scores_BMTT=attention.scores_BHTT,
+        weights_BMTT=attention.weights_BHTT,
+        values_BMTD=value,
+        output_BMTD=attention.weights_BHTT @ value,
         allowed_BTT=attention.allowed_BTT,
-        weights_BTT=weights,
-        values_BTD=value,
-        output_BTD=weights @ value,
         scored_BT=scored_BT,
         softcap=attention.softcap,
     )

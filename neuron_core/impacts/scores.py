@@ -7,13 +7,13 @@ nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; the
 
     softmax(S') V - A V = (P V - p O) / (1 + p),   O = A V.
 
-Shapes: B sentences, T tokens, D head dim, N neurons. Everything is float32 (float64 in oracles); i indexes queries,
+Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else M = N. Everything is float32 (float64 in oracles); i indexes queries,
 j keys. All functions assume causal attention: A[i, j] = 0 for j > i.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,27 +29,41 @@ _MIN_ROWS = 32
 
 
 @dataclass(frozen=True)
-class Head:
-    """Attention of one query head over a micro-batch, before any neuron is zeroed.
+class Heads:
+    """Attention of the query heads that N neurons reach, over a micro-batch, before any neuron is zeroed.
 
-    scores_BTT: scaled scores before soft-cap and mask; allowed_BTT: bool, what the mask lets through;
-    weights_BTT: attention weights A, zero where masked;
-    values_BTD: V minus a constant vector per sentence (the change of the output does not depend on it);
-    output_BTD: A times those values; scored_BT: rows that count; softcap: None without.
+    scores_BMTT: scaled scores before soft-cap and mask; weights_BMTT: attention weights A, zero where masked;
+    values_BMTD: V minus a constant vector per sentence (the change of the output does not depend on it);
+    output_BMTD: A times those values; allowed_BTT: bool, what the mask lets through; scored_BT: rows that count;
+    softcap: None without.
     """
 
-    scores_BTT: Tensor
+    scores_BMTT: Tensor
+    weights_BMTT: Tensor
+    values_BMTD: Tensor
+    output_BMTD: Tensor
     allowed_BTT: Tensor
-    weights_BTT: Tensor
-    values_BTD: Tensor
-    output_BTD: Tensor
     scored_BT: Tensor
     softcap: float | None
+
+    def select(self, heads: Tensor | slice) -> Heads:
+        """Some of the heads, in the order given."""
+        return replace(
+            self,
+            scores_BMTT=self.scores_BMTT[:, heads],
+            weights_BMTT=self.weights_BMTT[:, heads],
+            values_BMTD=self.values_BMTD[:, heads],
+            output_BMTD=self.output_BMTD[:, heads],
+        )
+
+    def of_neurons(self, neurons: slice | Tensor) -> Heads:
+        """The heads that belong to some of the neurons."""
+        return self if self.weights_BMTT.shape[1] == 1 else self.select(neurons)
 
 
 @dataclass(frozen=True)
 class ScoreChange:
-    """Rank-2 change of the scores of one head by each of N neurons, and the QK-norm rescaling that comes with it.
+    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes with it.
 
     X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds r - 1 for
     every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the neuron sits in another
@@ -79,47 +93,46 @@ class ScoreChange:
         return some.shape[1]
 
 
-def squared_impacts(head: Head, change: ScoreChange) -> Tensor:
-    """Squared Frobenius norm [B, N] of the change of this head's output over the scored rows, for each neuron.
+def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
+    """Squared Frobenius norm [B, N] of the change of one head's output over the scored rows, for each neuron.
 
     Sum it over the query heads a neuron reaches, then take the root (Eq. 11 with GQA).
     """
-    batch, length = head.scored_BT.shape
+    batch, length = heads.scored_BT.shape
     step = max(1, _CHUNK_ELEMENTS // (batch * length * length))
-    total = head.weights_BTT.new_zeros(batch, change.n_neurons)
-    for start in range(0, change.n_neurons, step):
-        part = change.select(slice(start, start + step))
-        total[:, start : start + step] = _chunk_squared(head, part)
-    return total
+    parts = [
+        _chunk_squared(heads.of_neurons(neurons), change.select(neurons))
+        for neurons in (slice(start, start + step) for start in range(0, change.n_neurons, step))
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _chunk_squared(head: Head, change: ScoreChange) -> Tensor:
-    length = head.scored_BT.shape[1]
+def _chunk_squared(heads: Heads, change: ScoreChange) -> Tensor:
+    length = heads.scored_BT.shape[1]
     block = max(_MIN_ROWS, -(-length // 4))
-    squared = head.weights_BTT.new_zeros(head.scored_BT.shape[0], change.n_neurons)
+    squared = heads.weights_BMTT.new_zeros(heads.scored_BT.shape[0], change.n_neurons)
     for start in range(0, length, block):
         rows = slice(start, min(start + block, length))
-        squared += _block_squared(head, change, rows, slice(0, rows.stop))
+        squared += _block_squared(heads, change, rows, slice(0, rows.stop))
     return squared
 
 
-def _block_squared(head: Head, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
-    weights = head.weights_BTT[:, None, rows, columns]
-    if change.rescale_BNT is None and head.softcap is None:
+def _block_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
+    weights = heads.weights_BMTT[..., rows, columns]
+    if change.rescale_BNT is None and heads.softcap is None:
         exponent, largest = _rank3_exponent(change, weights, rows, columns)
     else:
-        shift = _score_shift(head, change, rows, columns)
+        shift = _score_shift(heads, change, rows, columns)
         exponent = (weights * shift).sum(-1, keepdim=True) - shift
         largest = exponent.abs().amax((-2, -1))
     moved = exponent.expm1_().mul_(weights)
     mass = moved.sum(-1)
-    delta = moved @ head.values_BTD[:, None, columns]
-    delta.addcmul_(mass[..., None], head.output_BTD[:, None, rows], value=-1)
+    delta = moved @ heads.values_BMTD[..., columns, :]
+    delta.addcmul_(mass[..., None], heads.output_BMTD[..., rows, :], value=-1)
     per_row = torch.linalg.vector_norm(delta, dim=-1).div_(mass.add_(1)).square_()
-    scored = head.scored_BT[:, None, rows]
-    squared = (per_row * scored).sum(-1)
+    squared = (per_row * heads.scored_BT[:, None, rows]).sum(-1)
     if (extreme := (largest > _MAX_EXPONENT).any(0)).any():
-        squared[:, extreme] = _extreme_squared(head, change.select(extreme), rows, columns)
+        squared[:, extreme] = _extreme_squared(heads.of_neurons(extreme), change.select(extreme), rows, columns)
     return squared
 
 
@@ -129,28 +142,33 @@ def _rank3_exponent(change: ScoreChange, weights: Tensor, rows: slice, columns: 
     assert change.right1 is not None and change.right2 is not None
     left1, left2 = change.left1[..., rows], change.left2[..., rows]
     right1, right2 = change.right1[..., columns], change.right2[..., columns]
-    averaged1 = (right1 @ weights[:, 0].mT) * left1
-    averaged2 = (right2 @ weights[:, 0].mT) * left2
-    mean = averaged1 + averaged2
+    mean = left1 * _averaged(weights, right1) + left2 * _averaged(weights, right2)
     left = torch.stack([-left1, -left2, mean], dim=-1)
     right = torch.stack([right1, right2, torch.ones_like(right1)], dim=-2)
     bound = (left.abs().amax(-2) * right.abs().amax(-1)).sum(-1)
     return left @ right, bound
 
 
-def _score_shift(head: Head, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
+def _averaged(weights: Tensor, right: Tensor) -> Tensor:
+    """sum_j A[i, j] right[j], [B, N, rows]."""
+    if weights.shape[1] == 1:
+        return right @ weights[:, 0].mT
+    return (weights @ right[..., None])[..., 0]
+
+
+def _score_shift(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
     """X = S - S' [B, N, rows, columns] explicitly, after QK-norm's rescaling and the soft-cap."""
-    scores = head.scores_BTT[:, None, rows, columns]
+    scores = heads.scores_BMTT[..., rows, columns]
     shift = _rank2_shift(change, rows, columns)
     if change.rescale_BNT is not None:
         rescale = change.rescale_BNT[..., rows, None] if change.by_row else change.rescale_BNT[..., None, columns]
         shift = -rescale * scores if shift is None else shift + rescale * (shift - scores)
     assert shift is not None
-    if head.softcap is not None:
+    if heads.softcap is not None:
         # tanh a - tanh b = tanh(a - b) (1 - tanh a tanh b) keeps the digits of a small difference
-        capped = torch.tanh(scores / head.softcap)
-        after = torch.tanh((scores - shift) / head.softcap)
-        shift = head.softcap * torch.tanh(shift / head.softcap) * (1 - capped * after)
+        capped = torch.tanh(scores / heads.softcap)
+        after = torch.tanh((scores - shift) / heads.softcap)
+        shift = heads.softcap * torch.tanh(shift / heads.softcap) * (1 - capped * after)
     return shift
 
 
@@ -162,13 +180,13 @@ def _rank2_shift(change: ScoreChange, rows: slice, columns: slice) -> Tensor | N
     return shift.addcmul_(change.left2[..., rows, None], change.right2[..., None, columns])
 
 
-def _extreme_squared(head: Head, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
+def _extreme_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
     """The same squares from softmax(S') itself, for changes so large that expm1 would overflow."""
-    scores = head.scores_BTT[:, None, rows, columns]
-    if head.softcap is not None:
-        scores = head.softcap * torch.tanh(scores / head.softcap)
-    changed = scores - _score_shift(head, change, rows, columns)
-    allowed = head.allowed_BTT[:, None, rows, columns]
+    scores = heads.scores_BMTT[..., rows, columns]
+    if heads.softcap is not None:
+        scores = heads.softcap * torch.tanh(scores / heads.softcap)
+    changed = scores - _score_shift(heads, change, rows, columns)
+    allowed = heads.allowed_BTT[:, None, rows, columns]
     after = torch.softmax(changed.masked_fill(~allowed, torch.finfo(changed.dtype).min), dim=-1)
-    delta = (after - head.weights_BTT[:, None, rows, columns]) @ head.values_BTD[:, None, columns]
-    return (delta.square().sum(-1) * head.scored_BT[:, None, rows]).sum(-1)
+    delta = (after - heads.weights_BMTT[..., rows, columns]) @ heads.values_BMTD[..., columns, :]
+    return (delta.square().sum(-1) * heads.scored_BT[:, None, rows]).sum(-1)

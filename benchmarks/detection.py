@@ -1,0 +1,101 @@
+"""What detection costs beside a plain forward pass over the same batches, in one process.
+
+    python -m benchmarks.detection [--threads 2] [--repeats 5]
+
+Prints ratios (median over alternating runs). "forward" is the decoder without its vocabulary head, the stricter
+denominator: with the head every ratio would be smaller.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from neuron_core.batches import MicroBatch, Sentence, plan_batches
+from neuron_core.corpora.embedded_corpus import embedded
+from neuron_core.detect import detect_language, detection_pass
+from neuron_core.layer_major import LayerMajor
+from neuron_core.models import load_model
+
+LENGTHS = (32, 64, 128, 256)
+
+
+def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_number in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round_number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def fixed_length(sentences: list[Sentence], length: int, n: int) -> list[Sentence]:
+    """n sentences of exactly `length` tokens, cut from the concatenated corpus."""
+    stream = [token for sentence in sentences for token in sentence.token_ids]
+    return [Sentence("mixed", i, tuple(stream[i * length : (i + 1) * length])) for i in range(n)]
+
+
+def main() -> None:
+    """Runs the benchmark on SmolLM2-135M and prints its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    from benchmarks.models import smollm2
+
+    model, tokenizer = load_model(smollm2())
+    runner = LayerMajor(model)
+    corpora = {
+        language: [Sentence(language, i, tuple(tokenizer(text)["input_ids"][:64])) for i, text in enumerate(texts[:100])]
+        for language, texts in embedded().items()
+    }
+    everything = [sentence for sentences in corpora.values() for sentence in sentences]
+
+    def forward(batches: list[MicroBatch]) -> None:
+        with torch.no_grad():
+            for batch in batches:
+                mask = None if bool(batch.attention_mask.all()) else batch.attention_mask
+                model.model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
+
+    print(f"{'tokens':>8} {'ffn+v+o':>9} {'full':>7}   (ratio to forward, batch {arguments.batch})")
+    for length in LENGTHS:
+        batches = plan_batches(fixed_length(everything, length, max(2, 512 // length)), arguments.batch)
+        seconds = alternate(
+            {
+                "forward": lambda batches=batches: forward(batches),
+                "cheap": lambda batches=batches: detection_pass(runner, batches, ("ffn", "v", "o")),
+                "full": lambda batches=batches: detection_pass(runner, batches, ("q", "k", "v", "ffn", "o")),
+            },
+            arguments.repeats,
+        )
+        print(f"{length:>8} {seconds['cheap'] / seconds['forward']:>9.3f} {seconds['full'] / seconds['forward']:>7.2f}")
+
+    def run_pass(batches: list[MicroBatch], candidates: Any) -> Any:
+        return detection_pass(runner, batches, ("q", "k", "v", "ffn", "o"), candidates)
+
+    total = dict.fromkeys(("forward", "certified"), 0.0)
+    for language, sentences in corpora.items():
+        batches = plan_batches(sentences, 8)
+        seconds = alternate(
+            {
+                "forward": lambda batches=batches: forward(batches),
+                "certified": lambda sentences=sentences: detect_language(run_pass, sentences, ("q", "k", "v", "ffn", "o")),
+            },
+            2,
+        )
+        for name in total:
+            total[name] += seconds[name]
+        print(f"certified, {len(sentences)} sentences of {language}: {seconds['certified'] / seconds['forward']:.2f}", flush=True)
+    print(f"certified, all languages: {total['certified'] / total['forward']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
