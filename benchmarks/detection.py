@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from neuron_core.batches import MicroBatch, Sentence, plan_batches
-from neuron_core.corpora.embedded_corpus import embedded
 from neuron_core.detect import detect_language, detection_pass
 from neuron_core.layer_major import LayerMajor
 from neuron_core.models import load_model
@@ -50,6 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     from benchmarks.models import smollm2
+    from neuron_core.corpora.embedded_corpus import embedded
 
     model, tokenizer = load_model(smollm2())
     runner = LayerMajor(model)

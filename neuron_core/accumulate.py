@@ -76,8 +76,8 @@ class Impacts:
 
 
 def _worst_rank(impacts_BN: Tensor) -> Tensor:
-    """Largest rank fraction of each neuron over the sentences; ties take the better rank, so a tie never excludes."""
+    """Largest rank fraction of each neuron over the sentences; equal impacts rank in the order of their index."""
     n = impacts_BN.shape[1]
-    ascending = impacts_BN.sort(dim=1).values
-    larger = n - torch.searchsorted(ascending, impacts_BN.contiguous(), right=True)
-    return ((larger + 1).float() / n).amax(0)
+    order = impacts_BN.argsort(dim=1, descending=True, stable=True)
+    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(1, n + 1).expand_as(order))
+    return ranks.amax(0).float() / n

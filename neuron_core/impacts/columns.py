@@ -8,16 +8,19 @@ from torch import Tensor
 
 
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
-    """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider."""
-    dtype = torch.promote_types(activations_BTN.dtype, torch.float32)
-    if scored_BT.all():
-        return torch.linalg.vector_norm(activations_BTN, dim=1, dtype=dtype)
-    return torch.linalg.vector_norm(activations_BTN * scored_BT[..., None], dim=1, dtype=dtype)
+    """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider.
+
+    Squares are summed by hand: torch's vector_norm over a strided dimension took 15 times as long on a CPU.
+    """
+    x = activations_BTN.to(torch.promote_types(activations_BTN.dtype, torch.float32))
+    squares = x * x
+    return (squares if scored_BT.all() else squares * scored_BT[..., None]).sum(1).sqrt()
 
 
 def output_norms(weight_dN: Tensor) -> Tensor:
     """Euclidean norm of every column of an output projection (down_proj or o_proj): [N], float32 or wider."""
-    return torch.linalg.vector_norm(weight_dN, dim=0, dtype=torch.promote_types(weight_dN.dtype, torch.float32))
+    w = weight_dN.to(torch.promote_types(weight_dN.dtype, torch.float32))
+    return (w * w).sum(0).sqrt()
 
 
 def ffn_impacts(hidden_BTI: Tensor, scored_BT: Tensor, down_norms_I: Tensor) -> Tensor:
@@ -31,7 +34,7 @@ def value_impacts(head_norms_BN: Tensor, n_kv_heads: int, head_dim: int) -> Tens
     `head_norms_BN` are the column norms [B, H*D] of o_proj's input.
     """
     per_head = head_norms_BN.unflatten(1, (n_kv_heads, -1, head_dim))
-    return torch.linalg.vector_norm(per_head, dim=2).flatten(1)
+    return (per_head * per_head).sum(2).sqrt().flatten(1)
 
 
 def output_impacts(head_norms_BN: Tensor, output_norms_N: Tensor) -> Tensor:
