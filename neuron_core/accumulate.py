@@ -21,7 +21,7 @@ class Impacts:
 
     minimum, maximum float32 [N]: Frobenius norm; total float64 [N]: its sum; smallest float32 [K, N]: the K smallest
     per-token impacts (Frobenius norm over the root of the scored tokens), ascending, +inf where there are fewer
-    sentences; square float64 [N]: sum of squared per-token impacts; worst_rank float32 [N]: the largest rank fraction
+    sentences; square, square_per_token float64 [N]: sums of squared norms and of squared per-token impacts; worst_rank float32 [N]: the largest rank fraction
     (rank from 1, largest impact first, over N) of any sentence, or None where not all neurons were measured.
     """
 
@@ -31,6 +31,7 @@ class Impacts:
     total: Tensor
     smallest: Tensor
     square: Tensor
+    square_per_token: Tensor
     worst_rank: Tensor | None
 
     @staticmethod
@@ -45,7 +46,8 @@ class Impacts:
             maximum=impacts.amax(0),
             total=impacts.double().sum(0),
             smallest=torch.cat([smallest, smallest.new_full((N_SMALLEST - len(smallest), smallest.shape[1]), torch.inf)]),
-            square=per_token.double().square().sum(0),
+            square=impacts.double().square().sum(0),
+            square_per_token=per_token.double().square().sum(0),
             worst_rank=_worst_rank(impacts) if complete else None,
         )
 
@@ -59,6 +61,7 @@ class Impacts:
             total=self.total + other.total,
             smallest=torch.cat([self.smallest, other.smallest]).sort(dim=0).values[:N_SMALLEST],
             square=self.square + other.square,
+            square_per_token=self.square_per_token + other.square_per_token,
             worst_rank=None if ranks[0] is None or ranks[1] is None else torch.maximum(*ranks),  # type: ignore[arg-type]
         )
 
@@ -71,6 +74,7 @@ class Impacts:
             self.total[neurons],
             self.smallest[:, neurons],
             self.square[neurons],
+            self.square_per_token[neurons],
             None,
         )
 

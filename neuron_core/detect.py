@@ -52,23 +52,26 @@ def detection_pass(
         ModelError: an impact is not finite; names the layer and group.
     """
     device, found = runner.device, Accumulated()
-    recording = recording_attention(runner.model) if set(groups) & set(SCORE_GROUPS) else nullcontext()
-    with recording:
-        with runner.gathered_outside():
-            running = [runner.begin(batch) for batch in batches]
-        for index, layer in enumerate(runner.layers):
-            wanted = None if candidates is None else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
-            with_scores = any(g in SCORE_GROUPS and (wanted is None or len(wanted[g])) for g in groups)
-            with runner.gathered_layer(index):
-                measure = LayerImpacts(layer, runner.anatomy, groups)
-                collected = _Collected(found, index, complete=candidates is None)
-                for inputs in running:
-                    with recorded(layer, runner.anatomy, with_scores) as record:
-                        runner.run_layer(index, inputs)
-                    collected.add(measure(record, inputs.batch.scored.to(device), wanted), inputs.batch)
-                collected.flush()
-            if progress is not None:
-                progress(index + 1, len(runner.layers))
+    config = runner.model.config.get_text_config()  # type: ignore[union-attr, operator]
+    any_scores = bool(set(groups) & set(SCORE_GROUPS))
+    # sdpa takes the same masks, and is faster where a layer has no candidate left
+    always_recording = any_scores and config._attn_implementation != "sdpa"
+    with runner.gathered_outside(), recording_attention(runner.model) if any_scores else nullcontext():
+        running = [runner.begin(batch) for batch in batches]
+    for index, layer in enumerate(runner.layers):
+        wanted = None if candidates is None else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
+        with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
+        recording = recording_attention(runner.model) if with_scores or always_recording else nullcontext()
+        with recording, runner.gathered_layer(index):
+            measure = LayerImpacts(layer, runner.anatomy, groups)
+            collected = _Collected(found, index, complete=candidates is None)
+            for inputs in running:
+                with recorded(layer, runner.anatomy, with_scores) as record:
+                    runner.run_layer(index, inputs)
+                collected.add(measure(record, inputs.batch.scored.to(device), wanted), inputs.batch)
+            collected.flush()
+        if progress is not None:
+            progress(index + 1, len(runner.layers))
     return found
 
 
@@ -173,14 +176,11 @@ def detect_language(
     )
 
 
-def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> float:
-    """Mean over neurons and seed sentences of the squared per-token impact."""
-    squares = torch.cat([impacts.square for (_, g), impacts in sorted(found.items(), key=_order) if g == group])
-    return float(squares.mean()) / n_sentences
-
-
-def _order(item: tuple[tuple[int, str], Impacts]) -> tuple[int, str]:
-    return item[0]
+def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
+    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact."""
+    mine = [found[key] for key in sorted(found) if key[1] == group]
+    sums = torch.cat([i.square for i in mine]).mean(), torch.cat([i.square_per_token for i in mine]).mean()
+    return float(sums[0]) / n_sentences, float(sums[1]) / n_sentences
 
 
 def _floor(found: Accumulated, group: str, fraction: float) -> tuple[float, float]:

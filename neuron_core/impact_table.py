@@ -38,14 +38,15 @@ SUMMARY_SCHEMA = pa.schema(
         ("n_sentences", pa.int64()),
         ("n_tokens", pa.int64()),
         ("seed_mean_square", pa.float64()),
+        ("seed_mean_square_raw", pa.float64()),
         ("floor_raw", pa.float32()),
         ("floor_rms", pa.float32()),
         ("n_bounded", pa.int64()),
         ("mode", pa.string()),
     ]
 )
-"""seed_mean_square: mean over neurons and seed sentences of the squared per-token impact, the scale of the group.
-floor_raw, floor_rms: thresholds from which on a selection is certified; null where every neuron was measured."""
+"""seed_mean_square: mean over neurons and seed sentences of the squared per-token impact, the scale of the group;
+seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thresholds from which on a selection is certified; null where every neuron was measured."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class LanguageImpacts:
         kept: Mapping[tuple[int, str], Tensor],
         seed_only: Mapping[tuple[int, str], Impacts],
         floors: Mapping[str, tuple[float, float]],
-        seed_squares: Mapping[str, float],
+        seed_squares: Mapping[str, tuple[float, float]],
     ) -> LanguageImpacts:
         """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons, `seed_only` all."""
         keys = sorted(found, key=lambda key: (key[0], GROUPS.index(key[1])))
@@ -81,7 +82,8 @@ class LanguageImpacts:
                 "group": group,
                 "n_sentences": n_sentences,
                 "n_tokens": n_tokens,
-                "seed_mean_square": seed_squares[group],
+                "seed_mean_square": seed_squares[group][1],
+                "seed_mean_square_raw": seed_squares[group][0],
                 "floor_raw": floors[group][0] if group in floors else None,
                 "floor_rms": floors[group][1] if group in floors else None,
                 "n_bounded": bounded.get(group, 0),

@@ -36,9 +36,7 @@ class PublishedSetWarning(UserWarning):
     """An imported set does not mean exactly what its authors' code did with it."""
 
 
-def kv_rows(
-    indices: npt.ArrayLike, heads_per_kv: int, head_dim: int
-) -> npt.NDArray[np.int64]:
+def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDArray[np.int64]:
     """Rows of k_proj or v_proj that feature i of the repeated, query-head numbering reads.
 
     Under grouped-query attention kv head g is repeated for its G = `heads_per_kv` query heads, so feature i (head
@@ -147,5 +145,6 @@ def _checked(values: Any, width: int, where: str) -> npt.NDArray[np.int64]:
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
         raise SetError(f"{where}: expected a list of whole numbers")
     if indices.size and not (0 <= indices.min() and indices.max() < width):
-        raise SetError(f"{where}: index {indices.max()} is outside 0 to {width - 1}; the set is of another model")
+        outside = indices.min() if indices.min() < 0 else indices.max()
+        raise SetError(f"{where}: index {outside} is outside 0 to {width - 1}; the set is of another model")
     return indices.astype(np.int64)

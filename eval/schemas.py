@@ -1,0 +1,234 @@
+"""The tables of the store: explicit Arrow schemas of one version, and what a row is keyed by.
+
+Every table also holds `run_id` (the run that wrote the row) and `unit` (the unit of work it belongs to). A
+value that was not scored is null, never 0 and never NaN. Columns that may be null are listed in
+`TableSpec.optional`; the Arrow fields themselves stay nullable, so that tables read back combine with tables
+built elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from neuron_core.errors import StoreError
+
+SCHEMA_VERSION = 1
+"""Version of all tables together. It grows when a reader of the old tables would misread the new ones."""
+
+TEXT, BOOL = pa.string(), pa.bool_()
+INT32, INT64, FLOAT32, FLOAT64 = pa.int32(), pa.int64(), pa.float32(), pa.float64()
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table. `key`: columns that name a row within one unit of work; `optional`: columns that may hold
+    nulls."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    optional: frozenset[str]
+
+    @property
+    def partitioned_by_model(self) -> bool:
+        """True for every table with a `model` column, that is all but `runs`."""
+        return "model" in self.schema.names
+
+
+def _table(name: str, key: tuple[str, ...], columns: Mapping[str, pa.DataType]) -> TableSpec:
+    """A column written with a question mark may hold nulls."""
+    columns = {"run_id": TEXT, "unit": TEXT, **columns}
+    fields = [pa.field(column.rstrip("?"), kind) for column, kind in columns.items()]
+    metadata = {"polyneuron.table": name, "polyneuron.schema_version": str(SCHEMA_VERSION)}
+    optional = frozenset(column[:-1] for column in columns if column.endswith("?"))
+    return TableSpec(name, pa.schema(fields, metadata=metadata), key, optional)
+
+
+RUNS = _table(
+    "runs",
+    ("run_id",),
+    {
+        "started_at": TEXT,
+        "finished_at?": TEXT,
+        "status": TEXT,
+        "config_json?": TEXT,
+        "versions_json?": TEXT,
+        "hardware_json?": TEXT,
+        "seeds_json?": TEXT,
+        "timings_json?": TEXT,
+        "command?": TEXT,
+    },
+)
+"""One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
+studies."""
+
+CORPORA = _table(
+    "corpora",
+    ("model", "language"),
+    {
+        "model": TEXT,
+        "language": TEXT,
+        "source": TEXT,
+        "revision?": TEXT,
+        "sha": TEXT,
+        "n_read": INT64,
+        "n_detection": INT64,
+        "n_heldout": INT64,
+        "n_tokens_detection": INT64,
+        "n_tokens_heldout": INT64,
+        "dropped_json": TEXT,
+    },
+)
+"""One row per model and language. sha: hash of the sampled text; dropped_json: how many sentences were
+dropped, by reason."""
+
+IMPACTS = _table(
+    "impacts",
+    ("model", "language", "layer", "group", "neuron"),
+    {
+        "model": TEXT,
+        "language": TEXT,
+        "layer": INT32,
+        "group": TEXT,
+        "neuron": INT32,
+        "impact_min": FLOAT32,
+        "impact_mean?": FLOAT32,
+        "impact_max?": FLOAT32,
+        "impact_rms_min": FLOAT32,
+        "impact_smallest?": pa.list_(FLOAT32),
+        "rank_worst?": FLOAT32,
+        "bounded": BOOL,
+    },
+)
+"""One row per language and neuron: see `neuron_core.impact_table.IMPACTS_SCHEMA` for what each number is."""
+
+DETECTIONS = _table(
+    "detections",
+    ("model", "language", "group"),
+    {
+        "model": TEXT,
+        "language": TEXT,
+        "group": TEXT,
+        "n_sentences": INT64,
+        "n_tokens": INT64,
+        "seed_mean_square": FLOAT64,
+        "seed_mean_square_raw?": FLOAT64,
+        "floor_raw?": FLOAT32,
+        "floor_rms?": FLOAT32,
+        "n_bounded": INT64,
+        "mode": TEXT,
+    },
+)
+"""One row per language and group; floors are null where every neuron was measured."""
+
+NEURON_SETS = _table(
+    "neuron_sets",
+    ("model", "selection", "variant", "kind", "language", "seed", "layer", "group", "neuron"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "kind": TEXT,
+        "language?": TEXT,
+        "seed?": INT64,
+        "variant": TEXT,
+        "layer": INT32,
+        "group": TEXT,
+        "neuron": INT32,
+    },
+)
+"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive or control; language null:
+all of them."""
+
+SELECTIONS = _table(
+    "selections",
+    ("model", "selection"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "rule_json": TEXT,
+        "thresholds_json": TEXT,
+        "n_neurons": INT64,
+        "certified": BOOL,
+    },
+)
+
+SENSITIVITY = _table(
+    "sensitivity",
+    ("model", "selection", "neighbour", "language"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "neighbour": TEXT,
+        "sigma?": FLOAT64,
+        "language?": TEXT,
+        "n_related?": INT64,
+        "n_shared?": INT64,
+        "n_exclusive?": INT64,
+        "shared_ratio?": FLOAT64,
+        "jaccard_related?": FLOAT64,
+        "jaccard_shared?": FLOAT64,
+        "null_reason?": TEXT,
+    },
+)
+"""What a neighbouring rule would have selected; null_reason says why numbers are missing."""
+
+PERPLEXITIES = _table(
+    "perplexities",
+    ("model", "selection", "variant", "language", "sentence"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "variant": TEXT,
+        "kind": TEXT,
+        "control_of?": TEXT,
+        "set_language?": TEXT,
+        "seed?": INT64,
+        "n_neurons": INT64,
+        "language": TEXT,
+        "sentence": INT32,
+        "nll_nats?": FLOAT64,
+        "n_tokens": INT32,
+    },
+)
+"""One row per variant and held-out sentence: its negative log likelihood in nats over n_tokens predicted
+tokens."""
+
+METRICS = _table(
+    "metrics",
+    ("model", "selection", "metric", "language"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "metric": TEXT,
+        "language?": TEXT,
+        "value?": FLOAT64,
+        "low?": FLOAT64,
+        "high?": FLOAT64,
+        "null_reason?": TEXT,
+        "n_bootstrap?": INT64,
+        "seed?": INT64,
+    },
+)
+"""Equations 4 to 6 with bootstrap intervals; language null: of the whole model."""
+
+_ALL = (RUNS, CORPORA, IMPACTS, DETECTIONS, NEURON_SETS, SELECTIONS, SENSITIVITY, PERPLEXITIES, METRICS)
+TABLES: dict[str, TableSpec] = {spec.name: spec for spec in _ALL}
+
+
+def table_spec(table: str) -> TableSpec:
+    """The declaration of `table`. Raises StoreError listing the tables when there is none of that name."""
+    if table not in TABLES:
+        raise StoreError(f"There is no table {table!r} in the store. Its tables are: {', '.join(TABLES)}.")
+    return TABLES[table]
+
+
+def require_readable(version: int, where: str) -> None:
+    """Raises StoreError when `version` of the file or folder `where` is newer than this Polyneuron reads."""
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{where} was written with store schema version {version}; this Polyneuron reads up to version "
+            f"{SCHEMA_VERSION}. Use a Polyneuron that reads version {version}, or another store folder."
+        )
