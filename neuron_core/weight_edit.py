@@ -148,6 +148,7 @@ class WeightEdit:
         Raises:
             SetError: the place cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path, which = Path(path), self.neuron_set
@@ -166,7 +167,7 @@ class WeightEdit:
             temporary.replace(path)
         except Exception as error:
             temporary.unlink(missing_ok=True)
-            if type(error).__name__ not in ("OSError", "SafetensorError") and not isinstance(error, OSError):
+            if not isinstance(error, OSError | SafetensorError):
                 raise
             raise SetError(f"The edit cannot be written to {path}: {error}") from error
         return path
@@ -195,17 +196,18 @@ class WeightEdit:
     def _from_metadata(cls, path: str | Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> WeightEdit:
         if _METADATA not in metadata:
             raise SetError(f"{path} is a safetensors file, but not an edit that WeightEdit.save wrote")
-        described: Any = json.loads(metadata[_METADATA])
-        if described["version"] > FORMAT_VERSION:
-            raise SetError(f"{path} has edit format {described['version']}; this version reads up to {FORMAT_VERSION}. Update")
-        indices: dict[Key, Sequence[int]] = {}
-        for key, listed in described["indices"].items():
-            layer, group = key.split(".")
-            indices[int(layer), group] = listed
-        which = NeuronSet.from_indices(described["model"], described["widths"], described["n_layers"], indices)
-        if described["kind"] == "zero":
-            return cls.zero(which, described["name"])
-        return cls.from_values(which, tensors, described["name"])
+        try:
+            described: Any = json.loads(metadata[_METADATA])
+            version, kind, name = described["version"], described["kind"], described["name"]
+            keys = [(key.split("."), listed) for key, listed in described["indices"].items()]
+            indices: dict[Key, Sequence[int]] = {(int(layer), group): listed for (layer, group), listed in keys}
+            shape = described["model"], described["widths"], described["n_layers"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SetError(f"The description of the edit in {path} is damaged ({error!r}); save the edit again") from error
+        if version > FORMAT_VERSION:
+            raise SetError(f"{path} has edit format {version}; this Polyneuron reads up to {FORMAT_VERSION}. Update it")
+        which = NeuronSet.from_indices(*shape, indices)
+        return cls.zero(which, name) if kind == "zero" else cls.from_values(which, tensors, name)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ def _all_heads(attention: AttentionRecord, heads_per_kv: int, scored_BT: Tensor)
     value = attention.value_BGTD - attention.value_BGTD.mean(2, keepdim=True)
     value = value.repeat_interleave(heads_per_kv, dim=1)
     return Heads(
-        scores_BMTT=attention.scores_BHTT,
+        scores_BHTT=attention.scores_BHTT,
+        index_M=torch.arange(value.shape[1], device=value.device),
         weights_BMTT=attention.weights_BHTT,
         values_BMTD=value,
         output_BMTD=attention.weights_BHTT @ value,

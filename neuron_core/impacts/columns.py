@@ -10,11 +10,10 @@ from torch import Tensor
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
     """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider.
 
-    Squares are summed by hand: torch's vector_norm over a strided dimension took 15 times as long on a CPU.
+    The sum is a product with the mask: torch's vector_norm over a strided dimension took 15 times as long on a CPU.
     """
     x = activations_BTN.to(torch.promote_types(activations_BTN.dtype, torch.float32))
-    squares = x * x
-    return (squares if scored_BT.all() else squares * scored_BT[..., None]).sum(1).sqrt()
+    return (scored_BT.to(x.dtype)[:, None] @ (x * x))[:, 0].sqrt()
 
 
 def output_norms(weight_dN: Tensor) -> Tensor:

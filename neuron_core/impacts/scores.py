@@ -32,13 +32,14 @@ _MIN_ROWS = 32
 class Heads:
     """Attention of the query heads that N neurons reach, over a micro-batch, before any neuron is zeroed.
 
-    scores_BMTT: scaled scores before soft-cap and mask; weights_BMTT: attention weights A, zero where masked;
-    values_BMTD: V minus a constant vector per sentence (the change of the output does not depend on it);
-    output_BMTD: A times those values; allowed_BTT: bool, what the mask lets through; scored_BT: rows that count;
-    softcap: None without.
+    scores_BHTT: scaled scores of all heads before soft-cap and mask, of which `index_M` are meant (gathered only when
+    asked for); weights_BMTT: attention weights A, zero where masked; values_BMTD: V minus a constant vector per sentence
+    (the change of the output does not depend on it); output_BMTD: A times those values; allowed_BTT: bool, what the mask
+    lets through; scored_BT: rows that count; softcap: None without.
     """
 
-    scores_BMTT: Tensor
+    scores_BHTT: Tensor
+    index_M: Tensor
     weights_BMTT: Tensor
     values_BMTD: Tensor
     output_BMTD: Tensor
@@ -50,11 +51,15 @@ class Heads:
         """Some of the heads, in the order given."""
         return replace(
             self,
-            scores_BMTT=self.scores_BMTT[:, heads],
+            index_M=self.index_M[heads],
             weights_BMTT=self.weights_BMTT[:, heads],
             values_BMTD=self.values_BMTD[:, heads],
             output_BMTD=self.output_BMTD[:, heads],
         )
+
+    def scores(self, rows: slice, columns: slice) -> Tensor:
+        """Scaled scores [B, M, rows, columns] before soft-cap and mask."""
+        return self.scores_BHTT[:, self.index_M, rows, columns]
 
     def of_neurons(self, neurons: slice | Tensor) -> Heads:
         """The heads that belong to some of the neurons."""
@@ -158,7 +163,7 @@ def _averaged(weights: Tensor, right: Tensor) -> Tensor:
 
 def _score_shift(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
     """X = S - S' [B, N, rows, columns] explicitly, after QK-norm's rescaling and the soft-cap."""
-    scores = heads.scores_BMTT[..., rows, columns]
+    scores = heads.scores(rows, columns)
     shift = _rank2_shift(change, rows, columns)
     if change.rescale_BNT is not None:
         rescale = change.rescale_BNT[..., rows, None] if change.by_row else change.rescale_BNT[..., None, columns]
@@ -182,7 +187,7 @@ def _rank2_shift(change: ScoreChange, rows: slice, columns: slice) -> Tensor | N
 
 def _extreme_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:
     """The same squares from softmax(S') itself, for changes so large that expm1 would overflow."""
-    scores = heads.scores_BMTT[..., rows, columns]
+    scores = heads.scores(rows, columns)
     if heads.softcap is not None:
         scores = heads.softcap * torch.tanh(scores / heads.softcap)
     changed = scores - _score_shift(heads, change, rows, columns)

@@ -70,8 +70,8 @@ def test_accumulators_merge_to_what_one_gives() -> None:
 
 
 def test_ranks_by_hand() -> None:
-    """Two sentences of four neurons: ranks 1..4 by size, ties rank by index, the worst over sentences counts."""
-    impacts = torch.tensor([[4.0, 3.0, 2.0, 1.0], [4.0, 4.0, 1.0, 2.0]])
+    """Two sentences of four neurons: ranks 1..4 by size, the worst over sentences counts."""
+    impacts = torch.tensor([[4.0, 3.0, 2.0, 1.0], [5.0, 4.0, 1.0, 2.0]])
     ranks = Impacts.of(impacts, torch.tensor([1, 1]), complete=True).worst_rank
     assert ranks is not None and ranks.tolist() == [0.25, 0.5, 1.0, 1.0]
 
