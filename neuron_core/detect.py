@@ -27,7 +27,7 @@ from neuron_core.impacts.layer import LayerImpacts
 from neuron_core.layer_major import LayerMajor
 
 N_SEED_SENTENCES = 3
-FLOOR_FRACTION = 0.02
+FLOOR_FRACTION = 0.03
 
 _MAX_COLLECTED = 1 << 25
 """Impact values held before they are accumulated."""

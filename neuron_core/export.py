@@ -20,15 +20,17 @@ PROVENANCE = "polyneuron_edit.json"
 def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder: str | Path) -> Path:
     """Saves `model` with `edit` applied, and its tokenizer, to `folder` as safetensors; returns the folder.
 
-    `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model is left as
-    it was. `tokenizer` may be None. The folder appears complete or not at all.
+    `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model
+    is left as it was. `tokenizer` may be None. The folder appears complete or not at all.
 
     Raises:
         SetError: the folder exists and holds files, it cannot be written, or the edit does not fit the model.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SetError(f"{folder} exists already and is not an empty folder; give another, or remove it first")
+        raise SetError(
+            f"{folder} exists already and is not an empty folder; give another, or remove it first"
+        )
     edit.require_fit(model)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:

@@ -1,7 +1,8 @@
-"""The impacts of several languages side by side: each measured neuron has one position, the same in every language.
+"""The impacts of several languages side by side: each measured neuron has one position, the same in every
+language.
 
-Shapes: L languages, N measured neurons of the model. Positions run by group, then layer, then neuron. Built once from
-the Arrow columns; nothing here loops over neurons.
+Shapes: L languages, N measured neurons of the model. Positions run by group, then layer, then neuron. Built
+once from the Arrow columns; nothing here loops over neurons.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Cell = tuple[str, str]
 class ImpactGrid:
     """Impacts of `languages` over the same N neurons. Made by `build`.
 
-    summaries: the summary row of each (language, group). rows: int64 [L, N], the row of `impacts` of each neuron.
+    summaries: the summary row of each (language, group). rows: int64 [L, N], the row of `impacts` of each
+    neuron.
     """
 
     model: str
@@ -46,18 +48,21 @@ class ImpactGrid:
     ) -> ImpactGrid:
         """Lays out the tables of an `ImpactTable` (or of the store).
 
-        `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the table has no
-        column `model`.
+        `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the
+        table has no column `model`.
 
         Raises:
-            SetError: a language is missing, its neurons are incomplete or doubled, or the tables hold two models.
+            SetError: a language is missing, its neurons are incomplete or doubled, or the tables hold two
+            models.
         """
         summaries = summaries.select([name for name in summaries.column_names if name != "model"])
         listed = summaries.to_pylist()
         known = list(dict.fromkeys(row["language"] for row in listed))
         wanted = tuple(dict.fromkeys(known if languages is None else languages))
         if missing := [language for language in wanted if language not in known]:
-            raise SetError(f"No impacts of {', '.join(missing)}; detected languages: {', '.join(known) or 'none'}")
+            raise SetError(
+                f"No impacts of {', '.join(missing)}; detected languages: {', '.join(known) or 'none'}"
+            )
         if not wanted:
             raise SetError("A selection needs at least one language")
         if "model" in impacts.column_names and impacts.num_rows:
@@ -86,11 +91,16 @@ class ImpactGrid:
             rows[at, position] = mine
             if len(mine) != n_total or (rows[at] < 0).any():
                 raise SetError(
-                    f"The impacts of {language} have {len(mine)} rows where {n_total} neurons were expected, once each; its "
-                    "detection is incomplete or was stored twice. Detect that language again"
+                    f"The impacts of {language} have {len(mine)} rows where {n_total} neurons were expected, "
+                    "once each; its detection is incomplete or was stored twice. Detect that language again"
                 )
         cells = {(row["language"], row["group"]): row for row in listed}
-        if lacking := [f"{language}, {group}" for language in wanted for group in widths if (language, group) not in cells]:
+        if lacking := [
+            f"{language}, {group}"
+            for language in wanted
+            for group in widths
+            if (language, group) not in cells
+        ]:
             raise SetError(f"No summary of {'; '.join(lacking)}: give the summaries of the same detection")
         return cls(model, wanted, widths, n_layers, impacts, cells, rows)
 
@@ -110,24 +120,32 @@ class ImpactGrid:
 
     def floats(self, column: str) -> Floats:
         """A float column as float32 [L, N]; NaN where it is null."""
-        values = self.impacts[column].to_numpy().astype(np.float32, copy=False)
+        values: Floats = self.impacts[column].to_numpy().astype(np.float32, copy=False)
         return values[self.rows]
 
     @cached_property
     def bounded(self) -> Mask:
         """Bool [L, N]: the neuron's minima are upper bounds only."""
-        return self.impacts["bounded"].to_numpy()[self.rows].astype(bool)
+        flags: Mask = self.impacts["bounded"].to_numpy().astype(bool)
+        return flags[self.rows]
 
     def nth_smallest(self, language: str, n: int) -> Floats:
-        """The n-th smallest (from 1) per-token impact over the sentences of a language, float32 [N]; NaN where unknown.
+        """The n-th smallest (from 1) per-token impact over the sentences of a language, float32 [N]; NaN
+        where unknown.
 
         Raises:
             SetError: fewer values than n were stored.
         """
-        lists = self.impacts["impact_smallest"].take(pa.array(self.rows[self.languages.index(language)])).combine_chunks()
+        lists = (
+            self.impacts["impact_smallest"]
+            .take(pa.array(self.rows[self.languages.index(language)]))
+            .combine_chunks()
+        )
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
         if len(lengths) and n > (stored := int(lengths.max())) > 0:
-            raise SetError(f"Only the {stored} smallest impacts of each neuron are stored, but number {n} was asked for")
+            raise SetError(
+                f"Only the {stored} smallest impacts of each neuron are stored, but number {n} was asked for"
+            )
         known = lengths >= n
         starts = np.cumsum(lengths) - lengths
         found = np.full(len(lengths), np.nan, np.float32)
@@ -152,5 +170,7 @@ def _codes(column: pa.ChunkedArray, values: Sequence[str]) -> npt.NDArray[np.int
     """Position of each value in `values`, -1 where it is none of them."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    codes: npt.NDArray[np.int32] = pc.fill_null(pc.index_in(column, value_set=pa.array(values, pa.string())), -1).to_numpy()
+    codes: npt.NDArray[np.int32] = pc.fill_null(
+        pc.index_in(column, value_set=pa.array(values, pa.string())), -1
+    ).to_numpy()
     return codes

@@ -1,4 +1,6 @@
-"""Imports neuron sets that others published: paper A's JSON files and the LAPE `.pth` files. Nothing is unpickled."""
+"""Imports neuron sets that others published: paper A's JSON files and the LAPE `.pth` files. Nothing is
+unpickled.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ class PublishedSetWarning(UserWarning):
 def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDArray[np.int64]:
     """Rows of k_proj or v_proj that feature i of the repeated, query-head numbering reads.
 
-    Under grouped-query attention kv head g is repeated for its G = `heads_per_kv` query heads, so feature i (head
-    i // d, coordinate i % d) comes from row (i // (G d)) d + i % d. Several i share a row.
+    Under grouped-query attention kv head g is repeated for its G = `heads_per_kv` query heads, so feature i
+    (head i // d, coordinate i % d) comes from row (i // (G d)) d + i % d. Several i share a row.
     """
     i = np.asarray(indices, np.int64)
     return (i // (heads_per_kv * head_dim)) * head_dim + i % head_dim
@@ -49,8 +51,9 @@ def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDA
 def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
     """A set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
 
-    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits other rows;
-    here they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share.
+    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits
+    other rows; here they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two
+    maps share.
 
     Raises:
         SetError: not such a file, an unknown key, or an index outside the model.
@@ -73,8 +76,9 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
     if corrected:
         n_rows = result.counts()["k"] + result.counts()["v"]
         warnings.warn(
-            f"{path}: its {corrected} k and v indices count query heads. They were mapped to the {n_rows} rows they read; "
-            f"the published code, which divides by {anatomy.heads_per_kv}, would change only {hit} of those rows and "
+            f"{path}: its {corrected} k and v indices count query heads. They were mapped to the {n_rows} "
+            f"rows they read; the published code, which divides by {anatomy.heads_per_kv}, would change only "
+            f"{hit} of those rows and "
             "others besides. Results will differ from the authors'.",
             PublishedSetWarning,
             stacklevel=2,
@@ -98,17 +102,25 @@ def load_lape(
         listed: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise SetError(f"No LAPE set can be read from {path} without running code from it: {reason}") from error
+        raise SetError(
+            f"No LAPE set can be read from {path} without running code from it: {reason}"
+        ) from error
     if not isinstance(listed, list | tuple) or not all(isinstance(layers, list | tuple) for layers in listed):
-        raise SetError(f"{path} is not a LAPE set: expected a list per language of a list per layer of tensors")
+        raise SetError(
+            f"{path} is not a LAPE set: expected a list per language of a list per layer of tensors"
+        )
     if len(listed) != len(languages):
-        raise SetError(f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}")
+        raise SetError(
+            f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}"
+        )
     found = {}
     for language, layers in zip(languages, listed, strict=True):
         if len(layers) != anatomy.n_layers:
             raise SetError(f"{path}, {language}: {len(layers)} layers, but {model} has {anatomy.n_layers}")
         members = {
-            (layer, "ffn"): _checked(_integers(values), anatomy.ffn_width, f"{path}, {language}, layer {layer}")
+            (layer, "ffn"): _checked(
+                _integers(values), anatomy.ffn_width, f"{path}, {language}, layer {layer}"
+            )
             for layer, values in enumerate(layers)
         }
         found[language] = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, members)
@@ -144,7 +156,7 @@ def _checked(values: Any, width: int, where: str) -> npt.NDArray[np.int64]:
         indices = np.array([None])
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
         raise SetError(f"{where}: expected a list of whole numbers")
-    if indices.size and not (0 <= indices.min() and indices.max() < width):
+    if indices.size and (indices.min() < 0 or indices.max() >= width):
         outside = indices.min() if indices.min() < 0 else indices.max()
         raise SetError(f"{where}: index {outside} is outside 0 to {width - 1}; the set is of another model")
     return indices.astype(np.int64)

@@ -1,8 +1,9 @@
 """The selection of paper A's published code, on the scores of that code, to set beside ours.
 
-It differs from the paper: it takes the top k of each prompt and layer instead of a threshold, and its quotas are swapped,
-so attention gets k from the FFN width and the FFN gets k from the query width (`LlamaForCausalLMDetect.forward` and
-`detect_key_neurons` of the authors' repository). Shapes: S prompts, N score entries of one layer and group.
+It differs from the paper: it takes the top k of each prompt and layer instead of a threshold, and its quotas
+are swapped, so attention gets k from the FFN width and the FFN gets k from the query width
+(`LlamaForCausalLMDetect.forward` and `detect_key_neurons` of the authors' repository). Shapes: S prompts, N
+score entries of one layer and group.
 """
 
 from __future__ import annotations
@@ -22,19 +23,27 @@ if TYPE_CHECKING:
     from neuron_core.anatomy import Anatomy
 
 Scores = Mapping[Key, npt.NDArray[Any]]
-"""By (layer, group), scores [S, N], larger means more important. k and v run over query heads, as the code has them."""
+"""By (layer, group), scores [S, N], larger means more important. k and v run over query heads, as the code
+has them.
+"""
 
 
 def published_quotas(anatomy: Anatomy, ratio: float) -> dict[str, int]:
-    """k of each group: int(ratio * FFN width) for attention, int(ratio * query width) for the FFN, as published."""
+    """k of each group: int(ratio * FFN width) for attention, int(ratio * query width) for the FFN, as
+    published.
+    """
     attention, ffn = int(ratio * anatomy.ffn_width), int(ratio * anatomy.widths["q"])
     return {"q": attention, "k": attention, "v": attention, "ffn": ffn, "o": attention}
 
 
 def top_of_every_prompt(scores_SN: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
-    """Entries among the k largest of every prompt, ascending. Of equal scores the later entry wins, k > N takes all."""
+    """Entries among the k largest of every prompt, ascending. Of equal scores the later entry wins, k > N
+    takes all.
+    """
     if scores_SN.ndim != 2 or scores_SN.shape[0] == 0:
-        raise SetError(f"Scores must be [prompts, neurons] with at least one prompt, not {list(scores_SN.shape)}")
+        raise SetError(
+            f"Scores must be [prompts, neurons] with at least one prompt, not {list(scores_SN.shape)}"
+        )
     if np.isnan(scores_SN).any():
         raise SetError("A score is NaN; the published code would rank it first")
     n_entries = scores_SN.shape[1]
@@ -48,8 +57,8 @@ def reference_selection(
 ) -> NeuronSet:
     """The language-related set the published code selects from one language's scores.
 
-    kv_map says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or "published"
-    (i // G, which hits other rows); without grouped queries the two are the same.
+    kv_map says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or
+    "published" (i // G, which hits other rows); without grouped queries the two are the same.
 
     Raises:
         SetError: scores of a wrong width, without prompts or with NaN; an unknown kv_map.
@@ -60,12 +69,15 @@ def reference_selection(
 def published_sets(
     scores: Mapping[str, Scores], anatomy: Anatomy, model: str, ratio: float, kv_map: str = "correct"
 ) -> tuple[dict[str, NeuronSet], NeuronSet, dict[str, NeuronSet]]:
-    """Related by language, shared (in all languages) and exclusive by language (own minus shared), as published.
+    """Related by language, shared (in all languages) and exclusive by language (own minus shared), as
+    published.
 
-    As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at once.
+    As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at
+    once.
 
     Raises:
-        SetError: no language, languages with scores of different layers or groups, or as `reference_selection`.
+        SetError: no language, languages with scores of different layers or groups, or as
+        `reference_selection`.
     """
     if not scores:
         raise SetError("Give the scores of at least one language")
@@ -87,7 +99,9 @@ def _entries(scores: Scores, anatomy: Anatomy, ratio: float) -> dict[Key, Indice
     for (layer, group), scores_SN in scores.items():
         width = anatomy.widths["q" if group in ("k", "v") else group]
         if scores_SN.shape[-1] != width:
-            raise SetError(f"(layer {layer}, group {group!r}): {scores_SN.shape[-1]} scores, but the code gives {width}")
+            raise SetError(
+                f"(layer {layer}, group {group!r}): {scores_SN.shape[-1]} scores, but the code gives {width}"
+            )
         found[layer, group] = top_of_every_prompt(scores_SN, quotas[group])
     return found
 

@@ -1,4 +1,6 @@
-"""Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A, Eq. 2 and 3)."""
+"""Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A,
+Eq. 2 and 3).
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ from neuron_core.rules import Passing, Quantile, Rule, ScaledSigma, Sigma, TopRa
 class Selection:
     """The sets that one rule selects.
 
-    related: neurons that pass on every sentence of the language (Eq. 2). shared: in all languages; exclusive: related but
-    not shared (Eq. 3); strict_exclusive: exclusive, and related to no other language. thresholds: by group, the smallest
-    over languages, in the unit of the impacts (a rank fraction for `TopRatio`). setting: the sigma, fraction or ratio
-    that decided. certified: detection proves that full measurement gives these sets (else `select` raises).
+    related: neurons that pass on every sentence of the language (Eq. 2). shared: in all languages; exclusive:
+    related but not shared (Eq. 3); strict_exclusive: exclusive, and related to no other language. thresholds:
+    by group, the smallest over languages, in the unit of the impacts (a rank fraction for `TopRatio`).
+    setting: the sigma, fraction or ratio that decided. certified: detection proves that full measurement
+    gives these sets (else `select` raises).
     """
 
     rule: Rule
@@ -53,13 +56,14 @@ def select(
 ) -> Selection:
     """Applies `rule` (default `ScaledSigma()`) to measured impacts.
 
-    `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and detections.
-    `languages`: those that count (None: all). `model`: the sets' model where the table has no column `model`. Sets may be
-    empty.
+    `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and
+    detections. `languages`: those that count (None: all). `model`: the sets' model where the table has no
+    column `model`. Sets may be empty.
 
     Raises:
-        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold and floor.
-        SetError: a language is missing or incomplete, or the rule cannot be answered from what is stored.
+        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold
+        and floor. SetError: a language is missing or incomplete, or the rule cannot be answered from what is
+        stored.
     """
     return select_from_grid(ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma())
 
@@ -84,7 +88,7 @@ def select_from_grid(grid: ImpactGrid, rule: Rule) -> Selection:
 
 def split(related: Mask) -> tuple[Mask, Mask, Mask]:
     """Eq. 3 on masks: related bool [L, N] to shared [N], exclusive [L, N] and strict_exclusive [L, N]."""
-    shared = related.all(axis=0)
+    shared: Mask = np.logical_and.reduce(related, axis=0)
     exclusive = related & ~shared
     return shared, exclusive, exclusive & (related.sum(axis=0) == 1)
 
@@ -95,8 +99,19 @@ def _by_language(grid: ImpactGrid, masks: Mask) -> dict[str, NeuronSet]:
 
 def _thresholds(grid: ImpactGrid, passing: Passing) -> dict[str, float]:
     return {
-        group: float(np.min([passing.thresholds[language, group] for language in grid.languages])) for group in grid.widths
+        group: float(np.min([passing.thresholds[language, group] for language in grid.languages]))
+        for group in grid.widths
     }
 
 
-__all__ = ["Quantile", "Rule", "ScaledSigma", "Selection", "Sigma", "TopRatio", "select", "select_from_grid", "split"]
+__all__ = [
+    "Quantile",
+    "Rule",
+    "ScaledSigma",
+    "Selection",
+    "Sigma",
+    "TopRatio",
+    "select",
+    "select_from_grid",
+    "split",
+]

@@ -1,4 +1,6 @@
-"""Sensitivity: what neighbouring rules would have selected. A score without this band says little about a model."""
+"""Sensitivity: what neighbouring rules would have selected. A score without this band says little about a
+model.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,9 @@ SENSITIVITY_SCHEMA = pa.schema(
         ("null_reason", pa.string()),
     ]
 )
-"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*: likeness to
-the sets of the rule itself, whose own rows are named `OWN_RULE`. null_reason: why numbers are null."""
+"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*:
+likeness to the sets of the rule itself, whose own rows are named `OWN_RULE`. null_reason: why numbers are
+null."""
 
 
 def sensitivity(
@@ -46,12 +49,15 @@ def sensitivity(
 ) -> pa.Table:
     """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours.
 
-    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and the reason.
+    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and
+    the reason.
 
     Raises:
         NotCertified, SetError: as `select`, for the rule itself.
     """
-    return sensitivity_from_grid(ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma(), factors)
+    return sensitivity_from_grid(
+        ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma(), factors
+    )
 
 
 def sensitivity_from_grid(grid: ImpactGrid, rule: Rule, factors: Sequence[float] = FACTORS) -> pa.Table:
@@ -73,6 +79,7 @@ def sensitivity_from_grid(grid: ImpactGrid, rule: Rule, factors: Sequence[float]
 
 def _rows(grid: ImpactGrid, name: str, passing: Passing, own: Mask) -> Iterator[dict[str, Any]]:
     shared, exclusive, _ = split(passing.passes)
+    own_shared, _, _ = split(own)
     sizes = {language: int(mask.sum()) for language, mask in zip(grid.languages, exclusive, strict=True)}
     ratio = shared_ratio(int(shared.sum()), sizes)
     for at, language in enumerate(grid.languages):
@@ -85,7 +92,7 @@ def _rows(grid: ImpactGrid, name: str, passing: Passing, own: Mask) -> Iterator[
             "n_exclusive": sizes[language],
             "shared_ratio": ratio.value,
             "jaccard_related": _jaccard(passing.passes[at], own[at]),
-            "jaccard_shared": _jaccard(shared, own.all(axis=0)),
+            "jaccard_shared": _jaccard(shared, own_shared),
             "null_reason": ratio.null_reason,
         }
 

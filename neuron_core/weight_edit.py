@@ -1,7 +1,7 @@
-"""WeightEdit: a neuron set plus the values its rows and columns take. Applied to a live model, it restores it bit for bit.
+"""WeightEdit: a neuron set plus the values its rows and columns take. Live models are restored bit for bit.
 
-Deactivation, trained neurons and random controls are all WeightEdits. `n` below is the number of neurons of one
-(layer, group); a value tensor stacks them first, so columns of a weight are stored transposed.
+Deactivation, trained neurons and random controls are all WeightEdits. `n` below is the number of neurons of
+one (layer, group); a value tensor stacks them first, so columns of a weight are stored transposed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
 import xxhash
 from torch import Tensor, nn
 
-from neuron_core.anatomy import Anatomy, WeightSlice, anatomy_of
+from neuron_core.anatomy import Anatomy, anatomy_of
+from neuron_core.edit_targets import Target, parameter_of, read_values, require_fit, targets
 from neuron_core.errors import SetError
 from neuron_core.neuron_set import Key, NeuronSet
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Kind = Literal["zero", "values"]
 FORMAT_VERSION = 1
@@ -33,12 +31,12 @@ _METADATA = "polyneuron.weight_edit"
 
 @dataclass(frozen=True, eq=False)
 class WeightEdit:
-    """What the rows and columns of a neuron set become. Make one with `zero`, `from_values`, `capture` or `load`.
+    """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`.
 
     kind: "zero" (weights and biases become 0) or "values". values: None for "zero"; else one tensor
-    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of `neuron_set.indices(layer, group)`.
-    s is 1, or the number of slices that a fused parameter gives the group (Phi-3's gate_up_proj: all gate rows, then all
-    up rows). name: what reports call the variant.
+    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of `neuron_set.indices(layer,
+    group)`. s is 1, or the number of slices that a fused parameter gives the group (Phi-3's gate_up_proj: all
+    gate rows, then all up rows). name: what reports call the variant.
     """
 
     neuron_set: NeuronSet
@@ -48,12 +46,14 @@ class WeightEdit:
 
     @classmethod
     def zero(cls, neuron_set: NeuronSet, name: str | None = None) -> WeightEdit:
-        """Deactivates the neurons: every parameter of theirs, weights and biases, becomes 0 (paper A, section 2.1)."""
+        """Deactivates the neurons: all their parameters, biases included, become 0 (paper A, section 2.1)."""
         return cls(neuron_set, "zero", None, name or f"zero-{neuron_set.fingerprint()[:8]}")
 
     @classmethod
-    def from_values(cls, neuron_set: NeuronSet, values: Mapping[str, Tensor], name: str | None = None) -> WeightEdit:
-        """Gives the neurons new values; see the class for keys and shapes, which are checked when a model is at hand."""
+    def from_values(
+        cls, neuron_set: NeuronSet, values: Mapping[str, Tensor], name: str | None = None
+    ) -> WeightEdit:
+        """Gives the neurons new values. Keys and shapes (see the class) are checked when a model is at hand."""
         kept = {key: values[key].detach().clone().contiguous() for key in sorted(values)}
         return cls(neuron_set, "values", kept, name or f"values-{neuron_set.fingerprint()[:8]}")
 
@@ -61,10 +61,10 @@ class WeightEdit:
     def capture(cls, neuron_set: NeuronSet, model: nn.Module, name: str | None = None) -> WeightEdit:
         """The values the neurons have in `model` now. Raises SetError when the set does not fit the model."""
         anatomy = anatomy_of(model)
-        _require_fit(neuron_set, anatomy)
+        require_fit(neuron_set, anatomy)
         values = {}
-        for key, target in _targets(neuron_set, anatomy).items():
-            found = _read(_parameter(model, target), target)
+        for key, target in targets(neuron_set, anatomy).items():
+            found = read_values(parameter_of(model, target), target)
             values[key] = found.movedim(target.axis, 0).contiguous().cpu()
         return cls.from_values(neuron_set, values, name)
 
@@ -79,38 +79,45 @@ class WeightEdit:
     def require_fit(self, model: nn.Module | Anatomy) -> None:
         """Raises SetError, having touched nothing, when the edit is of a model of another shape."""
         anatomy = model if isinstance(model, Anatomy) else anatomy_of(model)
-        _require_fit(self.neuron_set, anatomy)
+        require_fit(self.neuron_set, anatomy)
         if self.values is None:
             return
-        wanted = _targets(self.neuron_set, anatomy)
+        wanted = targets(self.neuron_set, anatomy)
         if wanted.keys() != self.values.keys():
-            missing, extra = sorted(wanted.keys() - self.values.keys()), sorted(self.values.keys() - wanted.keys())
+            missing, extra = (
+                sorted(wanted.keys() - self.values.keys()),
+                sorted(self.values.keys() - wanted.keys()),
+            )
             raise SetError(
-                f"The values of the edit {self.name!r} do not cover its neurons in {anatomy.model_type}: missing "
-                f"{missing[:3] or 'none'}, not expected {extra[:3] or 'none'}"
+                f"The values of the edit {self.name!r} do not cover its neurons in {anatomy.model_type}: "
+                f"missing {missing[:3] or 'none'}, not expected {extra[:3] or 'none'}"
             )
         for key, target in wanted.items():
             if self.values[key].ndim == 0 or self.values[key].shape[0] != len(target.index):
                 raise SetError(
-                    f"{key}: values of shape {list(self.values[key].shape)}, but {len(target.index)} rows or columns change"
+                    f"{key}: values of shape {list(self.values[key].shape)}, but {len(target.index)} rows or "
+                    "columns change"
                 )
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was, bit for bit.
+        """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was,
+        bit for bit.
 
         Edits nest. Values of another dtype are rounded to the parameter's.
 
         Raises:
-            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been touched.
-                Also when edits are left in another order than the reverse of entering; the model is restored first.
+            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been
+            touched.
+                Also when edits are left in another order than the reverse of entering; the model is restored
+                first.
         """
         with self._applied(model, None):
             yield
 
     @contextmanager
     def applied_to_layer(self, model: nn.Module, layer: int) -> Iterator[None]:
-        """As `applied`, for the part of the edit in one layer; only that layer's parameters need to be whole."""
+        """As `applied`, for the part in one layer; only that layer's parameters need to be whole."""
         with self._applied(model, layer):
             yield
 
@@ -119,8 +126,8 @@ class WeightEdit:
         anatomy = anatomy_of(model)
         self.require_fit(anatomy)
         changes = []
-        for key, target in _targets(self.neuron_set, anatomy, layer).items():
-            parameter = _parameter(model, target)
+        for key, target in targets(self.neuron_set, anatomy, layer).items():
+            parameter = parameter_of(model, target)
             changes.append((parameter, target, self._value(key, parameter, target)))
         stack = _APPLIED.setdefault(model, [])
         mine = _Undo()
@@ -132,14 +139,16 @@ class WeightEdit:
         finally:
             _leave(stack, mine, self.name)
 
-    def _value(self, key: str, parameter: nn.Parameter, target: _Target) -> Tensor | None:
+    def _value(self, key: str, parameter: nn.Parameter, target: Target) -> Tensor | None:
         if self.values is None:
             return None
         value = self.values[key].movedim(0, target.axis)
         wanted = list(parameter.shape)
         wanted[target.axis] = len(target.index)
         if list(value.shape) != wanted:
-            raise SetError(f"{key}: values of shape {list(value.shape)} cannot fill {wanted} of the model's parameter")
+            raise SetError(
+                f"{key}: values of shape {list(value.shape)} cannot fill {wanted} of the model's parameter"
+            )
         return value.to(parameter.device, parameter.dtype)
 
     def save(self, path: str | Path) -> Path:
@@ -159,7 +168,9 @@ class WeightEdit:
             "model": which.model,
             "widths": dict(which.widths),
             "n_layers": which.n_layers,
-            "indices": {f"{layer}.{group}": which.indices(layer, group).tolist() for layer, group in which.keys()},
+            "indices": {
+                f"{layer}.{group}": which.indices(layer, group).tolist() for layer, group in which.places()
+            },
         }
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -184,39 +195,41 @@ class WeightEdit:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                names = list(file.keys())
+                tensors = {key: file.get_tensor(key) for key in names}
         except (OSError, SafetensorError) as error:
-            raise SetError(f"No edit can be read from {path}: {error}. Give a file that WeightEdit.save wrote") from error
+            raise SetError(
+                f"No edit can be read from {path}: {error}. Give a file that WeightEdit.save wrote"
+            ) from error
         edit = cls._from_metadata(path, metadata, tensors)
         if model is not None:
             edit.require_fit(model)
         return edit
 
     @classmethod
-    def _from_metadata(cls, path: str | Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> WeightEdit:
+    def _from_metadata(
+        cls, path: str | Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+    ) -> WeightEdit:
         if _METADATA not in metadata:
             raise SetError(f"{path} is a safetensors file, but not an edit that WeightEdit.save wrote")
         try:
             described: Any = json.loads(metadata[_METADATA])
             version, kind, name = described["version"], described["kind"], described["name"]
             keys = [(key.split("."), listed) for key, listed in described["indices"].items()]
-            indices: dict[Key, Sequence[int]] = {(int(layer), group): listed for (layer, group), listed in keys}
+            indices: dict[Key, Sequence[int]] = {
+                (int(layer), group): listed for (layer, group), listed in keys
+            }
             shape = described["model"], described["widths"], described["n_layers"]
         except (ValueError, KeyError, TypeError) as error:
-            raise SetError(f"The description of the edit in {path} is damaged ({error!r}); save the edit again") from error
+            raise SetError(
+                f"The description of the edit in {path} is damaged ({error!r}); save the edit again"
+            ) from error
         if version > FORMAT_VERSION:
-            raise SetError(f"{path} has edit format {version}; this Polyneuron reads up to {FORMAT_VERSION}. Update it")
+            raise SetError(
+                f"{path} has edit format {version}; this Polyneuron reads up to {FORMAT_VERSION}. Update it"
+            )
         which = NeuronSet.from_indices(*shape, indices)
         return cls.zero(which, name) if kind == "zero" else cls.from_values(which, tensors, name)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Rows (axis 0) or columns (axis 1) `index` of the parameter `name`; for a fused one, of all its slices in turn."""
-
-    name: str
-    axis: int
-    index: Tensor
 
 
 class _Undo:
@@ -226,9 +239,11 @@ class _Undo:
         self._saved: list[tuple[nn.Parameter, int, Tensor, Tensor]] = []
 
     @torch.no_grad()
-    def write(self, parameter: nn.Parameter, target: _Target, value: Tensor | None) -> None:
+    def write(self, parameter: nn.Parameter, target: Target, value: Tensor | None) -> None:
         index = target.index.to(parameter.device)
-        self._saved.append((parameter, target.axis, index, parameter.index_select(target.axis, index).clone()))
+        self._saved.append(
+            (parameter, target.axis, index, parameter.index_select(target.axis, index).clone())
+        )
         if value is None:
             parameter.index_fill_(target.axis, index, 0)
         else:
@@ -257,51 +272,7 @@ def _leave(stack: list[_Undo], mine: _Undo, name: str) -> None:
         if last is mine:
             break
     if not in_order:
-        raise SetError(f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one first")
-
-
-def _require_fit(which: NeuronSet, anatomy: Anatomy) -> None:
-    if which.n_layers != anatomy.n_layers:
         raise SetError(
-            f"The neuron set is of {which.model!r} with {which.n_layers} layers, but this {anatomy.model_type} model has "
-            f"{anatomy.n_layers}; give the model the set was made for"
+            f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one "
+            "first"
         )
-    for group, width in which.widths.items():
-        if width != anatomy.widths[group]:
-            raise SetError(
-                f"The neuron set is of {which.model!r} with {width} {group} neurons a layer, but this {anatomy.model_type} "
-                f"model has {anatomy.widths[group]}; give the model the set was made for"
-            )
-
-
-def _targets(which: NeuronSet, anatomy: Anatomy, only_layer: int | None = None) -> dict[str, _Target]:
-    found = {}
-    for layer, group in which.keys():
-        if only_layer is not None and layer != only_layer:
-            continue
-        parts: dict[str, list[WeightSlice]] = {}
-        for part in anatomy.slices(group):
-            parts.setdefault(anatomy.parameter_name(layer, part), []).append(part)
-        for name, slices in parts.items():
-            index = torch.cat([_offset(which.indices(layer, group), part.offset) for part in slices])
-            found[f"{name}:{group}"] = _Target(name, slices[0].axis, index)
-    return found
-
-
-def _offset(indices: NDArray[Any], offset: int) -> Tensor:
-    return torch.from_numpy(indices + offset)
-
-
-def _parameter(model: nn.Module, target: _Target) -> nn.Parameter:
-    parameter = model.get_parameter(target.name)
-    if parameter.ndim <= target.axis or parameter.shape[target.axis] <= int(target.index.max()):
-        raise SetError(
-            f"{target.name} has shape {list(parameter.shape)} here: its values are sharded over processes, or packed. Gather "
-            "the layer and use applied_to_layer"
-        )
-    return parameter
-
-
-@torch.no_grad()
-def _read(parameter: nn.Parameter, target: _Target) -> Tensor:
-    return parameter.index_select(target.axis, target.index.to(parameter.device))

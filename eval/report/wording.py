@@ -1,0 +1,153 @@
+"""How numbers, languages and lists are written for a reader.
+
+Every function returns plain text; escaping is the template's work. ``None`` and NaN are a dash, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+DASH = "–"
+LANGUAGE_NAMES = {
+    "ar": "Arabic",
+    "bn": "Bengali",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "sw": "Swahili",
+    "te": "Telugu",
+    "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "yo": "Yoruba",
+    "zh": "Chinese",
+}
+GROUP_NAMES = {
+    "q": "attention queries",
+    "k": "attention keys",
+    "v": "attention values",
+    "ffn": "feed-forward features",
+    "o": "attention outputs",
+}
+_NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)
+
+
+def language_name(code: str) -> str:
+    """English name of a language code; the code itself when it is not one we know."""
+    return LANGUAGE_NAMES.get(code, code)
+
+
+def count(value: float | None) -> str:
+    """``12345`` -> ``12,345``."""
+    return DASH if value is None or math.isnan(value) else f"{round(value):,}"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction of one as a percentage with significant digits: ``0.00312`` -> ``0.31%``."""
+    if fraction is None or math.isnan(fraction):
+        return DASH
+    value = 100 * fraction
+    if value == 0:
+        return "0%"
+    if value < 0.001:
+        return "<0.001%"
+    return f"{value:.{_decimals(value, digits)}f}%"
+
+
+def number(value: float | None, digits: int = 3, tidy: bool = False) -> str:
+    """Significant digits, thousands separators, powers of ten from a million. ``tidy``: 10, not 10.0."""
+    if value is None or math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    magnitude = abs(value)
+    if magnitude and (magnitude >= 1e6 or magnitude < 1e-3):
+        mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
+        if tidy and float(mantissa) == 1:
+            return f"10{_superscript(int(exponent))}"
+        return f"{mantissa}×10{_superscript(int(exponent))}".replace("-", "−")
+    text = f"{value:,.{_decimals(magnitude, digits)}f}"
+    return (_trimmed(text) if tidy else text).replace("-", "−")
+
+
+def times(ratio: float | None, tidy: bool = False) -> str:
+    """A multiplier, short enough for a table cell on a phone: ``×1.04``, ``×350``, ``×24k``, ``×1.2M``."""
+    if ratio is None or math.isnan(ratio):
+        return DASH
+    if math.isinf(ratio):
+        return "×∞"
+    for limit, unit, scale in ((1e9, "G", 1e9), (1e6, "M", 1e6), (1e4, "k", 1e3)):
+        if limit <= ratio < 1e3 * scale:
+            return f"×{ratio / scale:.{_decimals(ratio / scale, 2)}f}{unit}"
+    if ratio >= 1e12:
+        return f"×10{_superscript(math.floor(math.log10(ratio)))}"
+    if ratio >= 1e3:
+        return f"×{ratio:,.0f}"
+    text = f"{ratio:.{_decimals(ratio, 3) if ratio >= 10 else 2 if ratio >= 0.1 else 3}f}"
+    return f"×{_trimmed(text) if tidy else text}"
+
+
+def span(low: float | None, high: float | None, form: object = number) -> str:
+    """``1.3 to 1.8``; a dash when either end is missing, one value when both ends read the same."""
+    assert callable(form)
+    if missing(low) or missing(high):
+        return DASH
+    first, last = form(low), form(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def small_count(value: int) -> str:
+    """Counts up to ten in words, as prose wants them."""
+    return _NUMBER_WORDS[value] if 0 <= value < len(_NUMBER_WORDS) else f"{value:,}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``75`` -> ``1 min 15 s``."""
+    if seconds < 60:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def _decimals(value: float, digits: int) -> int:
+    if value == 0:
+        return 0
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _superscript(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))

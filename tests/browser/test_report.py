@@ -1,0 +1,114 @@
+"""The report in a real browser: no errors or requests, fits a phone, its slider works, names stay text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eval.report import write_report
+from tests.browser.chromium import Page, chromium, find_chromium
+from tests.eval.report.synthetic import Plan, store_with
+
+BINARY = find_chromium()
+pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium here: apt-get install -y chromium")
+HOSTILE = "evil/<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with chromium(str(BINARY)) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("report")
+    return write_report(
+        store_with(root / "store", Plan(), Plan(model="tiny/model-b", seed=1)), root / "report.html"
+    )
+
+
+def cell(name: str) -> str:
+    return f"document.querySelector('#m0-explorer [data-cell=\"{name}\"]').textContent"
+
+
+@pytest.mark.parametrize("width, height, mobile", [(360, 780, True), (390, 844, True), (1280, 900, False)])
+def test_fits_the_screen_without_errors(
+    page: Page, report: Path, tmp_path: Path, width: int, height: int, mobile: bool
+) -> None:
+    page.problems.clear()
+    page.open(report, width, height, mobile)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.problems == []
+    page.screenshot(tmp_path / f"report-{width}.png", height=height)
+    assert (tmp_path / f"report-{width}.png").stat().st_size > 5_000
+
+
+def test_labels_of_charts_stay_inside_a_phone(page: Page, report: Path) -> None:
+    page.open(report, 360, 780, mobile=True)
+    outside = page.evaluate(
+        "[...document.querySelectorAll('svg.chart text')].filter(t => {const b = t.getBoundingClientRect();"
+        "return b.width && (b.right > 361 || b.left < -1)}).map(t => t.textContent)"
+    )
+    assert outside == []
+
+
+def test_keyboard_moves_the_slider_and_the_numbers_follow(page: Page, report: Path) -> None:
+    page.open(report, 390, 844, mobile=True)
+    before = page.evaluate(cell("all.related"))
+    page.evaluate("document.querySelector('#m0-slider').focus()")
+    for _ in range(8):
+        page.press("ArrowRight", 39)
+    stricter = page.evaluate(cell("all.related"))
+    assert int(stricter.replace(",", "")) < int(before.replace(",", ""))
+    spoken = page.evaluate("document.querySelector('#m0-slider').getAttribute('aria-valuetext')")
+    assert "times the study’s threshold" in spoken and spoken.endswith("shared")
+    assert float(page.evaluate("document.querySelector('#m0-marker').getAttribute('x1')").rstrip("%")) > 50
+    page.evaluate("document.querySelector('#m0-explorer button').click()")
+    assert page.evaluate(cell("all.related")) == before
+
+
+def test_numbers_before_and_after_script_agree(page: Page, report: Path) -> None:
+    """The table written in Python is what the script shows at the study's threshold."""
+    static = report.read_text("utf-8")
+    page.open(report, 390, 844, mobile=True)
+    for kind in ("shared", "exclusive", "related", "strict"):
+        assert f'data-cell="all.{kind}">{page.evaluate(cell(f"all.{kind}"))}<' in static
+
+
+def test_a_language_can_be_chosen_and_the_floor_is_owned_up_to(page: Page, report: Path) -> None:
+    page.open(report, 390, 844, mobile=True)
+    mean = page.evaluate(cell("all.exclusive"))
+    page.evaluate(
+        "(s => {s.value = '3'; s.dispatchEvent(new Event('change'))})(document.querySelector('#m0-language'))"
+    )
+    assert page.evaluate(cell("all.exclusive")) != mean
+    hidden = "document.querySelector('#m0-explorer .warning').hidden"
+    assert page.evaluate(hidden) is True
+    page.evaluate(
+        "(s => {s.value = 0; s.dispatchEvent(new Event('input'))})(document.querySelector('#m0-slider'))"
+    )
+    assert page.evaluate(hidden) is False
+
+
+def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:
+    store = store_with(
+        tmp_path / "store", Plan(model=HOSTILE, languages=("en", "</script><script>1"), n_layers=2)
+    )
+    out = write_report(store, tmp_path / "report.html", title="A study")
+    page.problems.clear()
+    page.open(out, 360, 780, mobile=True)
+    assert page.evaluate("document.title") == "A study"
+    assert page.evaluate("document.querySelectorAll('img').length") == 0
+    assert HOSTILE in page.evaluate("document.body.textContent")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.problems == []
+
+
+def test_it_prints_with_its_tables_open(page: Page, report: Path, tmp_path: Path) -> None:
+    page.open(report, 1280, 900)
+    page.pdf(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)") is True
