@@ -1,15 +1,15 @@
-"""The scores of paper A's published code (Abstract_Thought cbcdb23), to set beside the impacts of its equations.
+"""The scores of paper A's published code (Abstract_Thought cbcdb23), to set beside those of its equations.
 
 They are not the paper's Eq. 8, 10 and 11, and are reproduced here with everything that sets them apart
-(`transformers_custom/modeling_llama.py` of the authors' repository, lines 203 and 245 to 277):
+(`transformers_custom/modeling_llama.py` of the authors' repository, lines 203, 247 to 268 and 368):
 
     fwd_up, fwd_down    sum_t |(W_up x_t)[k]|, one list for both
-    attn_q, attn_k      sum_ij (softmax(S - X) - softmax(S))[i, j]^2, X[i, j] = c q[i, k] k[j, k], one list for both:
-                        no V, no root, and queries and keys after RoPE, so that k is no row of W_Q or W_K
+    attn_q, attn_k      sum_ij (softmax(S - X) - softmax(S))[i, j]^2, X[i, j] = c q[i, k] k[j, k], one list
+                        for both: no V, no root, queries and keys after RoPE, so k is no row of W_Q or W_K
     attn_v, attn_o      sum_i |(A V)[i, k]|, one list for both; k and v indices run over query heads
 
-The sums take in every token, BOS too. For Llama, Gemma 1 and Qwen the published code drops the causal mask: it
-leaves masking to SDPA, then calls its own attention without one. Its Gemma 2 and 3 build a causal mask, so
+The sums take in every token, BOS too. For Llama, Gemma 1 and Qwen the published code drops the causal mask:
+it leaves masking to SDPA, then calls its own attention without one. Its Gemma 2 and 3 build a causal mask, so
 `causal=True` is what it computes there. Families it lacks get the same formulas.
 Shapes: T tokens, H query heads, D head dim, I feed-forward width, S sentences.
 """
@@ -56,9 +56,10 @@ def reference_scores(
 ) -> Scores:
     """Scores of every neuron for each of one language's sentences, as the published code has them.
 
-    `sentences` are strings, or lists of token ids, which need no tokenizer; what exceeds `max_tokens` is cut off.
-    Keys are (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`. Values
-    [S, N] are float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the others, k and v too.
+    `sentences` are strings, or lists of token ids, which need no tokenizer; what exceeds `max_tokens` is cut.
+    Keys are (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`.
+    Values [S, N] are float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the
+    others, k and v too.
     `causal` puts the model's own mask, sliding windows included, back into the same formulas.
 
     Raises:
@@ -93,7 +94,7 @@ def reference_scores(
 
 
 def by_group(scores: Mapping[tuple[int, str], npt.NDArray[Any]]) -> Scores:
-    """The same scores by (layer, group), as `reference_selection` takes them; fwd_up and fwd_down become ffn."""
+    """The same scores by (layer, group), as `reference_selection` takes them; both fwd lists are ffn."""
     return {(layer, JSON_KEYS[name]): values for (layer, name), values in scores.items()}
 
 
@@ -113,11 +114,11 @@ _running: dict[nn.Module, _Running] = {}
 def published_attention(
     model: nn.Module, anatomy: Anatomy, causal: bool = False, with_scores: bool = True
 ) -> Iterator[list[dict[str, Tensor]]]:
-    """Inside, `model` computes what the published code does, one sentence at a time, and fills the list given.
+    """Inside, `model` computes what the published code does, one sentence at a time.
 
-    The list has one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False leaves out
-    attn_q and attn_k, which cost most. Leaving restores the attention implementation and removes the hooks, after
-    an exception too.
+    Yields one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False skips attn_q
+    and attn_k, which cost most. Leaving restores the attention implementation and removes the hooks, after an
+    exception too.
     """
     config = model.config.get_text_config()  # type: ignore[union-attr, operator]
     before = config._attn_implementation
@@ -168,7 +169,9 @@ def _reference_attention(
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one sentence in the form transformers calls it. Returns heads [1, T, H, D], keeps the scores."""
+    """Attention of one sentence in the form transformers calls it. Returns heads [1, T, H, D]."""
+    if query.shape[0] != 1:
+        raise ValueError(f"{query.shape[0]} sentences at once; the published code takes one at a time")
     state = _running[module]
     shared = query.shape[1] // key.shape[1]
     query_HTD = _widened(query[0])
@@ -191,7 +194,7 @@ def _reference_attention(
 def _squared_moves(
     query_HTD: Tensor, key_HTD: Tensor, scores_HTT: Tensor, weights_HTT: Tensor, scaling: float
 ) -> Tensor:
-    """sum_ij (A' - A)^2 of every coordinate of every query head, [H*D]. As published, X is not soft-capped."""
+    """sum_ij (A' - A)^2 of every coordinate of every query head, [H*D]. As published, no soft-cap on X."""
     n_heads, length, head_dim = query_HTD.shape
     step = max(1, _CHUNK_ELEMENTS // length**2)
     parts = []

@@ -34,9 +34,9 @@ class WeightEdit:
     """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`.
 
     kind: "zero" (weights and biases become 0) or "values". values: None for "zero"; else one tensor
-    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of `neuron_set.indices(layer,
-    group)`. s is 1, or the number of slices that a fused parameter gives the group (Phi-3's gate_up_proj: all
-    gate rows, then all up rows). name: what reports call the variant.
+    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of
+    `neuron_set.indices(layer, group)`. s is 1, or the number of slices that a fused parameter gives the group
+    (Phi-3's gate_up_proj: all gate rows, then all up rows). name: what reports call the variant.
     """
 
     neuron_set: NeuronSet
@@ -53,7 +53,7 @@ class WeightEdit:
     def from_values(
         cls, neuron_set: NeuronSet, values: Mapping[str, Tensor], name: str | None = None
     ) -> WeightEdit:
-        """Gives the neurons new values. Keys and shapes (see the class) are checked when a model is at hand."""
+        """Gives the neurons new values. Keys and shapes (see the class) are checked against a model later."""
         kept = {key: values[key].detach().clone().contiguous() for key in sorted(values)}
         return cls(neuron_set, "values", kept, name or f"values-{neuron_set.fingerprint()[:8]}")
 

@@ -39,7 +39,7 @@ def softmax_row(row):
 
 
 def literal(model, ids, causal):
-    """Every score of one sentence from the weights in float64, one loop per sum, and the last hidden state."""
+    """Every score of one sentence from the weights, one loop per sum, and the last hidden state."""
     w = {name: p.detach().double().numpy() for name, p in model.model.named_parameters()}
     hidden, length, scores = w["embed_tokens.weight"][ids], len(ids), {}
     for layer in range(model.config.num_hidden_layers):
@@ -204,6 +204,11 @@ def test_refusals() -> None:
         reference_scores(model, None, [[5], []])
     with pytest.raises(ValueError, match="attn_q"):
         reference_scores(model, None, [[5]], ["attn_q"])
+    with (
+        pytest.raises(ValueError, match="2 sentences at once"),
+        published_attention(model, anatomy_of(model)),
+    ):
+        model(torch.tensor(token_ids([4, 4])))
     model.model.layers[1].mlp.up_proj.weight.data[3, 0] = torch.nan
     with pytest.raises(ModelError, match="Layer 1: a score of fwd_up"):
         reference_scores(model, None, [[5, 6]])
