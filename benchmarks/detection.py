@@ -2,7 +2,8 @@
 
     python -m benchmarks.detection [--threads 2] [--repeats 5]
 
-Prints ratios (median over alternating runs). "forward" is the decoder without its vocabulary head, the stricter
+Prints ratios (median over alternating runs). "forward" is the decoder without its vocabulary head, the
+stricter
 denominator: with the head every ratio would be smaller.
 """
 
@@ -23,7 +24,8 @@ LENGTHS = (32, 64, 128, 256)
 
 
 def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike."""
+    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(repeats + 1):
         for name, run in runs.items():
@@ -48,13 +50,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from benchmarks.models import smollm2
     from neuron_core.corpora.embedded_corpus import embedded
+
+    from benchmarks.models import smollm2
 
     model, tokenizer = load_model(smollm2())
     runner = LayerMajor(model)
     corpora = {
-        language: [Sentence(language, i, tuple(tokenizer(text)["input_ids"][:64])) for i, text in enumerate(texts[:100])]
+        language: [
+            Sentence(language, i, tuple(tokenizer(text)["input_ids"][:64]))
+            for i, text in enumerate(texts[:100])
+        ]
         for language, texts in embedded().items()
     }
     everything = [sentence for sentences in corpora.values() for sentence in sentences]
@@ -76,7 +82,9 @@ def main() -> None:
             },
             arguments.repeats,
         )
-        print(f"{length:>8} {seconds['cheap'] / seconds['forward']:>9.3f} {seconds['full'] / seconds['forward']:>7.2f}")
+        print(
+            f"{length:>8} {seconds['cheap'] / seconds['forward']:>9.3f} {seconds['full'] / seconds['forward']:>7.2f}"
+        )
 
     def run_pass(batches: list[MicroBatch], candidates: Any) -> Any:
         return detection_pass(runner, batches, ("q", "k", "v", "ffn", "o"), candidates)
@@ -87,13 +95,18 @@ def main() -> None:
         seconds = alternate(
             {
                 "forward": lambda batches=batches: forward(batches),
-                "certified": lambda sentences=sentences: detect_language(run_pass, sentences, ("q", "k", "v", "ffn", "o")),
+                "certified": lambda sentences=sentences: detect_language(
+                    run_pass, sentences, ("q", "k", "v", "ffn", "o")
+                ),
             },
             2,
         )
         for name in total:
             total[name] += seconds[name]
-        print(f"certified, {len(sentences)} sentences of {language}: {seconds['certified'] / seconds['forward']:.2f}", flush=True)
+        print(
+            f"certified, {len(sentences)} sentences of {language}: {seconds['certified'] / seconds['forward']:.2f}",
+            flush=True,
+        )
     print(f"certified, all languages: {total['certified'] / total['forward']:.2f}")
 
 

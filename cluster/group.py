@@ -1,4 +1,6 @@
-"""A group of Ray actors that share one model under ZeRO-3, with restarts: the door through which stages do model work."""
+"""A group of Ray actors that share one model under ZeRO-3, with restarts: the door through which stages do
+model work.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,22 @@ from neuron_core.errors import ClusterError, PolyneuronError
 Progress = Callable[[int, int], None]
 _POLL_S = 0.2
 _PLACEMENT_TIMEOUT_S = 120.0
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "DistBackendError", "Broken pipe")
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "NCCL",
+    "DistBackendError",
+    "Broken pipe",
+)
 """How gloo and NCCL say that another rank is gone; the survivors often fail before Ray reports the death."""
 
 
 class ModelGroup:
     """`world_size` actors, each with its shard. Use as a context manager; needs `ray_session`.
 
-    A worker that dies or hangs takes the group down; the group is started anew and the pass that was running runs again,
-    at most `max_restarts` times. Results do not depend on it: a pass has no effect but its return value.
+    A worker that dies or hangs takes the group down; the group is started anew and the pass that was running
+    runs again, at most `max_restarts` times. Results do not depend on it: a pass has no effect but its return
+    value.
     """
 
     def __init__(self, model: ModelSpec, group: GroupSpec | None = None) -> None:
@@ -49,11 +58,17 @@ class ModelGroup:
         self.close()
 
     def run(
-        self, function: Callable[..., Any], batches: Sequence[MicroBatch], progress: Progress | None = None, **kwargs: Any
+        self,
+        function: Callable[..., Any],
+        batches: Sequence[MicroBatch],
+        progress: Progress | None = None,
+        **kwargs: Any,
     ) -> list[Any]:
-        """Runs `function(runner, micro-batches of the rank, progress=…, **kwargs)` on every rank; results by rank.
+        """Runs `function(runner, micro-batches of the rank, progress=…, **kwargs)` on every rank; results by
+        rank.
 
-        Rank r takes batches[r::world_size]; a rank without batches takes part all the same, since gathers are collective.
+        Rank r takes batches[r::world_size]; a rank without batches takes part all the same, since gathers are
+        collective.
 
         Raises:
             ClusterError: workers failed more often than `max_restarts` allows.
@@ -85,7 +100,9 @@ class ModelGroup:
 
     def _start(self) -> None:
         spec = self.spec
-        bundle = {"CPU": float(spec.threads_per_worker)} | ({"GPU": spec.gpus_per_worker} if spec.gpus_per_worker else {})
+        bundle = {"CPU": float(spec.threads_per_worker)} | (
+            {"GPU": spec.gpus_per_worker} if spec.gpus_per_worker else {}
+        )
         self._placement = placement_group([bundle] * spec.world_size, strategy="PACK")
         if not self._placement.wait(_PLACEMENT_TIMEOUT_S):
             raise ClusterError(
@@ -102,19 +119,31 @@ class ModelGroup:
                 num_gpus=spec.gpus_per_worker,
                 max_concurrency=2,
                 runtime_env={"env_vars": environment},
-                scheduling_strategy=PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank),
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    self._placement, placement_group_bundle_index=rank
+                ),
             ).remote(rank, spec.world_size, spec.threads_per_worker)
             for rank in range(spec.world_size)
         ]
         address, port = ray.get(self._workers[0].endpoint.remote())
-        self._collect("loading the model", [worker.load.remote(self.model, address, port) for worker in self._workers], None)
+        self._collect(
+            "loading the model",
+            [worker.load.remote(self.model, address, port) for worker in self._workers],
+            None,
+        )
 
     def _run_once(
-        self, function: Callable[..., Any], batches: list[MicroBatch], progress: Progress | None, kwargs: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        batches: list[MicroBatch],
+        progress: Progress | None,
+        kwargs: dict[str, Any],
     ) -> list[Any]:
         shared_batches, shared_kwargs = ray.put(batches), ray.put(kwargs)
         name = function.__name__
-        pending = [worker.run.remote(name, function, shared_batches, shared_kwargs) for worker in self._workers]
+        pending = [
+            worker.run.remote(name, function, shared_batches, shared_kwargs) for worker in self._workers
+        ]
         return self._collect(name, pending, progress)
 
     def _collect(self, name: str, pending: list[Any], progress: Progress | None) -> list[Any]:
@@ -157,7 +186,10 @@ class _Lost(Exception):
 def _where(states: list[tuple[str, int, int]] | None) -> str:
     if states is None:
         return "a worker does not answer"
-    return ", ".join(f"rank {rank} in {name} after layer {done} of {total}" for rank, (name, done, total) in enumerate(states))
+    return ", ".join(
+        f"rank {rank} in {name} after layer {done} of {total}"
+        for rank, (name, done, total) in enumerate(states)
+    )
 
 
 def _raise_if_failed(reference: Any) -> None:

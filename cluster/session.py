@@ -14,7 +14,8 @@ _LOCAL_OBJECT_STORE_BYTES = 512 << 20
 
 @contextmanager
 def ray_session(n_cpus: int | None = None) -> Iterator[None]:
-    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one otherwise.
+    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one
+    otherwise.
 
     A session that was up already is used and left alone.
     """

@@ -12,8 +12,8 @@ Offload = Literal["none", "cpu", "nvme"]
 class ModelSpec:
     """The model every worker loads its shard of.
 
-    source: hub id or local folder (GGUF already dequantised); dtype: "float32" or "bfloat16"; offload: where parameter
-    shards rest between gathers ("nvme" needs `nvme_path`).
+    source: hub id or local folder (GGUF already dequantised); dtype: "float32" or "bfloat16"; offload:
+        where parameter shards rest between gathers ("nvme" needs `nvme_path`).
     """
 
     source: str
@@ -24,7 +24,9 @@ class ModelSpec:
     nvme_path: str | None = None
 
     def deepspeed_config(self) -> dict[str, Any]:
-        """The ZeRO-3 part of DeepSpeed's configuration: parameters sharded, nothing kept whole between gathers."""
+        """The ZeRO-3 part of DeepSpeed's configuration: parameters sharded, nothing kept whole between
+        gathers.
+        """
         zero: dict[str, Any] = {"stage": 3, "stage3_param_persistence_threshold": 0}
         if self.offload != "none":
             zero["offload_param"] = {"device": self.offload, "pin_memory": False}

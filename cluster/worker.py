@@ -1,4 +1,6 @@
-"""One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of micro-batches."""
+"""One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of
+micro-batches.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Worker:
         return address, port
 
     def load(self, spec: ModelSpec, address: str, port: int) -> Any:
-        """Joins the group and loads this rank's shard. Errors for people come back as values, not as remote tracebacks."""
+        """Joins the group and loads this rank's shard. Errors for people come back as values, not as remote
+        tracebacks.
+        """
         from cluster.zero import ShardedModel
 
         try:
@@ -67,7 +71,12 @@ class Worker:
 
     def stats(self) -> dict[str, Any]:
         """See `ShardedModel.stats`, with the process id."""
-        return {**self._model.stats(), "pid": os.getpid(), "host": socket.gethostname(), "cwd": str(Path.cwd())}
+        return {
+            **self._model.stats(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "cwd": str(Path.cwd()),
+        }
 
     def reset_stats(self) -> None:
         """Starts counting anew."""

@@ -1,7 +1,8 @@
-"""A model sharded by DeepSpeed ZeRO-3, without an engine: parameters are gathered where and when `LayerMajor` asks.
+"""A model sharded by DeepSpeed ZeRO-3, without an engine: parameters are gathered where and when `LayerMajor`
+asks.
 
-An engine's forward hooks gather and free every layer for every batch; here a layer is gathered once for all batches. Edits
-made inside a gather vanish with it, which is what deactivation wants.
+An engine's forward hooks gather and free every layer for every batch; here a layer is gathered once for all
+batches. Edits made inside a gather vanish with it, which is what deactivation wants.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ class ShardedModel:
 
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
         os.environ.update(
-            RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR=address, MASTER_PORT=str(port), LOCAL_RANK="0"
+            RANK=str(rank),
+            WORLD_SIZE=str(world_size),
+            MASTER_ADDR=address,
+            MASTER_PORT=str(port),
+            LOCAL_RANK="0",
         )
         import deepspeed
         import deepspeed.comm.torch as deepspeed_backend
@@ -36,12 +41,18 @@ class ShardedModel:
             # compiles for a minute at first use, and serves only all-reduce, which is not used here
             deepspeed_backend.build_shm_op = lambda: None
         deepspeed.init_distributed(
-            dist_backend="nccl" if on_gpu else "gloo", auto_mpi_discovery=False, verbose=False, rank=rank, world_size=world_size
+            dist_backend="nccl" if on_gpu else "gloo",
+            auto_mpi_discovery=False,
+            verbose=False,
+            rank=rank,
+            world_size=world_size,
         )
         if spec.offload == "nvme":
             _require_async_io()
         self._gathered_parameters = deepspeed.zero.GatheredParameters
-        self._config = HfDeepSpeedConfig(spec.deepspeed_config())  # must outlive loading: zero.Init looks it up
+        self._config = HfDeepSpeedConfig(
+            spec.deepspeed_config()
+        )  # must outlive loading: zero.Init looks it up
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         self.model = from_pretrained(spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code)
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
@@ -52,7 +63,9 @@ class ShardedModel:
 
     @contextmanager
     def gather(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-        """Makes sharded parameters whole; every rank must enter with the same ones. Changes made inside are lost."""
+        """Makes sharded parameters whole; every rank must enter with the same ones. Changes made inside are
+        lost.
+        """
         whole_bytes = sum(p.ds_numel * p.element_size() for p in parameters)  # type: ignore[attr-defined]
         self.bytes_received += whole_bytes * (self.world_size - 1) // self.world_size
         self.n_gathers += 1
@@ -60,7 +73,9 @@ class ShardedModel:
             yield
 
     def stats(self) -> dict[str, Any]:
-        """Bytes received from other ranks, gathers, bytes of the whole model, and this process's peak resident bytes."""
+        """Bytes received from other ranks, gathers, bytes of the whole model, and this process's peak
+        resident bytes.
+        """
         import resource
 
         return {

@@ -1,4 +1,6 @@
-"""Polyneuron's mathematics on neurons, usable from a notebook in one process. Names are imported when first used."""
+"""Polyneuron's mathematics on neurons, usable from a notebook in one process. Names are imported when first
+used.
+"""
 
 import importlib
 from typing import Any

@@ -1,4 +1,5 @@
-"""What detection keeps of the impacts of a corpus: accumulators that merge, so that shards agree with one process.
+"""What detection keeps of the impacts of a corpus: accumulators that merge, so that shards agree with one
+process.
 
 Minimum, maximum, the smallest values and worst ranks merge exactly in any order; sums are float64.
 Shapes: B sentences of a micro-batch, N neurons of one layer and group, K = `N_SMALLEST`.
@@ -20,10 +21,11 @@ N_SMALLEST = 5
 class Impacts:
     """Impacts of the neurons of one (layer, group) over some sentences.
 
-    minimum, maximum float32 [N]: Frobenius norm; total float64 [N]: its sum; smallest float32 [K, N]: the K smallest
-    per-token impacts (Frobenius norm over the root of the scored tokens), ascending, +inf where there are fewer
-    sentences; square, square_per_token float64 [N]: sums of squared norms and of squared per-token impacts; worst_rank float32 [N]: the largest rank fraction
-    (rank from 1, largest impact first, over N) of any sentence, or None where not all neurons were measured.
+    minimum, maximum float32 [N]: Frobenius norm; total float64 [N]: its sum; smallest float32 [K, N]: the K
+    smallest per-token impacts (Frobenius norm over the root of the scored tokens), ascending, +inf where
+    there are fewer sentences; square, square_per_token float64 [N]: sums of squared norms and of squared
+    per-token impacts; worst_rank float32 [N]: the largest rank fraction (rank from 1, largest impact first,
+    over N) of any sentence, or None where not all neurons were measured.
     """
 
     n_sentences: int
@@ -37,7 +39,9 @@ class Impacts:
 
     @staticmethod
     def of(impacts_BN: Tensor, n_scored_B: Tensor, complete: bool) -> Impacts:
-        """Accumulates one micro-batch. `complete` says that N covers the whole group, so ranks mean something."""
+        """Accumulates one micro-batch. `complete` says that N covers the whole group, so ranks mean
+        something.
+        """
         impacts = impacts_BN.float()
         per_token = impacts / n_scored_B[:, None].float().sqrt()
         smallest = _smallest(per_token)
@@ -46,7 +50,9 @@ class Impacts:
             minimum=impacts.amin(0),
             maximum=impacts.amax(0),
             total=impacts.double().sum(0),
-            smallest=torch.cat([smallest, smallest.new_full((N_SMALLEST - len(smallest), smallest.shape[1]), torch.inf)]),
+            smallest=torch.cat(
+                [smallest, smallest.new_full((N_SMALLEST - len(smallest), smallest.shape[1]), torch.inf)]
+            ),
             square=impacts.double().square().sum(0),
             square_per_token=per_token.double().square().sum(0),
             worst_rank=_worst_rank(impacts) if complete else None,
@@ -81,7 +87,9 @@ class Impacts:
 
 
 def _smallest(per_token_BN: Tensor) -> Tensor:
-    """The K smallest of each column, ascending. NumPy's partial sort took a seventh of the time of a full sort."""
+    """The K smallest of each column, ascending. NumPy's partial sort took a seventh of the time of a full
+    sort.
+    """
     columns = np.ascontiguousarray(per_token_BN.numpy().T)
     if columns.shape[1] > N_SMALLEST:
         columns = np.partition(columns, N_SMALLEST - 1, axis=1)[:, :N_SMALLEST]
@@ -89,7 +97,9 @@ def _smallest(per_token_BN: Tensor) -> Tensor:
 
 
 def _worst_rank(impacts_BN: Tensor) -> Tensor:
-    """Largest rank fraction of each neuron over the sentences; equal impacts have different ranks, in no stated order."""
+    """Largest rank fraction of each neuron over the sentences; equal impacts have different ranks, in no
+    stated order.
+    """
     n = impacts_BN.shape[1]
     worst, ranks = np.zeros(n, np.int64), np.arange(1, n + 1)
     for order in np.argsort(-impacts_BN.numpy(), axis=1):

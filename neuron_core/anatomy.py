@@ -1,4 +1,6 @@
-"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A, section 2.1)."""
+"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A,
+section 2.1).
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,8 @@ def anatomy_of(model_or_config: Any) -> Anatomy:
     """Reads the anatomy of a model or of its config.
 
     Raises:
-        UnsupportedArchitecture: the family is not declared, or a live model lacks a declared parameter. The message
+        UnsupportedArchitecture: the family is not declared, or a live model lacks a declared parameter.
+            The message
             names the architecture, what was looked for, and the supported families.
     """
     config = getattr(model_or_config, "config", model_or_config)

@@ -1,7 +1,7 @@
 """Sentences as token ids, and their deterministic grouping into micro-batches.
 
-The grouping depends on the sentences alone, never on the number of workers: every micro-batch is then the same sequence
-of floating-point operations wherever it runs.
+The grouping depends on the sentences alone, never on the number of workers: every micro-batch is then the
+same sequence of floating-point operations wherever it runs.
 Shapes: B sentences of a micro-batch, T tokens of its longest sentence.
 """
 
@@ -66,7 +66,11 @@ class MicroBatch:
 
 
 def tokenize(
-    tokenizer: Any, language: str, texts: Iterable[str], max_tokens: int | None = None, add_bos: bool | None = None
+    tokenizer: Any,
+    language: str,
+    texts: Iterable[str],
+    max_tokens: int | None = None,
+    add_bos: bool | None = None,
 ) -> list[Sentence]:
     """Turns texts into sentences, truncated to `max_tokens`.
 
@@ -88,16 +92,22 @@ def tokenize(
     return sentences
 
 
-def as_sentences(tokenizer: Any, language: str, items: Sequence[Any], max_tokens: int | None = None) -> list[Sentence]:
+def as_sentences(
+    tokenizer: Any, language: str, items: Sequence[Any], max_tokens: int | None = None
+) -> list[Sentence]:
     """Sentences from strings, or from lists of token ids, which are used as they are and count whole."""
     if all(isinstance(item, str) for item in items):
         if tokenizer is None:
-            raise ValueError("Sentences given as strings need a tokenizer; pass one, or pass lists of token ids")
+            raise ValueError(
+                "Sentences given as strings need a tokenizer; pass one, or pass lists of token ids"
+            )
         return tokenize(tokenizer, language, items, max_tokens)
     return [Sentence(language, i, tuple(int(t) for t in item)[:max_tokens]) for i, item in enumerate(items)]
 
 
-def plan_batches(sentences: Sequence[Sentence], max_sentences: int, max_tokens: int = 8192) -> list[MicroBatch]:
+def plan_batches(
+    sentences: Sequence[Sentence], max_sentences: int, max_tokens: int = 8192
+) -> list[MicroBatch]:
     """Groups sentences, shortest first, at most `max_sentences` and `max_tokens` padded tokens together."""
     batches: list[MicroBatch] = []
     group: list[Sentence] = []

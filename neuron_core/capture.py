@@ -1,8 +1,11 @@
-"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention function.
+"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention
+function.
 
-The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is recomputed here with
-explicit weights, since no fused kernel returns them; queries, keys and values are the model's own, after RoPE and QK-norm.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R rotary dims.
+The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is
+recomputed here with explicit weights, since no fused kernel returns them; queries, keys and values are the
+model's own, after RoPE and QK-norm.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R
+    rotary dims.
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ class AttentionRecord:
 class LayerRecord:
     """Everything the impact formulas need of one layer and one micro-batch.
 
-    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]; q, k: projections before RoPE and after
-    QK-norm; q_raw, k_raw: before QK-norm; cos_sin: rotary tables [1 or B, T, R]; attention: None unless asked for.
+    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]; q, k: projections before RoPE
+        and after QK-norm; q_raw, k_raw: before QK-norm; cos_sin: rotary tables [1 or B, T, R]; attention:
+        None unless asked for.
     """
 
     heads: Tensor | None = None
@@ -80,7 +84,11 @@ def _recording_attention(
     grouped = q.reshape(n_batch, k.shape[1], shared * length, head_dim)
     scores = (grouped @ k.mT).mul_(scaling).view(n_batch, n_heads, length, length)
     if attention_mask is None:
-        allowed = torch.ones(length, length, dtype=torch.bool, device=q.device).tril_().expand(n_batch, length, length)
+        allowed = (
+            torch.ones(length, length, dtype=torch.bool, device=q.device)
+            .tril_()
+            .expand(n_batch, length, length)
+        )
     else:
         allowed = attention_mask[:, 0].expand(n_batch, length, length)
     capped = scores if softcap is None else softcap * torch.tanh(scores / softcap)
@@ -108,7 +116,8 @@ def recording_attention(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
-    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `recording_attention`).
+    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside
+    `recording_attention`).
 
     Raises:
         AttributeError: a module the anatomy declares does not exist.

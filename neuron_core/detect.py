@@ -1,11 +1,13 @@
-"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q and k.
+"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q
+and k.
 
-`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together for any way of
-spreading them; `measure_impacts` is the one-process surface for notebooks.
+`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together
+for any way of spreading them; `measure_impacts` is the one-process surface for notebooks.
 
-Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language (the seed)
-are measured in full; the floor u of a group is the value its `floor_fraction` largest running minima reach. Only q and k
-neurons at or above u go on. Whatever threshold >= u is chosen later selects exactly what the full measurement would.
+Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language
+(the seed) are measured in full; the floor u of a group is the value its `floor_fraction` largest running
+minima reach. Only q and k neurons at or above u go on. Whatever threshold >= u is chosen later selects
+exactly what the full measurement would.
 """
 
 from __future__ import annotations
@@ -59,7 +61,11 @@ def detection_pass(
     with runner.gathered_outside(), recording_attention(runner.model) if any_scores else nullcontext():
         running = [runner.begin(batch) for batch in batches]
     for index, layer in enumerate(runner.layers):
-        wanted = None if candidates is None else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
+        wanted = (
+            None
+            if candidates is None
+            else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
+        )
         with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
         recording = recording_attention(runner.model) if with_scores or always_recording else nullcontext()
         with recording, runner.gathered_layer(index):
@@ -76,7 +82,9 @@ def detection_pass(
 
 
 class _Collected:
-    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as for all."""
+    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as
+    for all.
+    """
 
     def __init__(self, found: Accumulated, layer: int, complete: bool) -> None:
         self._found, self._layer, self._complete = found, layer, complete
@@ -107,7 +115,9 @@ class _Collected:
                     "or its dtype overflows; check the checkpoint, or load it in float32"
                 )
             key = (self._layer, group)
-            new = Impacts.of(values, torch.tensor(self._n_scored), self._complete or group not in SCORE_GROUPS)
+            new = Impacts.of(
+                values, torch.tensor(self._n_scored), self._complete or group not in SCORE_GROUPS
+            )
             self._found[key] = self._found[key].merged(new) if key in self._found else new
         self._parts, self._n_scored, self._n_values = {}, [], 0
 
@@ -131,8 +141,8 @@ def detect_language(
 ) -> LanguageImpacts:
     """Impacts over all sentences of one language.
 
-    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every sentence,
-    "certified" drops q and k neurons once they are proved to stay below the floor.
+    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every
+    sentence, "certified" drops q and k neurons once they are proved to stay below the floor.
 
     Raises:
         CorpusError: no sentence has a scored token.
@@ -211,8 +221,8 @@ def measure_impacts(
 ) -> ImpactTable:
     """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
 
-    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
-    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored.
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole,
+    and need no tokenizer. A leading BOS that the tokenizer adds is attended to but not scored.
 
     Raises:
         UnsupportedArchitecture, CorpusError, ModelError, ValueError.

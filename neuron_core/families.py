@@ -1,7 +1,7 @@
 """The supported model families, one small declaration each.
 
-To add a family: give its `model_type` values and say where it differs from Llama. Everything else (detection, edits,
-training, export) reads the resulting `Anatomy`. Imports nothing heavy.
+To add a family: give its `model_type` values and say where it differs from Llama. Everything else (detection,
+edits, training, export) reads the resulting `Anatomy`. Imports nothing heavy.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ QkNorm = Literal["head", "full"]
 class Family:
     """Where a decoder layer keeps its attention and feed-forward weights.
 
-    `qk_norm` says over what width queries and keys are normalised before RoPE: one head (Qwen3, Gemma 3) or the whole
-    projection (OLMo 2). `fused` means one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate, up).
+    `qk_norm` says over what width queries and keys are normalised before RoPE: one head (Qwen3, Gemma 3) or
+    the whole projection (OLMo 2). `fused` means one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate,
+    up).
     """
 
     name: str

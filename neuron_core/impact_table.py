@@ -1,4 +1,6 @@
-"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language and group."""
+"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language
+and group.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thres
 
 @dataclass(frozen=True)
 class LanguageImpacts:
-    """Detection of one language: `impacts` (IMPACTS_SCHEMA, ordered by layer, group, neuron) and `summary`."""
+    """Detection of one language: `impacts` (IMPACTS_SCHEMA, ordered by layer, group, neuron) and `summary`.
+    """
 
     language: str
     impacts: pa.Table
@@ -69,12 +72,15 @@ class LanguageImpacts:
         floors: Mapping[str, tuple[float, float]],
         seed_squares: Mapping[str, tuple[float, float]],
     ) -> LanguageImpacts:
-        """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons, `seed_only` all."""
+        """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons,
+        `seed_only` all.
+        """
         keys = sorted(found, key=lambda key: (key[0], GROUPS.index(key[1])))
         blocks = [_rows(language, key, found[key], kept.get(key), seed_only.get(key)) for key in keys]
         impacts = pa.concat_tables(blocks).combine_chunks()
         bounded = {
-            group: sum(len(seed_only[key].minimum) - len(kept[key]) for key in kept if key[1] == group) for group in floors
+            group: sum(len(seed_only[key].minimum) - len(kept[key]) for key in kept if key[1] == group)
+            for group in floors
         }
         summary = [
             {
@@ -100,7 +106,9 @@ class ImpactTable:
 
     def __init__(self, languages: Sequence[LanguageImpacts]) -> None:
         self.languages = tuple(language.language for language in languages)
-        self.impacts: pa.Table = pa.concat_tables([language.impacts for language in languages]).combine_chunks()
+        self.impacts: pa.Table = pa.concat_tables(
+            [language.impacts for language in languages]
+        ).combine_chunks()
         self.summaries: pa.Table = pa.concat_tables([language.summary for language in languages])
 
     def to_arrow(self) -> pa.Table:

@@ -1,9 +1,11 @@
-"""Layer-major order: one layer at a time over the whole corpus, with the model's own forward code and nothing else.
+"""Layer-major order: one layer at a time over the whole corpus, with the model's own forward code and nothing
+else.
 
-A usual forward pass runs every layer for one batch; under parameter sharding it gathers the whole model for each batch.
-`LayerMajor` turns the loops: it gathers layer i once, runs all micro-batches through it, and goes on. What happens before
-and after the layers (embedding, masks, rotary tables, final norm, head, logit cap) stays the model's own forward, run
-with its layers replaced by stubs that record what they were given or return what they are told.
+A usual forward pass runs every layer for one batch; under parameter sharding it gathers the whole model for
+each batch. `LayerMajor` turns the loops: it gathers layer i once, runs all micro-batches through it, and goes
+on. What happens before and after the layers (embedding, masks, rotary tables, final norm, head, logit cap)
+stays the model's own forward, run with its layers replaced by stubs that record what they were given or
+return what they are told.
 Shapes: B sentences, T tokens, d hidden size, V vocabulary.
 """
 
@@ -38,7 +40,8 @@ class LayerInputs:
     """A micro-batch on its way through the layers.
 
     hidden: [B, T, d], the output of the layer run last (of the embedding at first).
-    kwargs: what the model passes to each layer (mask, rotary tables, …); equal objects are shared between layers.
+    kwargs: what the model passes to each layer (mask, rotary tables, …); equal objects are shared between
+        layers.
     """
 
     batch: MicroBatch
@@ -51,7 +54,9 @@ class LayerInputs:
 
 
 class LayerMajor:
-    """Runs a causal LM layer by layer. `gather` makes the parameters of a shard whole; the default is one process."""
+    """Runs a causal LM layer by layer. `gather` makes the parameters of a shard whole; the default is one
+    process.
+    """
 
     def __init__(self, model: nn.Module, anatomy: Anatomy | None = None, gather: Gather = whole) -> None:
         self.model = model
@@ -102,7 +107,9 @@ class LayerMajor:
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In `gathered_outside`."""
+        """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In
+        `gathered_outside`.
+        """
         ids = torch.zeros(1, hidden.shape[0], dtype=torch.int64)
         with self._layers_replaced(lambda _, **kwargs: hidden[None]):
             logits: Tensor = self._forward(ids, torch.ones_like(ids)).logits[0]
@@ -110,13 +117,17 @@ class LayerMajor:
 
     def _forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         return self.model(
-            input_ids=input_ids.to(self.device), attention_mask=attention_mask.to(self.device), use_cache=False
+            input_ids=input_ids.to(self.device),
+            attention_mask=attention_mask.to(self.device),
+            use_cache=False,
         )
 
     @contextmanager
     def _layers_replaced(self, stub: Callable[..., Tensor]) -> Iterator[None]:
         for layer in self.layers:
-            layer.forward = stub  # an instance attribute hides the method; deleting it restores the class's forward
+            layer.forward = (
+                stub  # an instance attribute hides the method; deleting it restores the class's forward
+            )
         try:
             yield
         finally:

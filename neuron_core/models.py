@@ -1,4 +1,6 @@
-"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors folder."""
+"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors
+folder.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ from neuron_core.errors import ModelError, UnsupportedArchitecture
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
 
+_BLOCKS, _BLOCK_BYTES = 256, 1 << 16
+
 _CHECK_TEXT = (
     "Water boils at one hundred degrees Celsius at sea level. The children walked to school with their friends, and in "
     "the evening they ate dinner with their family."
@@ -33,8 +37,8 @@ def load_model(
 ) -> tuple[Any, Any]:
     """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients).
 
-    `path_or_id`: hub id, local folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a soft-cap on
-    attention scores run eager attention, because fused attention ignores the cap.
+    `path_or_id`: hub id, local folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a
+    soft-cap on attention scores run eager attention, because fused attention ignores the cap.
 
     Raises:
         ModelError: nothing there, not a causal LM, unreadable or truncated weights.
@@ -45,7 +49,9 @@ def load_model(
     source = resolve_model(path_or_id, gguf_file)
     config = load_config(source, revision=revision, trust_remote_code=trust_remote_code)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"The tokenizer of {path_or_id} cannot be loaded: {_first_line(error)}") from error
     model = from_pretrained(source, config, dtype, revision=revision, trust_remote_code=trust_remote_code)
@@ -61,7 +67,9 @@ def load_config(path_or_id: str | Path, revision: str | None = None, trust_remot
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path_or_id, revision=revision, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(
+            path_or_id, revision=revision, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"No model at {path_or_id}: {_first_line(error)} Give a hub id, a local folder with config.json and "
@@ -78,7 +86,9 @@ def from_pretrained(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
-    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded."""
+    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they
+    arrive sharded.
+    """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     wants = AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM
@@ -120,7 +130,9 @@ def resolve_model(path_or_id: str | Path, gguf_file: str | None = None) -> str:
         return str(dequantised(path))
     looks_like_path = str(path_or_id).startswith((".", "/", "~")) or str(path_or_id).count("/") > 1
     if looks_like_path and not path.exists():
-        raise ModelError(f"No model at {path}: the folder does not exist. Give a hub id, a local folder or a .gguf file")
+        raise ModelError(
+            f"No model at {path}: the folder does not exist. Give a hub id, a local folder or a .gguf file"
+        )
     return str(path) if path.exists() else str(path_or_id)
 
 
@@ -130,10 +142,12 @@ def cache_folder() -> Path:
 
 
 def dequantised(gguf: Path) -> Path:
-    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity.
+    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by
+    perplexity.
 
     Raises:
-        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards.
+        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense
+            afterwards.
     """
     if not gguf.is_file():
         raise ModelError(f"No GGUF file at {gguf}")
@@ -167,6 +181,29 @@ def dequantised(gguf: Path) -> Path:
     return folder
 
 
+def model_fingerprint(source: str | Path, config: Any) -> str:
+    """16 hex digits that tell one set of weights from another without reading all of it.
+
+    A hub model is its commit; a folder is its config and, of every safetensors file, the size, the header and evenly
+    spaced blocks.
+    """
+    commit = getattr(config, "_commit_hash", None)
+    digest = xxhash.xxh3_64(str(commit or "").encode())
+    folder = Path(source)
+    if folder.is_dir():
+        digest.update((folder / "config.json").read_bytes())
+        for path in sorted(folder.glob("*.safetensors")):
+            size = path.stat().st_size
+            digest.update(f"{path.name}:{size}".encode())
+            with path.open("rb") as file:
+                for offset in range(0, size, max(_BLOCK_BYTES, size // _BLOCKS)):
+                    file.seek(offset)
+                    digest.update(file.read(_BLOCK_BYTES))
+    else:
+        digest.update(f"{source}@{commit}".encode())
+    return digest.hexdigest()
+
+
 def _english_loss_nats(model: Any, tokenizer: Any) -> float:
     from neuron_core.perplexity import mean_nats
 
@@ -185,4 +222,11 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") + "."
 
 
-__all__ = ["UnsupportedArchitecture", "dequantised", "from_pretrained", "load_config", "load_model", "resolve_model"]
+__all__ = [
+    "UnsupportedArchitecture",
+    "dequantised",
+    "from_pretrained",
+    "load_config",
+    "load_model",
+    "resolve_model",
+]

@@ -1,6 +1,8 @@
-"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all variants.
+"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all
+variants.
 
-Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size, V vocabulary.
+Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _LOGIT_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class SentenceNll:
-    """Negative log-likelihood of one sentence: the sum in nats over its predicted tokens (all but the first)."""
+    """Negative log-likelihood of one sentence: the sum in nats over its predicted tokens (all but the first).
+    """
 
     language: str
     sentence: int
@@ -42,7 +45,8 @@ def sentence_nlls(
     edits: Sequence[WeightEdit | None],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
-    """NLL of every sentence under every edit (None: the base model); one list per edit, ordered by language, sentence.
+    """NLL of every sentence under every edit (None: the base model); one list per edit, ordered by language,
+    sentence.
 
     Raises:
         ModelError: a likelihood is NaN.
@@ -59,14 +63,19 @@ def sentence_nlls(
         if progress is not None:
             progress(index + 1, len(runner.layers) + 1)
     with runner.gathered_outside():
-        found = [[row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)] for per_edit in running]
+        found = [
+            [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
+            for per_edit in running
+        ]
     if progress is not None:
         progress(len(runner.layers) + 1, len(runner.layers) + 1)
     return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in found]
 
 
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:
-    predicts = batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)  # position t predicts token t + 1 where that is real
+    predicts = (
+        batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)
+    )  # position t predicts token t + 1 where that is real
     targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
     states = hidden_BTd[:, :-1][predicts]
     vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
@@ -75,7 +84,9 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
     for start in range(0, len(targets), step):
         logits = runner.logits(states[start : start + step])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats.append(nn.functional.cross_entropy(logits, targets[start : start + step], reduction="none").double())
+        nats.append(
+            nn.functional.cross_entropy(logits, targets[start : start + step], reduction="none").double()
+        )
     per_token = torch.cat(nats) if nats else torch.zeros(0, dtype=torch.float64)
     per_sentence = per_token.cpu().split(predicts.sum(1).tolist())
     rows = []

@@ -1,11 +1,12 @@
-"""Tiny random models of every supported family, with weights large enough that attention is far from uniform."""
+"""Tiny random models of every supported family, with weights large enough that attention is far from uniform.
+"""
 
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 from transformers import CONFIG_MAPPING as CONFIGS
+from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
 _BASE = dict(
     vocab_size=97,
@@ -31,9 +32,18 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma1": ("gemma", dict(head_dim=16, num_key_value_heads=1)),
     "gemma2": (
         "gemma2",
-        dict(head_dim=16, sliding_window=5, attn_logit_softcapping=4.0, final_logit_softcapping=10.0, num_hidden_layers=4),
+        dict(
+            head_dim=16,
+            sliding_window=5,
+            attn_logit_softcapping=4.0,
+            final_logit_softcapping=10.0,
+            num_hidden_layers=4,
+        ),
     ),
-    "gemma3": ("gemma3_text", dict(head_dim=16, sliding_window=5, num_hidden_layers=4, num_key_value_heads=1)),
+    "gemma3": (
+        "gemma3_text",
+        dict(head_dim=16, sliding_window=5, num_hidden_layers=4, num_key_value_heads=1),
+    ),
     "gemma3-multimodal": ("gemma3", dict(head_dim=16, sliding_window=5)),
     "olmo2": ("olmo2", {}),
     "olmo2-mha": ("olmo2", dict(_MHA)),
@@ -43,11 +53,20 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def tiny_model(name: str, seed: int = 0, spread: float = 0.25, **changes: Any) -> Any:
-    """A float32 model of one of `TINY`, every parameter drawn from N(0, spread^2) (norm weights around their neutral)."""
+    """A float32 model of one of `TINY`, every parameter drawn from N(0, spread^2) (norm weights around their
+    neutral).
+    """
     model_type, special = TINY[name]
     fields = {**_BASE, **special, **changes}
     if model_type == "gemma3":
-        vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
+        vision = dict(
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=8,
+            patch_size=4,
+        )
         config = Gemma3Config(text_config=fields, vision_config=vision, mm_tokens_per_image=4)
         model: Any = Gemma3ForConditionalGeneration._from_config(config)
     else:

@@ -1,12 +1,14 @@
-"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of each head.
+"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of
+each head.
 
-A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner of
-coordinate k, zeroing it changes the scaled scores of its head by
+A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner
+of coordinate k, zeroing it changes the scaled scores of its head by
 
     X[i, j] = c x[i, k] (cos_ik K[j, k] + s sin_ip K[j, p]),    s = +1 for k in the first half, else -1,
 
 K being the rotated keys; for W_K the roles of queries and keys swap, and every query head of the group moves.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of one head.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of
+    one head.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
 
 @dataclass(frozen=True)
 class _Rotation:
-    """Where RoPE sends each coordinate of a head. partner [D]; cos, sin [1 or B, D, T], sign included in sin."""
+    """Where RoPE sends each coordinate of a head. partner [D]; cos, sin [1 or B, D, T], sign included in sin.
+    """
 
     partner: Tensor
     cos_BDT: Tensor
@@ -38,7 +41,11 @@ class _Rotation:
         partner[half:rotary] -= half
         sign = torch.ones(rotary, 1, dtype=dtype, device=cos.device)
         sign[half:] = -1
-        still = cos.shape[0], head_dim - rotary, cos.shape[2]  # partial RoPE leaves the last coordinates alone
+        still = (
+            cos.shape[0],
+            head_dim - rotary,
+            cos.shape[2],
+        )  # partial RoPE leaves the last coordinates alone
         return _Rotation(
             partner,
             torch.cat([cos, cos.new_ones(still)], dim=1),
@@ -49,12 +56,16 @@ class _Rotation:
 class ScoreImpacts:
     """Impacts of the q and k neurons of one layer over one micro-batch. Build once, ask for either group.
 
-    The unit of work is a pair (neuron, query head it reaches): one for a q neuron, one per query head of the group for a
-    k neuron, all heads for either under a full-width QK-norm.
+    The unit of work is a pair (neuron, query head it reaches): one for a q neuron, one per query head of the
+    group for a k neuron, all heads for either under a full-width QK-norm.
     """
 
     def __init__(
-        self, record: LayerRecord, anatomy: Anatomy, scored_BT: Tensor, norm_eps: tuple[float, float] = (0.0, 0.0)
+        self,
+        record: LayerRecord,
+        anatomy: Anatomy,
+        scored_BT: Tensor,
+        norm_eps: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         assert record.attention is not None and record.cos_sin is not None
         self._record, self._anatomy = record, anatomy
@@ -65,7 +76,8 @@ class ScoreImpacts:
         self._heads = _all_heads(self._attention, anatomy.heads_per_kv, scored_BT)
 
     def impacts(self, group: str, neurons: Tensor | None = None) -> Tensor:
-        """Impacts [B, N] of the q or k `neurons` (int64 indices in ascending order; None: all of the layer)."""
+        """Impacts [B, N] of the q or k `neurons` (int64 indices in ascending order; None: all of the layer).
+        """
         anatomy, heads = self._anatomy, self._heads
         if neurons is not None and anatomy.family.qk_norm != "full":
             return self._of_few(group, neurons).sqrt()
@@ -90,16 +102,24 @@ class ScoreImpacts:
         """Squared impacts of neurons scattered over the heads, all pairs at once."""
         reach = 1 if group == "q" else self._anatomy.heads_per_kv
         pair_neuron = neurons.repeat_interleave(reach)
-        pair_head = (neurons[:, None] // self._anatomy.head_dim * reach + torch.arange(reach, device=neurons.device)).flatten()
+        pair_head = (
+            neurons[:, None] // self._anatomy.head_dim * reach + torch.arange(reach, device=neurons.device)
+        ).flatten()
         change = self._change(group, pair_neuron, pair_head, self._rescale(group, pair_neuron))
         squared = squared_impacts(self._heads.select(pair_head), change)
         return squared.unflatten(1, (-1, reach)).sum(2)
 
     def _reached(self, group: str, own_head: int) -> range:
         shared = self._anatomy.heads_per_kv
-        return range(own_head, own_head + 1) if group == "q" else range(own_head * shared, (own_head + 1) * shared)
+        return (
+            range(own_head, own_head + 1)
+            if group == "q"
+            else range(own_head * shared, (own_head + 1) * shared)
+        )
 
-    def _change(self, group: str, neurons: Tensor, query_heads: Tensor, rescale: Tensor | None) -> ScoreChange:
+    def _change(
+        self, group: str, neurons: Tensor, query_heads: Tensor, rescale: Tensor | None
+    ) -> ScoreChange:
         """The change each neuron makes to the scores of the query head beside it."""
         attention, rotation, head_dim = self._attention, self._rotation, self._anatomy.head_dim
         coordinates = neurons % head_dim
@@ -108,18 +128,26 @@ class ScoreImpacts:
         moved1, moved2 = x * rotation.cos_BDT[:, coordinates], x * rotation.sin_BDT[:, coordinates]
         if group == "q":
             kv_heads = query_heads // self._anatomy.heads_per_kv
-            fixed1, fixed2 = attention.key_BGTD[:, kv_heads, :, coordinates], attention.key_BGTD[:, kv_heads, :, partner]
+            fixed1, fixed2 = (
+                attention.key_BGTD[:, kv_heads, :, coordinates],
+                attention.key_BGTD[:, kv_heads, :, partner],
+            )
         else:
             fixed1 = attention.query_BHTD[:, query_heads, :, coordinates]
             fixed2 = attention.query_BHTD[:, query_heads, :, partner]
-        fixed1, fixed2 = fixed1.transpose(0, 1), fixed2.transpose(0, 1)  # advanced indexing put the neurons first
+        fixed1, fixed2 = (
+            fixed1.transpose(0, 1),
+            fixed2.transpose(0, 1),
+        )  # advanced indexing put the neurons first
         if group == "q":
             return ScoreChange(moved1, fixed1, moved2, fixed2, rescale, by_row=True)
         return ScoreChange(fixed1, moved1, fixed2, moved2, rescale, by_row=False)
 
     def _rescale(self, group: str, neurons: Tensor) -> Tensor | None:
-        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' = (1 - f)^(-1/2)
-        with f = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly every neuron."""
+        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' = (1 -
+        f)^(-1/2) with f = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly
+        every neuron.
+        """
         family, width = self._anatomy.family, self._anatomy.head_dim
         if family.qk_norm is None:
             return None

@@ -1,4 +1,5 @@
-"""All impacts of one layer over one micro-batch: the seam between the formulas and the passes that call them."""
+"""All impacts of one layer over one micro-batch: the seam between the formulas and the passes that call them.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +17,15 @@ from neuron_core.impacts.columns import column_norms, ffn_impacts, output_impact
 
 
 class LayerImpacts:
-    """The impact formulas bound to one layer, whose parameters must be whole. Weight norms are computed once."""
+    """The impact formulas bound to one layer, whose parameters must be whole. Weight norms are computed once.
+    """
 
     def __init__(self, layer: nn.Module, anatomy: Anatomy, groups: Sequence[str]) -> None:
         self._anatomy, self._groups = anatomy, groups
-        attention, mlp = layer.get_submodule(anatomy.family.attention), layer.get_submodule(anatomy.family.mlp)
+        attention, mlp = (
+            layer.get_submodule(anatomy.family.attention),
+            layer.get_submodule(anatomy.family.mlp),
+        )
         self._down_norms = output_norms(mlp.get_submodule("down_proj").weight) if "ffn" in groups else None
         self._out_norms = output_norms(attention.get_submodule("o_proj").weight) if "o" in groups else None
         self._norm_eps = (0.0, 0.0)
@@ -31,10 +36,14 @@ class LayerImpacts:
     def __call__(
         self, record: LayerRecord, scored_BT: Tensor, candidates: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64 indices)."""
+        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64
+        indices).
+        """
         assert record.heads is not None and record.ffn is not None
         anatomy, found = self._anatomy, dict[str, Tensor]()
-        if wanted := [g for g in self._groups if g in SCORE_GROUPS and (candidates is None or len(candidates[g]))]:
+        if wanted := [
+            g for g in self._groups if g in SCORE_GROUPS and (candidates is None or len(candidates[g]))
+        ]:
             scores = ScoreImpacts(record, anatomy, scored_BT, self._norm_eps)
             for group in wanted:
                 found[group] = scores.impacts(group, None if candidates is None else candidates[group])

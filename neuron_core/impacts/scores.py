@@ -1,14 +1,17 @@
-"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and stably.
+"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and
+stably.
 
-Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its rotary
-partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1) S to X; with a
-soft-cap X becomes the difference of the capped scores. The change of the output is computed without ever subtracting two
-nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then P = A expm1(m - X), p = sum_j P, and
+Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its
+rotary partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1)
+S to X; with a soft-cap X becomes the difference of the capped scores. The change of the output is computed
+without ever subtracting two nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then
+P = A expm1(m - X), p = sum_j P, and
 
     softmax(S') V - A V = (P V - p O) / (1 + p),   O = A V.
 
-Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else M = N. Everything is float32 (float64 in oracles); i indexes queries,
-j keys. All functions assume causal attention: A[i, j] = 0 for j > i.
+Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else
+    M = N. Everything is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal
+    attention: A[i, j] = 0 for j > i.
 """
 
 from __future__ import annotations
@@ -32,10 +35,11 @@ _MIN_ROWS = 32
 class Heads:
     """Attention of the query heads that N neurons reach, over a micro-batch, before any neuron is zeroed.
 
-    scores_BHTT: scaled scores of all heads before soft-cap and mask, of which `index_M` are meant (gathered only when
-    asked for); weights_BMTT: attention weights A, zero where masked; values_BMTD: V minus a constant vector per sentence
-    (the change of the output does not depend on it); output_BMTD: A times those values; allowed_BTT: bool, what the mask
-    lets through; scored_BT: rows that count; softcap: None without.
+    scores_BHTT: scaled scores of all heads before soft-cap and mask, of which `index_M` are meant
+        (gathered only when asked for); weights_BMTT: attention weights A, zero where masked; values_BMTD: V
+        minus a constant vector per sentence (the change of the output does not depend on it); output_BMTD: A
+        times those values; allowed_BTT: bool, what the mask lets through; scored_BT: rows that count;
+        softcap: None without.
     """
 
     scores_BHTT: Tensor
@@ -68,11 +72,12 @@ class Heads:
 
 @dataclass(frozen=True)
 class ScoreChange:
-    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes with it.
+    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes
+    with it.
 
-    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds r - 1 for
-    every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the neuron sits in another
-    head and reaches this one through a full-width norm only).
+    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds r
+    - 1 for every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the
+    neuron sits in another head and reaches this one through a full-width norm only).
     """
 
     left1: Tensor | None
@@ -137,12 +142,18 @@ def _block_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slic
     per_row = torch.linalg.vector_norm(delta, dim=-1).div_(mass.add_(1)).square_()
     squared = (per_row * heads.scored_BT[:, None, rows]).sum(-1)
     if (extreme := (largest > _MAX_EXPONENT).any(0)).any():
-        squared[:, extreme] = _extreme_squared(heads.of_neurons(extreme), change.select(extreme), rows, columns)
+        squared[:, extreme] = _extreme_squared(
+            heads.of_neurons(extreme), change.select(extreme), rows, columns
+        )
     return squared
 
 
-def _rank3_exponent(change: ScoreChange, weights: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a bound [B, N]."""
+def _rank3_exponent(
+    change: ScoreChange, weights: Tensor, rows: slice, columns: slice
+) -> tuple[Tensor, Tensor]:
+    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a
+    bound [B, N].
+    """
     assert change.left1 is not None and change.left2 is not None
     assert change.right1 is not None and change.right2 is not None
     left1, left2 = change.left1[..., rows], change.left2[..., rows]
@@ -166,7 +177,9 @@ def _score_shift(heads: Heads, change: ScoreChange, rows: slice, columns: slice)
     scores = heads.scores(rows, columns)
     shift = _rank2_shift(change, rows, columns)
     if change.rescale_BNT is not None:
-        rescale = change.rescale_BNT[..., rows, None] if change.by_row else change.rescale_BNT[..., None, columns]
+        rescale = (
+            change.rescale_BNT[..., rows, None] if change.by_row else change.rescale_BNT[..., None, columns]
+        )
         shift = -rescale * scores if shift is None else shift + rescale * (shift - scores)
     assert shift is not None
     if heads.softcap is not None:

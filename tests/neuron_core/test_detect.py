@@ -19,8 +19,16 @@ def columns(table, *names):
 @pytest.mark.parametrize("name", ["llama-gqa-tied", "gemma3", "olmo2", "phi3"])
 def test_batches_agree_with_single_sentences(name: str) -> None:
     model = tiny_model(name)
-    together = columns(measure_impacts(model, None, CORPORA, mode="full", batch_size=4).to_arrow(), "impact_min", "impact_mean")
-    alone = columns(measure_impacts(model, None, CORPORA, mode="full", batch_size=1).to_arrow(), "impact_min", "impact_mean")
+    together = columns(
+        measure_impacts(model, None, CORPORA, mode="full", batch_size=4).to_arrow(),
+        "impact_min",
+        "impact_mean",
+    )
+    alone = columns(
+        measure_impacts(model, None, CORPORA, mode="full", batch_size=1).to_arrow(),
+        "impact_min",
+        "impact_mean",
+    )
     for column in together:
         np.testing.assert_allclose(together[column], alone[column], rtol=3e-5, atol=1e-7)
 
@@ -41,13 +49,17 @@ def test_certified_equals_full_above_the_floor(floor_fraction: float) -> None:
         assert (found[bounded] >= exact[bounded] * (1 - 1e-5)).all(), "a bound must lie above what it bounds"
     for row in table.summaries.to_pylist():
         if row["group"] in ("q", "k"):
-            mine = (np.array(certified.column("group")) == row["group"]) & (np.array(certified.column("language")) == row["language"])
+            mine = (np.array(certified.column("group")) == row["group"]) & (
+                np.array(certified.column("language")) == row["language"]
+            )
             for floor, column in ((row["floor_raw"], "impact_min"), (row["floor_rms"], "impact_rms_min")):
                 exact = full.column(column).to_numpy()[mine]
                 found = certified.column(column).to_numpy()[mine]
                 unpruned = ~bounded[mine]
                 for sigma in (floor * 1.0001, floor * 1.5):
-                    assert set(np.flatnonzero(exact >= sigma)) == set(np.flatnonzero((found >= sigma) & unpruned))
+                    assert set(np.flatnonzero(exact >= sigma)) == set(
+                        np.flatnonzero((found >= sigma) & unpruned)
+                    )
 
 
 def test_bounded_rows_have_no_mean_and_no_rank() -> None:

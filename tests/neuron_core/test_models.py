@@ -67,7 +67,9 @@ def test_pickled_weights_are_not_opened(saved: Path) -> None:
 
 
 def test_not_a_causal_lm(tmp_path: Path) -> None:
-    BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(tmp_path)
+    BertModel(
+        BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    ).save_pretrained(tmp_path)
     with pytest.raises(UnsupportedArchitecture, match=r"BertModel .*'bert'.*Llama 2/3"):
         load_config(tmp_path)
 
@@ -81,13 +83,17 @@ def test_impostor_names_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_slices_cover_each_projection_once(name: str) -> None:
-    """Zeroing every q, k and v neuron through the anatomy leaves no nonzero weight or bias in the projections."""
+    """Zeroing every q, k and v neuron through the anatomy leaves no nonzero weight or bias in the
+    projections.
+    """
     model = tiny_model(name)
     anatomy = anatomy_of(model)
     layer = anatomy.layers(model)[0]
     for group in ("q", "k", "v"):
         for part in anatomy.slices(group):
-            layer.get_parameter(part.parameter).data.narrow(part.axis, part.offset, anatomy.widths[group]).zero_()
+            layer.get_parameter(part.parameter).data.narrow(
+                part.axis, part.offset, anatomy.widths[group]
+            ).zero_()
     for parameter_name, parameter in layer.self_attn.named_parameters():
         if "norm" not in parameter_name:
             assert bool(parameter.any()) == parameter_name.startswith("o_proj")

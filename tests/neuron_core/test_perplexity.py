@@ -32,7 +32,9 @@ def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
 
 def test_perplexity_pools_tokens_not_sentences() -> None:
     model, ids = tiny_model("llama-gqa-tied"), token_ids([4, 12])
-    rows = sentence_nlls(LayerMajor(model), plan_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 1), [None])[0]
+    rows = sentence_nlls(
+        LayerMajor(model), plan_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 1), [None]
+    )[0]
     expected = math.exp(sum(r.nll_nats for r in rows) / (3 + 11))
     assert perplexity(model, None, ids) == pytest.approx(expected, rel=1e-6)
 

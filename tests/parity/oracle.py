@@ -1,6 +1,8 @@
-"""The slow oracle: zero a neuron's parameters in a float64 copy of the real model and watch its module's output.
+"""The slow oracle: zero a neuron's parameters in a float64 copy of the real model and watch its module's
+output.
 
-Nothing here shares code with the fast paths but `Anatomy.slices`, which says what "a neuron's parameters" are.
+Nothing here shares code with the fast paths but `Anatomy.slices`, which says what "a neuron's parameters"
+are.
 """
 
 import copy
@@ -16,8 +18,14 @@ from tests.tiny_models import is_rms_norm
 
 
 def _attention64(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float,
-    softcap: float | None = None, **kwargs: Any,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    softcap: float | None = None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Textbook attention that never leaves float64 (transformers' eager softmax goes through float32)."""
     repeats = query.shape[1] // key.shape[1]

@@ -57,7 +57,9 @@ def test_family_matches_oracle(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llama-gqa-tied", "qwen3", "gemma2", "olmo2"])
 def test_sharp_attention_matches_oracle(name: str) -> None:
-    """Weights so large that attention saturates and zeroing one neuron moves scores by far more than expm1 can take."""
+    """Weights so large that attention saturates and zeroing one neuron moves scores by far more than expm1
+    can take.
+    """
     sentences = [Sentence("x", 0, tuple(token_ids([12])[0]))]
     model = tiny_model(name, spread=2.0)
     batch = plan_batches(sentences, 1)[0]
@@ -67,11 +69,15 @@ def test_sharp_attention_matches_oracle(name: str) -> None:
         impacts = found[0][group][0]
         largest = float(impacts.max())
         for neuron in range(0, len(impacts), 3):
-            assert float(impacts[neuron]) == pytest.approx(oracle.impact(0, group, neuron), rel=1e-3, abs=1e-4 * largest)
+            assert float(impacts[neuron]) == pytest.approx(
+                oracle.impact(0, group, neuron), rel=1e-3, abs=1e-4 * largest
+            )
 
 
 def test_oracle_sees_a_wrong_formula() -> None:
-    """The oracle is not blind: Eq. 11 applied after RoPE (as the published code does) is off by far more than 1e-4."""
+    """The oracle is not blind: Eq. 11 applied after RoPE (as the published code does) is off by far more than
+    1e-4.
+    """
     model = tiny_model("llama-mha-untied")
     ids = token_ids([9])[0]
     batch = plan_batches([Sentence("x", 0, tuple(ids))], 1)[0]
@@ -83,7 +89,11 @@ def test_oracle_sees_a_wrong_formula() -> None:
     attention = record.attention
     assert attention is not None
     shift = attention.scaling * attention.query_BHTD[0, 0, :, 1, None] * attention.key_BGTD[0, 0, None, :, 1]
-    changed = (attention.scores_BHTT[0, 0] - shift).masked_fill(~attention.allowed_BTT[0], float("-inf")).softmax(-1)
+    changed = (
+        (attention.scores_BHTT[0, 0] - shift)
+        .masked_fill(~attention.allowed_BTT[0], float("-inf"))
+        .softmax(-1)
+    )
     wrong = float(((changed - attention.weights_BHTT[0, 0]) @ attention.value_BGTD[0, 0]).norm())
     exact = Oracle(model, ids).impact(0, "q", 1)
     assert abs(wrong - exact) / exact > 0.05

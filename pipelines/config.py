@@ -1,0 +1,217 @@
+"""The one typed configuration of every pipeline: a YAML file, then `key.sub=value` overrides. Unknown keys fail.
+
+Imports nothing heavy, so that `--help` and configuration errors answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from neuron_core.errors import ConfigError
+from neuron_core.groups import DEFAULT_GROUPS, GROUPS
+
+
+class Section(BaseModel):
+    """A section of the configuration. Keys it does not declare are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """A model: hub id, local folder or .gguf file (`path`), or a Python package that carries a GGUF (`gguf_package`)."""
+
+    path: str | None = None
+    gguf_package: str | None = None
+    name: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    add_bos: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        if (self.path is None) == (self.gguf_package is None):
+            raise ValueError("give either path or gguf_package")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name under which results are stored."""
+        return self.name or str(self.path or self.gguf_package)
+
+
+class CorpusConfig(Section):
+    """Where sentences come from. `source`: "embedded", a preset, or a path or URL; `sources` overrides it per language."""
+
+    source: str = "embedded"
+    sources: dict[str, str] = Field(default_factory=dict)
+    text_column: str = "text"
+    revision: str | None = None
+    n_detection: int = Field(100, ge=1)
+    n_heldout: int = Field(50, ge=1)
+    min_tokens: int = Field(3, ge=2)
+    max_tokens: int = Field(48, ge=2)
+    max_documents: int = Field(100_000, ge=1)
+
+
+class DetectionConfig(Section):
+    """What is measured. certified: q and k neurons that cannot be selected are bounded instead of measured."""
+
+    groups: tuple[str, ...] = DEFAULT_GROUPS
+    mode: Literal["certified", "full"] = "certified"
+    batch_size: int = Field(8, ge=1)
+    floor_fraction: float = Field(0.03, gt=0, le=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _known(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [group for group in groups if group not in GROUPS]:
+            raise ValueError(f"unknown groups {unknown}; there are {', '.join(GROUPS)}")
+        return tuple(group for group in GROUPS if group in groups)
+
+
+class SelectionConfig(Section):
+    """The rule: scaled_sigma (default; sigma chosen for `target_shared` unless given), sigma, quantile or top_ratio."""
+
+    rule: Literal["scaled_sigma", "sigma", "quantile", "top_ratio"] = "scaled_sigma"
+    target_shared: float = Field(0.003, gt=0, lt=1)
+    sigma: float | None = Field(None, gt=0)
+    fraction: float = Field(0.01, gt=0, le=1)
+    ratio: float = Field(0.05, gt=0, le=1)
+    per_token: bool = True
+    share: float = Field(1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _sigma_given(self) -> SelectionConfig:
+        if self.rule == "sigma" and self.sigma is None:
+            raise ValueError("the rule sigma needs selection.sigma")
+        return self
+
+
+class AblationConfig(Section):
+    """Deactivation: seeds of the matched controls, and how many variants one pass over the model serves."""
+
+    shared_control_seeds: int = Field(5, ge=0)
+    exclusive_control_seeds: int = Field(3, ge=0)
+    n_bootstrap: int = Field(2000, ge=1)
+    variants_per_pass: int = Field(4, ge=1)
+    batch_size: int = Field(8, ge=1)
+
+
+class ClusterConfig(Section):
+    """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3."""
+
+    world_size: int = Field(1, ge=1)
+    threads_per_worker: int = Field(1, ge=1)
+    gpus_per_worker: float = Field(0, ge=0)
+    offload: Literal["none", "cpu", "nvme"] = "none"
+    nvme_path: str | None = None
+    max_restarts: int = Field(2, ge=0)
+    hang_timeout_s: float = Field(600, gt=0)
+
+
+class StudyConfig(Section):
+    """Everything a study needs."""
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    languages: tuple[str, ...] = ("en", "zh", "th", "sw", "fr", "de")
+    corpus: CorpusConfig = CorpusConfig()
+    detection: DetectionConfig = DetectionConfig()
+    selection: SelectionConfig = SelectionConfig()
+    ablation: AblationConfig = AblationConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    store: str = "stores/study"
+    report: str | None = None
+    title: str = "Polyneuron study"
+    seed: int = 0
+
+    @field_validator("languages")
+    @classmethod
+    def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(languages)) < 2 or len(set(languages)) != len(languages):
+            raise ValueError("give at least two different languages: shared and exclusive mean nothing for one")
+        return languages
+
+    @model_validator(mode="after")
+    def _distinct_models(self) -> StudyConfig:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError("two models have the same name; give each its own `name`")
+        return self
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report is written: `report`, else report.html in the store's folder."""
+        return Path(self.report) if self.report else Path(self.store) / "report.html"
+
+
+def load_study(path: str | Path, overrides: list[str] | None = None) -> StudyConfig:
+    """Reads a configuration file and applies `key.sub=value` overrides (values in YAML; `models.0.path=…` for lists).
+
+    Raises:
+        ConfigError: unreadable file, unknown key (the nearest valid one is named) or a value that does not fit.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"The configuration {path} must be a mapping of keys to values, not {type(data).__name__}")
+    for override in overrides or []:
+        _apply(data, override)
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[\w.]+", key):
+        raise ConfigError(f"The override {override!r} is not of the form key.sub=value")
+    *parents, last = key.split(".")
+    node: Any = data
+    for part in parents:
+        node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
+    node[_index(node, last, key) if isinstance(node, list) else last] = yaml.safe_load(text)
+
+
+def _index(node: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})")
+    return int(part)
+
+
+def _explain(item: Any) -> str:
+    location = [str(part) for part in item["loc"]]
+    where = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        valid = _keys_at(item["loc"][:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        offered = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"valid keys: {', '.join(valid)}"
+        return f"unknown key {where}; {offered}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where or 'configuration'}: {message}" + (f" (got {item['input']!r})" if not isinstance(item["input"], dict) else "")
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    section: Any = StudyConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        nested = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type) and issubclass(a, Section)]
+        if not nested:
+            return []
+        section = nested[0]
+    return list(section.model_fields)

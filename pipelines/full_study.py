@@ -1,0 +1,15 @@
+"""Runs the whole study; the same as `polyneuron study`.
+
+    python pipelines/full_study.py --config pipelines/configs/study_smollm2.yaml [key.sub=value ...]
+    ray job submit --working-dir . -- python pipelines/full_study.py --config pipelines/configs/study_smollm2.yaml
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script sees its own folder first; the packages lie one up
+
+from pipelines.cli import main
+
+if __name__ == "__main__":
+    main(["study", *sys.argv[1:]])

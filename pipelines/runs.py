@@ -1,0 +1,80 @@
+"""The record of a run: what was asked, with which versions, on what hardware, how long it took, how it ended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from eval.store import Store
+from pipelines.config import StudyConfig
+
+_VERSIONS = ("polyneuron", "torch", "transformers", "deepspeed", "ray", "numpy", "pyarrow", "duckdb")
+
+
+class Run:
+    """One run of a pipeline. `id` marks every row it writes."""
+
+    def __init__(self, store: Store, config: StudyConfig) -> None:
+        self.id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+        self._store, self._config = store, config
+        self._started = _now()
+        self.timings_s: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the seconds spent inside to `stage`."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
+
+    def record(self, status: str) -> None:
+        """Writes the row: running, finished, failed or interrupted."""
+        row = {
+            "run_id": self.id,
+            "started_at": self._started,
+            "finished_at": None if status == "running" else _now(),
+            "status": status,
+            "config_json": self._config.model_dump_json(),
+            "versions_json": json.dumps(versions()),
+            "hardware_json": json.dumps(hardware()),
+            "seeds_json": json.dumps({"study": self._config.seed}),
+            "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        }
+        table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
+        self._store.write("runs", table, self.id, {}, run_id=self.id)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, cores, memory; no names of machines or users."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count() or 0, "memory_bytes": memory_bytes}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,46 @@
+"""Stage 5: equations 4 to 6 with bootstrap intervals, from the perplexities in the store."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eval.store import Store
+from neuron_core.metrics import LanguageLosses, Losses, evaluate
+from pipelines.stages.selection import Selected
+from pipelines.subject import Subject
+from pipelines.units import metrics_unit
+
+
+def compute_metrics(
+    subject: Subject, store: Store, run_id: str, selected: Selected, perplexities: dict[str, str]
+) -> str:
+    """Writes the table metrics; returns its unit."""
+    settings, seed = subject.config.ablation, subject.config.seed
+    unit = metrics_unit(list(perplexities.values()), settings.n_bootstrap, seed)
+    if store.has("metrics", unit):
+        return unit
+    wanted = ["base", "shared", *(f"exclusive-{language}" for language in subject.config.languages)]
+    units = [perplexities[name] for name in wanted if name in perplexities]
+    losses = store.read("perplexities", pc.field("unit").isin(units))
+    languages = {
+        language: LanguageLosses(
+            base=_losses(losses, "base", language),
+            shared=_losses(losses, "shared", language) if "shared" in perplexities else None,
+            exclusive=_losses(losses, f"exclusive-{language}", language)
+            if f"exclusive-{language}" in perplexities
+            else None,
+            n_exclusive=len(selected.selection.exclusive[language]),
+        )
+        for language in subject.config.languages
+    }
+    estimates = evaluate(len(selected.selection.shared), languages, settings.n_bootstrap, seed)
+    rows = [{"model": subject.name, "selection": selected.name, **estimate.as_row()} for estimate in estimates]
+    table = pa.Table.from_pylist(rows)
+    store.write("metrics", table, unit, {"model": subject.name, "selection": selected.name}, run_id=run_id)
+    return unit
+
+
+def _losses(table: pa.Table, variant: str, language: str) -> Losses:
+    rows = table.filter((pc.field("variant") == variant) & (pc.field("language") == language))
+    return Losses.from_columns(*(rows.column(name).to_numpy() for name in ("sentence", "nll_nats", "n_tokens")))

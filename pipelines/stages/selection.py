@@ -1,0 +1,163 @@
+"""Stage 3: from impacts to sets. Detects again with a lower floor when the rule asks below what detection proved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eval.store import Store
+from neuron_core.errors import NotCertified, SetError
+from neuron_core.neuron_set import NeuronSet, matched_control
+from neuron_core.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
+from neuron_core.selection import Selection, select
+from neuron_core.sensitivity import sensitivity
+from pipelines.config import SelectionConfig
+from pipelines.progress import say
+from pipelines.stages.detection import detect
+from pipelines.subject import Subject
+from pipelines.units import selection_unit
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A set to deactivate, and what it stands for. kind: shared, exclusive or control."""
+
+    name: str
+    kind: str
+    neurons: NeuronSet
+    set_language: str | None = None
+    control_of: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What stage 3 hands on: the sets, the variants, and their unit in the store."""
+
+    selection: Selection
+    variants: tuple[Variant, ...]
+    name: str
+    unit: str
+    detections: dict[str, str]
+
+
+def rule_of(config: SelectionConfig) -> Rule:
+    """The rule a configuration names."""
+    if config.rule == "scaled_sigma":
+        return ScaledSigma(config.sigma, config.target_shared, config.per_token, config.share)
+    if config.rule == "sigma":
+        assert config.sigma is not None
+        return Sigma(config.sigma, config.per_token, config.share)
+    if config.rule == "quantile":
+        return Quantile(config.fraction, config.per_token, config.share)
+    return TopRatio(config.ratio)
+
+
+def detect_and_select(subject: Subject, store: Store, run_id: str) -> Selected:
+    """Stages 2 and 3. The floor is doubled, at most to all neurons, until the selection is certified.
+
+    Raises:
+        SetError: the rule cannot be answered (top_ratio needs detection.mode=full).
+    """
+    floor_fraction, rule = subject.config.detection.floor_fraction, rule_of(subject.config.selection)
+    while True:
+        detections = detect(subject, store, run_id, floor_fraction)
+        impacts, summaries = _read(store, "impacts", detections), _read(store, "detections", detections)
+        try:
+            selection = select(impacts, summaries, rule, subject.config.languages, subject.name)
+        except NotCertified as error:
+            if floor_fraction >= 1 or isinstance(rule, TopRatio):
+                raise SetError(f"{error.message}. Set detection.mode=full") from error
+            floor_fraction = min(1.0, 2 * floor_fraction)
+            say(f"  the rule reaches below what was measured; detecting again with floor_fraction={floor_fraction:g}")
+            continue
+        return _store(subject, store, run_id, selection, detections, impacts, summaries)
+
+
+def _read(store: Store, table: str, units: dict[str, str]) -> pa.Table:
+    return store.read(table, pc.field("unit").isin(list(units.values())))
+
+
+def _store(
+    subject: Subject,
+    store: Store,
+    run_id: str,
+    selection: Selection,
+    detections: dict[str, str],
+    impacts: pa.Table,
+    summaries: pa.Table,
+) -> Selected:
+    ablation = subject.config.ablation
+    controls = {"shared": ablation.shared_control_seeds, "exclusive": ablation.exclusive_control_seeds}
+    unit = selection_unit(list(detections.values()), rule_of(subject.config.selection).describe(), controls)
+    name = f"{selection.rule.name}-{unit[:8]}"
+    variants = tuple(_variants(selection, controls))
+    if not store.has("selections", unit):
+        where = {"model": subject.name, "selection": name}
+        store.write("neuron_sets", _sets_table(subject.name, name, selection, variants), unit, where, run_id=run_id)
+        band = sensitivity(impacts, summaries, rule_of(subject.config.selection), subject.config.languages, subject.name)
+        store.write("sensitivity", band, unit, where, run_id=run_id)
+        row = {
+            "model": subject.name,
+            "selection": name,
+            "rule_json": json.dumps(selection.describe(), sort_keys=True),
+            "thresholds_json": json.dumps(dict(selection.thresholds), sort_keys=True),
+            "n_neurons": selection.n_measured,
+            "certified": selection.certified,
+        }
+        store.write("selections", pa.Table.from_pylist([row]), unit, where, run_id=run_id)
+    sizes = ", ".join(f"{language} {len(found)}" for language, found in selection.exclusive.items())
+    say(f"  selected {len(selection.shared)} shared neurons; exclusive: {sizes}")
+    return Selected(selection, variants, name, unit, detections)
+
+
+def _variants(selection: Selection, controls: dict[str, int]) -> Iterator[Variant]:
+    everything = selection.shared
+    for related in selection.related.values():
+        everything = everything | related
+    yield Variant("shared", "shared", selection.shared)
+    yield from _controls("shared", None, selection.shared, everything, controls["shared"])
+    for language, exclusive in selection.exclusive.items():
+        yield Variant(f"exclusive-{language}", "exclusive", exclusive, language)
+        yield from _controls(f"exclusive-{language}", language, exclusive, everything, controls["exclusive"])
+
+
+def _controls(
+    name: str, language: str | None, target: NeuronSet, outside: NeuronSet, n_seeds: int
+) -> Iterator[Variant]:
+    for seed in range(n_seeds if len(target) else 0):
+        try:
+            drawn = matched_control(target, outside, seed)
+        except SetError as error:
+            say(f"  no control for {name}: {error.message}")
+            return
+        yield Variant(f"control-{name}-{seed}", "control", drawn, language, name, seed)
+
+
+def _sets_table(model: str, name: str, selection: Selection, variants: tuple[Variant, ...]) -> pa.Table:
+    blocks = [_set_rows(model, name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in variants]
+    for kind, sets in (("related", selection.related), ("strict_exclusive", selection.strict_exclusive)):
+        blocks += [_set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()]
+    return pa.concat_tables(blocks)
+
+
+def _set_rows(
+    model: str, name: str, neurons: NeuronSet, kind: str, language: str | None, seed: int | None, variant: str
+) -> pa.Table:
+    rows = neurons.to_arrow().select(["layer", "group", "neuron"])
+    constants: dict[str, tuple[Any, pa.DataType]] = {
+        "model": (model, pa.string()),
+        "selection": (name, pa.string()),
+        "kind": (kind, pa.string()),
+        "language": (language, pa.string()),
+        "seed": (seed, pa.int64()),
+        "variant": (variant, pa.string()),
+    }
+    for column, (value, kind_of_value) in constants.items():
+        rows = rows.append_column(column, pa.array([value] * rows.num_rows, kind_of_value))
+    return rows

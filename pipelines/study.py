@@ -1,0 +1,91 @@
+"""The whole study: corpora, detection, selection, ablation, metrics, report. Everything done already is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eval.store import Store
+from neuron_core.errors import PolyneuronError
+from pipelines.chatter import libraries_quiet
+from pipelines.config import ModelConfig, StudyConfig
+from pipelines.progress import say
+from pipelines.runs import Run
+
+STAGES = ("detect", "ablate", "report")
+"""What can be asked for: each includes what it needs of the ones before it."""
+
+
+def run_study(config: StudyConfig, last_stage: str = "report") -> int:
+    """Runs the stages up to `last_stage` for every model, and the report. Returns the exit code: 0, or 1 when a model
+    failed and others went on.
+
+    Raises:
+        PolyneuronError: the only model failed, or the store cannot be used.
+    """
+    store, failed = Store(config.store), list[str]()
+    with _running(config, store) as run:
+        units: list[str] = []
+        for model in config.models:
+            say(f"{model.label}")
+            try:
+                units += _study_model(config, model, store, run, last_stage)
+            except PolyneuronError as error:
+                if len(config.models) == 1:
+                    raise
+                failed.append(model.label)
+                say(f"  failed: {error.message}")
+        if last_stage == "report" and units:
+            with run.timed("report"):
+                say(f"report: {write_study_report(config, store, units)}")
+    if failed:
+        say(f"failed: {', '.join(failed)}; the other models are done")
+    return 1 if failed else 0
+
+
+def write_study_report(config: StudyConfig, store: Store, units: list[str] | None = None) -> Path:
+    """Writes the report of what the store holds (of `units` alone, when given)."""
+    from eval.report import write_report
+
+    return write_report(store, config.report_path, config.title, units)
+
+
+@contextmanager
+def _running(config: StudyConfig, store: Store) -> Iterator[Run]:
+    local = "://" not in config.store
+    log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
+    with store.lock(), libraries_quiet(log):
+        run = Run(store, config)
+        run.record("running")
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.record("interrupted")
+            raise
+        except Exception:
+            run.record("failed")
+            raise
+        run.record("finished")
+
+
+def _study_model(config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str) -> list[str]:
+    from pipelines.stages.ablation import ablate
+    from pipelines.stages.corpora import prepare_corpora
+    from pipelines.stages.metrics import compute_metrics
+    from pipelines.stages.selection import detect_and_select
+    from pipelines.subject import Subject
+
+    with Subject.open(config, model) as subject:
+        with run.timed("corpora"):
+            corpora = prepare_corpora(subject, store, run.id)
+        with run.timed("detection"):
+            selected = detect_and_select(subject, store, run.id)
+        units = [*corpora, *selected.detections.values(), selected.unit]
+        if last_stage == "detect":
+            return units
+        with run.timed("ablation"):
+            perplexities = ablate(subject, store, run.id, selected)
+        with run.timed("metrics"):
+            metrics = compute_metrics(subject, store, run.id, selected, perplexities)
+        return [*units, *perplexities.values(), metrics]

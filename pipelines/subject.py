@@ -1,0 +1,123 @@
+"""The model under study: resolved, fingerprinted, with its tokenizer and sentences; its workers start when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from neuron_core.batches import Sentence
+from neuron_core.errors import ModelError
+from pipelines.config import ModelConfig, StudyConfig
+from pipelines.progress import bar, say
+
+
+@dataclass
+class Subject:
+    """One model of a study. Use as a context manager: leaving it ends the workers."""
+
+    config: StudyConfig
+    model: ModelConfig
+    source: str
+    hf_config: Any
+    tokenizer: Any
+    fingerprint: str
+    detection: dict[str, list[Sentence]] = field(default_factory=dict)
+    heldout: dict[str, list[Sentence]] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _group: Any = None
+
+    @staticmethod
+    def open(config: StudyConfig, model: ModelConfig) -> Subject:
+        """Resolves the model and loads its config and tokenizer, not its weights.
+
+        Raises:
+            ModelError: nothing there, or nothing that can be read.
+        """
+        from transformers import AutoTokenizer
+
+        from neuron_core.models import load_config, model_fingerprint, resolve_model
+
+        source = resolve_model(model_path(model))
+        hf_config = load_config(source, model.revision, model.trust_remote_code)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=model.revision, trust_remote_code=model.trust_remote_code
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+        return Subject(config, model, source, hf_config, tokenizer, model_fingerprint(source, hf_config))
+
+    @property
+    def name(self) -> str:
+        """The name under which results are stored."""
+        return self.model.label
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._group = None
+        self._stack.close()
+
+    def run(self, title: str, function: Any, batches: Sequence[Any], **kwargs: Any) -> list[Any]:
+        """Runs a pass on the workers (started at first use); results by rank."""
+        if self._group is None:
+            self._group = self._start()
+        with bar(title) as report:
+            results: list[Any] = self._group.run(function, batches, progress=report, **kwargs)
+        return results
+
+    def _start(self) -> Any:
+        from cluster.group import ModelGroup
+        from cluster.session import ray_session
+        from cluster.spec import GroupSpec, ModelSpec
+
+        cluster = self.config.cluster
+        say(f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {self.name}")
+        self._stack.enter_context(ray_session(cluster.world_size * cluster.threads_per_worker))
+        spec = ModelSpec(
+            self.source,
+            self.model.dtype,
+            self.model.revision,
+            self.model.trust_remote_code,
+            cluster.offload,
+            cluster.nvme_path,
+        )
+        group = GroupSpec(
+            cluster.world_size,
+            cluster.threads_per_worker,
+            cluster.gpus_per_worker,
+            cluster.max_restarts,
+            cluster.hang_timeout_s,
+        )
+        return self._stack.enter_context(ModelGroup(spec, group))
+
+
+def model_path(model: ModelConfig) -> str:
+    """The path, hub id or GGUF file of a model.
+
+    Raises:
+        ModelError: the package that should carry a GGUF file is not installed or carries none.
+    """
+    import importlib
+    import importlib.util
+    from pathlib import Path
+
+    if model.gguf_package is None:
+        assert model.path is not None
+        return model.path
+    spec = importlib.util.find_spec(model.gguf_package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"The package {model.gguf_package} is not installed. Install it (pip install "
+            f"{model.gguf_package.replace('_', '-')}), or set models.0.path to a model folder"
+        )
+    for folder in spec.submodule_search_locations:
+        if files := sorted(Path(folder).glob("*.gguf")):
+            return str(files[0])
+    module = importlib.import_module(model.gguf_package)
+    if not hasattr(module, "assemble"):
+        raise ModelError(f"The package {model.gguf_package} carries no .gguf file and cannot assemble one")
+    return str(module.assemble())

@@ -1,0 +1,68 @@
+"""What decides a result: the keys under which units of work are stored, so that nothing is computed twice or mixed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import xxhash
+
+from eval.units import unit_key
+
+DETECTION_VERSION = 1
+PERPLEXITY_VERSION = 1
+METRICS_VERSION = 1
+"""Raised when the mathematics of a stage changes, so that old units are not taken for new ones."""
+
+
+def sentences_hash(sentences: Iterable[Any]) -> str:
+    """Hash of token ids and of what is left unscored, in order."""
+    digest = xxhash.xxh3_128()
+    for sentence in sentences:
+        digest.update(repr((sentence.language, sentence.index, sentence.token_ids, sentence.n_unscored)).encode())
+    return digest.hexdigest()
+
+
+def detection_unit(
+    model: str, fingerprint: str, dtype: str, language: str, corpus: str, detection: dict[str, Any], floor_fraction: float
+) -> str:
+    """One language of one model."""
+    return unit_key(
+        stage="detect",
+        version=DETECTION_VERSION,
+        model=model,
+        weights=fingerprint,
+        dtype=dtype,
+        language=language,
+        corpus=corpus,
+        groups=list(detection["groups"]),
+        mode=detection["mode"],
+        batch_size=detection["batch_size"],
+        floor_fraction=floor_fraction if detection["mode"] == "certified" else None,
+    )
+
+
+def selection_unit(detections: Sequence[str], rule: dict[str, Any], controls: dict[str, int]) -> str:
+    """One rule applied to the detections of all languages."""
+    return unit_key(stage="select", detections=list(detections), rule=rule, controls=controls)
+
+
+def perplexity_unit(selection: str, variant: str, edit: str, heldout: str, dtype: str, batch_size: int) -> str:
+    """One variant on the held-out sentences of all languages."""
+    return unit_key(
+        stage="ablate",
+        version=PERPLEXITY_VERSION,
+        selection=selection,
+        variant=variant,
+        edit=edit,
+        heldout=heldout,
+        dtype=dtype,
+        batch_size=batch_size,
+    )
+
+
+def metrics_unit(perplexities: Sequence[str], n_bootstrap: int, seed: int) -> str:
+    """Equations 4 to 6 of one selection."""
+    return unit_key(
+        stage="metrics", version=METRICS_VERSION, perplexities=list(perplexities), n_bootstrap=n_bootstrap, seed=seed
+    )
