@@ -106,7 +106,8 @@ class ModelGroup:
         self._placement = placement_group([bundle] * spec.world_size, strategy="PACK")
         if not self._placement.wait(_PLACEMENT_TIMEOUT_S):
             raise ClusterError(
-                f"The cluster has no room for {spec.world_size} workers of {bundle}: it has {ray.cluster_resources()}. "
+                f"The cluster has no room for {spec.world_size} workers of {bundle} beside what runs: of its "
+                f"{_devices(ray.cluster_resources())}, {_devices(ray.available_resources())} are free. "
                 "Lower cluster.world_size or cluster.threads_per_worker, or add nodes"
             )
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
@@ -177,6 +178,10 @@ class ModelGroup:
             ) from failure
         self.n_restarts += 1
         self._start()
+
+
+def _devices(resources: dict[str, float]) -> str:
+    return f"{resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
 
 
 class _Lost(Exception):

@@ -5,40 +5,65 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from neuron_core.errors import StoreError
+from pipelines.progress import console
 
 _QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR", ""),
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 
 @contextmanager
 def libraries_quiet(log: Path) -> Iterator[None]:
-    """Inside, log records and warnings go to `log`, and so does whatever libraries print to stdout."""
+    """Inside, stdout, stderr, log records and warnings go to `log`; `progress.console` stays where it was.
+
+    The redirection is of file descriptors, since native libraries print past Python.
+
+    Raises:
+        StoreError: `log` cannot be written.
+    """
     for name, value in _QUIET.items():
-        if value:
-            os.environ.setdefault(name, value)
-    log.parent.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault(name, value)
     root = logging.getLogger()
-    handler = logging.FileHandler(log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    before = root.handlers[:]
-    root.handlers = [handler]
-    logging.captureWarnings(True)
-    stdout = sys.stdout
     try:
-        with log.open("a", encoding="utf-8") as file, warnings.catch_warnings():
-            sys.stdout = file
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"The log {log} cannot be written: {error.strerror}. Choose another store") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    before, root.handlers = root.handlers, [handler]
+    logging.captureWarnings(True)
+    try:
+        with _descriptors_to(handler.stream.fileno()):
             yield
     finally:
-        sys.stdout = stdout
         root.handlers = before
         handler.close()
         logging.captureWarnings(False)
+
+
+@contextmanager
+def _descriptors_to(target: int) -> Iterator[None]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    file, console.file = console.file, os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in zip((1, 2), saved, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)
+        console.file.close()
+        console.file = file

@@ -1,10 +1,13 @@
-"""The command line: `polyneuron study|detect|ablate|report|query|plan`. Heavy libraries load inside the commands."""
+"""The command line: `polyneuron study|detect|ablate|report|query|plan`.
+
+Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import yaml
@@ -21,36 +24,47 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="YAML configuration; see pipelines/configs.")]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="YAML configuration: a path, or the name of a shipped one.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value overrides of the configuration.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")
+]
+DEFAULT_CONFIG = Path("study_smollm2")
 
 
 @app.command()
-def study(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def study(
+    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
     """Run the whole study and write its report. Run it again to go on where it stopped."""
     _run(config, overrides, dry_run, "report")
 
 
 @app.command()
-def detect(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def detect(
+    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
     """Measure impacts and select sets."""
     _run(config, overrides, dry_run, "detect")
 
 
 @app.command()
-def ablate(config: ConfigOption, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def ablate(
+    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
     """Measure perplexity without each set (detects first where that is missing)."""
     _run(config, overrides, dry_run, "ablate")
 
 
 @app.command()
-def report(config: ConfigOption, overrides: Overrides = None) -> None:
+def report(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Write the report of what the store holds; does no model work."""
     from eval.store import Store
     from pipelines.study import write_study_report
 
-    resolved = load_study(config, overrides)
+    resolved = load_study(config, overrides or ())
     print(write_study_report(resolved, Store(resolved.store)))
 
 
@@ -71,13 +85,13 @@ def query(
 
 
 @app.command()
-def plan(config: ConfigOption, overrides: Overrides = None) -> None:
+def plan(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Print what a study would take, from the models' configs alone."""
-    _print_plan(load_study(config, overrides))
+    _print_plan(load_study(config, overrides or ()))
 
 
 def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: str) -> None:
-    resolved = load_study(config, overrides)
+    resolved = load_study(config, overrides or ())
     if dry_run:
         print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         _print_plan(resolved)
@@ -94,22 +108,27 @@ def _print_plan(config: StudyConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line; errors for people become one message and exit code 2, Ctrl-C exit code 130."""
+    """Runs the command line and exits.
+
+    Code 0; 1 where one of several models failed; 2 with one message for errors people can mend; 130 after Ctrl-C.
+    """
     try:
-        app(arguments, standalone_mode=False)
+        # typer returns the code of an Exit here, and turns Ctrl-C into one of 130
+        code = app(arguments, prog_name="polyneuron", standalone_mode=False)
     except PolyneuronError as error:
         _fail(error.message, 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", 130)
-    except typer.Exit as ending:
-        sys.exit(ending.exit_code)
+        code = 130
     except Exception as error:
-        if type(error).__module__.split(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
-            _fail(error.format_message(), 2)
-        raise
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message() or "Name a command; polyneuron --help lists them", 2)
+    if code == 130:
+        _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", 130)
+    sys.exit(code or 0)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"polyneuron: {message}", file=sys.stderr)
     sys.exit(code)
 

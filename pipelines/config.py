@@ -1,4 +1,4 @@
-"""The one typed configuration of every pipeline: a YAML file, then `key.sub=value` overrides. Unknown keys fail.
+"""The one typed configuration of every pipeline: a YAML file, then `key.sub=value` overrides.
 
 Imports nothing heavy, so that `--help` and configuration errors answer at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from neuron_core.errors import ConfigError
 from neuron_core.groups import DEFAULT_GROUPS, GROUPS
 
+CONFIGS = Path(__file__).resolve().parent / "configs"
+"""The shipped configurations."""
+
 
 class Section(BaseModel):
     """A section of the configuration. Keys it does not declare are refused."""
@@ -24,7 +28,7 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """A model: hub id, local folder or .gguf file (`path`), or a Python package that carries a GGUF (`gguf_package`)."""
+    """A model. `path`: hub id, local folder or .gguf file; or `gguf_package`: a package that carries one."""
 
     path: str | None = None
     gguf_package: str | None = None
@@ -47,7 +51,7 @@ class ModelConfig(Section):
 
 
 class CorpusConfig(Section):
-    """Where sentences come from. `source`: "embedded", a preset, or a path or URL; `sources` overrides it per language."""
+    """Where sentences come from. `source`: preset, path, URL or dataset id; `sources`: by language, instead."""
 
     source: str = "embedded"
     sources: dict[str, str] = Field(default_factory=dict)
@@ -59,9 +63,15 @@ class CorpusConfig(Section):
     max_tokens: int = Field(48, ge=2)
     max_documents: int = Field(100_000, ge=1)
 
+    @model_validator(mode="after")
+    def _room_for_a_sentence(self) -> CorpusConfig:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}")
+        return self
+
 
 class DetectionConfig(Section):
-    """What is measured. certified: q and k neurons that cannot be selected are bounded instead of measured."""
+    """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured."""
 
     groups: tuple[str, ...] = DEFAULT_GROUPS
     mode: Literal["certified", "full"] = "certified"
@@ -77,7 +87,7 @@ class DetectionConfig(Section):
 
 
 class SelectionConfig(Section):
-    """The rule: scaled_sigma (default; sigma chosen for `target_shared` unless given), sigma, quantile or top_ratio."""
+    """The rule. scaled_sigma, the default, chooses sigma for `target_shared` unless `sigma` is given."""
 
     rule: Literal["scaled_sigma", "sigma", "quantile", "top_ratio"] = "scaled_sigma"
     target_shared: float = Field(0.003, gt=0, lt=1)
@@ -115,6 +125,12 @@ class ClusterConfig(Section):
     max_restarts: int = Field(2, ge=0)
     hang_timeout_s: float = Field(600, gt=0)
 
+    @model_validator(mode="after")
+    def _place_for_shards(self) -> ClusterConfig:
+        if self.offload == "nvme" and self.nvme_path is None:
+            raise ValueError("offload nvme needs nvme_path, a folder on the device")
+        return self
+
 
 class StudyConfig(Section):
     """Everything a study needs."""
@@ -135,7 +151,7 @@ class StudyConfig(Section):
     @classmethod
     def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(languages)) < 2 or len(set(languages)) != len(languages):
-            raise ValueError("give at least two different languages: shared and exclusive mean nothing for one")
+            raise ValueError("give at least two, all different: shared and exclusive mean nothing for one")
         return languages
 
     @model_validator(mode="after")
@@ -145,37 +161,78 @@ class StudyConfig(Section):
             raise ValueError("two models have the same name; give each its own `name`")
         return self
 
+    @model_validator(mode="after")
+    def _ranks_are_measured(self) -> StudyConfig:
+        if self.selection.rule == "top_ratio" and self.detection.mode != "full":
+            raise ValueError(
+                "selection.rule top_ratio needs the rank of every neuron: set detection.mode=full"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _languages_have_sources(self) -> StudyConfig:
+        if unused := sorted(set(self.corpus.sources) - set(self.languages)):
+            raise ValueError(f"corpus.sources names {', '.join(unused)}, which languages does not list")
+        return self
+
     @property
     def report_path(self) -> Path:
         """Where the report is written: `report`, else report.html in the store's folder."""
         return Path(self.report) if self.report else Path(self.store) / "report.html"
 
 
-def load_study(path: str | Path, overrides: list[str] | None = None) -> StudyConfig:
-    """Reads a configuration file and applies `key.sub=value` overrides (values in YAML; `models.0.path=…` for lists).
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Reads a configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
+
+    A name without a folder, such as `study_smollm2`, is one of the shipped files.
 
     Raises:
-        ConfigError: unreadable file, unknown key (the nearest valid one is named) or a value that does not fit.
+        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), a value that does not
+            fit.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The configuration {path} is not YAML: {error}") from error
+    file = _shipped(path)
+    data = _parsed(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
-        raise ConfigError(f"The configuration {path} must be a mapping of keys to values, not {type(data).__name__}")
-    for override in overrides or []:
+        raise ConfigError(
+            f"The configuration {file} must map keys to values, but it is a {type(data).__name__}"
+        )
+    for override in overrides:
         _apply(data, override)
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+        overridden = [override.partition("=")[0] for override in overrides]
+        raise ConfigError("\n".join(_explain(item, file, overridden) for item in error.errors())) from None
+
+
+def _shipped(path: str | Path) -> Path:
+    file = Path(path)
+    shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
+    return shipped if file.parent == Path() and not file.exists() and shipped.exists() else file
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        names = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
+        raise ConfigError(
+            f"The configuration {file} cannot be read: {error.strerror or error}. Shipped ones: {names}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The configuration {file} is not text in UTF-8 (byte {error.start})") from error
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[\w.]+", key):
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
         raise ConfigError(f"The override {override!r} is not of the form key.sub=value")
     *parents, last = key.split(".")
     node: Any = data
@@ -183,34 +240,43 @@ def _apply(data: dict[str, Any], override: str) -> None:
         node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
-    node[_index(node, last, key) if isinstance(node, list) else last] = yaml.safe_load(text)
+    value = _parsed(text, f"The value of the override {override!r}")
+    node[_index(node, last, key) if isinstance(node, list) else last] = value
 
 
 def _index(node: list[Any], part: str, key: str) -> int:
     if not part.isdigit() or int(part) >= len(node):
-        raise ConfigError(f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})")
+        raise ConfigError(
+            f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})"
+        )
     return int(part)
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, file: Path, overridden: list[str]) -> str:
     location = [str(part) for part in item["loc"]]
     where = ".".join(location)
+    here = any(where == key or where.startswith(f"{key}.") for key in overridden)
+    origin = f"override {where}" if here else str(file)
     if item["type"] == "extra_forbidden":
         valid = _keys_at(item["loc"][:-1])
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
-        offered = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"valid keys: {', '.join(valid)}"
-        return f"unknown key {where}; {offered}"
+        nearest = ".".join([*location[:-1], *near])
+        return f"{origin}: unknown key {where}; " + (
+            f"did you mean {nearest}?" if near else f"valid keys: {', '.join(valid)}"
+        )
     message = item["msg"].removeprefix("Value error, ")
-    return f"{where or 'configuration'}: {message}" + (f" (got {item['input']!r})" if not isinstance(item["input"], dict) else "")
+    given = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
+    return f"{origin}: {where + ': ' if where else ''}{message}{given}"
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    section: Any = StudyConfig
+    section: type[Section] = StudyConfig
     for part in location:
         if isinstance(part, int):
             continue
         annotation = section.model_fields[part].annotation
-        nested = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type) and issubclass(a, Section)]
+        candidates = (annotation, *getattr(annotation, "__args__", ()))
+        nested = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
         if not nested:
             return []
         section = nested[0]

@@ -1,15 +1,16 @@
 """Measures impacts and selects sets; the same as `polyneuron detect`.
 
-    python pipelines/detect.py --config pipelines/configs/study_smollm2.yaml [key.sub=value ...]
-    ray job submit --working-dir . -- python pipelines/detect.py --config pipelines/configs/study_smollm2.yaml
+Run it as
+    python pipelines/detect.py --config study_smollm2 [key.sub=value ...]
+    ray job submit --working-dir . -- python pipelines/detect.py --config study_smollm2 store=/shared/dir
 """
 
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script sees its own folder first; the packages lie one up
-
-from pipelines.cli import main
-
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script sees only its own folder
+
+    from pipelines.cli import main
+
     main(["detect", *sys.argv[1:]])

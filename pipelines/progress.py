@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 _LINE_EVERY_S = 20.0
 console = Console(stderr=True, highlight=False)
+"""Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
+
+Report = Callable[[float, float], None]
 
 
 def say(text: str) -> None:
     """One line to the user."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[float, float], None]]:
-    """Yields report(done, total). A bar on a terminal; elsewhere a line every 20 seconds with the time left."""
-    if sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+def bar(title: str) -> Iterator[Report]:
+    """Yields report(done, total).
+
+    A bar with rate and time left on a terminal; elsewhere a line with both every 20 seconds.
+    """
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         return
+    yield _lines(title)
+
+
+def _lines(title: str) -> Report:
     began = last = time.monotonic()
 
     def report(done: float, total: float) -> None:
@@ -35,7 +66,8 @@ def bar(title: str) -> Iterator[Callable[[float, float], None]]:
         now = time.monotonic()
         if now - last >= _LINE_EVERY_S and 0 < done < total:
             last = now
-            left_s = (now - began) * (total - done) / done
-            say(f"  {title}: {done:.0f} of {total:.0f}, about {left_s:.0f} s left")
+            rate = done / (now - began)
+            left_s = (total - done) / rate
+            say(f"  {title}: {done:.0f} of {total:.0f}, {rate:.1f}/s, about {left_s:.0f} s left")
 
-    yield report
+    return report

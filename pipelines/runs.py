@@ -1,4 +1,4 @@
-"""The record of a run: what was asked, with which versions, on what hardware, how long it took, how it ended."""
+"""The record of a run: what was asked, with which versions, on what hardware, how long, and how it ended."""
 
 from __future__ import annotations
 
@@ -73,7 +73,12 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, str | int]:
     """Processor, cores, memory; no names of machines or users."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count() or 0, "memory_bytes": memory_bytes}
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count() or 0,
+        "memory_bytes": memory_bytes,
+    }
 
 
 def _now() -> str:

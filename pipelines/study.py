@@ -1,4 +1,4 @@
-"""The whole study: corpora, detection, selection, ablation, metrics, report. Everything done already is left alone."""
+"""The whole study: corpora, detection, selection, ablation, metrics, report. What is done is left alone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ STAGES = ("detect", "ablate", "report")
 
 
 def run_study(config: StudyConfig, last_stage: str = "report") -> int:
-    """Runs the stages up to `last_stage` for every model, and the report. Returns the exit code: 0, or 1 when a model
-    failed and others went on.
+    """Runs the stages up to `last_stage` for every model, and the report.
+
+    Returns the exit code: 0, or 1 when a model failed and others went on.
 
     Raises:
         PolyneuronError: the only model failed, or the store cannot be used.
@@ -69,7 +70,9 @@ def _running(config: StudyConfig, store: Store) -> Iterator[Run]:
         run.record("finished")
 
 
-def _study_model(config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str) -> list[str]:
+def _study_model(
+    config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
+) -> list[str]:
     from pipelines.stages.ablation import ablate
     from pipelines.stages.corpora import prepare_corpora
     from pipelines.stages.metrics import compute_metrics

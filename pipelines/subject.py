@@ -1,4 +1,4 @@
-"""The model under study: resolved, fingerprinted, with its tokenizer and sentences; its workers start when first needed."""
+"""The model under study: resolved, fingerprinted, with tokenizer and sentences; workers start when needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides a result: the keys under which units of work are stored, so that nothing is computed twice or mixed up."""
+"""What decides a result: the keys under which units of work are stored, so that none is done twice or mixed up."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ def sentences_hash(sentences: Iterable[Any]) -> str:
     """Hash of token ids and of what is left unscored, in order."""
     digest = xxhash.xxh3_128()
     for sentence in sentences:
-        digest.update(repr((sentence.language, sentence.index, sentence.token_ids, sentence.n_unscored)).encode())
+        digest.update(
+            repr((sentence.language, sentence.index, sentence.token_ids, sentence.n_unscored)).encode()
+        )
     return digest.hexdigest()
 
 
 def detection_unit(
-    model: str, fingerprint: str, dtype: str, language: str, corpus: str, detection: dict[str, Any], floor_fraction: float
+    model: str,
+    fingerprint: str,
+    dtype: str,
+    language: str,
+    corpus: str,
+    detection: dict[str, Any],
+    floor_fraction: float,
 ) -> str:
     """One language of one model."""
     return unit_key(
@@ -47,7 +55,9 @@ def selection_unit(detections: Sequence[str], rule: dict[str, Any], controls: di
     return unit_key(stage="select", detections=list(detections), rule=rule, controls=controls)
 
 
-def perplexity_unit(selection: str, variant: str, edit: str, heldout: str, dtype: str, batch_size: int) -> str:
+def perplexity_unit(
+    selection: str, variant: str, edit: str, heldout: str, dtype: str, batch_size: int
+) -> str:
     """One variant on the held-out sentences of all languages."""
     return unit_key(
         stage="ablate",
@@ -64,5 +74,9 @@ def perplexity_unit(selection: str, variant: str, edit: str, heldout: str, dtype
 def metrics_unit(perplexities: Sequence[str], n_bootstrap: int, seed: int) -> str:
     """Equations 4 to 6 of one selection."""
     return unit_key(
-        stage="metrics", version=METRICS_VERSION, perplexities=list(perplexities), n_bootstrap=n_bootstrap, seed=seed
+        stage="metrics",
+        version=METRICS_VERSION,
+        perplexities=list(perplexities),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
     )

@@ -1,11 +1,14 @@
 """Tiny random models of every supported family, with weights large enough that attention is far from uniform.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import CONFIG_MAPPING as CONFIGS
+from transformers import PreTrainedTokenizerFast
 from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
 _BASE = dict(
@@ -90,3 +93,16 @@ def token_ids(lengths: list[int], seed: int = 0, vocabulary: int = 97) -> list[l
 def is_rms_norm(module: nn.Module) -> bool:
     """Whether a module is one of transformers' RMSNorm classes."""
     return type(module).__name__.endswith("RMSNorm")
+
+
+def save_tiny_model(folder: Path, name: str = "llama-gqa-tied", **changes: Any) -> Path:
+    """A tiny model with a byte-level tokenizer, saved as a folder that transformers opens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast.save_pretrained(folder)
+    tiny_model(name, vocab_size=len(vocabulary), **changes).save_pretrained(folder)
+    return folder

@@ -54,8 +54,12 @@ def _detect_language(
         results = subject.run(title, detection_pass, batches, groups=settings.groups, candidates=candidates)
         return merge_passes(results)
 
-    found = detect_language(run_pass, sentences, settings.groups, settings.mode, settings.batch_size, floor_fraction)
+    found = detect_language(
+        run_pass, sentences, settings.groups, settings.mode, settings.batch_size, floor_fraction
+    )
     partitions = {"model": subject.name, "language": language}
     store.write("impacts", found.impacts, unit, partitions, run_id=run_id)
-    store.write("detections", found.summary, unit, partitions, run_id=run_id)  # last: it marks the unit as done
+    store.write(
+        "detections", found.summary, unit, partitions, run_id=run_id
+    )  # last: it marks the unit as done
     say(f"  detected {language}: {found.impacts.num_rows:,} neurons over {len(sentences)} sentences")

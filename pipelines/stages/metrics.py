@@ -35,7 +35,9 @@ def compute_metrics(
         for language in subject.config.languages
     }
     estimates = evaluate(len(selected.selection.shared), languages, settings.n_bootstrap, seed)
-    rows = [{"model": subject.name, "selection": selected.name, **estimate.as_row()} for estimate in estimates]
+    rows = [
+        {"model": subject.name, "selection": selected.name, **estimate.as_row()} for estimate in estimates
+    ]
     table = pa.Table.from_pylist(rows)
     store.write("metrics", table, unit, {"model": subject.name, "selection": selected.name}, run_id=run_id)
     return unit
@@ -43,4 +45,6 @@ def compute_metrics(
 
 def _losses(table: pa.Table, variant: str, language: str) -> Losses:
     rows = table.filter((pc.field("variant") == variant) & (pc.field("language") == language))
-    return Losses.from_columns(*(rows.column(name).to_numpy() for name in ("sentence", "nll_nats", "n_tokens")))
+    return Losses.from_columns(
+        *(rows.column(name).to_numpy() for name in ("sentence", "nll_nats", "n_tokens"))
+    )

@@ -1,4 +1,4 @@
-"""Stage 3: from impacts to sets. Detects again with a lower floor when the rule asks below what detection proved."""
+"""Stage 3: from impacts to sets. Detects again with a lower floor where the rule asks below what was proved."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def detect_and_select(subject: Subject, store: Store, run_id: str) -> Selected:
             if floor_fraction >= 1 or isinstance(rule, TopRatio):
                 raise SetError(f"{error.message}. Set detection.mode=full") from error
             floor_fraction = min(1.0, 2 * floor_fraction)
-            say(f"  the rule reaches below what was measured; detecting again with floor_fraction={floor_fraction:g}")
+            say(
+                f"  the rule reaches below what was measured; detecting again with floor_fraction={floor_fraction:g}"
+            )
             continue
         return _store(subject, store, run_id, selection, detections, impacts, summaries)
 
@@ -99,8 +101,12 @@ def _store(
     variants = tuple(_variants(selection, controls))
     if not store.has("selections", unit):
         where = {"model": subject.name, "selection": name}
-        store.write("neuron_sets", _sets_table(subject.name, name, selection, variants), unit, where, run_id=run_id)
-        band = sensitivity(impacts, summaries, rule_of(subject.config.selection), subject.config.languages, subject.name)
+        store.write(
+            "neuron_sets", _sets_table(subject.name, name, selection, variants), unit, where, run_id=run_id
+        )
+        band = sensitivity(
+            impacts, summaries, rule_of(subject.config.selection), subject.config.languages, subject.name
+        )
         store.write("sensitivity", band, unit, where, run_id=run_id)
         row = {
             "model": subject.name,
@@ -142,7 +148,9 @@ def _controls(
 def _sets_table(model: str, name: str, selection: Selection, variants: tuple[Variant, ...]) -> pa.Table:
     blocks = [_set_rows(model, name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in variants]
     for kind, sets in (("related", selection.related), ("strict_exclusive", selection.strict_exclusive)):
-        blocks += [_set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()]
+        blocks += [
+            _set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()
+        ]
     return pa.concat_tables(blocks)
 
 

@@ -1,0 +1,81 @@
+"""Named corpora, and what a plain name, path or URL in a configuration means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from neuron_core.corpora.readers import SUFFIXES
+from neuron_core.corpora.sources import CorpusSource
+from neuron_core.errors import CorpusError
+
+PRESETS: Mapping[str, CorpusSource] = {
+    "embedded": CorpusSource("embedded"),
+    # OSCAR 23.01 and MADLAD-400 come with loading code, which is never run: their files are read as they are.
+    "oscar": CorpusSource(
+        "files",
+        path="hf://datasets/oscar-corpus/OSCAR-2301/{language}_meta",
+        text_column="content",
+        running_text=True,
+    ),
+    "culturax": CorpusSource("hub", path="uonlp/CulturaX", config="{language}", running_text=True),
+    "madlad400": CorpusSource(
+        "files",
+        path="hf://datasets/allenai/MADLAD-400/data/{language}/{language}_clean_0000.jsonl.gz",
+        running_text=True,
+        escaped_newlines=True,
+    ),
+    "wikipedia": CorpusSource(
+        "hub", path="wikimedia/wikipedia", config="20231101.{language}", running_text=True
+    ),
+}
+"""OSCAR and CulturaX are gated: accept their terms on the hub and set HF_TOKEN."""
+
+AUTHORS_DETECTION_SET = "abstract-thought"
+"""The detection set of the authors of "The Emergence of Abstract Thought"; its address is not known here."""
+
+_DATASET_ID = re.compile(r"^[\w.-]+/[\w.-]+(?::[^:/]+){0,2}$", re.ASCII)
+_LOOKS_LIKE_A_PATH = re.compile(r"^[/.~]|^[A-Za-z]:\\|[*?\[]|/$")
+
+
+def source_of(name_or_path: str) -> CorpusSource:
+    """The source that a configuration names.
+
+    A preset; a URL (`s3://…`); a file, folder or pattern, whose texts are sentences; or a hub dataset
+    `owner/name`, `owner/name:config` or `owner/name:config:split`, whose texts are split into sentences.
+    `hub:` in front makes it a dataset whatever else it looks like. `{language}` stands for the language code.
+
+    Raises:
+        CorpusError: none of these.
+    """
+    name = name_or_path.strip()
+    if name in PRESETS:
+        return PRESETS[name]
+    if name == AUTHORS_DETECTION_SET:
+        raise CorpusError(
+            f"The preset {name!r} is the detection set of the paper's authors, and this version does not "
+            "know "
+            "where they published it. Give it as corpus.source=<folder or id>: a folder with one file a "
+            "language, or the dataset's id on the hub."
+        )
+    if name.startswith("hub:"):
+        return _hub(name.removeprefix("hub:"))
+    if "://" in name or _LOOKS_LIKE_A_PATH.search(name) or name.lower().endswith(SUFFIXES):
+        return CorpusSource("files", path=name)
+    if name and Path(name.split("{language}")[0] or "?").exists():
+        return CorpusSource("files", path=name)
+    if _DATASET_ID.match(name.replace("{language}", "language")):
+        return _hub(name)
+    known = ", ".join([*PRESETS, AUTHORS_DETECTION_SET])
+    raise CorpusError(
+        f"There is no corpus preset {name_or_path!r}; there are {known}. A "
+        "source can also be a file, a folder, a URL, or a dataset id owner/name (hub:name where it has no "
+        "owner)."
+    )
+
+
+def _hub(name: str) -> CorpusSource:
+    dataset, _, rest = name.partition(":")
+    config, _, split = rest.partition(":")
+    return CorpusSource("hub", path=dataset, config=config or None, split=split or "train", running_text=True)

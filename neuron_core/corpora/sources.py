@@ -1,0 +1,166 @@
+"""Where texts come from: the embedded corpus, a dataset on the Hugging Face hub, or files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from neuron_core.corpora.embedded_corpus import embedded, embedded_languages
+from neuron_core.corpora.readers import list_files, read_file, text_of
+from neuron_core.errors import CorpusError
+
+_ON_THE_HUB = re.compile(r"^hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<rest>/.*)?$")
+
+
+@dataclass(frozen=True)
+class CorpusSource:
+    """A corpus in one or many languages. `{language}` in path, config and data_files is the language code.
+
+    `path` is a dataset id (or a folder laid out like one) for "hub"; a file, folder, pattern or fsspec URL
+    for "files". `revision` pins a hub dataset, also one read as files (hf://datasets/…). `running_text`: a
+    text is a document, to be split into sentences. `escaped_newlines`: the texts hold backslash-n for a line
+    break.
+    """
+
+    kind: Literal["embedded", "hub", "files"]
+    path: str | None = None
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    text_column: str = "text"
+    data_files: str | None = None
+    running_text: bool = False
+    escaped_newlines: bool = False
+
+    def for_language(self, language: str) -> CorpusSource:
+        """The same source with `{language}` filled in."""
+
+        def filled(value: str | None) -> str | None:
+            return None if value is None else value.replace("{language}", language)
+
+        return replace(
+            self, path=filled(self.path), config=filled(self.config), data_files=filled(self.data_files)
+        )
+
+    def describe(self) -> str:
+        """One line that names the source, without its revision."""
+        if self.kind == "embedded":
+            return "embedded"
+        config = f":{self.config}:{self.split}" if self.kind == "hub" and self.config else ""
+        return f"{self.path}{config}" + (f" [{self.data_files}]" if self.data_files else "")
+
+
+def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
+    """Texts of one language in the source's order, read as they are asked for; a null is "".
+
+    Raises:
+        CorpusError: the source is missing, empty or unreadable, lacks the text column, or lacks the language.
+    """
+    if source.kind == "embedded":
+        yield from _embedded_texts(language)
+        return
+    if not source.path:
+        raise CorpusError(f"A corpus of kind {source.kind!r} needs a path. Name one with corpus.source.")
+    filled = source.for_language(language)
+    n_texts = 0
+    for text in _hub_texts(filled, language) if filled.kind == "hub" else _file_texts(filled, language):
+        n_texts += 1
+        yield text.replace("\\n", "\n") if source.escaped_newlines else text
+    if not n_texts:
+        raise CorpusError(
+            f"The corpus {filled.describe()} is empty: not one text for the language {language!r}. Fill it, "
+            "or "
+            "name another with corpus.source."
+        )
+
+
+def pin(source: CorpusSource, language: str) -> CorpusSource:
+    """The source with the commit it is read at in `revision`, so that a later run can read the same texts. Asks
+    the hub; the embedded corpus and files elsewhere come back unchanged.
+
+    Raises:
+        CorpusError: the hub does not answer or does not know the dataset; or a revision for what has none.
+    """
+    filled = source.for_language(language)
+    path = filled.path or ""
+    in_url = _ON_THE_HUB.match(path)
+    if in_url or (filled.kind == "hub" and not Path(path).exists()):
+        name = in_url["id"] if in_url else path
+        wanted = filled.revision or (in_url["revision"] if in_url else None)
+        try:
+            from huggingface_hub import HfApi
+
+            return replace(source, revision=HfApi().dataset_info(name, revision=wanted).sha)
+        except Exception as error:
+            raise _hub_error(filled, language, error) from error
+    if source.revision is not None:
+        raise CorpusError(
+            f"The corpus {filled.describe()} has no revisions, but corpus.revision is {source.revision!r}. "
+            "Leave corpus.revision out, or name a hub dataset."
+        )
+    return source
+
+
+def _embedded_texts(language: str) -> Iterator[str]:
+    if language not in embedded_languages():
+        raise CorpusError(
+            f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a "
+            "source for "
+            f"it with corpus.sources.{language}."
+        )
+    yield from embedded()[language]
+
+
+def _file_texts(source: CorpusSource, language: str) -> Iterator[str]:
+    url = str(source.path)
+    on_the_hub = _ON_THE_HUB.match(url)
+    if on_the_hub and source.revision:
+        revision = source.revision.replace("/", "%2F")
+        url = f"hf://datasets/{on_the_hub['id']}@{revision}{on_the_hub['rest'] or ''}"
+    elif "://" not in url:
+        url = str(Path(url).expanduser())
+    fs, names = list_files(url, source.data_files, language)
+    for name in names:
+        yield from read_file(fs, name, source.text_column)
+
+
+def _hub_texts(source: CorpusSource, language: str) -> Iterator[str]:
+    rows = _hub_rows(source, language)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except CorpusError:
+            raise
+        except Exception as error:
+            raise _hub_error(source, language, error) from error
+        yield text_of(row, source.text_column, source.describe())
+
+
+def _hub_rows(source: CorpusSource, language: str) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset
+
+    yield from load_dataset(
+        str(source.path),
+        name=source.config,
+        split=source.split,
+        revision=source.revision,
+        data_files=source.data_files,
+        streaming=True,
+    )
+
+
+def _hub_error(source: CorpusSource, language: str, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"The dataset {source.describe()} (language {language!r}, split {source.split!r}, revision "
+        f"{source.revision or 'newest'}) cannot be read: {type(error).__name__}: {error}. Check the id and "
+        "the "
+        "network; for a gated dataset accept its terms on its page and set HF_TOKEN; without network use "
+        "corpus.source: embedded or a local folder. Datasets that need their own code are not run: name "
+        "their "
+        "files, as hf://datasets/<id>/<file>."
+    )

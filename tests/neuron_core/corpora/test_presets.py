@@ -1,0 +1,49 @@
+"""What the names in a configuration mean."""
+
+from pathlib import Path
+
+import pytest
+
+from neuron_core.corpora.presets import PRESETS, source_of
+from neuron_core.errors import CorpusError
+
+
+@pytest.mark.parametrize("name", ["embedded", "oscar", "culturax", "madlad400", "wikipedia"])
+def test_a_preset_names_its_language(name: str) -> None:
+    source = source_of(name)
+    assert source is PRESETS[name]
+    if name != "embedded":
+        filled = source.for_language("sw")
+        assert "sw" in f"{filled.path} {filled.config}" and "{" not in filled.describe()
+        assert source.running_text
+
+
+def test_files_urls_and_datasets(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for path in (str(tmp_path / "set"), "data/x.parquet", "s3://bucket/{language}", "./gone", "a/*.txt"):
+        source = source_of(path)
+        assert (source.kind, source.path, source.running_text) == ("files", path, False)
+    plain = source_of("owner/name")
+    assert (plain.kind, plain.path, plain.config, plain.split) == ("hub", "owner/name", None, "train")
+    full = source_of("owner/name:{language}:dev").for_language("th")
+    assert (full.path, full.config, full.split) == ("owner/name", "th", "dev")
+    assert source_of("hub:c4").kind == "hub"
+
+
+def test_a_relative_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert source_of("owner/name").kind == "files"
+    assert source_of("owner/{language}").kind == "files"
+
+
+@pytest.mark.parametrize("name", ["oskar", "", "two words"])
+def test_an_unknown_name_lists_the_presets(name: str) -> None:
+    with pytest.raises(CorpusError, match="embedded, oscar, culturax, madlad400, wikipedia,
+    abstract-thought"):
+        source_of(name)
+
+
+def test_the_authors_set_asks_for_its_place() -> None:
+    with pytest.raises(CorpusError, match=r"does not know.*corpus\.source=<folder or id>"):
+        source_of("abstract-thought")

@@ -1,0 +1,72 @@
+"""Configuration: every shipped file loads, every mistake is named with its mend."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neuron_core.errors import ConfigError
+from pipelines.config import load_study
+
+CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
+QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yaml"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_load(path: Path) -> None:
+    assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
+
+
+def test_the_papers_twenty_models_are_there() -> None:
+    paper = load_study(QUICK.with_name("paper_models.yaml"))
+    assert len(paper.models) == 20
+    assert all(model.add_bos for model in paper.models if "gemma" in str(model.path))
+
+
+def test_overrides_reach_every_level() -> None:
+    study = load_study(QUICK, ["corpus.n_heldout=7", "models.0.dtype=bfloat16", "languages=[en, sw]", "seed=3"])
+    assert (study.corpus.n_heldout, study.models[0].dtype, study.languages, study.seed) == (7, "bfloat16", ("en", "sw"), 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("corpus.n_detecton=3", r"unknown key corpus.n_detecton; did you mean corpus.n_detection\?"),
+        ("cluser.world_size=1", r"unknown key cluser; did you mean cluster\?"),
+        ("models.0.dtyp=float32", r"did you mean models.0.dtype\?"),
+        ("detection.groups=[q, z]", "unknown groups \\['z'\\]; there are q, k, v, ffn, o"),
+        ("languages=[en]", "at least two different languages"),
+        ("selection.rule=sigma", "needs selection.sigma"),
+        ("seed=abc", "seed: .*got 'abc'"),
+        ("models.5.path=x", "5 is not one of the 1 entries"),
+        ("nonsense", "not of the form key.sub=value"),
+        ("models.0.path=x", "either path or gguf_package"),
+    ],
+)
+def test_mistakes_are_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_study(QUICK, [override])
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_study(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("models: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_study(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="must be a mapping"):
+        load_study(tmp_path / "list.yaml")
+
+
+def test_help_and_config_errors_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom pipelines.cli import main\n"
+        "for arguments in (['--help'], ['study', '--help'], ['study', '--config', 'absent.yaml']):\n"
+        "    try: main(arguments)\n    except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'transformers', 'deepspeed', 'pandas', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=QUICK.parents[2])
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,174 @@
+"""A whole study on a tiny model: resume, bad input, and SIGKILL at any moment leave the same tables."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eval.compare import first_difference
+from eval.query import query
+from eval.store import Store
+from tests.tiny_models import save_tiny_model
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.ray
+
+CONFIG = """
+models: [{{path: {model}, name: tiny}}]
+languages: [en, sw, de]
+corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
+detection: {{floor_fraction: 0.2}}
+selection: {{target_shared: 0.02}}
+ablation: {{shared_control_seeds: 2, exclusive_control_seeds: 1, n_bootstrap: 50, variants_per_pass: 2}}
+cluster: {{world_size: {world_size}, threads_per_worker: 1}}
+store: {store}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def command(folder: Path, model: Path, *overrides: str, world_size: int = 1, stage: str = "study") -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "study.yaml"
+    config.write_text(CONFIG.format(model=model, store=folder / "store", world_size=world_size))
+    return [sys.executable, "-m", "pipelines.cli", stage, "--config", str(config), *overrides]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=250)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    done = run(command(folder, model))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
+    store = Store(finished / "store")
+    variants = {"base", "shared", "control-shared-0", "exclusive-sw", "control-exclusive-sw-0"}
+    assert variants <= set(store.read("perplexities").column("variant").to_pylist())
+    assert store.read("impacts").num_rows == 3 * 3 * (32 + 16 + 16 + 40)
+    assert "shared_ratio" in store.read("metrics").column("metric").to_pylist()
+    assert (finished / "store" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    runs = store.read("runs").to_pylist()
+    assert [row["status"] for row in runs] == ["finished"]
+    assert json.loads(runs[0]["versions_json"])["deepspeed"] == "0.19.8"
+    assert query(store, "select count(distinct language) from impacts")[1] == [(3,)]
+
+
+def test_every_row_can_be_traced_to_its_run(finished: Path) -> None:
+    store = Store(finished / "store")
+    run_ids = set(store.read("runs").column("run_id").to_pylist())
+    for table in ("corpora", "impacts", "detections", "neuron_sets", "selections", "perplexities", "metrics"):
+        assert set(store.read(table).column("run_id").to_pylist()) <= run_ids
+
+
+def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) -> None:
+    again = run(command(finished, model))
+    assert again.returncode == 0, again.stderr
+    assert "starting" not in again.stderr and "all languages are in the store" in again.stderr
+
+
+def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path: Path) -> None:
+    done = run(command(tmp_path, model, world_size=2))
+    assert done.returncode == 0, done.stderr
+    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"), ignore=("run_id", "impact_mean"))
+    assert difference is None, str(difference)
+
+
+def _kill_after_first_file(arguments: list[str], store: Path, n_files: int, delay_s: float, actor: bool) -> None:
+    """Starts a study and, once `n_files` result files are there and `delay_s` later, SIGKILLs the driver or an actor."""
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(store.glob("*/model=*/**/*.parquet"))) >= n_files:
+            break
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    if actor:
+        workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in p.name() + " ".join(p.cmdline())]
+        for worker in workers[:1]:
+            worker.kill()
+        assert process.wait(timeout=200) == 0, "the study replaces a killed worker by itself"
+    elif process.poll() is None:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("actor", [False, True], ids=["driver", "actor"])
+@pytest.mark.parametrize("moment", range(3))
+def test_sigkill_then_rerun_gives_identical_tables(
+    finished: Path, model: Path, tmp_path: Path, moment: int, actor: bool
+) -> None:
+    dice = random.Random(10 * moment + actor)
+    arguments = command(tmp_path, model)
+    n_files = [3, 5, 14][moment] + dice.randrange(3)
+    _kill_after_first_file(arguments, tmp_path / "store", n_files, dice.random() * 0.3, actor)
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"))
+    assert difference is None, str(difference)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("models.0.path=/nowhere/at/all", "No model at /nowhere/at/all"),
+        ("corpus.n_detection=5000", "en"),
+        ("languages=[en, xx]", "xx"),
+        ("corpus.source=/nowhere/texts", "/nowhere/texts"),
+    ],
+)
+def test_bad_input_is_one_message(model: Path, tmp_path: Path, override: str, message: str) -> None:
+    done = run(command(tmp_path, model, override))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("polyneuron: ") and message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_impossible_selection_reports_nulls(model: Path, tmp_path: Path) -> None:
+    """A sigma nobody reaches: empty sets are reported, their metrics are null with a reason."""
+    done = run(command(tmp_path, model, "selection.rule=sigma", "selection.sigma=1e9"))
+    assert done.returncode == 0, done.stderr
+    assert "shared is empty" in done.stderr
+    for row in Store(tmp_path / "store").read("metrics").to_pylist():
+        assert row["value"] is None and row["null_reason"]
+
+
+def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
+    with Store(finished / "store").lock():
+        done = run(command(finished, model))
+    assert done.returncode == 2 and f"{os.getpid()}" in done.stderr
+
+
+def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
+    arguments = command(tmp_path, model)
+    process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not list((tmp_path / "store").glob("detections/model=*/**/*.parquet")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "run the same command again" in errors
+    statuses = {row["status"] for row in Store(tmp_path / "store").read("runs").to_pylist()}
+    assert statuses == {"interrupted"}
+
+
+def test_one_failing_model_does_not_stop_the_others(model: Path, tmp_path: Path) -> None:
+    done = run(command(tmp_path, model, f"models=[{{path: /nowhere/at/all, name: lost}}, {{path: {model}, name: tiny}}]"))
+    assert done.returncode == 1 and "failed: lost" in done.stderr
+    assert set(Store(tmp_path / "store").read("metrics").column("model").to_pylist()) == {"tiny"}

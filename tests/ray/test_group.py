@@ -1,0 +1,161 @@
+"""Worker groups: real Ray, real DeepSpeed ZeRO-3, and a one-process twin for every result."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cluster.batch_major import batch_major_losses
+from cluster.group import ModelGroup
+from cluster.spec import GroupSpec, ModelSpec
+from neuron_core.batches import Sentence, plan_batches
+from neuron_core.detect import Accumulated, detection_pass, merge_passes
+from neuron_core.errors import ClusterError, ModelError
+from neuron_core.groups import GROUPS
+from neuron_core.layer_major import LayerMajor
+from neuron_core.models import from_pretrained, load_config
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.perplexity import sentence_nlls
+from neuron_core.weight_edit import WeightEdit
+from tests.tiny_models import token_ids
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+SENTENCES = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7, 8, 12, 6, 10], vocabulary=250))]
+BATCHES = plan_batches(SENTENCES, 2)
+
+
+@pytest.fixture(scope="module")
+def one_process(tiny_folder: Path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield LayerMajor(from_pretrained(tiny_folder, load_config(tiny_folder), "float32"))
+    torch.set_num_threads(threads)
+
+
+def assert_same(found: Accumulated, expected: Accumulated) -> None:
+    assert found.keys() == expected.keys()
+    for key, impacts in found.items():
+        for field in ("minimum", "maximum", "smallest", "worst_rank"):
+            assert torch.equal(getattr(impacts, field), getattr(expected[key], field)), (key, field)
+        torch.testing.assert_close(impacts.total, expected[key].total, rtol=1e-14, atol=0)
+
+
+@pytest.fixture(scope="module")
+def pair(local_ray: None, tiny_folder: Path):
+    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=1)) as group:
+        yield group
+
+
+def some_edit(runner: LayerMajor) -> WeightEdit:
+    anatomy = runner.anatomy
+    members = {(0, "ffn"): [1, 5], (1, "q"): [0, 3], (2, "k"): [2], (1, "v"): [1]}
+    return WeightEdit.zero(NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, members))
+
+
+def test_two_actors_measure_what_one_process_measures(pair: ModelGroup, one_process: LayerMajor) -> None:
+    expected = detection_pass(one_process, BATCHES, GROUPS)
+    assert_same(merge_passes(pair.run(detection_pass, BATCHES, groups=GROUPS)), expected)
+
+
+def test_one_actor_is_no_special_case(tiny_folder: Path, one_process: LayerMajor) -> None:
+    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=1)) as group:
+        found = merge_passes(group.run(detection_pass, BATCHES, groups=GROUPS))
+    assert_same(found, detection_pass(one_process, BATCHES, GROUPS))
+
+
+def test_edits_hold_inside_a_pass_and_vanish_after_it(pair: ModelGroup, one_process: LayerMajor) -> None:
+    edits = [None, some_edit(one_process), None]
+    expected = sentence_nlls(one_process, BATCHES, edits)
+    by_rank = pair.run(sentence_nlls, BATCHES, edits=edits)
+    for index in range(3):
+        rows = sorted((row for rank in by_rank for row in rank[index]), key=lambda row: row.sentence)
+        assert rows == expected[index]
+    assert expected[0] == expected[2] != expected[1]
+
+
+def test_a_rank_without_batches_takes_part(pair: ModelGroup, one_process: LayerMajor) -> None:
+    rows = pair.run(sentence_nlls, BATCHES[:1], edits=[None])
+    assert rows[1] == [[]]
+    assert rows[0] == sentence_nlls(one_process, BATCHES[:1], [None])
+
+
+def test_layer_major_gathers_one_model_a_pass(pair: ModelGroup) -> None:
+    """By hand: layers once each, what is outside twice (embedding before, head after); batch-major both per batch."""
+    pair.reset_stats()
+    pair.run(sentence_nlls, BATCHES, edits=[None])
+    layer_major = pair.stats()[0]
+    pair.reset_stats()
+    by_rank = pair.run(batch_major_losses, BATCHES)
+    batch_major = pair.stats()[0]
+    model, rounds = layer_major["model_bytes"], -(-len(BATCHES) // 2)
+    assert batch_major["bytes_received"] == rounds * layer_major["bytes_received"]
+    assert model // 2 <= layer_major["bytes_received"] < model
+    expected = pair.run(sentence_nlls, BATCHES, edits=[None])
+    assert [row for rank in by_rank for row in rank] == [row for rank in expected for row in rank[0]]
+
+
+def test_a_killed_worker_is_replaced(pair: ModelGroup, one_process: LayerMajor) -> None:
+    os.kill(pair.stats()[1]["pid"], signal.SIGKILL)
+    time.sleep(0.2)
+    found = merge_passes(pair.run(detection_pass, BATCHES, groups=GROUPS))
+    assert pair.n_restarts == 1
+    assert_same(found, detection_pass(one_process, BATCHES, GROUPS))
+
+
+def test_after_too_many_deaths_the_error_says_what_to_do(tiny_folder: Path) -> None:
+    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=1, max_restarts=0)) as group:
+        os.kill(group.stats()[0]["pid"], signal.SIGKILL)
+        time.sleep(0.2)
+        with pytest.raises(ClusterError, match="run the same command again"):
+            group.run(sentence_nlls, BATCHES, edits=[None])
+
+
+def hang_on_rank_one(runner, batches, progress=None):
+    """Rank 1 stops before a gather that rank 0 waits in."""
+    import torch.distributed as dist
+
+    progress(1, 3)
+    if dist.get_rank() == 1:
+        time.sleep(60)
+    with runner.gathered_layer(1):
+        pass
+
+
+def test_a_hung_collective_names_ranks_and_layers(tiny_folder: Path) -> None:
+    with (
+        ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)) as group,
+        pytest.raises(ClusterError, match=r"rank 0 in hang_on_rank_one after layer 1 of 3"),
+    ):
+        group.run(hang_on_rank_one, BATCHES)
+
+
+@pytest.mark.parametrize("spec", [{"dtype": "bfloat16"}, {"offload": "cpu"}], ids=["bfloat16", "cpu-offload"])
+def test_other_storage_same_answer(tiny_folder: Path, spec: dict[str, str]) -> None:
+    dtype = spec.get("dtype", "float32")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = LayerMajor(from_pretrained(tiny_folder, load_config(tiny_folder), dtype))
+        expected = detection_pass(alone, BATCHES, GROUPS)
+    finally:
+        torch.set_num_threads(threads)
+    with ModelGroup(ModelSpec(str(tiny_folder), **spec), GroupSpec(world_size=2)) as group:
+        assert_same(merge_passes(group.run(detection_pass, BATCHES, groups=GROUPS)), expected)
+
+
+def test_a_missing_model_is_one_clear_error() -> None:
+    with pytest.raises(ModelError, match="No model at /nowhere"), ModelGroup(ModelSpec("/nowhere/x")):
+        pass
+
+
+def test_a_group_larger_than_the_cluster_is_refused(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.group._PLACEMENT_TIMEOUT_S", 1.0)
+    with (
+        pytest.raises(ClusterError, match=r"no room for 9 workers.*Lower cluster.world_size"),
+        ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=9)),
+    ):
+        pass
