@@ -24,8 +24,7 @@ LENGTHS = (32, 64, 128, 256)
 
 
 def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike.
-    """
+    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(repeats + 1):
         for name, run in runs.items():
@@ -50,9 +49,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from neuron_core.corpora.embedded_corpus import embedded
-
     from benchmarks.models import smollm2
+    from neuron_core.corpora.embedded_corpus import embedded
 
     model, tokenizer = load_model(smollm2())
     runner = LayerMajor(model)

@@ -1,6 +1,6 @@
 """Layer-major against batch-major order on two ZeRO-3 workers, in one run: bytes gathered, wall time, peak memory.
 
-    python -m benchmarks.layer_major
+python -m benchmarks.layer_major
 """
 
 import time
@@ -26,7 +26,9 @@ def main() -> None:
     batches = plan_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
     with ray_session(2), ModelGroup(ModelSpec(resolve_model(smollm2())), GroupSpec(world_size=2)) as group:
         model_bytes = group.stats()[0]["model_bytes"]
-        print(f"{len(batches)} micro-batches of {BATCH} x {N_TOKENS} tokens; model {model_bytes / 2**20:.0f} MiB in float32")
+        print(
+            f"{len(batches)} micro-batches of {BATCH} x {N_TOKENS} tokens; model {model_bytes / 2**20:.0f} MiB in float32"
+        )
         for name, run in (
             ("layer-major", lambda: group.run(sentence_nlls, batches, edits=[None])),
             ("batch-major", lambda: group.run(batch_major_losses, batches)),

@@ -22,6 +22,8 @@ from neuron_core.errors import ClusterError, PolyneuronError
 Progress = Callable[[int, int], None]
 _POLL_S = 0.2
 _PLACEMENT_TIMEOUT_S = 120.0
+_LOAD_TIMEOUT_S = 3600.0
+"""Loading reports nothing until it ends, and a large model comes over a network."""
 _LOST_PEER = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -131,6 +133,7 @@ class ModelGroup:
             "loading the model",
             [worker.load.remote(self.model, address, port) for worker in self._workers],
             None,
+            _LOAD_TIMEOUT_S,
         )
 
     def _run_once(
@@ -145,9 +148,11 @@ class ModelGroup:
         pending = [
             worker.run.remote(name, function, shared_batches, shared_kwargs) for worker in self._workers
         ]
-        return self._collect(name, pending, progress)
+        return self._collect(name, pending, progress, self.spec.hang_timeout_s)
 
-    def _collect(self, name: str, pending: list[Any], progress: Progress | None) -> list[Any]:
+    def _collect(
+        self, name: str, pending: list[Any], progress: Progress | None, timeout_s: float
+    ) -> list[Any]:
         waiting, before, since = list(pending), None, time.monotonic()
         while waiting:
             done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL_S)
@@ -158,8 +163,8 @@ class ModelGroup:
                 progress(states[0][1], states[0][2])
             if states != before or done:
                 before, since = states, time.monotonic()
-            elif time.monotonic() - since > self.spec.hang_timeout_s:
-                raise _Lost(f"{name}: no rank advanced for {self.spec.hang_timeout_s:g} s; " + _where(states))
+            elif time.monotonic() - since > timeout_s:
+                raise _Lost(f"{name}: no rank advanced for {timeout_s:g} s; " + _where(states))
         results: list[Any] = ray.get(pending)
         return results
 

@@ -53,8 +53,7 @@ seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thres
 
 @dataclass(frozen=True)
 class LanguageImpacts:
-    """Detection of one language: `impacts` (IMPACTS_SCHEMA, ordered by layer, group, neuron) and `summary`.
-    """
+    """Detection of one language: `impacts` (IMPACTS_SCHEMA, ordered by layer, group, neuron) and `summary`."""
 
     language: str
     impacts: pa.Table

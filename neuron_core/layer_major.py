@@ -12,7 +12,7 @@ Shapes: B sentences, T tokens, d hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +92,8 @@ class LayerMajor:
                 raise _Prologue
             return hidden
 
-        with self._layers_replaced(record):
-            try:
-                self._forward(batch.input_ids, batch.attention_mask)
-            except _Prologue:
-                pass
+        with self._layers_replaced(record), suppress(_Prologue):
+            self._forward(batch.input_ids, batch.attention_mask)
         return LayerInputs(batch, first[0], recorded)
 
     @torch.no_grad()

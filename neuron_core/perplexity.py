@@ -29,8 +29,7 @@ _LOGIT_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class SentenceNll:
-    """Negative log-likelihood of one sentence: the sum in nats over its predicted tokens (all but the first).
-    """
+    """Negative log-likelihood of one sentence: the sum in nats over its predicted tokens (all but the first)."""
 
     language: str
     sentence: int

@@ -34,19 +34,20 @@ def libraries_quiet(log: Path) -> Iterator[None]:
     root = logging.getLogger()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(log, encoding="utf-8")
+        file = log.open("a", encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"The log {log} cannot be written: {error.strerror}. Choose another store") from error
+        raise StoreError(f"The log {log} cannot be written: {error.strerror}. Name another store") from error
+    handler = logging.StreamHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    before, root.handlers = root.handlers, [handler]
-    logging.captureWarnings(True)
-    try:
-        with _descriptors_to(handler.stream.fileno()):
-            yield
-    finally:
-        root.handlers = before
-        handler.close()
-        logging.captureWarnings(False)
+    with file:
+        before, root.handlers = root.handlers, [handler]
+        logging.captureWarnings(True)
+        try:
+            with _descriptors_to(file.fileno()):
+                yield
+        finally:
+            root.handlers = before
+            logging.captureWarnings(False)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def _print_plan(config: StudyConfig) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits.
 
-    Code 0; 1 where one of several models failed; 2 with one message for errors people can mend; 130 after Ctrl-C.
+    Code 0; 1 where one of several models failed; 2 for errors people can mend; 130 after Ctrl-C.
     """
     try:
         # typer returns the code of an Exit here, and turns Ctrl-C into one of 130

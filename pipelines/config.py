@@ -51,17 +51,17 @@ class ModelConfig(Section):
 
 
 class CorpusConfig(Section):
-    """Where sentences come from. `source`: preset, path, URL or dataset id; `sources`: by language, instead."""
+    """Where sentences come from. `source`: preset, path, URL or dataset id; `sources`: one by language."""
 
     source: str = "embedded"
     sources: dict[str, str] = Field(default_factory=dict)
     text_column: str = "text"
     revision: str | None = None
-    n_detection: int = Field(100, ge=1)
-    n_heldout: int = Field(50, ge=1)
-    min_tokens: int = Field(3, ge=2)
-    max_tokens: int = Field(48, ge=2)
-    max_documents: int = Field(100_000, ge=1)
+    n_detection: int = Field(default=100, ge=1)
+    n_heldout: int = Field(default=50, ge=1)
+    min_tokens: int = Field(default=3, ge=2)
+    max_tokens: int = Field(default=48, ge=2)
+    max_documents: int = Field(default=100_000, ge=1)
 
     @model_validator(mode="after")
     def _room_for_a_sentence(self) -> CorpusConfig:
@@ -75,8 +75,8 @@ class DetectionConfig(Section):
 
     groups: tuple[str, ...] = DEFAULT_GROUPS
     mode: Literal["certified", "full"] = "certified"
-    batch_size: int = Field(8, ge=1)
-    floor_fraction: float = Field(0.03, gt=0, le=1)
+    batch_size: int = Field(default=8, ge=1)
+    floor_fraction: float = Field(default=0.03, gt=0, le=1)
 
     @field_validator("groups")
     @classmethod
@@ -90,12 +90,12 @@ class SelectionConfig(Section):
     """The rule. scaled_sigma, the default, chooses sigma for `target_shared` unless `sigma` is given."""
 
     rule: Literal["scaled_sigma", "sigma", "quantile", "top_ratio"] = "scaled_sigma"
-    target_shared: float = Field(0.003, gt=0, lt=1)
-    sigma: float | None = Field(None, gt=0)
-    fraction: float = Field(0.01, gt=0, le=1)
-    ratio: float = Field(0.05, gt=0, le=1)
+    target_shared: float = Field(default=0.003, gt=0, lt=1)
+    sigma: float | None = Field(default=None, gt=0)
+    fraction: float = Field(default=0.01, gt=0, le=1)
+    ratio: float = Field(default=0.05, gt=0, le=1)
     per_token: bool = True
-    share: float = Field(1.0, gt=0, le=1)
+    share: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _sigma_given(self) -> SelectionConfig:
@@ -107,23 +107,23 @@ class SelectionConfig(Section):
 class AblationConfig(Section):
     """Deactivation: seeds of the matched controls, and how many variants one pass over the model serves."""
 
-    shared_control_seeds: int = Field(5, ge=0)
-    exclusive_control_seeds: int = Field(3, ge=0)
-    n_bootstrap: int = Field(2000, ge=1)
-    variants_per_pass: int = Field(4, ge=1)
-    batch_size: int = Field(8, ge=1)
+    shared_control_seeds: int = Field(default=5, ge=0)
+    exclusive_control_seeds: int = Field(default=3, ge=0)
+    n_bootstrap: int = Field(default=2000, ge=1)
+    variants_per_pass: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=8, ge=1)
 
 
 class ClusterConfig(Section):
     """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3."""
 
-    world_size: int = Field(1, ge=1)
-    threads_per_worker: int = Field(1, ge=1)
-    gpus_per_worker: float = Field(0, ge=0)
+    world_size: int = Field(default=1, ge=1)
+    threads_per_worker: int = Field(default=1, ge=1)
+    gpus_per_worker: float = Field(default=0, ge=0)
     offload: Literal["none", "cpu", "nvme"] = "none"
     nvme_path: str | None = None
-    max_restarts: int = Field(2, ge=0)
-    hang_timeout_s: float = Field(600, gt=0)
+    max_restarts: int = Field(default=2, ge=0)
+    hang_timeout_s: float = Field(default=600, gt=0)
 
     @model_validator(mode="after")
     def _place_for_shards(self) -> ClusterConfig:
@@ -151,7 +151,7 @@ class StudyConfig(Section):
     @classmethod
     def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(languages)) < 2 or len(set(languages)) != len(languages):
-            raise ValueError("give at least two, all different: shared and exclusive mean nothing for one")
+            raise ValueError("give at least two different languages; one has nothing to share")
         return languages
 
     @model_validator(mode="after")
@@ -187,15 +187,12 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     A name without a folder, such as `study_smollm2`, is one of the shipped files.
 
     Raises:
-        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), a value that does not
-            fit.
+        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
     """
     file = _shipped(path)
     data = _parsed(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"The configuration {file} must map keys to values, but it is a {type(data).__name__}"
-        )
+        raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
     for override in overrides:
         _apply(data, override)
     try:

@@ -31,6 +31,7 @@ class Run:
         self._store, self._config = store, config
         self._started = _now()
         self.timings_s: dict[str, float] = {}
+        self.outcome = "finished"
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -42,7 +43,7 @@ class Run:
             self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
 
     def record(self, status: str) -> None:
-        """Writes the row: running, finished, failed or interrupted."""
+        """Writes the row: running, finished, partly failed, failed or interrupted."""
         row = {
             "run_id": self.id,
             "started_at": self._started,

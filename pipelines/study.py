@@ -36,6 +36,7 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
                 if len(config.models) == 1:
                     raise
                 failed.append(model.label)
+                run.outcome = "partly failed"
                 say(f"  failed: {error.message}")
         if last_stage == "report" and units:
             with run.timed("report"):
@@ -52,9 +53,18 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
     return write_report(store, config.report_path, config.title, units)
 
 
+def _ends_with_its_job(store: Path) -> bool:
+    """Ray copies a job's working directory into a folder of this name, and removes it with the job."""
+    return "working_dir_files" in store.absolute().parts
+
+
 @contextmanager
 def _running(config: StudyConfig, store: Store) -> Iterator[Run]:
     local = "://" not in config.store
+    if _ends_with_its_job(Path(config.store)):
+        say(
+            f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
+        )
     log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
     with store.lock(), libraries_quiet(log):
         run = Run(store, config)
@@ -67,7 +77,7 @@ def _running(config: StudyConfig, store: Store) -> Iterator[Run]:
         except Exception:
             run.record("failed")
             raise
-        run.record("finished")
+        run.record(run.outcome)
 
 
 def _study_model(

@@ -1,4 +1,4 @@
-"""What decides a result: the keys under which units of work are stored, so that none is done twice or mixed up."""
+"""What decides a result: the keys under which units of work are stored, so that none is done twice."""
 
 from __future__ import annotations
 

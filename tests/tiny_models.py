@@ -1,5 +1,4 @@
-"""Tiny random models of every supported family, with weights large enough that attention is far from uniform.
-"""
+"""Tiny random models of every supported family, with weights large enough that attention is far from uniform."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import CONFIG_MAPPING as CONFIGS
-from transformers import PreTrainedTokenizerFast
-from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 _BASE = dict(
     vocab_size=97,
@@ -102,7 +105,9 @@ def save_tiny_model(folder: Path, name: str = "llama-gqa-tied", **changes: Any) 
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
     fast.save_pretrained(folder)
     tiny_model(name, vocab_size=len(vocabulary), **changes).save_pretrained(folder)
     return folder

@@ -38,8 +38,7 @@ def _rows() -> tuple[dict[str, str], ...]:
             if rows and row.keys() != rows[0].keys():
                 raise CorpusError(
                     f"{part.name}, line {number}: the row {row['id']!r} has the keys {sorted(row)}, the "
-                    "first "
-                    f"row has {sorted(rows[0])}: the corpus is not parallel. Complete the row."
+                    f"first row has {sorted(rows[0])}: the corpus is not parallel. Complete the row."
                 )
             seen.add(row["id"])
             rows.append(row)

@@ -55,8 +55,7 @@ def source_of(name_or_path: str) -> CorpusSource:
     if name == AUTHORS_DETECTION_SET:
         raise CorpusError(
             f"The preset {name!r} is the detection set of the paper's authors, and this version does not "
-            "know "
-            "where they published it. Give it as corpus.source=<folder or id>: a folder with one file a "
+            "know where they published it. Give it as corpus.source=<folder or id>: a folder with one file a "
             "language, or the dataset's id on the hub."
         )
     if name.startswith("hub:"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -26,9 +27,10 @@ _MARKS_OF_A_PATTERN = "*?["
 
 
 def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
-    """The files to read for `language`, sorted by name: one file, the matches of a pattern, or of a folder those
-    under `<language>/` or named `<language>.txt`, `<language>_0001.parquet` and so on (all of them where the
-    language already stands in the folder's own path).
+    """The files to read for `language`, sorted by name.
+
+    One file; the matches of a pattern; or, of a folder, those under `<language>/` or named `<language>.txt`,
+    `<language>_0001.parquet` and so on (all of them where the folder's own name holds the language).
 
     Raises:
         CorpusError: nothing is there, no file is of a known format, or the folder does not tell languages
@@ -57,13 +59,14 @@ def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.Abs
             f"The corpus at {url} cannot be listed: {type(error).__name__}: {error}. Check the address, the "
             "credentials in the environment, and that the fsspec driver of this kind of URL is installed."
         ) from error
-    if language in _words_of_folder(path):
+    if _is_named_for(path, language):
         return fs, names
     return fs, _of_language(names, path, language)
 
 
-def _words_of_folder(path: str) -> list[str]:
-    return path.rstrip("/").rsplit("/", 1)[-1].replace("-", "_").replace(".", "_").split("_")
+def _is_named_for(folder: str, language: str) -> bool:
+    name = folder.rstrip("/").rsplit("/", 1)[-1]
+    return re.search(rf"(?:^|[._-]){re.escape(language)}(?:$|[._-])", name) is not None
 
 
 def _of_known_format(names: list[str], where: str) -> list[str]:
@@ -86,10 +89,8 @@ def _of_language(names: list[str], folder: str, language: str) -> list[str]:
         raise CorpusError(
             f"No file in {folder} is named for the language {language!r}; it holds "
             f"{', '.join(name.rsplit('/', 1)[-1] for name in names[:5])}. Name files {language}.txt (or "
-            ".jsonl, "
-            f".parquet), use a folder {language}/, write {{language}} in the path, or, where corpus.sources "
-            "names "
-            f"this folder for {language!r} alone, write {folder}/*.txt."
+            f".jsonl, .parquet), use a folder {language}/, write {{language}} in the path, or, where "
+            f"corpus.sources names this folder for {language!r} alone, write {folder}/*.txt."
         )
     return chosen
 
@@ -110,14 +111,12 @@ def read_file(fs: fsspec.AbstractFileSystem, path: str, column: str) -> Iterator
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start} of a block). Convert it, for "
-            "example "
-            f"with iconv -t UTF-8, or take it out of the corpus."
+            f"example with iconv -t UTF-8, or take it out of the corpus."
         ) from error
     except (OSError, EOFError, pa.ArrowException) as error:
         raise CorpusError(
-            f"{path} cannot be read: {type(error).__name__}: {error}. Check that the file is whole and that "
-            "its "
-            "name ends in its true format."
+            f"{path} cannot be read: {type(error).__name__}: {error}. Check that the file is whole and "
+            "that its name ends in its true format."
         ) from error
 
 
@@ -130,7 +129,8 @@ def _decompressed(raw: IO[bytes], path: str) -> Any:
     if path.lower().endswith(".gz"):
         return gzip.GzipFile(fileobj=raw, mode="rb")
     if path.lower().endswith(".zst"):
-        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))  # type: ignore
+        unpacked: Any = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+        return io.BufferedReader(unpacked)
     return raw
 
 
@@ -138,22 +138,18 @@ def _txt(stream: io.TextIOWrapper, path: str) -> Iterator[str]:
     for number, line in enumerate(stream, start=1):
         if "\0" in line:
             raise CorpusError(
-                f"{path}, line {number}, holds a zero byte: it is a binary file, or text in UTF-16. Convert "
-                "it to "
-                "UTF-8 text, or take it out of the corpus."
+                f"{path}, line {number}, holds a zero byte: it is a binary file, or text in UTF-16. "
+                "Convert it to UTF-8 text, or take it out of the corpus."
             )
         yield line.rstrip("\r\n")
 
 
 def _json(stream: io.TextIOWrapper, path: str, column: str) -> Iterator[str]:
-    if _form(path) == ".json" and (head := stream.read(1024).lstrip()).startswith("["):
-        rows = _parsed(head + stream.read(), path, "the list")
-        for number, row in enumerate(rows, start=1):
-            yield text_of(row, column, f"{path}, item {number}")
-        return
-    stream.seek(0)
     for number, line in enumerate(stream, start=1):
-        if line.strip():
+        if number == 1 and _form(path) == ".json" and line.lstrip().startswith("["):
+            for item, row in enumerate(_parsed(line + stream.read(), path, "the list"), start=1):
+                yield text_of(row, column, f"{path}, item {item}")
+        elif line.strip():
             yield text_of(_parsed(line, path, f"line {number}"), column, f"{path}, line {number}")
 
 
@@ -163,8 +159,7 @@ def _parsed(text: str, path: str, where: str) -> Any:
     except ValueError as error:
         raise CorpusError(
             f"{path}: {where} is not JSON ({error}). Write one object a line (.jsonl) or one list (.json), "
-            "or "
-            "name the file for its true format."
+            "or name the file for its true format."
         ) from error
 
 

@@ -103,11 +103,9 @@ def sample_corpus(
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none"
         raise CorpusError(
             f"Too few sentences in {language!r}: {n_detection} for detection and {n_heldout} held out make "
-            f"{wanted}, "
-            f"but {where} gave {len(drawn)} (dropped: {reasons}). Ask for fewer with corpus.n_detection and "
-            "corpus.n_heldout, allow shorter ones with corpus.min_tokens, read more with "
-            "corpus.max_documents, or "
-            "name a larger corpus."
+            f"{wanted}, but {where} gave {len(drawn)} (dropped: {reasons}). Ask for fewer with "
+            "corpus.n_detection and corpus.n_heldout, allow shorter ones with corpus.min_tokens, read more "
+            "with corpus.max_documents, or name a larger corpus."
         )
     detection, heldout = tuple(drawn[:n_detection]), tuple(drawn[n_detection:])
     return CorpusSample(
@@ -157,9 +155,9 @@ def _reason_against_row(row: dict[str, str], seen: dict[str, set[str]], limits: 
 def _draw_sentences(
     source: CorpusSource, language: str, wanted: int, seed: int, limits: _Limits, max_documents: int
 ) -> tuple[list[str], Counter[str]]:
-    # A reservoir by keys: every distinct sentence has a seeded random key, and the `wanted` smallest keys
-    # win. The lengths of sentences that cannot win are never asked for, which saves nearly all calls of the
-    # tokenizer. dropped: Counter[str] = Counter()
+    # A reservoir by keys: every distinct sentence has a seeded random key, and the `wanted` smallest keys win.
+    # The lengths of sentences that cannot win are never asked for, which saves nearly all tokenizer calls.
+    dropped: Counter[str] = Counter()
     seen: set[bytes] = set()
     reservoir: list[tuple[int, str]] = []
     salt = hashlib.sha256(str(seed).encode()).digest()

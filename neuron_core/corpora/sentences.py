@@ -17,13 +17,11 @@ _END = re.compile(
     rf"|[。！？｡।॥؟۔።။។։]+[{_CLOSERS}]*"
 )
 _LAST_WORD = re.compile(r"[^\s(\"'“‘«„]*$")
-_ABBREVIATIONS = frozenset(  # noqa: SIM905
-    (
-        "mr mrs ms dr prof st sr jr vs etc no vol fig pp ca cf al inc ltd dept approx jan feb aug sept oct "
-        "nov dec "
-        "m mm mme mlle art env av bzw usw nr str evtl ggf inkl vgl sog abs bd hrsg z.b d.h u.a v.a n.k bw bi "
-        "e.g i.e a.m p.m"
-    ).split()
+_ABBREVIATIONS = re.compile(
+    r"(mrs?|ms|dr|prof|st|sr|jr|vs|etc|no|vol|fig|pp|ca|cf|al|inc|ltd|dept|approx|e\.g|i\.e|[ap]\.m"
+    r"|jan|feb|aug|sept|oct|nov|dec|mm|mme|mlle|art|env|av|n\.k|bw|bi"
+    r"|bzw|usw|nr|str|evtl|ggf|inkl|vgl|sog|abs|bd|hrsg|z\.b|d\.h|[uv]\.a)",
+    re.IGNORECASE,
 )
 _NUMBER_DOT_IS_ORDINAL = ("de", "da", "no", "nb", "fi", "cs", "sk", "hu", "pl", "hr", "sl", "et", "lv")
 
@@ -68,9 +66,9 @@ def _ends_sentence(line: str, start: int, end: re.Match[str], code: str) -> bool
         return True
     found = _LAST_WORD.search(line, start, end.start())
     word = found.group() if found else ""
-    is_initial = len(word) == 1 and word.isalpha() and word.isupper() and word.isascii()
+    is_initial = len(word) == 1 and word.isalpha() and word.isascii()
     is_ordinal = word.isdigit() and len(word) <= 2 and code in _NUMBER_DOT_IS_ORDINAL
-    return not (is_initial or is_ordinal or word.lower() in _ABBREVIATIONS)
+    return not (is_initial or is_ordinal or _ABBREVIATIONS.fullmatch(word))
 
 
 def _at_spaces(piece: str) -> Iterator[str]:

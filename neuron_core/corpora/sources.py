@@ -71,15 +71,15 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
         yield text.replace("\\n", "\n") if source.escaped_newlines else text
     if not n_texts:
         raise CorpusError(
-            f"The corpus {filled.describe()} is empty: not one text for the language {language!r}. Fill it, "
-            "or "
-            "name another with corpus.source."
+            f"The corpus {filled.describe()} is empty: not one text for the language {language!r}. Fill "
+            "it, or name another with corpus.source."
         )
 
 
 def pin(source: CorpusSource, language: str) -> CorpusSource:
-    """The source with the commit it is read at in `revision`, so that a later run can read the same texts. Asks
-    the hub; the embedded corpus and files elsewhere come back unchanged.
+    """The source with `revision` set to the commit it is read at, so that a later run reads the same texts.
+
+    Asks the hub; the embedded corpus and files elsewhere come back unchanged.
 
     Raises:
         CorpusError: the hub does not answer or does not know the dataset; or a revision for what has none.
@@ -108,8 +108,7 @@ def _embedded_texts(language: str) -> Iterator[str]:
     if language not in embedded_languages():
         raise CorpusError(
             f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a "
-            "source for "
-            f"it with corpus.sources.{language}."
+            f"source for it with corpus.sources.{language}."
         )
     yield from embedded()[language]
 
@@ -158,9 +157,7 @@ def _hub_error(source: CorpusSource, language: str, error: Exception) -> CorpusE
     return CorpusError(
         f"The dataset {source.describe()} (language {language!r}, split {source.split!r}, revision "
         f"{source.revision or 'newest'}) cannot be read: {type(error).__name__}: {error}. Check the id and "
-        "the "
-        "network; for a gated dataset accept its terms on its page and set HF_TOKEN; without network use "
+        "the network; for a gated dataset accept its terms on its page and set HF_TOKEN; without network use "
         "corpus.source: embedded or a local folder. Datasets that need their own code are not run: name "
-        "their "
-        "files, as hf://datasets/<id>/<file>."
+        "their files, as hf://datasets/<id>/<file>."
     )

@@ -25,8 +25,7 @@ from neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
 
 @dataclass(frozen=True)
 class _Rotation:
-    """Where RoPE sends each coordinate of a head. partner [D]; cos, sin [1 or B, D, T], sign included in sin.
-    """
+    """Where RoPE sends each coordinate of a head. partner [D]; cos, sin [1 or B, D, T], sign included in sin."""
 
     partner: Tensor
     cos_BDT: Tensor
@@ -76,8 +75,7 @@ class ScoreImpacts:
         self._heads = _all_heads(self._attention, anatomy.heads_per_kv, scored_BT)
 
     def impacts(self, group: str, neurons: Tensor | None = None) -> Tensor:
-        """Impacts [B, N] of the q or k `neurons` (int64 indices in ascending order; None: all of the layer).
-        """
+        """Impacts [B, N] of the q or k `neurons` (int64 indices in ascending order; None: all of the layer)."""
         anatomy, heads = self._anatomy, self._heads
         if neurons is not None and anatomy.family.qk_norm != "full":
             return self._of_few(group, neurons).sqrt()

@@ -1,5 +1,4 @@
-"""All impacts of one layer over one micro-batch: the seam between the formulas and the passes that call them.
-"""
+"""All impacts of one layer over one micro-batch: the seam between the formulas and the passes that call them."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ from neuron_core.impacts.columns import column_norms, ffn_impacts, output_impact
 
 
 class LayerImpacts:
-    """The impact formulas bound to one layer, whose parameters must be whole. Weight norms are computed once.
-    """
+    """The impact formulas bound to one layer, whose parameters must be whole. Weight norms are computed once."""
 
     def __init__(self, layer: nn.Module, anatomy: Anatomy, groups: Sequence[str]) -> None:
         self._anatomy, self._groups = anatomy, groups

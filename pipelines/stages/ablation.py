@@ -13,7 +13,7 @@ from pipelines.units import perplexity_unit, sentences_hash
 
 
 def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> dict[str, str]:
-    """Measures the variants whose unit is missing, `variants_per_pass` in a pass; returns every variant's unit.
+    """Measures the variants whose unit is missing, `variants_per_pass` at once; returns the unit of each.
 
     A variant whose set is empty is the base model; it is not measured, and its metrics are null.
     """

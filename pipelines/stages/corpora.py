@@ -12,33 +12,42 @@ from eval.units import unit_key
 from neuron_core.batches import Sentence, tokenize
 from neuron_core.corpora.presets import source_of
 from neuron_core.corpora.sampling import CorpusSample, sample_corpus
-from pipelines.config import StudyConfig
+from neuron_core.errors import ConfigError
 from pipelines.subject import Subject
 
 
 def prepare_corpora(subject: Subject, store: Store, run_id: str) -> list[str]:
-    """Fills `subject.detection` and `subject.heldout`; writes the table corpora and returns its units.
+    """Reads the sentences, writes the table corpora, returns its units. Raises as `read_sentences`."""
+    return [_record(subject, store, run_id, sample) for sample in read_sentences(subject, store)]
+
+
+def read_sentences(subject: Subject, store: Store) -> list[CorpusSample]:
+    """Fills `subject.detection` and `subject.heldout`; writes nothing.
 
     Raises:
-        CorpusError: a source is missing or unreadable, or a language has too few sentences.
+        CorpusError: a source is missing or unreadable, or a language has too few sentences. ConfigError: BOS is
+            asked of a tokenizer that has none.
     """
-    config, units = subject.config, list[str]()
-    for language in config.languages:
-        sample = _sample(subject, config, language)
+    samples = []
+    for language in subject.config.languages:
+        sample = _sample(subject, store, language)
         subject.detection[language] = _tokens(subject, language, sample.detection)
         subject.heldout[language] = _tokens(subject, language, sample.heldout)
-        units.append(_record(subject, store, run_id, sample))
-    return units
+        samples.append(sample)
+    return samples
 
 
-def _sample(subject: Subject, config: StudyConfig, language: str) -> CorpusSample:
-    corpus = config.corpus
+def _sample(subject: Subject, store: Store, language: str) -> CorpusSample:
+    """The sentences of one language; a study that goes on keeps the revision it began with."""
+    config, corpus = subject.config, subject.config.corpus
     source = source_of(corpus.sources.get(language, corpus.source))
     if source.kind != "embedded":
         source = replace(
             source,
             text_column=corpus.text_column if corpus.text_column != "text" else source.text_column,
-            revision=corpus.revision or source.revision,
+            revision=corpus.revision
+            or source.revision
+            or _stored_revision(store, subject.name, language, source.for_language(language).describe()),
         )
 
     def token_ids(text: str) -> list[int]:
@@ -57,8 +66,17 @@ def _sample(subject: Subject, config: StudyConfig, language: str) -> CorpusSampl
     )
 
 
+def _stored_revision(store: Store, model: str, language: str, source: str) -> str | None:
+    filters = [("model", "=", model), ("language", "=", language), ("source", "=", source)]
+    revisions: list[str | None] = store.read("corpora", filters, ["revision"])["revision"].to_pylist()
+    return revisions[-1] if revisions else None
+
+
 def _tokens(subject: Subject, language: str, texts: tuple[str, ...]) -> list[Sentence]:
-    return tokenize(subject.tokenizer, language, texts, _longest(subject), subject.model.add_bos)
+    try:
+        return tokenize(subject.tokenizer, language, texts, _longest(subject), subject.model.add_bos)
+    except ValueError as error:
+        raise ConfigError(f"{subject.name}: {error}") from error
 
 
 def _longest(subject: Subject) -> int:

@@ -1,4 +1,4 @@
-"""Stage 3: from impacts to sets. Detects again with a lower floor where the rule asks below what was proved."""
+"""Stage 3: from impacts to sets. Detects again with a lower floor where the rule reaches below it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuron_core.neuron_set import NeuronSet, matched_control
 from neuron_core.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
 from neuron_core.selection import Selection, select
 from neuron_core.sensitivity import sensitivity
-from pipelines.config import SelectionConfig
+from pipelines.config import SelectionConfig, StudyConfig
 from pipelines.progress import say
 from pipelines.stages.detection import detect
 from pipelines.subject import Subject
@@ -58,27 +58,39 @@ def rule_of(config: SelectionConfig) -> Rule:
     return TopRatio(config.ratio)
 
 
+def first_floor_fraction(config: StudyConfig) -> float:
+    """The floor to begin with. A share below 1 is answered from values that only measured neurons have."""
+    return config.detection.floor_fraction if config.selection.share == 1 else 1.0
+
+
 def detect_and_select(subject: Subject, store: Store, run_id: str) -> Selected:
-    """Stages 2 and 3. The floor is doubled, at most to all neurons, until the selection is certified.
+    """Stages 2 and 3. `floor_fraction` is doubled, at most to all neurons, until the selection is certified.
 
     Raises:
         SetError: the rule cannot be answered (top_ratio needs detection.mode=full).
     """
-    floor_fraction, rule = subject.config.detection.floor_fraction, rule_of(subject.config.selection)
+    rule = rule_of(subject.config.selection)
+    floor_fraction = first_floor_fraction(subject.config)
     while True:
         detections = detect(subject, store, run_id, floor_fraction)
         impacts, summaries = _read(store, "impacts", detections), _read(store, "detections", detections)
         try:
             selection = select(impacts, summaries, rule, subject.config.languages, subject.name)
         except NotCertified as error:
-            if floor_fraction >= 1 or isinstance(rule, TopRatio):
+            if floor_fraction >= 1:
                 raise SetError(f"{error.message}. Set detection.mode=full") from error
             floor_fraction = min(1.0, 2 * floor_fraction)
-            say(
-                f"  the rule reaches below what was measured; detecting again with floor_fraction={floor_fraction:g}"
-            )
+            say(f"  the rule selects what is unproved; detecting with floor_fraction={floor_fraction:g}")
             continue
         return _store(subject, store, run_id, selection, detections, impacts, summaries)
+
+
+def selection_name_and_unit(config: StudyConfig, detections: dict[str, str]) -> tuple[str, str]:
+    """What the selection of these detections is called in the store, and its unit."""
+    rule, ablation = rule_of(config.selection), config.ablation
+    controls = {"shared": ablation.shared_control_seeds, "exclusive": ablation.exclusive_control_seeds}
+    unit = selection_unit(list(detections.values()), rule.describe(), controls)
+    return f"{rule.name}-{unit[:8]}", unit
 
 
 def _read(store: Store, table: str, units: dict[str, str]) -> pa.Table:
@@ -96,8 +108,7 @@ def _store(
 ) -> Selected:
     ablation = subject.config.ablation
     controls = {"shared": ablation.shared_control_seeds, "exclusive": ablation.exclusive_control_seeds}
-    unit = selection_unit(list(detections.values()), rule_of(subject.config.selection).describe(), controls)
-    name = f"{selection.rule.name}-{unit[:8]}"
+    name, unit = selection_name_and_unit(subject.config, detections)
     variants = tuple(_variants(selection, controls))
     if not store.has("selections", unit):
         where = {"model": subject.name, "selection": name}

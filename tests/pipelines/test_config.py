@@ -25,8 +25,15 @@ def test_the_papers_twenty_models_are_there() -> None:
 
 
 def test_overrides_reach_every_level() -> None:
-    study = load_study(QUICK, ["corpus.n_heldout=7", "models.0.dtype=bfloat16", "languages=[en, sw]", "seed=3"])
-    assert (study.corpus.n_heldout, study.models[0].dtype, study.languages, study.seed) == (7, "bfloat16", ("en", "sw"), 3)
+    study = load_study(
+        QUICK, ["corpus.n_heldout=7", "models.0.dtype=bfloat16", "languages=[en, sw]", "seed=3"]
+    )
+    assert (study.corpus.n_heldout, study.models[0].dtype, study.languages, study.seed) == (
+        7,
+        "bfloat16",
+        ("en", "sw"),
+        3,
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def command(folder: Path, model: Path, *overrides: str, world_size: int = 1, stage: str = "study") -> list[str]:
+def command(
+    folder: Path, model: Path, *overrides: str, world_size: int = 1, stage: str = "study"
+) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "study.yaml"
     config.write_text(CONFIG.format(model=model, store=folder / "store", world_size=world_size))
@@ -85,11 +87,15 @@ def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) 
 def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path: Path) -> None:
     done = run(command(tmp_path, model, world_size=2))
     assert done.returncode == 0, done.stderr
-    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"), ignore=("run_id", "impact_mean"))
+    difference = first_difference(
+        Store(finished / "store"), Store(tmp_path / "store"), ignore=("run_id", "impact_mean")
+    )
     assert difference is None, str(difference)
 
 
-def _kill_after_first_file(arguments: list[str], store: Path, n_files: int, delay_s: float, actor: bool) -> None:
+def _kill_after_first_file(
+    arguments: list[str], store: Path, n_files: int, delay_s: float, actor: bool
+) -> None:
     """Starts a study and, once `n_files` result files are there and `delay_s` later, SIGKILLs the driver or an actor."""
     process = subprocess.Popen(
         arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -101,7 +107,11 @@ def _kill_after_first_file(arguments: list[str], store: Path, n_files: int, dela
         time.sleep(0.01)
     time.sleep(delay_s)
     if actor:
-        workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in p.name() + " ".join(p.cmdline())]
+        workers = [
+            p
+            for p in psutil.Process(process.pid).children(recursive=True)
+            if "ray::Worker" in p.name() + " ".join(p.cmdline())
+        ]
         for worker in workers[:1]:
             worker.kill()
         assert process.wait(timeout=200) == 0, "the study replaces a killed worker by itself"
@@ -158,7 +168,9 @@ def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
 
 def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
     arguments = command(tmp_path, model)
-    process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     while process.poll() is None and not list((tmp_path / "store").glob("detections/model=*/**/*.parquet")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -169,6 +181,10 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
 
 
 def test_one_failing_model_does_not_stop_the_others(model: Path, tmp_path: Path) -> None:
-    done = run(command(tmp_path, model, f"models=[{{path: /nowhere/at/all, name: lost}}, {{path: {model}, name: tiny}}]"))
+    done = run(
+        command(
+            tmp_path, model, f"models=[{{path: /nowhere/at/all, name: lost}}, {{path: {model}, name: tiny}}]"
+        )
+    )
     assert done.returncode == 1 and "failed: lost" in done.stderr
     assert set(Store(tmp_path / "store").read("metrics").column("model").to_pylist()) == {"tiny"}

@@ -24,7 +24,9 @@ from tests.tiny_models import token_ids
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
-SENTENCES = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7, 8, 12, 6, 10], vocabulary=250))]
+SENTENCES = [
+    Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7, 8, 12, 6, 10], vocabulary=250))
+]
 BATCHES = plan_batches(SENTENCES, 2)
 
 
@@ -127,7 +129,9 @@ def hang_on_rank_one(runner, batches, progress=None):
 
 def test_a_hung_collective_names_ranks_and_layers(tiny_folder: Path) -> None:
     with (
-        ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)) as group,
+        ModelGroup(
+            ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
+        ) as group,
         pytest.raises(ClusterError, match=r"rank 0 in hang_on_rank_one after layer 1 of 3"),
     ):
         group.run(hang_on_rank_one, BATCHES)
@@ -152,7 +156,9 @@ def test_a_missing_model_is_one_clear_error() -> None:
         pass
 
 
-def test_a_group_larger_than_the_cluster_is_refused(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_larger_than_the_cluster_is_refused(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cluster.group._PLACEMENT_TIMEOUT_S", 1.0)
     with (
         pytest.raises(ClusterError, match=r"no room for 9 workers.*Lower cluster.world_size"),

@@ -39,8 +39,8 @@ def test_a_relative_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["oskar", "", "two words"])
 def test_an_unknown_name_lists_the_presets(name: str) -> None:
-    with pytest.raises(CorpusError, match="embedded, oscar, culturax, madlad400, wikipedia,
-    abstract-thought"):
+    presets = "embedded, oscar, culturax, madlad400, wikipedia, abstract-thought"
+    with pytest.raises(CorpusError, match=presets):
         source_of(name)
 
 

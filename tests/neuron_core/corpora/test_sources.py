@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ def _write(path: Path, texts: list[str], column: str = "text") -> Path:
 
 
 def _texts(path: object, language: str = "en", **fields: str) -> list[str]:
-    return list(iter_texts(CorpusSource("files", path=str(path), **fields), language))  # type: ignore[arg-type]
+    return list(iter_texts(replace(CorpusSource("files", path=str(path)), **fields), language))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst", "json", "txt"])
@@ -75,12 +76,11 @@ def test_texts_behind_a_url(tmp_path: Path) -> None:
     assert _texts("memory://corpus_of_test", "en") == ["one", "two"]
 
 
-def test_a_folder_laid_out_as_a_hub_dataset_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
-None:
+def test_a_local_hub_dataset_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     for language in ("en", "de"):
-        _write(tmp_path / "set" / language / "train-00000-of-00001.parquet", [f"{language} {i}" for i in
-        range(5)])
+        rows = [f"{language} {i}" for i in range(5)]
+        _write(tmp_path / "set" / language / "train-00000-of-00001.parquet", rows)
     (tmp_path / "set" / "README.md").write_text(
         "---\nconfigs:\n"
         + "".join(
