@@ -22,6 +22,7 @@ from eval.report.impact_curves import read_curves
 from eval.report.thresholds import Curves
 from neuron_core.errors import StoreError
 from neuron_core.groups import GROUPS
+import itertools
 
 Row = dict[str, Any]
 
@@ -284,7 +285,7 @@ def _variants(perplexities: pa.Table) -> tuple[Variant, ...]:
     )
     names, langs = (np.array(rows[c].to_pylist(), object) for c in ("variant", "language"))
     cuts = [0, *(np.flatnonzero((names[1:] != names[:-1]) | (langs[1:] != langs[:-1])) + 1), len(names)]
-    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, stop in itertools.pairwise(cuts):
         if start == stop:
             continue
         block = rows.slice(start, stop - start)

@@ -134,7 +134,7 @@ _SHAPES = {
 
 
 def _leading_digit(step: float) -> int:
-    return int(round(step / 10 ** math.floor(math.log10(step) + 1e-9)))
+    return round(step / 10 ** math.floor(math.log10(step) + 1e-9))
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:

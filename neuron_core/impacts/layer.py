@@ -24,8 +24,8 @@ class LayerImpacts:
             layer.get_submodule(anatomy.family.attention),
             layer.get_submodule(anatomy.family.mlp),
         )
-        self._down_norms = output_norms(mlp.get_submodule("down_proj").weight) if "ffn" in groups else None
-        self._out_norms = output_norms(attention.get_submodule("o_proj").weight) if "o" in groups else None
+        self._down_norms = output_norms(mlp.get_parameter("down_proj.weight")) if "ffn" in groups else None
+        self._out_norms = output_norms(attention.get_parameter("o_proj.weight")) if "o" in groups else None
         self._norm_eps = (0.0, 0.0)
         if anatomy.family.qk_norm is not None:
             self._norm_eps = (_eps(attention.q_norm), _eps(attention.k_norm))

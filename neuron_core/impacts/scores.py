@@ -89,11 +89,18 @@ class ScoreChange:
 
     def select(self, neurons: slice | Tensor) -> ScoreChange:
         """The same for some of the neurons."""
-        parts = [
-            part if part is None else part[:, neurons]
-            for part in (self.left1, self.right1, self.left2, self.right2, self.rescale_BNT)
-        ]
-        return ScoreChange(*parts, by_row=self.by_row)
+
+        def some(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part[:, neurons]
+
+        return ScoreChange(
+            some(self.left1),
+            some(self.right1),
+            some(self.left2),
+            some(self.right2),
+            some(self.rescale_BNT),
+            by_row=self.by_row,
+        )
 
     @property
     def n_neurons(self) -> int:

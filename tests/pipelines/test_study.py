@@ -24,7 +24,7 @@ CONFIG = """
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw, de]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
-detection: {{floor_fraction: 0.2}}
+detection: {{floor_fraction: 0.5}}
 selection: {{target_shared: 0.02}}
 ablation: {{shared_control_seeds: 2, exclusive_control_seeds: 1, n_bootstrap: 50, variants_per_pass: 2}}
 cluster: {{world_size: {world_size}, threads_per_worker: 1}}

@@ -35,7 +35,7 @@ class Plan:
     languages: tuple[str, ...] = ("en", "zh", "th", "sw", "fr", "de")
     widths: dict[str, int] = field(default_factory=lambda: {"q": 32, "k": 16, "v": 16, "ffn": 64})
     n_layers: int = 4
-    rule: Rule = ScaledSigma(target_shared=0.02)
+    rule: Rule = field(default_factory=lambda: ScaledSigma(target_shared=0.02))
     bounded: bool = True
     strength: float = 5.0
     n_sentences: int = 20

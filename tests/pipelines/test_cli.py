@@ -1,0 +1,97 @@
+"""The command line: exit codes, one message per mistake, and answers without heavy imports in no time."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import cli
+from tests.tiny_models import save_tiny_model
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def test_help_answers_at_once() -> None:
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = run("-m", "pipelines.cli", "--help")
+        took.append(time.monotonic() - began)
+        assert done.returncode == 0
+    assert all(command in done.stdout for command in ("study", "detect", "ablate", "report", "query", "plan"))
+    assert min(took) < 1.5
+
+
+@pytest.mark.parametrize("script", ["full_study", "detect", "ablate", "report", "plan"])
+def test_scripts_run_from_anywhere_and_name_mistakes(script: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / f"{script}.py"), "corpus.n_detecton=3"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "polyneuron: override corpus.n_detecton: unknown key corpus.n_detecton; did you mean "
+        "corpus.n_detection?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name a command"),
+        (["studdy"], "studdy"),
+        (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, paper_models"),
+        (["study", "models=["], "is not YAML"),
+        (["query", "--store", "/nowhere/store", "drop table runs"], "Only one SELECT"),
+    ],
+)
+def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str) -> None:
+    done = run("-m", "pipelines.cli", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("ending", "code"), [(lambda: 1, 1), (lambda: 0, 0)])
+def test_the_exit_code_of_a_study_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, ending: object, code: int
+) -> None:
+    monkeypatch.setattr("pipelines.study.run_study", lambda config, last_stage: ending())  # type: ignore[operator]
+    with pytest.raises(SystemExit) as left:
+        cli.main(["study"])
+    assert left.value.code == code
+
+
+def test_ctrl_c_is_130_and_says_that_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(config: object, last_stage: str) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.study.run_study", interrupted)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["study"])
+    assert left.value.code == 130
+    assert "Nothing that was finished is lost: run the same command again" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["study", "--dry-run", f"models=[{{path: {model}}}]", f"store={tmp_path / 'store'}"])
+    assert left.value.code == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out.replace("plan:", "---\nplan:", 1)))
+    assert documents[0]["corpus"]["n_detection"] == 100
+    assert documents[1]["plan"][0]["units"]["detection"] == {"done": 0, "to_do": 6}
+    assert not (tmp_path / "store").exists()
