@@ -3,8 +3,7 @@
     python -m benchmarks.detection [--threads 2] [--repeats 5]
 
 Prints ratios (median over alternating runs). "forward" is the decoder without its vocabulary head, the
-stricter
-denominator: with the head every ratio would be smaller.
+stricter denominator: with the head every ratio would be smaller.
 """
 
 import argparse

@@ -55,6 +55,7 @@ class ShardedModel:
         )  # must outlive loading: zero.Init looks it up
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         self.model = from_pretrained(spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code)
+        _restore_rotary_tables(self.model)
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self.runner = _ShardedLayerMajor(self.model, gather=self.gather, device=device)
         self.rank, self.world_size = rank, world_size
@@ -101,6 +102,15 @@ class _ShardedLayerMajor(LayerMajor):
     @property
     def device(self) -> torch.device:
         return self._device
+
+
+def _restore_rotary_tables(model: nn.Module) -> None:
+    """zero.Init makes every float tensor in the model's dtype, rotary frequencies too, which belong in float32."""
+    for name, module in model.named_modules():
+        if name.endswith("rotary_emb"):
+            fresh = type(module)(config=module.config)  # type: ignore[call-arg]
+            for buffer_name, buffer in fresh.named_buffers():
+                setattr(module, buffer_name, buffer.to(getattr(module, buffer_name).device))
 
 
 def _require_async_io() -> None:

@@ -90,8 +90,7 @@ def anatomy_of(model_or_config: Any) -> Anatomy:
 
     Raises:
         UnsupportedArchitecture: the family is not declared, or a live model lacks a declared parameter.
-            The message
-            names the architecture, what was looked for, and the supported families.
+            The message names the architecture, what was looked for, and the supported families.
     """
     config = getattr(model_or_config, "config", model_or_config)
     model_type = getattr(config, "model_type", type(config).__name__)

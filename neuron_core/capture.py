@@ -4,8 +4,8 @@ function.
 The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is
 recomputed here with explicit weights, since no fused kernel returns them; queries, keys and values are the
 model's own, after RoPE and QK-norm.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R
-    rotary dims.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width,
+R rotary dims.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ SUMMARY_SCHEMA = pa.schema(
     ]
 )
 """seed_mean_square: mean over neurons and seed sentences of the squared per-token impact, the scale of the group;
-seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thresholds from which on a selection is certified; null where every
-neuron was measured."""
+seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thresholds from which on a selection is
+certified; null where every neuron was measured."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: s
 
 
 def _print_plan(config: StudyConfig) -> None:
-    from pipelines.plan import plan as make_plan
+    from pipelines.planning import plan as make_plan
 
     print(yaml.safe_dump({"plan": make_plan(config)}, sort_keys=False, allow_unicode=True))
 

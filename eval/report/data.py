@@ -7,6 +7,7 @@ as left out.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Collection
@@ -22,7 +23,6 @@ from eval.report.impact_curves import read_curves
 from eval.report.thresholds import Curves
 from neuron_core.errors import StoreError
 from neuron_core.groups import GROUPS
-import itertools
 
 Row = dict[str, Any]
 

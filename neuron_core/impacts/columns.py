@@ -1,7 +1,7 @@
 """Impacts that are column norms of one activation matrix: ffn (Eq. 8), v (Eq. 10) and o neurons.
 
-Shapes: B sentences, T tokens, I feed-forward width, H query heads, G key-value heads, D head dim, d
-    hidden size.
+Shapes: B sentences, T tokens, I feed-forward width, H query heads, G key-value heads, D head dim,
+d hidden size.
 """
 
 import torch

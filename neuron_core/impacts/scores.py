@@ -10,8 +10,8 @@ P = A expm1(m - X), p = sum_j P, and
     softmax(S') V - A V = (P V - p O) / (1 + p),   O = A V.
 
 Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else
-    M = N. Everything is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal
-    attention: A[i, j] = 0 for j > i.
+M = N. Everything is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal
+attention: A[i, j] = 0 for j > i.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class ScoreChange:
     """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes
     with it.
 
-    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds r
-    - 1 for every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the
+    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds
+    r - 1 for every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the
     neuron sits in another head and reaches this one through a full-width norm only).
     """
 

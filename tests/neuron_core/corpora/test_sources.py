@@ -84,8 +84,8 @@ def test_a_local_hub_dataset_is_streamed(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "set" / "README.md").write_text(
         "---\nconfigs:\n"
         + "".join(
-            f"- config_name: {c}\n  data_files:\n  - split: train\n    path: {c}/train-*\n" for c in ("en",
-            "de")
+            f"- config_name: {c}\n  data_files:\n  - split: train\n    path: {c}/train-*\n"
+            for c in ("en", "de")
         )
         + "---\n"
     )

@@ -7,7 +7,7 @@ import pytest
 from eval.store import Store
 from neuron_core.models import load_model
 from pipelines.config import StudyConfig
-from pipelines.plan import plan
+from pipelines.planning import plan
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
 from pipelines.stages.detection import detect, detection_units
