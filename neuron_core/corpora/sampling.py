@@ -24,6 +24,8 @@ NOT_TEXT = "not valid Unicode"
 DUPLICATE = "exact duplicate"
 TOO_SHORT = "fewer than {} tokens"
 TOO_LONG = "more than {} tokens"
+FEW_CHARACTERS = "fewer than {} characters"
+MANY_CHARACTERS = "more than {} characters"
 NOT_DRAWN = "not drawn"
 
 
@@ -50,8 +52,14 @@ class _Limits:
     tokenizer: Tokenizer | None
     min_tokens: int
     max_tokens: int | None
+    min_chars: int
+    max_chars: int | None
 
     def reason_against(self, text: str) -> str | None:
+        if len(text) < self.min_chars:
+            return FEW_CHARACTERS.format(self.min_chars)
+        if self.max_chars is not None and len(text) > self.max_chars:
+            return MANY_CHARACTERS.format(self.max_chars)
         if self.tokenizer is None:
             return None
         n_tokens = len(self.tokenizer(text))
@@ -73,6 +81,8 @@ def sample_corpus(
     max_tokens: int | None = None,
     max_documents: int = 100_000,
     drop_long: bool = False,
+    min_chars: int = 1,
+    max_chars: int | None = None,
 ) -> CorpusSample:
     """Draws `n_detection` + `n_heldout` sentences with equal chances, the same for the same seed and source.
 
@@ -81,17 +91,17 @@ def sample_corpus(
     split where they are running text, and drawn from at most `max_documents` texts.
 
     Args:
-        tokenizer: text -> token ids without special tokens; without it no length limit applies.
-        max_tokens: sentences longer than this are left out if `drop_long`; else they are kept whole, to be
-        cut
+        tokenizer: text -> token ids without special tokens; without it no limit in tokens applies.
+        max_tokens: sentences longer than this are left out if `drop_long`; else they are kept whole, to be cut
             by whoever turns them into tokens.
+        min_chars, max_chars: sentences outside these are left out; counted in code points after normalising.
 
     Raises:
         CorpusError: the source cannot be read, or has too few sentences (with the counts by reason).
     """
     if drop_long and (max_tokens is None or tokenizer is None):
         raise CorpusError("drop_long needs max_tokens and a tokenizer: give both, or leave drop_long out.")
-    limits = _Limits(tokenizer, min_tokens, max_tokens if drop_long else None)
+    limits = _Limits(tokenizer, min_tokens, max_tokens if drop_long else None, min_chars, max_chars)
     wanted = n_detection + n_heldout
     pinned = pin(source, language)
     if source.kind == "embedded":

@@ -1,10 +1,13 @@
 """What the names in a configuration mean."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neuron_core.corpora.presets import PRESETS, source_of
+from neuron_core.corpora.sources import iter_texts
 from neuron_core.errors import CorpusError
 
 
@@ -44,6 +47,21 @@ def test_an_unknown_name_lists_the_presets(name: str) -> None:
         source_of(name)
 
 
-def test_the_authors_set_asks_for_its_place() -> None:
-    with pytest.raises(CorpusError, match=r"does not know.*corpus\.source=<folder or id>"):
-        source_of("abstract-thought")
+@pytest.mark.parametrize("folder", ["", "detect/"])
+def test_the_authors_set_is_found_in_any_folder(tmp_path: Path, folder: str) -> None:
+    for name, text in (("en", "one\ntwo\n"), ("de", "eins\n")):
+        path = tmp_path / f"{folder}{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    source = source_of("abstract-thought")
+    assert source.path == "hf://datasets/Chen1999/Detection" and not source.running_text
+    local = replace(source, path=str(tmp_path))
+    assert list(iter_texts(local, "en")) == ["one", "two"]
+    with pytest.raises(CorpusError, match=r"\*\*/sw\.\*"):
+        list(iter_texts(local, "sw"))
+
+
+def test_a_pinned_revision_is_a_whole_commit() -> None:
+    pinned = {name: source.revision for name, source in PRESETS.items() if source.revision}
+    assert set(pinned) == {"culturax", "wikipedia"}
+    assert all(re.fullmatch("[0-9a-f]{40}", revision) for revision in pinned.values())

@@ -92,6 +92,13 @@ def test_long_sentences_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
         sample_corpus(source, "en", 1, 1, seed=0, drop_long=True)
 
 
+def test_limits_in_characters_need_no_tokenizer(tmp_path: Path) -> None:
+    source = _file(tmp_path, ["é" * 4, "e\u0301" * 5, "x" * 6, "y" * 9, "z" * 10])
+    sample = sample_corpus(source, "en", 2, 1, seed=0, min_chars=5, max_chars=9)
+    assert {*sample.detection, *sample.heldout} == {"é" * 5, "x" * 6, "y" * 9}
+    assert sample.dropped == {"fewer than 5 characters": 1, "more than 9 characters": 1} and _adds_up(sample)
+
+
 def test_running_text_is_split_and_documents_are_limited(tmp_path: Path) -> None:
     lines = [f"First of {i}. Second of {i}? Third of {i}!" for i in range(10)]
     path = _file(tmp_path, lines).path
