@@ -97,7 +97,7 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
     from neuron_core.corpora.presets import source_of
     from pipelines.stages.corpora import read_sentences
     from pipelines.stages.detection import detection_units
-    from pipelines.stages.selection import first_floor_fraction, selection_name_and_unit
+    from pipelines.stages.selection import floor_fractions, selection_name_and_unit
 
     store, n_languages = Store(config.store), len(config.languages)
     todo = {
@@ -111,17 +111,18 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
     with Subject.open(config, model) as subject:
         read_sentences(subject, store)
-        floor_fraction = first_floor_fraction(config)
-        while True:
+        missing, selection = n_languages, ""
+        for floor_fraction in floor_fractions(config):
             units = detection_units(subject, floor_fraction)
-            missing = len(store.missing("detections", units.values()))
-            name, unit = selection_name_and_unit(config, units)
-            if missing or floor_fraction >= 1 or store.has("selections", unit):
+            missing_here = len(store.missing("detections", units.values()))
+            if selection and missing_here == n_languages:
                 break
-            floor_fraction = min(1.0, 2 * floor_fraction)
+            missing, (selection, unit) = missing_here, selection_name_and_unit(config, units)
+            if missing or store.has("selections", unit):
+                break
     todo["detection"] = {"done": n_languages - missing, "to_do": missing}
     if not missing:
-        filters = [("model", "=", model.label), ("selection", "=", name)]
+        filters = [("model", "=", model.label), ("selection", "=", selection)]
         done = len(set(store.read("perplexities", filters, ["variant"])["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants - done}
     return todo

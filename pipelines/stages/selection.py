@@ -58,31 +58,36 @@ def rule_of(config: SelectionConfig) -> Rule:
     return TopRatio(config.ratio)
 
 
-def first_floor_fraction(config: StudyConfig) -> float:
-    """The floor to begin with. A share below 1 is answered from values that only measured neurons have."""
-    return config.detection.floor_fraction if config.selection.share == 1 else 1.0
+def floor_fractions(config: StudyConfig) -> Iterator[float]:
+    """Floors to try in turn, each twice the one before, the last covering every neuron.
+
+    A share below 1 is answered from values that only measured neurons have, so it starts with the last.
+    """
+    fraction = config.detection.floor_fraction if config.selection.share == 1 else 1.0
+    while fraction < 1:
+        yield fraction
+        fraction *= 2
+    yield 1.0
 
 
 def detect_and_select(subject: Subject, store: Store, run_id: str) -> Selected:
     """Stages 2 and 3. `floor_fraction` is doubled, at most to all neurons, until the selection is certified.
 
     Raises:
-        SetError: the rule cannot be answered (top_ratio needs detection.mode=full).
+        SetError: the impacts cannot answer the rule. ModelError, ClusterError: as `detect`.
     """
     rule = rule_of(subject.config.selection)
-    floor_fraction = first_floor_fraction(subject.config)
-    while True:
+    for floor_fraction in floor_fractions(subject.config):
         detections = detect(subject, store, run_id, floor_fraction)
         impacts, summaries = _read(store, "impacts", detections), _read(store, "detections", detections)
         try:
             selection = select(impacts, summaries, rule, subject.config.languages, subject.name)
         except NotCertified as error:
-            if floor_fraction >= 1:
-                raise SetError(f"{error.message}. Set detection.mode=full") from error
-            floor_fraction = min(1.0, 2 * floor_fraction)
-            say(f"  the rule selects what is unproved; detecting with floor_fraction={floor_fraction:g}")
+            refused = error
+            say(f"  the rule selects what floor_fraction={floor_fraction:g} does not prove")
             continue
         return _store(subject, store, run_id, selection, detections, impacts, summaries)
+    raise SetError(f"{refused.message}. Set detection.mode=full")
 
 
 def selection_name_and_unit(config: StudyConfig, detections: dict[str, str]) -> tuple[str, str]:
