@@ -7,6 +7,7 @@ batches. Edits made inside a gather vanish with it, which is what deactivation w
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,13 +34,14 @@ class ShardedModel:
             LOCAL_RANK="0",
         )
         import deepspeed
-        import deepspeed.comm.torch as deepspeed_backend
         from transformers.integrations import HfDeepSpeedConfig
 
         on_gpu = torch.cuda.is_available()
         if not on_gpu:
-            # compiles for a minute at first use, and serves only all-reduce, which is not used here
-            deepspeed_backend.build_shm_op = lambda: None
+            # The operator serves only all-reduce, which is not used here; it compiles for a minute at first use, and a
+            # worker killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch
+            # is torch itself, hence import_module.
+            vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
         deepspeed.init_distributed(
             dist_backend="nccl" if on_gpu else "gloo",
             auto_mpi_discovery=False,
