@@ -12,6 +12,7 @@ exactly what the full measurement would.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -187,10 +188,16 @@ def detect_language(
 
 
 def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
-    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact."""
+    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact.
+
+    fsum rounds once, so the result does not depend on how many threads the driver has.
+    """
     mine = [found[key] for key in sorted(found) if key[1] == group]
-    sums = torch.cat([i.square for i in mine]).mean(), torch.cat([i.square_per_token for i in mine]).mean()
-    return float(sums[0]) / n_sentences, float(sums[1]) / n_sentences
+    n = n_sentences * sum(len(impacts.minimum) for impacts in mine)
+    return (
+        math.fsum(square for impacts in mine for square in impacts.square.tolist()) / n,
+        math.fsum(square for impacts in mine for square in impacts.square_per_token.tolist()) / n,
+    )
 
 
 def _floor(found: Accumulated, group: str, fraction: float) -> tuple[float, float]:
