@@ -1,6 +1,6 @@
 """What detection costs beside a plain forward pass over the same batches, in one process.
 
-    python -m benchmarks.detection [--threads 2] [--repeats 5]
+    python -m benchmarks.detection [--threads 2] [--repeats 3] [--batch 8]
 
 Prints ratios (median over alternating runs). "forward" is the decoder without its vocabulary head, the
 stricter denominator: with the head every ratio would be smaller.
@@ -16,8 +16,11 @@ import torch
 
 from neuron_core.batches import MicroBatch, Sentence, plan_batches
 from neuron_core.detect import detect_language, detection_pass
+from neuron_core.groups import GROUPS
+from neuron_core.impact_table import ImpactTable
 from neuron_core.layer_major import LayerMajor
 from neuron_core.models import load_model
+from neuron_core.selection import select
 
 LENGTHS = (32, 64, 128, 256)
 
@@ -44,8 +47,9 @@ def main() -> None:
     """Runs the benchmark on SmolLM2-135M and prints its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--sets", action="store_true", help="compare the sets of both modes (minutes)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     from benchmarks.models import smollm2
@@ -70,12 +74,12 @@ def main() -> None:
 
     print(f"{'tokens':>8} {'ffn+v+o':>9} {'full':>7}   (ratio to forward, batch {arguments.batch})")
     for length in LENGTHS:
-        batches = plan_batches(fixed_length(everything, length, max(2, 512 // length)), arguments.batch)
+        batches = plan_batches(fixed_length(everything, length, max(4, 512 // length)), arguments.batch)
         seconds = alternate(
             {
                 "forward": lambda batches=batches: forward(batches),
                 "cheap": lambda batches=batches: detection_pass(runner, batches, ("ffn", "v", "o")),
-                "full": lambda batches=batches: detection_pass(runner, batches, ("q", "k", "v", "ffn", "o")),
+                "full": lambda batches=batches: detection_pass(runner, batches, GROUPS),
             },
             arguments.repeats,
         )
@@ -84,7 +88,7 @@ def main() -> None:
         )
 
     def run_pass(batches: list[MicroBatch], candidates: Any) -> Any:
-        return detection_pass(runner, batches, ("q", "k", "v", "ffn", "o"), candidates)
+        return detection_pass(runner, batches, GROUPS, candidates)
 
     total = dict.fromkeys(("forward", "certified"), 0.0)
     for language, sentences in corpora.items():
@@ -92,11 +96,9 @@ def main() -> None:
         seconds = alternate(
             {
                 "forward": lambda batches=batches: forward(batches),
-                "certified": lambda sentences=sentences: detect_language(
-                    run_pass, sentences, ("q", "k", "v", "ffn", "o")
-                ),
+                "certified": lambda sentences=sentences: detect_language(run_pass, sentences, GROUPS),
             },
-            2,
+            1,
         )
         for name in total:
             total[name] += seconds[name]
@@ -104,7 +106,23 @@ def main() -> None:
             f"certified, {len(sentences)} sentences of {language}: {seconds['certified'] / seconds['forward']:.2f}",
             flush=True,
         )
-    print(f"certified, all languages: {total['certified'] / total['forward']:.2f}")
+    print(f"certified, all languages: {total['certified'] / total['forward']:.2f}", flush=True)
+    if arguments.sets:
+        compare_sets(run_pass, corpora)
+
+
+def compare_sets(run_pass: Any, corpora: dict[str, list[Sentence]]) -> None:
+    """Prints whether the default rule selects the same sets from certified and from full detection."""
+    tables = {}
+    for mode in ("certified", "full"):
+        start = time.perf_counter()
+        tables[mode] = ImpactTable(
+            [detect_language(run_pass, sentences, GROUPS, mode) for sentences in corpora.values()]
+        )
+        print(f"{mode} detection of all languages: {time.perf_counter() - start:.0f} s", flush=True)
+    certified, full = (select(t.to_arrow(), t.summaries, model="SmolLM2") for t in tables.values())
+    same = certified.related == full.related and certified.shared == full.shared
+    print(f"shared neurons {len(certified.shared)} and {len(full.shared)}; all sets equal: {same}")
 
 
 if __name__ == "__main__":

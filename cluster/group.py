@@ -50,7 +50,7 @@ class ModelGroup:
 
     def __enter__(self) -> ModelGroup:
         try:
-            self._start()
+            self._start_or_retry()
         except BaseException:
             self.close()
             raise
@@ -80,7 +80,8 @@ class ModelGroup:
             try:
                 return self._run_once(function, list(batches), progress, kwargs)
             except (RayActorError, _Lost) as failure:
-                self._restart_after(failure)
+                self._close_or_give_up(failure)
+                self._start_or_retry()
 
     def stats(self) -> list[dict[str, Any]]:
         """Per rank: bytes received, gathers, bytes of the model, peak resident bytes, pid, host."""
@@ -173,16 +174,22 @@ class ModelGroup:
         done, _ = ray.wait(references, num_returns=len(references), timeout=_POLL_S)
         return ray.get(references) if len(done) == len(references) else None
 
-    def _restart_after(self, failure: Exception) -> None:
+    def _start_or_retry(self) -> None:
+        while True:
+            try:
+                return self._start()
+            except (RayActorError, _Lost) as failure:
+                self._close_or_give_up(failure)
+
+    def _close_or_give_up(self, failure: Exception) -> None:
         reason = str(failure).strip().split("\n")[0]
         self.close()
         if self.n_restarts >= self.spec.max_restarts:
             raise ClusterError(
-                f"A worker failed after {self.n_restarts} restarts ({reason}). Finished units are in the store: mend the cause "
-                "(memory? a lost node?) and run the same command again"
+                f"A worker failed after {self.n_restarts} restarts ({reason}). Finished units are in the store: mend "
+                "the cause (memory? a lost node?) and run the same command again"
             ) from failure
         self.n_restarts += 1
-        self._start()
 
 
 def _devices(resources: dict[str, float]) -> str:
