@@ -144,7 +144,7 @@ def _block_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slic
         largest = exponent.abs().amax((-2, -1))
     moved = exponent.expm1_().mul_(weights)
     mass = moved.sum(-1)
-    delta = moved @ heads.values_BMTD[..., columns, :]
+    delta = _applied(moved, heads.values_BMTD[..., columns, :])
     delta.addcmul_(mass[..., None], heads.output_BMTD[..., rows, :], value=-1)
     per_row = torch.linalg.vector_norm(delta, dim=-1).div_(mass.add_(1)).square_()
     squared = (per_row * heads.scored_BT[:, None, rows]).sum(-1)
@@ -153,6 +153,13 @@ def _block_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slic
             heads.of_neurons(extreme), change.select(extreme), rows, columns
         )
     return squared
+
+
+def _applied(moved: Tensor, values: Tensor) -> Tensor:
+    """P V [B, N, rows, D]. Values shared by all neurons make one tall product; broadcasting would copy them N times."""
+    if values.shape[1] == 1:
+        return (moved.flatten(1, 2) @ values[:, 0]).view(*moved.shape[:3], -1)
+    return moved @ values
 
 
 def _rank3_exponent(
