@@ -24,7 +24,7 @@ from torch import Tensor
 _MAX_EXPONENT = 60.0
 """Up to here expm1 neither overflows nor revives attention weights that underflowed to zero."""
 
-_CHUNK_ELEMENTS = 1 << 19
+_CHUNK_ELEMENTS = 1 << 20
 """Score elements worked on at once, so that the passes over them stay in the processor's cache."""
 
 _MIN_ROWS = 32
