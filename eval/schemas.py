@@ -214,7 +214,119 @@ METRICS = _table(
 )
 """Equations 4 to 6 with bootstrap intervals; language null: of the whole model."""
 
-_ALL = (RUNS, CORPORA, IMPACTS, DETECTIONS, NEURON_SETS, SELECTIONS, SENSITIVITY, PERPLEXITIES, METRICS)
+SCORES = _table(
+    "scores",
+    ("model", "variant", "night", "benchmark", "language", "metric", "filter"),
+    {
+        "model": TEXT,
+        "variant": TEXT,
+        "kind": TEXT,
+        "set_language?": TEXT,
+        "control_of?": TEXT,
+        "seed?": INT64,
+        "n_neurons": INT64,
+        "night?": TEXT,
+        "benchmark": TEXT,
+        "language": TEXT,
+        "metric": TEXT,
+        "filter": TEXT,
+        "primary": BOOL,
+        "n": INT64,
+        "n_unscored": INT64,
+        "value?": FLOAT64,
+        "stderr?": FLOAT64,
+        "low?": FLOAT64,
+        "high?": FLOAT64,
+        "interval?": TEXT,
+        "stand_in?": TEXT,
+        "null_reason?": TEXT,
+        "task_version?": TEXT,
+        "n_shots?": INT64,
+        "max_gen_toks?": INT64,
+        "backend": TEXT,
+        "dtype": TEXT,
+        "bos?": BOOL,
+        "dataset?": TEXT,
+        "revision?": TEXT,
+        "data": TEXT,
+        "settings_json": TEXT,
+    },
+)
+"""One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in
+a study. primary: the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95%
+interval by the method `interval` ("wilson" for right-or-wrong metrics, else "bootstrap"). stand_in: what took
+the place of a benchmark the language lacks; null_reason: why there is no value. data: "hub", "local" or
+"sample"; settings_json: tasks, item limit, seeds, versions."""
+
+SAMPLES = _table(
+    "samples",
+    ("model", "variant", "night", "benchmark", "language", "task", "item", "metric", "filter"),
+    {
+        "model": TEXT,
+        "variant": TEXT,
+        "night?": TEXT,
+        "benchmark": TEXT,
+        "language": TEXT,
+        "task": TEXT,
+        "item": INT32,
+        "metric": TEXT,
+        "filter": TEXT,
+        "value?": FLOAT64,
+        "target": TEXT,
+        "response?": TEXT,
+        "doc_hash": TEXT,
+        "prompt_hash": TEXT,
+        "tokens_hash": TEXT,
+    },
+)
+"""One row per item, metric and filter, so that variants are compared item by item. tokens_hash: of the prompt's
+token ids, BOS included."""
+
+VERDICTS = _table(
+    "verdicts",
+    ("model", "night", "benchmark", "language", "metric", "filter", "variant", "baseline"),
+    {
+        "model": TEXT,
+        "night?": TEXT,
+        "benchmark": TEXT,
+        "language": TEXT,
+        "metric": TEXT,
+        "filter": TEXT,
+        "variant": TEXT,
+        "baseline": TEXT,
+        "n_pairs": INT64,
+        "value?": FLOAT64,
+        "baseline_value?": FLOAT64,
+        "delta?": FLOAT64,
+        "low?": FLOAT64,
+        "high?": FLOAT64,
+        "test?": TEXT,
+        "p_value?": FLOAT64,
+        "p_adjusted?": FLOAT64,
+        "alpha": FLOAT64,
+        "min_effect": FLOAT64,
+        "verdict": TEXT,
+        "reason?": TEXT,
+    },
+)
+"""One paired comparison over the same items. baseline: in a study the other variant's name, in a nightly run
+the other night's label. delta = value - baseline_value with its 95% interval; p_adjusted: Holm over the
+family. verdict: "better", "worse", "no evidence" or "not judged" (reason says why)."""
+
+_ALL = (
+    RUNS,
+    CORPORA,
+    IMPACTS,
+    DETECTIONS,
+    NEURON_SETS,
+    SELECTIONS,
+    SENSITIVITY,
+    PERPLEXITIES,
+    METRICS,
+    SCORES,
+    SAMPLES,
+    VERDICTS,
+)
 TABLES: dict[str, TableSpec] = {spec.name: spec for spec in _ALL}
 
 
