@@ -38,5 +38,13 @@ class ClusterError(PolyneuronError):
     """A worker, group or collective that failed and could not be restarted."""
 
 
+class EngineError(PolyneuronError):
+    """An inference engine that cannot start, or that lost its weights' agreement with the checkpoint."""
+
+
+class BenchmarkError(PolyneuronError):
+    """A benchmark whose task, data or settings cannot be used."""
+
+
 class NotCertified(PolyneuronError):
     """A selection threshold below the floor to which pruned detection proved its result."""

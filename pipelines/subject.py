@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuron_core.batches import Sentence
 from neuron_core.errors import ModelError
 from pipelines.config import ModelConfig, StudyConfig
 from pipelines.progress import bar, say
+
+if TYPE_CHECKING:
+    from eval.engines.settings import EngineSettings
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Subject:
     heldout: dict[str, list[Sentence]] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _group: Any = None
+    _judge: Any = None
 
     @staticmethod
     def open(config: StudyConfig, model: ModelConfig) -> Subject:
@@ -58,16 +62,68 @@ class Subject:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._group = None
+        self._group = self._judge = None
         self._stack.close()
 
     def run(self, title: str, function: Any, batches: Sequence[Any], **kwargs: Any) -> list[Any]:
         """Runs a pass on the workers (started at first use); results by rank."""
         if self._group is None:
-            self._group = self._start()
+            self._stack.close()  # the engine, if it runs: the machine may not hold both
+            self._judge, self._group = None, self._start()
         with bar(title) as report:
             results: list[Any] = self._group.run(function, batches, progress=report, **kwargs)
         return results
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether prompts and sentences of this model start with BOS: as configured, else as its tokenizer does."""
+        if self.model.add_bos is not None:
+            return self.model.add_bos
+        ids = self.tokenizer("a")["input_ids"]
+        return self.tokenizer.bos_token_id is not None and ids[:1] == [self.tokenizer.bos_token_id]
+
+    def judge(self) -> Any:
+        """The actor with the inference engine (`eval.judge.Judge`), which starts at its first call."""
+        if self._judge is None:
+            self._stack.close()
+            self._group, self._judge = None, self._start_judge()
+        return self._judge
+
+    def _start_judge(self) -> Any:
+        from cluster.session import ray_session
+        from cluster.solo import SoloActor
+        from eval.judge import Judge
+
+        evaluation = self.config.evaluation
+        engine = evaluation.engine
+        self._stack.enter_context(ray_session(engine.threads))
+        arguments = (self.engine_settings(), evaluation.data, dict(evaluation.revisions))
+        return self._stack.enter_context(
+            SoloActor(Judge, arguments, engine.threads, engine.gpus, max_restarts=engine.max_restarts)
+        )
+
+    def engine_settings(self) -> EngineSettings:
+        """What the engine of this model is started with."""
+        from eval.engines.settings import EngineSettings
+
+        engine = self.config.evaluation.engine
+        return EngineSettings(
+            source=self.source,
+            backend=engine.backend,
+            dtype=self.model.dtype,
+            add_bos=self.adds_bos,
+            revision=self.model.revision,
+            trust_remote_code=self.model.trust_remote_code,
+            tensor_parallel=engine.tensor_parallel,
+            pipeline_parallel=engine.pipeline_parallel,
+            max_model_len=engine.max_model_len,
+            max_num_seqs=engine.max_num_seqs,
+            kv_cache_gib=engine.kv_cache_gib,
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            gpus=engine.gpus,
+            seed=self.config.seed,
+            scratch=engine.scratch,
+        )
 
     def _start(self) -> Any:
         from cluster.group import ModelGroup

@@ -12,6 +12,7 @@ from eval.units import unit_key
 DETECTION_VERSION = 1
 PERPLEXITY_VERSION = 1
 METRICS_VERSION = 1
+EVALUATION_VERSION = 1
 """Raised when the mathematics of a stage changes, so that old units are not taken for new ones."""
 
 
@@ -79,4 +80,31 @@ def metrics_unit(perplexities: Sequence[str], n_bootstrap: int, seed: int) -> st
         perplexities=list(perplexities),
         n_bootstrap=n_bootstrap,
         seed=seed,
+    )
+
+
+def evaluation_unit(
+    model: str, fingerprint: str, variant: str, change: str, night: str | None, **settings: Any
+) -> str:
+    """One variant on one benchmark in one language; `settings` is everything else that decides its scores."""
+    return unit_key(
+        stage="evaluate",
+        version=EVALUATION_VERSION,
+        model=model,
+        weights=fingerprint,
+        variant=variant,
+        change=change,
+        night=night,
+        **settings,
+    )
+
+
+def verdicts_unit(pairs: Sequence[tuple[str, str]], alpha: float, min_effect: float) -> str:
+    """Paired comparisons over pairs of evaluation units."""
+    return unit_key(
+        stage="verdicts",
+        version=EVALUATION_VERSION,
+        pairs=[list(pair) for pair in pairs],
+        alpha=alpha,
+        min_effect=min_effect,
     )

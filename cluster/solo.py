@@ -1,0 +1,139 @@
+"""One supervised Ray actor that owns something costly, such as an inference engine, and is started anew when it
+dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from cluster.session import import_path
+from neuron_core.errors import ClusterError, PolyneuronError
+
+_PLACEMENT_TIMEOUT_S = 120.0
+_POLL_S = 0.5
+
+
+class SoloActor:
+    """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no
+    effect but their return value. Use as a context manager; needs `ray_session`.
+    """
+
+    def __init__(
+        self,
+        owned: type,
+        arguments: tuple[Any, ...],
+        cpus: int = 1,
+        gpus: float = 0,
+        environment: Mapping[str, str] | None = None,
+        max_restarts: int = 2,
+        hang_timeout_s: float = 3600,
+    ) -> None:
+        self._owned, self._arguments = owned, arguments
+        self._options: dict[str, Any] = {
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "runtime_env": {
+                "env_vars": {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus), **(environment or {})}
+            },
+        }
+        self._max_restarts, self._hang_timeout_s = max_restarts, hang_timeout_s
+        self._actor: Any = None
+        self.n_restarts = 0
+        self.start_s = 0.0
+        """Seconds the last start took, until the actor answered."""
+
+    def __enter__(self) -> SoloActor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of the owned object, starting the actor at first use.
+
+        Raises:
+            ClusterError: no room for the actor, a hang, or more deaths than `max_restarts`.
+            PolyneuronError: what the method, or the start, raised.
+        """
+        while True:
+            try:
+                if self._actor is None:
+                    self._start()
+                return self._wait(self._actor.call.remote(method, arguments), method)
+            except RayActorError as failure:
+                self._count(failure)
+
+    def close(self) -> None:
+        """Ends the actor; no process of it is left."""
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._actor = None
+
+    def _start(self) -> None:
+        self._require_room()
+        began = time.monotonic()
+        self._actor = ray.remote(_Shell).options(**self._options).remote(self._owned, self._arguments)
+        try:
+            self._wait(self._actor.ready.remote(), f"starting {self._owned.__name__}")
+        except PolyneuronError:
+            self.close()
+            raise
+        self.start_s = time.monotonic() - began
+
+    def _require_room(self) -> None:
+        total = ray.cluster_resources()
+        for resource, wanted in (("CPU", self._options["num_cpus"]), ("GPU", self._options["num_gpus"])):
+            if total.get(resource, 0) < wanted:
+                raise ClusterError(
+                    f"{self._owned.__name__} needs {wanted:g} {resource}, but the cluster has "
+                    f"{total.get(resource, 0):g}. Lower evaluation.engine.{'threads' if resource == 'CPU' else 'gpus'}, "
+                    "or add nodes"
+                )
+
+    def _wait(self, reference: Any, what: str) -> Any:
+        done, _ = ray.wait([reference], timeout=self._hang_timeout_s)
+        if not done:
+            self.close()
+            raise ClusterError(f"{what} has not answered for {self._hang_timeout_s:g} s and was ended")
+        try:
+            return ray.get(reference)
+        except RayActorError:
+            raise
+        except RayTaskError as error:
+            if isinstance(error.cause, PolyneuronError):
+                raise error.cause from None
+            raise ClusterError(f"{what} failed: {type(error.cause).__name__}: {error.cause}") from error
+        except RayError as error:
+            raise ClusterError(f"Ray failed during {what}: {error}") from error
+
+    def _count(self, failure: Exception) -> None:
+        self.close()
+        self.n_restarts += 1
+        if self.n_restarts > self._max_restarts:
+            reason = str(failure).strip().split("\n")[0]
+            raise ClusterError(
+                f"The actor of {self._owned.__name__} died {self.n_restarts} times ({reason}). Finished units are in the "
+                "store: mend the cause (memory?) and run the same command again"
+            ) from failure
+        time.sleep(_POLL_S)
+
+
+class _Shell:
+    """The actor: makes the owned object when asked, so that its errors reach the caller as they are."""
+
+    def __init__(self, owned: type, arguments: tuple[Any, ...]) -> None:
+        self._make = owned, arguments
+        self._object: Any = None
+
+    def ready(self) -> None:
+        """Makes the owned object."""
+        owned, arguments = self._make
+        self._object = owned(*arguments)
+
+    def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """One of its methods."""
+        return getattr(self._object, method)(*arguments)

@@ -1,0 +1,1 @@
+"""Inference engines that judge variants: vLLM (the default) and Hugging Face (the cross-check)."""

@@ -1,0 +1,60 @@
+"""The Hugging Face backend: the same variants and prompts as vLLM's, for cross-checks and small models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from eval.engines.settings import EngineSettings
+from neuron_core.batches import Sentence, plan_batches
+from neuron_core.layer_major import LayerMajor
+from neuron_core.models import load_model
+from neuron_core.perplexity import SentenceNll, sentence_nlls
+
+if TYPE_CHECKING:
+    from eval.engines.settings import Change
+
+
+class HfEngine:
+    """lm-eval's HFLM around a model loaded by `load_model`."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Raises ModelError, UnsupportedArchitecture: as `load_model`."""
+        from lm_eval.models.huggingface import HFLM
+
+        self.settings = settings
+        device = "cuda" if settings.gpus else "cpu"
+        self._model, tokenizer = load_model(
+            settings.source,
+            settings.dtype,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            device=device,
+        )
+        self.lm: Any = HFLM(
+            pretrained=self._model,
+            tokenizer=tokenizer,
+            batch_size=min(8, settings.max_num_seqs),
+            max_length=settings.max_model_len,
+            add_bos_token=settings.add_bos,
+            device=device,
+        )
+
+    @contextmanager
+    def variant(self, change: Change) -> Iterator[None]:
+        """As `Engine.variant`; WeightEdit restores bit for bit by itself."""
+        if change is None:
+            yield
+            return
+        with change.applied(self._model):
+            yield
+
+    def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
+        """As `Engine.sentence_nlls`."""
+        batches = plan_batches(sentences, self.settings.max_num_seqs)
+        return sentence_nlls(LayerMajor(self._model), batches, [None])[0]
+
+    def close(self) -> None:
+        """Drops the model."""
+        del self._model, self.lm

@@ -1,0 +1,88 @@
+"""What an engine is started with. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from neuron_core.batches import Sentence
+    from neuron_core.intervention import Intervention
+    from neuron_core.perplexity import SentenceNll
+    from neuron_core.weight_edit import WeightEdit
+
+    Change = WeightEdit | Intervention | None
+    """What a variant changes in the base model; None: nothing."""
+
+Backend = Literal["vllm", "hf"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """One engine of one base model.
+
+    source: hub id or local folder; add_bos: whether prompts start with BOS (resolved, never left to a
+    default); max_model_len: longest prompt with its answer, in tokens; max_num_seqs: sequences computed at
+    once; kv_cache_gib: key-value cache on a CPU; gpu_memory_utilization: share of each GPU that vLLM may take;
+    scratch: folder that all ranks see, for the files of edits (None: this machine's temporary folder).
+    """
+
+    source: str
+    backend: Backend
+    dtype: str
+    add_bos: bool
+    revision: str | None = None
+    trust_remote_code: bool = False
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    max_model_len: int = 4096
+    max_num_seqs: int = 64
+    kv_cache_gib: int = 1
+    gpu_memory_utilization: float = 0.85
+    gpus: float = 0
+    seed: int = 0
+    scratch: str | None = None
+
+
+class Engine(Protocol):
+    """What the harness needs of a backend. One change is in force at a time."""
+
+    settings: EngineSettings
+    lm: Any
+    """The lm-eval model object."""
+
+    def variant(self, change: Change) -> AbstractContextManager[None]:
+        """Inside, the model has the change; after it, the base model is back, checked.
+
+        Raises:
+            SetError: the change does not fit; the engine is as it was.
+            EngineError: the weights are not what they were before the change.
+        """
+        ...
+
+    def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
+        """Negative log likelihood of every sentence under the change in force, ordered by language, sentence."""
+        ...
+
+    def close(self) -> None:
+        """Frees the engine's processes and memory."""
+        ...
+
+
+def start_engine(settings: EngineSettings) -> Engine:
+    """Starts the engine of a backend (seconds for a small model, minutes for a large one).
+
+    Raises:
+        EngineError: it cannot start; says what to change.
+        ModelError: the model cannot be read.
+    """
+    if settings.backend == "hf":
+        from eval.engines.hf_engine import HfEngine
+
+        return HfEngine(settings)
+    from eval.engines.vllm_engine import VllmEngine
+
+    return VllmEngine(settings)

@@ -1,0 +1,178 @@
+"""The vLLM backend: one engine per base model; variants are written into its weights and taken out again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.engines.settings import EngineSettings
+from neuron_core.batches import Sentence
+from neuron_core.errors import EngineError, ModelError, SetError
+from neuron_core.intervention import Intervention
+from neuron_core.perplexity import SentenceNll
+
+if TYPE_CHECKING:
+    from eval.engines.settings import Change
+
+_EXTENSION = "eval.engines.vllm_extension.WeightEditExtension"
+
+
+class VllmEngine:
+    """lm-eval's vLLM model around one engine, which runs eagerly: compiled graphs ignore hooks silently."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Raises EngineError with what to lower when memory is short, and for anything else that stops it."""
+        self.settings = settings
+        _environment(settings)
+        lm_class = _lm_class()
+        try:
+            self.lm: Any = lm_class(
+                settings.source,
+                dtype=settings.dtype,
+                revision=settings.revision,
+                tokenizer_revision=settings.revision,
+                trust_remote_code=settings.trust_remote_code,
+                add_bos_token=settings.add_bos,
+                tensor_parallel_size=settings.tensor_parallel,
+                pipeline_parallel_size=settings.pipeline_parallel,
+                max_model_len=settings.max_model_len,
+                max_num_seqs=settings.max_num_seqs,
+                gpu_memory_utilization=settings.gpu_memory_utilization,
+                seed=settings.seed,
+                enforce_eager=True,
+                worker_extension_cls=_EXTENSION,
+            )
+        except Exception as error:
+            raise _explained(error, settings) from error
+        self._llm = self.lm.model
+        self._layers = self._llm.llm_engine.model_config.hf_text_config.num_hidden_layers
+        self._generate([[self.lm.eot_token_id or 0]])  # the first request pays for what later ones do not
+
+    @contextmanager
+    def variant(self, change: Change) -> Iterator[None]:
+        """As `Engine.variant`, on every tensor- and pipeline-parallel rank."""
+        if change is None:
+            yield
+            return
+        method = "polyneuron_intervene" if isinstance(change, Intervention) else "polyneuron_apply"
+        with tempfile.TemporaryDirectory(dir=self.settings.scratch) as folder:
+            path = str(change.save(Path(folder) / "change.safetensors"))
+            try:
+                done = self._llm.collective_rpc(method, args=(path,))
+            except Exception as error:
+                self._restore()
+                raise SetError(
+                    f"The change {change.name!r} cannot be applied: {_last_line(error)}"
+                ) from error
+            missing = set(range(self._layers)) - {layer for rank in done for layer in rank["layers"]}
+            if missing:
+                self._restore()
+                raise EngineError(f"No rank of the engine holds layers {sorted(missing)}; report this")
+            try:
+                self._forget_prefixes()
+                yield
+            finally:
+                self._restore()
+
+    def _restore(self) -> None:
+        if not all(self._llm.collective_rpc("polyneuron_restore")):
+            raise EngineError(
+                "After restoring, the engine's weights are not what they were: results from now on would be wrong. "
+                "Start the engine again, and report this"
+            )
+        self._forget_prefixes()
+
+    def _forget_prefixes(self) -> None:
+        """Without this, cached keys and values of the old weights answer for the new ones."""
+        if not self._llm.reset_prefix_cache():
+            raise EngineError("vLLM did not reset its prefix cache while requests were running")
+
+    def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
+        """As `Engine.sentence_nlls`, from the log-probabilities that vLLM reports of the prompt's tokens."""
+        ordered = sorted(sentences, key=lambda s: (s.language, s.index))
+        outputs = self._generate([list(sentence.token_ids) for sentence in ordered])
+        return [
+            _nll(sentence, output.prompt_logprobs) for sentence, output in zip(ordered, outputs, strict=True)
+        ]
+
+    def _generate(self, prompts: list[list[int]]) -> list[Any]:
+        from vllm import SamplingParams, TokensPrompt
+
+        parameters = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        found: list[Any] = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=ids) for ids in prompts], parameters, use_tqdm=False
+        )
+        return found
+
+    def close(self) -> None:
+        """Ends the engine's core and its workers."""
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm, self.lm
+
+
+def _nll(sentence: Sentence, logprobs: Any) -> SentenceNll:
+    pairs = zip(sentence.token_ids[1:], logprobs[1:], strict=True)
+    total = -sum(found[token].logprob for token, found in pairs)
+    return SentenceNll(sentence.language, sentence.index, total, len(sentence.token_ids) - 1)
+
+
+def _environment(settings: EngineSettings) -> None:
+    """Read by vLLM when it is imported, so set before."""
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if settings.tensor_parallel == settings.pipeline_parallel == 1:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    if not settings.gpus:
+        os.environ["VLLM_TARGET_DEVICE"] = "cpu"
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+def _lm_class() -> Any:
+    """lm-eval's vLLM class. It asks for the version of a distribution named vllm; the CPU build has another name."""
+    import vllm
+
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        return vllm.__version__ if name == "vllm" else real(name)
+
+    importlib.metadata.version = version
+    try:
+        from lm_eval.models.vllm_causallms import VLLM
+    finally:
+        importlib.metadata.version = real
+    return VLLM
+
+
+_SHORT_OF_MEMORY = ("out of memory", "memory for the cache", "kv cache", "cannot allocate", "free memory")
+
+
+def _explained(error: Exception, settings: EngineSettings) -> Exception:
+    text = f"{type(error).__name__}: {_last_line(error)}"
+    if any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY):
+        room = (
+            "evaluation.engine.gpu_memory_utilization (or raise it when other programs left room)"
+            if settings.gpus
+            else "evaluation.engine.kv_cache_gib"
+        )
+        return EngineError(
+            f"vLLM ran out of memory for {settings.source} ({text}). Lower evaluation.engine.max_model_len "
+            f"({settings.max_model_len}) or evaluation.engine.max_num_seqs ({settings.max_num_seqs}), change {room}, "
+            "or raise evaluation.engine.tensor_parallel"
+        )
+    if isinstance(error, OSError):
+        return ModelError(f"vLLM cannot read {settings.source}: {_last_line(error)}")
+    return EngineError(
+        f"vLLM cannot run {settings.source}: {text}. evaluation.engine.backend=hf runs any supported model, slower"
+    )
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,209 @@
+"""What runs inside every vLLM worker: weight edits and interventions on its shard, in place and undone.
+
+vLLM mixes `WeightEditExtension` into its worker class (`worker_extension_cls`); the engine calls the methods
+by name on all ranks. Arguments are paths and numbers: tensors travel in the safetensors file. vLLM packs q, k
+and v into one parameter, gate and up into another, and splits rows (q, k, v, gate, up) or columns (o, down)
+over tensor-parallel ranks; every rank writes its own share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xxhash
+from torch import Tensor, nn
+from vllm.platforms import current_platform
+
+from neuron_core.anatomy import Anatomy, anatomy_of
+from neuron_core.errors import SetError
+from neuron_core.intervention import Intervention
+from neuron_core.weight_edit import WeightEdit
+
+if TYPE_CHECKING:
+    from neuron_core.neuron_set import NeuronSet
+
+if current_platform.is_cpu():
+    # vLLM packs CPU weights into oneDNN handles, after which there is no weight left to edit.
+    import vllm._custom_ops
+    import vllm.model_executor.layers.utils
+
+    vllm._custom_ops._supports_onednn = False
+    vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *args: False  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """This rank's share of one weight slice: rows (axis 0) or columns (axis 1) [start, start + size) of
+    `parameter` hold the neurons [first, first + size)."""
+
+    parameter: nn.Parameter
+    axis: int
+    start: int
+    first: int
+    size: int
+
+
+@dataclass(frozen=True)
+class _Write:
+    """Rows or columns `local` of a parameter take `values` (laid out neurons first; None: zeros)."""
+
+    parameter: nn.Parameter
+    axis: int
+    local: Tensor
+    values: Tensor | None
+
+
+class WeightEditExtension:
+    """Methods of a vLLM worker. One edit or intervention at a time; `polyneuron_restore` undoes whatever is there."""
+
+    model_runner: Any
+    model_config: Any
+
+    def polyneuron_apply(self, path: str) -> dict[str, Any]:
+        """Applies the weight edit in the file. Nothing is written when any part of it does not resolve here.
+
+        Returns the layers this rank holds and how many rows and columns it wrote. Raises SetError.
+        """
+        if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
+            raise SetError("An edit is already applied; restore it first")
+        anatomy, edit = anatomy_of(self.model_config.hf_config), WeightEdit.load(path)
+        edit.require_fit(anatomy)
+        layers = _layers(self.model_runner.get_model(), anatomy)
+        writes = [write for layer in layers for write in _writes(edit, anatomy, layer, layers[layer])]
+        self._polyneuron_checksum = _checksum(writes)
+        self._polyneuron_undo = []
+        for write in writes:
+            before = write.parameter.data.index_select(write.axis, write.local).clone()
+            self._polyneuron_undo.append((write, before))
+            if write.values is None:
+                write.parameter.data.index_fill_(write.axis, write.local, 0)
+            else:
+                value = write.values.movedim(0, write.axis).to(before.device, before.dtype)
+                write.parameter.data.index_copy_(write.axis, write.local, value)
+        return {"layers": sorted(layers), "n_written": sum(len(write.local) for write in writes)}
+
+    def polyneuron_intervene(self, path: str) -> dict[str, Any]:
+        """Holds the activations named in the file at its constants. Needs eager execution. Raises SetError."""
+        if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
+            raise SetError("An edit is already applied; restore it first")
+        anatomy, intervention = anatomy_of(self.model_config.hf_config), Intervention.load(path)
+        intervention.require_fit(anatomy)
+        layers = _layers(self.model_runner.get_model(), anatomy)
+        self._polyneuron_hooks, n_held = [], 0
+        for layer, module in layers.items():
+            if layer not in intervention.constants:
+                continue
+            place = _places(module, anatomy, "ffn")[0]
+            index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
+            mine = (index >= place.first) & (index < place.first + place.size)
+            hook = _hold(index[mine] - place.first, intervention.constants[layer][mine], place.size)
+            self._polyneuron_hooks.append(module.mlp.act_fn.register_forward_hook(hook))
+            n_held += int(mine.sum())
+        return {"layers": sorted(layers), "n_written": n_held}
+
+    def polyneuron_restore(self) -> bool:
+        """Undoes the edit. True when the touched weights have the checksum they had before it."""
+        undo, self._polyneuron_undo = getattr(self, "_polyneuron_undo", None) or [], []
+        for write, before in reversed(undo):
+            write.parameter.data.index_copy_(write.axis, write.local, before)
+        for handle in getattr(self, "_polyneuron_hooks", None) or []:
+            handle.remove()
+        self._polyneuron_hooks: list[Any] = []
+        return not undo or _checksum([write for write, _ in undo]) == self._polyneuron_checksum
+
+
+def _layers(model: nn.Module, anatomy: Anatomy) -> dict[int, Any]:
+    """The decoder layers this rank holds, by number (pipeline parallelism leaves the others out)."""
+    for _, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == anatomy.n_layers:
+            found = {i: layer for i, layer in enumerate(module) if hasattr(layer, anatomy.family.attention)}
+            if found:
+                return found
+    raise SetError(f"No {anatomy.n_layers} decoder layers in vLLM's {type(model).__name__}")
+
+
+def _places(layer: Any, anatomy: Anatomy, group: str) -> list[_Place]:
+    """This rank's share of each of `anatomy.slices(group)`, in their order."""
+    attention = layer.get_submodule(anatomy.family.attention)
+    mlp = layer.get_submodule(anatomy.family.mlp)
+    if group == "o":
+        return [_columns(attention.o_proj)]
+    if group == "ffn":
+        fused = mlp.gate_up_proj
+        size = fused.output_sizes[0] // fused.tp_size
+        rows = [_Place(fused.weight, 0, half * size, fused.tp_rank * size, size) for half in (0, 1)]
+        return [*rows, _columns(mlp.down_proj)]
+    qkv = attention.qkv_proj
+    start, size = qkv._get_shard_offset_mapping(group), qkv._get_shard_size_mapping(group)
+    # A key-value head may be copied to several ranks.
+    rank = qkv.tp_rank if group == "q" else qkv.tp_rank // qkv.num_kv_head_replicas
+    parameters = [qkv.weight] + ([qkv.bias] if anatomy.attention_bias else [])
+    return [_Place(parameter, 0, start, rank * size, size) for parameter in parameters]
+
+
+def _columns(projection: Any) -> _Place:
+    size = projection.input_size_per_partition
+    return _Place(projection.weight, 1, 0, projection.tp_rank * size, size)
+
+
+def _writes(edit: WeightEdit, anatomy: Anatomy, layer: int, module: Any) -> Iterator[_Write]:
+    which: NeuronSet = edit.neuron_set
+    for number, group in which.places():
+        if number != layer:
+            continue
+        index = torch.from_numpy(which.indices(layer, group).astype("int64"))
+        used: dict[str, int] = {}
+        for part, place in zip(anatomy.slices(group), _places(module, anatomy, group), strict=True):
+            name = anatomy.parameter_name(layer, part)
+            _require_whole(name, place, anatomy)
+            mine = (index >= place.first) & (index < place.first + place.size)
+            local = (index[mine] - place.first + place.start).to(place.parameter.device)
+            values = None
+            if edit.values is not None:
+                # Two slices of one fused parameter stand one after the other in its values.
+                offset = used.get(name, 0)
+                used[name] = offset + len(index)
+                values = edit.values[f"{name}:{group}"][offset : offset + len(index)][mine]
+                _require_shape(name, place, values, local)
+            if len(local):
+                yield _Write(place.parameter, place.axis, local, values)
+
+
+def _require_whole(name: str, place: _Place, anatomy: Anatomy) -> None:
+    shape = place.parameter.shape
+    if len(shape) <= place.axis or shape[place.axis] < place.start + place.size:
+        raise SetError(
+            f"vLLM holds {name} as a tensor of shape {list(shape)}: packed or quantised weights cannot be edited. "
+            "Load the model unquantised"
+        )
+
+
+def _require_shape(name: str, place: _Place, values: Tensor, local: Tensor) -> None:
+    wanted = list(place.parameter.shape)
+    wanted[place.axis] = len(local)
+    given = list(values.movedim(0, place.axis).shape)
+    if given != wanted:
+        raise SetError(f"{name}: values of shape {given} cannot fill {wanted} of the engine's parameter")
+
+
+def _checksum(writes: list[_Write]) -> str:
+    """Hash of the rows and columns that are written to, as they are now."""
+    digest = xxhash.xxh3_128()
+    for write in writes:
+        touched = write.parameter.data.index_select(write.axis, write.local).contiguous()
+        digest.update(touched.flatten().view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()
+
+
+def _hold(local: Tensor, constants: Tensor, size: int) -> Any:
+    """vLLM's activation takes [..., gate | up] and returns act(gate) * up; held neurons give constant * up."""
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        held, index = output.clone(), local.to(output.device)
+        held[..., index] = constants.to(output.device, output.dtype) * args[0][..., size + index]
+        return held
+
+    return hook

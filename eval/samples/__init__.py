@@ -1,0 +1,183 @@
+"""A small original sample of each benchmark's schema, so that the quick study and the tests run without a hub.
+
+Written for this project and released as CC0. It shows mechanics: it is no benchmark, and scores on it say
+nothing about a model. The files beside this one hold each item once with all its languages; `sample_folder`
+lays them out as the benchmarks' own datasets, in their columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from eval.benchmark_data import card
+from neuron_core.models import cache_folder
+
+_HERE = Path(__file__).parent
+_LAYOUT_VERSION = 1
+_MMMLU_CONFIGS = {"zh": "ZH_CN", "sw": "SW_KE", "fr": "FR_FR", "de": "DE_DE"}
+
+_QUESTION = {
+    "en": "Question: ",
+    "zh": "问题： ",
+    "th": "โจทย์: ",
+    "sw": "Swali: ",
+    "fr": "Question : ",
+    "de": "Frage: ",
+}
+_STEPS = {
+    "en": "Step-by-Step Answer: ",
+    "zh": "逐步解答: ",
+    "th": "คำตอบทีละขั้นตอน: ",
+    "sw": "Jibu la Hatua kwa Hatua: ",
+    "fr": "Réponse étape par étape : ",
+    "de": "Schritt-für-Schritt-Antwort: ",
+}
+"""How MGSM's examples begin; its test questions go without."""
+
+
+@cache
+def sample_folder() -> Path:
+    """A folder with `<organisation>/<dataset>/` for each benchmark of the sample, made in the cache at first use."""
+    name = xxhash.xxh3_64_hexdigest(
+        b"".join(file.read_bytes() for file in sorted(_HERE.glob("*.jsonl"))) + bytes([_LAYOUT_VERSION])
+    )
+    folder = cache_folder() / "samples" / name
+    if not (folder / "complete").exists():
+        for dataset, configs in (
+            ("juletxara/mgsm", dict(_mgsm())),
+            ("openai/MMMLU", dict(_mmmlu())),
+            ("cais/mmlu", dict(_mmlu())),
+            ("facebook/xnli", dict(_xnli())),
+            ("google/xquad", dict(_xquad())),
+        ):
+            _write(folder / dataset, configs)
+        _write_thai_file(folder / "mmmlu_th.csv")
+        (folder / "complete").touch()
+    return folder
+
+
+def sample_mmmlu_files() -> dict[str, str]:
+    """For the languages MMMLU lacks and the sample has, beside English: a file in MMMLU's columns."""
+    return {"th": str(sample_folder() / "mmmlu_th.csv")}
+
+
+Splits = dict[str, list[dict[str, Any]]]
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    with (_HERE / f"{name}.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def _mgsm() -> Iterator[tuple[str, Splits]]:
+    rows = _rows("mgsm")
+    for language in _QUESTION:
+        splits: Splits = {"train": [], "test": []}
+        for row in rows:
+            example = row["split"] == "train"
+            question = row["question"][language]
+            splits[row["split"]].append(
+                {
+                    "question": _QUESTION[language] + question if example else question,
+                    "answer": _STEPS[language] + row["steps"][language] if example else None,
+                    "answer_number": row["answer"],
+                    "equation_solution": None,
+                }
+            )
+        yield language, splits
+
+
+def _mmmlu_row(row: dict[str, Any], language: str) -> dict[str, str]:
+    choices = dict(zip("ABCD", row["choices"][language], strict=True))
+    question = row["question"][language]
+    return {"Question": question, **choices, "Answer": "ABCD"[row["answer"]], "Subject": row["subject"]}
+
+
+def _mmmlu() -> Iterator[tuple[str, Splits]]:
+    tested = [row for row in _rows("mmmlu") if row["split"] == "test"]
+    for language, config in _MMMLU_CONFIGS.items():
+        yield config, {"test": [_mmmlu_row(row, language) for row in tested]}
+
+
+def _mmlu() -> Iterator[tuple[str, Splits]]:
+    rows = _rows("mmmlu")
+    for subject in dict.fromkeys(row["subject"] for row in rows):
+        splits: Splits = {"test": [], "dev": []}
+        for row in rows:
+            if row["subject"] == subject:
+                chosen = {"choices": row["choices"]["en"], "answer": row["answer"]}
+                splits[row["split"]].append({"question": row["question"]["en"], "subject": subject, **chosen})
+        yield subject, splits
+
+
+def _xnli() -> Iterator[tuple[str, Splits]]:
+    rows = _rows("xnli")
+    for language in _QUESTION:
+        pairs = [
+            {
+                "premise": row["premise"][language],
+                "hypothesis": row["hypothesis"][language],
+                "label": row["label"],
+            }
+            for row in rows
+        ]
+        # The official task names a train split, from which examples would be drawn.
+        yield language, {"train": pairs[:1], "validation": pairs}
+
+
+def _xquad() -> Iterator[tuple[str, Splits]]:
+    rows = _rows("xquad")
+    for language in rows[0]["context"]:
+        found = []
+        for row in rows:
+            context = row["context"][language]
+            for number, pair in enumerate(row["qas"]):
+                answer = pair["answer"][language]
+                found.append(
+                    {
+                        "id": f"{row['id']}-{number}",
+                        "context": context,
+                        "question": pair["question"][language],
+                        "answers": {"text": [answer], "answer_start": [context.index(answer)]},
+                    }
+                )
+        yield f"xquad.{language}", {"validation": found}
+
+
+def _write(folder: Path, configs: dict[str, Splits]) -> None:
+    for config, splits in configs.items():
+        for split, rows in splits.items():
+            path = folder / config / f"{split}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows, schema=_schema(rows)), path)
+    files = {
+        config: {split: f"{config}/{split}.parquet" for split in splits} for config, splits in configs.items()
+    }
+    (folder / "README.md").write_text(card(files), encoding="utf-8")
+
+
+def _schema(rows: list[dict[str, Any]]) -> pa.Schema | None:
+    """A column of nothing but nulls would be untyped in one split and text in the other."""
+    if "equation_solution" not in rows[0]:
+        return None
+    text = pa.string()
+    return pa.schema(
+        [("question", text), ("answer", text), ("answer_number", pa.int64()), ("equation_solution", text)]
+    )
+
+
+def _write_thai_file(path: Path) -> None:
+    rows = [_mmmlu_row(row, "th") for row in _rows("mmmlu") if row["split"] == "test"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
