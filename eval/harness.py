@@ -58,8 +58,8 @@ class Tasks:
             raise BenchmarkError(
                 f"lm-eval cannot build {plan.task} from {data.path}: {type(error).__name__}: {error}"
             ) from error
-        for task in self._loaded["tasks"].values():
-            _configure(task, plan)
+        for task in self.tasks.values():
+            _configure(task, plan, data)
 
     @property
     def version(self) -> str:
@@ -78,6 +78,8 @@ class Tasks:
 
         random.seed(0)
         np.random.seed(FEWSHOT_SEED)
+        for task in self.tasks.values():
+            task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
         results = evaluate(
             lm=lm,
             task_dict=self._loaded,
@@ -144,11 +146,15 @@ def _description(plan: TaskPlan, name: str) -> dict[str, str]:
 _LANGUAGE_NAMES = {"en": "English", "th": "Thai", "vi": "Vietnamese", "ru": "Russian", "tr": "Turkish"}
 
 
-def _configure(task: Any, plan: TaskPlan) -> None:
+def _configure(task: Any, plan: TaskPlan, data: Located) -> None:
     task.set_config(key="num_fewshot", value=plan.n_shots)
+    if plan.n_shots and (n := len(list(task.fewshot_docs()))) <= plan.n_shots:
+        raise BenchmarkError(
+            f"{plan.asked_for} in {plan.language} is asked for with {plan.n_shots} examples, but {data.path} has {n} rows to "
+            "draw them from. Lower n_shots"
+        )
     if task.get_config("output_type") == "generate_until":
         task.set_config(key="generation_kwargs", value={"max_gen_toks": plan.max_gen_toks}, update=True)
-    task.set_fewshot_seed(seed=FEWSHOT_SEED)
 
 
 def _items(task: str, sample: Mapping[str, Any], lm: Any) -> list[Item]:

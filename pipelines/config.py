@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -195,6 +195,40 @@ class ClusterConfig(Section):
         return self
 
 
+class VariantFile(Section):
+    """A variant kept in a file: a weight edit or an intervention, as `save` wrote it. `model`: the label it is for."""
+
+    name: str
+    file: str
+    model: str
+
+
+class NightlyConfig(Section):
+    """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC)."""
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    variants: tuple[VariantFile, ...] = ()
+    languages: tuple[str, ...] = Field(min_length=1)
+    evaluation: EvaluationConfig
+    store: str = "stores/nightly"
+    night: str | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _known_models(self) -> NightlyConfig:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError("two models have the same name; give each its own `name`")
+        if unknown := sorted({variant.model for variant in self.variants} - set(labels)):
+            raise ValueError(f"variants name models that are not listed: {', '.join(unknown)}")
+        names = [(variant.model, variant.name) for variant in self.variants]
+        if len(set(names)) != len(names) or any(name == "base" for _, name in names):
+            raise ValueError("each variant of a model needs a name of its own, and not `base`")
+        if not self.evaluation.benchmarks:
+            raise ValueError("evaluation.benchmarks is empty: there is nothing to judge by")
+        return self
+
+
 class StudyConfig(Section):
     """Everything a study needs."""
 
@@ -246,13 +280,25 @@ class StudyConfig(Section):
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Reads a configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
+    """Reads a study's configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
 
     A name without a folder, such as `study_smollm2`, is one of the shipped files.
 
     Raises:
         ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
     """
+    return _load(StudyConfig, path, overrides)
+
+
+def load_nightly(path: str | Path, overrides: Sequence[str] = ()) -> NightlyConfig:
+    """As `load_study`, for a nightly run."""
+    return _load(NightlyConfig, path, overrides)
+
+
+_Config = TypeVar("_Config", StudyConfig, NightlyConfig)
+
+
+def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:
     file = _shipped(path)
     data = _parsed(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
@@ -260,10 +306,12 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     for override in overrides:
         _apply(data, override)
     try:
-        return StudyConfig.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         overridden = [override.partition("=")[0] for override in overrides]
-        raise ConfigError("\n".join(_explain(item, file, overridden) for item in error.errors())) from None
+        raise ConfigError(
+            "\n".join(_explain(item, kind, file, overridden) for item in error.errors())
+        ) from None
 
 
 def _shipped(path: str | Path) -> Path:
@@ -313,13 +361,13 @@ def _index(node: list[Any], part: str, key: str) -> int:
     return int(part)
 
 
-def _explain(item: Any, file: Path, overridden: list[str]) -> str:
+def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
     location = [str(part) for part in item["loc"]]
     where = ".".join(location)
     here = any(where == key or where.startswith(f"{key}.") for key in overridden)
     origin = f"override {where}" if here else str(file)
     if item["type"] == "extra_forbidden":
-        valid = _keys_at(item["loc"][:-1])
+        valid = _keys_at(kind, item["loc"][:-1])
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
         nearest = ".".join([*location[:-1], *near])
         return f"{origin}: unknown key {where}; " + (
@@ -330,8 +378,7 @@ def _explain(item: Any, file: Path, overridden: list[str]) -> str:
     return f"{origin}: {where + ': ' if where else ''}{message}{given}"
 
 
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    section: type[Section] = StudyConfig
+def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue

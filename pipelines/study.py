@@ -13,7 +13,7 @@ from pipelines.config import ModelConfig, StudyConfig
 from pipelines.progress import say
 from pipelines.runs import Run
 
-STAGES = ("detect", "ablate", "report")
+STAGES = ("detect", "ablate", "evaluate", "report")
 """What can be asked for: each includes what it needs of the ones before it."""
 
 
@@ -85,8 +85,10 @@ def _study_model(
 ) -> list[str]:
     from pipelines.stages.ablation import ablate
     from pipelines.stages.corpora import prepare_corpora
+    from pipelines.stages.evaluation import evaluate, judged_variants
     from pipelines.stages.metrics import compute_metrics
     from pipelines.stages.selection import detect_and_select
+    from pipelines.stages.verdicts import store_verdicts
     from pipelines.subject import Subject
 
     with Subject.open(config, model) as subject:
@@ -95,10 +97,15 @@ def _study_model(
         with run.timed("detection"):
             selected = detect_and_select(subject, store, run.id)
         units = [*corpora, *selected.detections.values(), selected.unit]
-        if last_stage == "detect":
-            return units
-        with run.timed("ablation"):
-            perplexities = ablate(subject, store, run.id, selected)
-        with run.timed("metrics"):
-            metrics = compute_metrics(subject, store, run.id, selected, perplexities)
-        return [*units, *perplexities.values(), metrics]
+        if last_stage in ("ablate", "report"):
+            with run.timed("ablation"):
+                perplexities = ablate(subject, store, run.id, selected)
+            with run.timed("metrics"):
+                metrics = compute_metrics(subject, store, run.id, selected, perplexities)
+            units += [*perplexities.values(), metrics]
+        if last_stage in ("evaluate", "report") and config.evaluation.benchmarks:
+            with run.timed("evaluation"):
+                judged = judged_variants(selected, config.evaluation.variants)
+                evaluated = evaluate(subject, store, run.id, judged)
+            units += [*evaluated.units.values(), store_verdicts(subject, store, run.id, judged, evaluated)]
+        return units

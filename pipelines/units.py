@@ -57,9 +57,9 @@ def selection_unit(detections: Sequence[str], rule: dict[str, Any], controls: di
 
 
 def perplexity_unit(
-    selection: str, variant: str, edit: str, heldout: str, dtype: str, batch_size: int
+    selection: str, variant: str, edit: str, heldout: str, dtype: str, batch_size: int, through: str
 ) -> str:
-    """One variant on the held-out sentences of all languages."""
+    """One variant on the held-out sentences of all languages, through the workers or the inference engine."""
     return unit_key(
         stage="ablate",
         version=PERPLEXITY_VERSION,
@@ -69,6 +69,7 @@ def perplexity_unit(
         heldout=heldout,
         dtype=dtype,
         batch_size=batch_size,
+        through=through,
     )
 
 

@@ -62,13 +62,10 @@ class VllmEngine:
         method = "polyneuron_intervene" if isinstance(change, Intervention) else "polyneuron_apply"
         with tempfile.TemporaryDirectory(dir=self.settings.scratch) as folder:
             path = str(change.save(Path(folder) / "change.safetensors"))
-            try:
-                done = self._llm.collective_rpc(method, args=(path,))
-            except Exception as error:
+            done = self._llm.collective_rpc(method, args=(path,))
+            if refused := [rank["error"] for rank in done if "error" in rank]:
                 self._restore()
-                raise SetError(
-                    f"The change {change.name!r} cannot be applied: {_last_line(error)}"
-                ) from error
+                raise SetError(f"The change {change.name!r} cannot be applied: {refused[0]}")
             missing = set(range(self._layers)) - {layer for rank in done for layer in rank["layers"]}
             if missing:
                 self._restore()

@@ -1,14 +1,15 @@
 """What runs inside every vLLM worker: weight edits and interventions on its shard, in place and undone.
 
 vLLM mixes `WeightEditExtension` into its worker class (`worker_extension_cls`); the engine calls the methods
-by name on all ranks. Arguments are paths and numbers: tensors travel in the safetensors file. vLLM packs q, k
+by name on all ranks. Arguments are paths: tensors travel in the safetensors file. What cannot be done is returned,
+not raised: vLLM takes an exception of one rank for the answer to the next call. vLLM packs q, k
 and v into one parameter, gate and up into another, and splits rows (q, k, v, gate, up) or columns (o, down)
 over tensor-parallel ranks; every rank writes its own share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from vllm.platforms import current_platform
 
 from neuron_core.anatomy import Anatomy, anatomy_of
-from neuron_core.errors import SetError
+from neuron_core.errors import SetError, UnsupportedArchitecture
 from neuron_core.intervention import Intervention
 from neuron_core.weight_edit import WeightEdit
 
@@ -65,8 +66,15 @@ class WeightEditExtension:
     def polyneuron_apply(self, path: str) -> dict[str, Any]:
         """Applies the weight edit in the file. Nothing is written when any part of it does not resolve here.
 
-        Returns the layers this rank holds and how many rows and columns it wrote. Raises SetError.
+        Returns `layers`, those this rank holds, or `error`.
         """
+        return _reported(self._apply, path)
+
+    def polyneuron_intervene(self, path: str) -> dict[str, Any]:
+        """Holds the activations named in the file at its constants. Needs eager execution. Returns as `polyneuron_apply`."""
+        return _reported(self._intervene, path)
+
+    def _apply(self, path: str) -> list[int]:
         if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
             raise SetError("An edit is already applied; restore it first")
         anatomy, edit = anatomy_of(self.model_config.hf_config), WeightEdit.load(path)
@@ -83,16 +91,15 @@ class WeightEditExtension:
             else:
                 value = write.values.movedim(0, write.axis).to(before.device, before.dtype)
                 write.parameter.data.index_copy_(write.axis, write.local, value)
-        return {"layers": sorted(layers), "n_written": sum(len(write.local) for write in writes)}
+        return sorted(layers)
 
-    def polyneuron_intervene(self, path: str) -> dict[str, Any]:
-        """Holds the activations named in the file at its constants. Needs eager execution. Raises SetError."""
+    def _intervene(self, path: str) -> list[int]:
         if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
             raise SetError("An edit is already applied; restore it first")
         anatomy, intervention = anatomy_of(self.model_config.hf_config), Intervention.load(path)
         intervention.require_fit(anatomy)
         layers = _layers(self.model_runner.get_model(), anatomy)
-        self._polyneuron_hooks, n_held = [], 0
+        self._polyneuron_hooks = []
         for layer, module in layers.items():
             if layer not in intervention.constants:
                 continue
@@ -101,8 +108,7 @@ class WeightEditExtension:
             mine = (index >= place.first) & (index < place.first + place.size)
             hook = _hold(index[mine] - place.first, intervention.constants[layer][mine], place.size)
             self._polyneuron_hooks.append(module.mlp.act_fn.register_forward_hook(hook))
-            n_held += int(mine.sum())
-        return {"layers": sorted(layers), "n_written": n_held}
+        return sorted(layers)
 
     def polyneuron_restore(self) -> bool:
         """Undoes the edit. True when the touched weights have the checksum they had before it."""
@@ -113,6 +119,15 @@ class WeightEditExtension:
             handle.remove()
         self._polyneuron_hooks: list[Any] = []
         return not undo or _checksum([write for write, _ in undo]) == self._polyneuron_checksum
+
+
+def _reported(method: Callable[[str], list[int]], path: str) -> dict[str, Any]:
+    try:
+        return {"layers": method(path)}
+    except (SetError, UnsupportedArchitecture) as error:
+        return {"error": error.message}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _layers(model: nn.Module, anatomy: Anatomy) -> dict[int, Any]:

@@ -30,6 +30,7 @@ def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> d
             corpus,
             subject.model.dtype,
             settings.batch_size,
+            settings.through,
         )
         for variant in variants
     }
@@ -60,9 +61,12 @@ def _measure(
     from neuron_core.weight_edit import WeightEdit
 
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    batches = plan_batches(heldout, subject.config.ablation.batch_size)
     edits = [WeightEdit.zero(variant.neurons) if variant.kind != "base" else None for variant in variants]
-    by_rank = subject.run(title, sentence_nlls, batches, edits=edits)
+    if subject.config.ablation.through == "engine":
+        by_rank = [subject.judge().call("sentence_nlls", edits, heldout)]
+    else:
+        batches = plan_batches(heldout, subject.config.ablation.batch_size)
+        by_rank = subject.run(title, sentence_nlls, batches, edits=edits)
     for index, variant in enumerate(variants):
         rows = sorted(
             (row for rank in by_rank for row in rank[index]), key=lambda row: (row.language, row.sentence)
