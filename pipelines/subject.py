@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from neuron_core.batches import Sentence
 from neuron_core.errors import ModelError
-from pipelines.config import ModelConfig, StudyConfig
+from pipelines.config import ModelConfig, NightlyConfig, StudyConfig
 from pipelines.progress import bar, say
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Subject:
     _judge: Any = None
 
     @staticmethod
-    def open(config: StudyConfig, model: ModelConfig) -> Subject:
+    def open(config: StudyConfig | NightlyConfig, model: ModelConfig) -> Subject:
         """Resolves the model and loads its config and tokenizer, not its weights.
 
         Raises:
@@ -51,7 +51,15 @@ class Subject:
             )
         except (OSError, ValueError) as error:
             raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
-        return Subject(config, model, source, hf_config, tokenizer, model_fingerprint(source, hf_config))
+        # A night has no stages that ask for more than the two configurations share.
+        return Subject(
+            cast("StudyConfig", config),
+            model,
+            source,
+            hf_config,
+            tokenizer,
+            model_fingerprint(source, hf_config),
+        )
 
     @property
     def name(self) -> str:

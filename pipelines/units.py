@@ -100,12 +100,16 @@ def evaluation_unit(
     )
 
 
-def verdicts_unit(pairs: Sequence[tuple[str, str]], alpha: float, min_effect: float) -> str:
-    """Paired comparisons over pairs of evaluation units."""
+def verdicts_unit(
+    pairs: Sequence[tuple[str, str]], evaluations: Sequence[str], alpha: float, min_effect: float, seed: int
+) -> str:
+    """Paired comparisons of variants over what the evaluation units hold."""
     return unit_key(
         stage="verdicts",
         version=EVALUATION_VERSION,
         pairs=[list(pair) for pair in pairs],
+        evaluations=list(evaluations),
         alpha=alpha,
         min_effect=min_effect,
+        seed=seed,
     )

@@ -136,8 +136,8 @@ def _lm_class() -> Any:
 
     real = importlib.metadata.version
 
-    def version(name: str) -> str:
-        return vllm.__version__ if name == "vllm" else real(name)
+    def version(distribution_name: str) -> str:
+        return vllm.__version__ if distribution_name == "vllm" else real(distribution_name)
 
     importlib.metadata.version = version
     try:

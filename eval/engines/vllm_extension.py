@@ -62,6 +62,9 @@ class WeightEditExtension:
 
     model_runner: Any
     model_config: Any
+    _polyneuron_undo: list[tuple[_Write, Tensor]]
+    _polyneuron_hooks: list[Any]
+    _polyneuron_checksum: str
 
     def polyneuron_apply(self, path: str) -> dict[str, Any]:
         """Applies the weight edit in the file. Nothing is written when any part of it does not resolve here.
@@ -117,7 +120,7 @@ class WeightEditExtension:
             write.parameter.data.index_copy_(write.axis, write.local, before)
         for handle in getattr(self, "_polyneuron_hooks", None) or []:
             handle.remove()
-        self._polyneuron_hooks: list[Any] = []
+        self._polyneuron_hooks = []
         return not undo or _checksum([write for write, _ in undo]) == self._polyneuron_checksum
 
 

@@ -6,6 +6,7 @@ import fnmatch
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -214,7 +215,7 @@ def _one(
         "stand_in": plan.stand_in,
         "n_shots": plan.n_shots,
         "max_gen_toks": plan.max_gen_toks,
-        "dataset": plan.benchmark.dataset if plan.user_file is None else plan.user_file,
+        "dataset": plan.benchmark.dataset if plan.user_file is None else Path(plan.user_file).name,
         "revision": data.revision,
         "data": data.kind,
     }

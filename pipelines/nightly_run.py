@@ -1,0 +1,139 @@
+"""The nightly regression run: judge models, compare with an earlier night, say truthfully how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eval.comparisons import NOT_JUDGED, Verdict
+from eval.nightly.baseline import last_good
+from eval.nightly.judge import Judgement, Outcome, judge, worst
+from eval.nightly.render import html, junit, markdown
+from eval.paths import safe_name
+from eval.store import Store
+from eval.units import unit_key
+from neuron_core.errors import ConfigError, PolyneuronError, StoreError
+from pipelines.config import ModelConfig, NightlyConfig
+from pipelines.progress import say
+from pipelines.runs import Run, recorded
+from pipelines.stages.evaluation import BASE, Judged, evaluate
+from pipelines.subject import Subject
+
+NO_BASELINE, LAST_GOOD = "none", "last-good"
+_STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGED: "not judged"}
+
+
+def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | None = None) -> int:
+    """Judges every model and writes `nightly-<night>.md`, `.html` and `.xml` (JUnit).
+
+    `baseline`: "last-good", a night's label or run id, or "none", which accepts this night as a good one. Run again under
+    the same night, it goes on at the first benchmark that is missing. Returns 0 ok, 1 regression, 2 could not judge.
+
+    Raises:
+        ConfigError: there is no place for the summaries. StoreError: the store cannot be used.
+    """
+    config = config.model_copy(update={"night": config.night or f"{datetime.now(UTC):%Y-%m-%d}"})
+    assert config.night is not None
+    if out is None and "://" in config.store:
+        raise ConfigError("The store is a URL: name a folder for the summaries with --out")
+    folder = out or Path(config.store)
+    store, judgements = Store(config.store), list[Judgement]()
+    with recorded(config, store) as run:
+        for model in config.models:
+            say(f"{model.label}, night {config.night}")
+            judgements.append(_judge_model(config, model, store, run, baseline))
+        outcome = (
+            worst(found.outcome for found in judgements) if baseline != NO_BASELINE else _accepted(judgements)
+        )
+        for judgement in judgements:
+            _write(store, run, judgement)
+        run.outcome = _STATUS[outcome]
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"nightly-{safe_name(config.night)}"
+    for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
+        (folder / f"{name}.{suffix}").write_text(render(judgements), encoding="utf-8")
+    say(f"{_STATUS[outcome]}: {folder / name}.html")
+    return int(outcome)
+
+
+def _judge_model(
+    config: NightlyConfig, model: ModelConfig, store: Store, run: Run, baseline: str
+) -> Judgement:
+    """A model that fails is not judged; the others go on."""
+    assert config.night is not None
+    alpha, min_effect = config.evaluation.alpha, config.evaluation.min_effect
+    try:
+        with Subject.open(config, model) as subject, run.timed("evaluation"):
+            judged = _variants(config, subject)
+            evaluate(subject, store, run.id, judged, config.night)
+        if baseline == NO_BASELINE:
+            return Judgement(model.label, config.night, NO_BASELINE, alpha, min_effect, ())
+        named = baseline
+        if baseline == LAST_GOOD:
+            good = last_good(store, model.label, config.night)
+            if good is None:
+                raise StoreError(
+                    f"The store holds no good night of {model.label} before {config.night}. This one is stored: look "
+                    "at its scores, and accept it with --baseline none"
+                )
+            named = good.label
+        names = [variant.name for variant in judged]
+        found = judge(store, model.label, config.night, named, names, alpha, min_effect, seed=config.seed)
+        say(f"  against night {named}: {_STATUS[found.outcome]}")
+        return found
+    except PolyneuronError as error:
+        say(f"  not judged: {error.message}")
+        reason = _unjudged(model.label, config, baseline, error.message)
+        return Judgement(model.label, config.night, baseline, alpha, min_effect, (reason,))
+
+
+def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
+    """The base model and the variants whose files the configuration names for it."""
+    from neuron_core.anatomy import anatomy_of
+    from neuron_core.intervention import Intervention, is_intervention_file
+    from neuron_core.weight_edit import WeightEdit
+
+    found, anatomy = [Judged(BASE, BASE, None)], anatomy_of(subject.hf_config)
+    for variant in config.variants:
+        if variant.model != subject.name:
+            continue
+        held = is_intervention_file(variant.file)
+        change = Intervention.load(variant.file) if held else WeightEdit.load(variant.file)
+        change.require_fit(anatomy)
+        found.append(Judged(variant.name, "intervention" if held else "edit", change, len(change.neuron_set)))
+    return found
+
+
+def _accepted(judgements: Sequence[Judgement]) -> Outcome:
+    """Without a baseline a night is good when everything was scored."""
+    return Outcome.NOT_JUDGED if any(found.verdicts for found in judgements) else Outcome.OK
+
+
+def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> Verdict:
+    evaluation = config.evaluation
+    everything = dict.fromkeys(
+        ("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"), None
+    )
+    return Verdict(
+        model,
+        config.night,
+        benchmark="all",
+        language="all",
+        metric="none",
+        filter="none",
+        variant=BASE,
+        baseline=baseline,
+        n_pairs=0,
+        alpha=evaluation.alpha,
+        min_effect=evaluation.min_effect,
+        verdict=NOT_JUDGED,
+        reason=reason,
+        **everything,  # type: ignore[arg-type]
+    )
+
+
+def _write(store: Store, run: Run, judgement: Judgement) -> None:
+    if judgement.verdicts:
+        unit = unit_key(stage="nightly", model=judgement.model, night=judgement.night, run=run.id)
+        store.write("verdicts", judgement.table(), unit, {"model": judgement.model}, run_id=run.id)

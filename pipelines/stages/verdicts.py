@@ -1,0 +1,61 @@
+"""Stage 7: paired verdicts on the benchmark scores of one study's variants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow.compute as pc
+
+from eval.comparisons import Pair, compare_all, verdict_table
+from eval.store import Store
+from pipelines.progress import say
+from pipelines.stages.evaluation import BASE, Evaluated, Judged
+from pipelines.subject import Subject
+from pipelines.units import verdicts_unit
+
+
+def store_verdicts(
+    subject: Subject, store: Store, run_id: str, judged: Sequence[Judged], evaluated: Evaluated
+) -> str:
+    """Compares every variant with the base model and with its controls, over the same items; returns the unit.
+
+    All comparisons of the model are one family (Holm).
+    """
+    evaluation = subject.config.evaluation
+    names = comparisons(judged)
+    units = sorted(evaluated.units.values())
+    unit = verdicts_unit(names, units, evaluation.alpha, evaluation.min_effect, subject.config.seed)
+    if store.has("verdicts", unit):
+        return unit
+    everything = pc.field("unit").isin(list(evaluated.units.values()))
+    scores, samples = store.read("scores", everything), store.read("samples", everything)
+    scored = scores.filter((pc.field("primary")) & (pc.field("n") > 0))
+    primary = {
+        (row["benchmark"], row["metric"], row["filter"])
+        for row in scored.select(["benchmark", "metric", "filter"]).to_pylist()
+    }
+    by_variant = {variant.name: samples.filter(pc.field("variant") == variant.name) for variant in judged}
+    pairs = [
+        Pair(by_variant[name], by_variant[baseline], subject.name, None, name, baseline)
+        for name, baseline in names
+    ]
+    verdicts = compare_all(
+        pairs,
+        primary,
+        alpha=evaluation.alpha,
+        min_effect=evaluation.min_effect,
+        seed=subject.config.seed,
+    )
+    store.write("verdicts", verdict_table(verdicts), unit, {"model": subject.name}, run_id=run_id)
+    counted = Counter(verdict.verdict for verdict in verdicts)
+    say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
+    return unit
+
+
+def comparisons(judged: Sequence[Judged]) -> list[tuple[str, str]]:
+    """(variant, what it is compared with): the base model, and for a set its controls."""
+    found = [(variant.name, BASE) for variant in judged if variant.name != BASE]
+    for variant in judged:
+        found += [(variant.name, control.name) for control in judged if control.control_of == variant.name]
+    return found
