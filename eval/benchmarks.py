@@ -8,7 +8,7 @@ Imports nothing heavy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neuron_core.errors import ConfigError
 
@@ -30,7 +30,7 @@ class Benchmark:
     title: str
     folders: tuple[str, ...]
     task: str
-    codes: Mapping[str, str]
+    codes: Mapping[str, str] = field(hash=False)
     dataset: str
     config: str
     metric: str

@@ -1,0 +1,179 @@
+"""The nights a store holds for a model, which of them to compare with, and whether they can be compared.
+
+A night is a label shared by all scores of one nightly run, however often that run was resumed. Its run writes
+the label into its configuration (key `night`) and ends with the status "ok" when nothing had become worse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eval.comparisons import Key
+from eval.store import Store
+from neuron_core.errors import PolyneuronError, StoreError
+
+OK_STATUS = "ok"
+"""Status of the run of a good night."""
+
+SETTINGS = (
+    "task_version",
+    "n_shots",
+    "max_gen_toks",
+    "backend",
+    "dtype",
+    "bos",
+    "dataset",
+    "revision",
+    "data",
+    "stand_in",
+)
+"""Columns of `scores` that must agree before two nights are compared."""
+
+NO_TASK = "none"
+"""Metric of the row that stands for a benchmark a language does not have."""
+
+Row: TypeAlias = dict[str, Any]
+
+
+class SettingsMismatch(PolyneuronError):
+    """Two nights that were not measured under the same settings."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night of a model. started_at: of its first run (ISO 8601), None where no run is recorded; status: of
+    its latest run; run_ids: in the order in which they started."""
+
+    label: str
+    started_at: str | None
+    status: str | None
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NightResults:
+    """What one night measured: rows of `scores` by variant and key, and the samples behind them."""
+
+    label: str
+    scores: dict[tuple[str, Key], Row]
+    unavailable: dict[tuple[str, str, str], str]
+    """Why a variant's benchmark has no task in a language: by variant, benchmark, language."""
+    samples: pa.Table
+
+    def samples_of(self, variant: str) -> pa.Table:
+        """The samples of one variant."""
+        return self.samples.filter(pc.field("variant") == variant)
+
+
+def nights(store: Store, model: str) -> list[Night]:
+    """The nights with scores of `model`, oldest first; those without a recorded run come before all others."""
+    labels = pc.unique(store.read("scores", [("model", "=", model)], ["night"])["night"]).to_pylist()
+    runs: dict[str, list[Row]] = {label: [] for label in labels if label is not None}
+    for row in sorted(
+        store.read("runs", columns=["run_id", "started_at", "status", "config_json"]).to_pylist(),
+        key=lambda row: (row["started_at"], row["run_id"]),
+    ):
+        label = _night_of(row)
+        if label in runs:
+            runs[label].append(row)
+    found = [
+        Night(
+            label,
+            rows[0]["started_at"] if rows else None,
+            rows[-1]["status"] if rows else None,
+            tuple(row["run_id"] for row in rows),
+        )
+        for label, rows in runs.items()
+    ]
+    return sorted(found, key=lambda night: (night.started_at or "", night.label))
+
+
+def last_good(store: Store, model: str, before: str) -> Night | None:
+    """The newest night of `model` that began before the night `before` and whose latest run ended "ok".
+
+    None where there is none: then this is the first night. Raises StoreError when `before` is no night.
+    """
+    found = nights(store, model)
+    at = found.index(find_night(store, model, before))
+    return next((night for night in reversed(found[:at]) if night.status == OK_STATUS), None)
+
+
+def find_night(store: Store, model: str, name: str) -> Night:
+    """The night with the label or the run id `name`. Raises StoreError listing the nights where there is none."""
+    found = nights(store, model)
+    for night in found:
+        if night.label == name:
+            return night
+    for night in found:
+        if name in night.run_ids:
+            return night
+    listed = ", ".join(f"{night.label} ({night.status or 'no run recorded'})" for night in found) or "none"
+    raise StoreError(f"{store.root} holds no night or run {name!r} of {model}. Its nights are: {listed}.")
+
+
+def read_night(store: Store, model: str, label: str, variants: Sequence[str]) -> NightResults:
+    """The results of one night for `variants`. What a resumed night measured twice is taken from its newest run.
+
+    Raises StoreError: see `Store.read`.
+    """
+    where = [("model", "=", model), ("night", "=", label), ("variant", "in", list(variants))]
+    started = {row["run_id"]: row["started_at"] for row in store.read("runs").to_pylist()}
+    rows = store.read("scores", where).to_pylist()
+    samples = store.read("samples", where)
+    return collect(label, rows, samples, started)
+
+
+def collect(label: str, scores: Sequence[Row], samples: pa.Table, started: dict[str, str]) -> NightResults:
+    """`read_night` on rows of one model and night. started: run id -> when it began; others are oldest."""
+    ordered = sorted(scores, key=lambda row: (started.get(row["run_id"], ""), row["run_id"], row["unit"]))
+    # A unit holds all metrics of one variant, benchmark and language: the newest replaces the older one whole.
+    units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in ordered}
+    kept = [row for row in ordered if units[row["variant"], row["benchmark"], row["language"]] == row["unit"]]
+    return NightResults(
+        label,
+        {
+            (row["variant"], (row["benchmark"], row["language"], row["metric"], row["filter"])): row
+            for row in kept
+            if row["metric"] != NO_TASK
+        },
+        {
+            (row["variant"], row["benchmark"], row["language"]): row["null_reason"] or "there is no task"
+            for row in kept
+            if row["metric"] == NO_TASK
+        },
+        samples.filter(
+            pc.is_in(samples["unit"], value_set=pa.array(sorted(set(units.values())), pa.string()))
+        ),
+    )
+
+
+def require_same_settings(night: NightResults, baseline: NightResults) -> None:
+    """Raises SettingsMismatch naming the first setting that differs, where, and both values."""
+    for variant, key in sorted(night.scores.keys() & baseline.scores.keys()):
+        row, other = night.scores[variant, key], baseline.scores[variant, key]
+        for name in SETTINGS:
+            if row[name] != other[name]:
+                benchmark, language, metric, answer_filter = key
+                raise SettingsMismatch(
+                    f"{benchmark} in {language} ({metric}, filter {answer_filter}) of {variant} was measured with "
+                    f"{name} = {row[name]!r} in night {night.label} and with {name} = {other[name]!r} in night "
+                    f"{baseline.label}, so the two cannot be compared. Name a baseline night with the same "
+                    "settings, or measure one."
+                )
+
+
+def _night_of(run: Row) -> str | None:
+    try:
+        config = json.loads(run["config_json"] or "{}")
+    except ValueError as error:
+        raise StoreError(
+            f"The configuration of run {run['run_id']} is no JSON ({error}). Remove that run from the store."
+        ) from error
+    label = config.get("night") if isinstance(config, dict) else None
+    return label if isinstance(label, str) else None

@@ -1,0 +1,190 @@
+"""Has a night become worse than a good one? The gate of a nightly run.
+
+What is controlled. Every primary metric of every variant, benchmark and language is compared with the baseline
+night, item by item, and all these comparisons together are one family. Each is tested one-sided: "has it become
+worse?" Right-or-wrong metrics use McNemar's exact test, which looks only at the items that changed sides; others
+use a paired bootstrap of the mean difference. The p-values are then adjusted by Holm's method over the family. So
+if nothing has changed but chance, the probability that a night alarms at all, however many languages and
+benchmarks it has, is at most `alpha`: at 0.05, at most one needless alarm in twenty such nights. No
+assumption is made on how the comparisons depend on each other. A drop counts only if it is also at least
+`min_effect`, which can make alarms rarer, never more frequent. Not controlled: how often a real drop is missed (that
+depends on the number of items; `benchmarks/nightly_power.py` measures it), the rate over many nights (each has
+its own alpha), and the rate over many models (each is a family). McNemar's test is exact; the bootstrap is
+approximate, and its rate is measured by the same benchmark. Both take the items of one benchmark and language to
+fall independently of each other. Improvements are found by a second family of
+two-sided tests, adjusted on its own, and never hide or cause an alarm; among nights without change at most
+alpha show one. What cannot be compared (a score missing, other prompts, other items) is never passed over: the
+night then ends as "could not judge", unless something else has become worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import pyarrow as pa
+
+from eval.comparisons import (
+    BETTER,
+    NOT_JUDGED,
+    WORSE,
+    Key,
+    Measured,
+    Pair,
+    Verdict,
+    decide,
+    measure,
+    verdict_table,
+)
+from eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
+from eval.store import Store
+from neuron_core.errors import StoreError
+
+
+class Outcome(IntEnum):
+    """How a night ends, also as an exit status: only 0 needs nobody's attention."""
+
+    OK = 0
+    REGRESSION = 1
+    NOT_JUDGED = 2
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All verdicts on one night of one model."""
+
+    model: str
+    night: str
+    baseline_night: str
+    alpha: float
+    min_effect: float
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """REGRESSION if anything is worse; else NOT_JUDGED if anything, or everything, was not judged; else OK."""
+        found = {verdict.verdict for verdict in self.verdicts}
+        if WORSE in found:
+            return Outcome.REGRESSION
+        return Outcome.NOT_JUDGED if NOT_JUDGED in found or not found else Outcome.OK
+
+    def table(self) -> pa.Table:
+        """Rows for the store's table verdicts, without run_id and unit."""
+        return verdict_table(self.verdicts)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of several models together: a regression of any, else what any could not judge, else OK."""
+    found = set(outcomes)
+    if Outcome.REGRESSION in found:
+        return Outcome.REGRESSION
+    return Outcome.NOT_JUDGED if Outcome.NOT_JUDGED in found or not found else Outcome.OK
+
+
+def judge(
+    store: Store,
+    model: str,
+    night: str,
+    baseline_night: str,
+    variants: Sequence[str],
+    alpha: float,
+    min_effect: float,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Judgement:
+    """Compares two nights of `model`, named by label or run id. Writes nothing.
+
+    Raises:
+        StoreError: there is no such night, both names are of the same night, or neither has scores of a variant.
+        SettingsMismatch: the nights were measured under different settings.
+    """
+    labels = [find_night(store, model, name).label for name in (night, baseline_night)]
+    if labels[0] == labels[1]:
+        raise StoreError(
+            f"Night {labels[0]} of {model} cannot be compared with itself. Name an earlier night."
+        )
+    tonight, before = (read_night(store, model, label, variants) for label in labels)
+    for variant in variants:
+        if not any(variant in held for results in (tonight, before) for held in _variants(results)):
+            raise StoreError(
+                f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
+            )
+    return judge_results(model, tonight, before, variants, alpha, min_effect, n_bootstrap, seed)
+
+
+def judge_results(
+    model: str,
+    night: NightResults,
+    baseline: NightResults,
+    variants: Sequence[str],
+    alpha: float,
+    min_effect: float,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Judgement:
+    """`judge` on results in memory.
+
+    A benchmark that has no task in a language in either night is left out: there is nothing to judge.
+
+    Raises:
+        SettingsMismatch: the nights were measured under different settings.
+    """
+    require_same_settings(night, baseline)
+    primary = [
+        (variant, key)
+        for variant, key in sorted(night.scores.keys() | baseline.scores.keys())
+        if variant in variants and any(_is_primary(results, variant, key) for results in (night, baseline))
+    ]
+    missing: dict[tuple[str, Key], str] = {}
+    for variant, key in primary:
+        reasons = [reason for side in (night, baseline) if (reason := _missing(side, variant, key))]
+        if reasons:
+            missing[variant, key] = "; ".join(reasons)
+    chosen = [
+        (
+            Pair(
+                night.samples_of(variant),
+                baseline.samples_of(variant),
+                model,
+                night.label,
+                variant,
+                baseline.label,
+            ),
+            [key for owner, key in primary if owner == variant and (owner, key) not in missing],
+        )
+        for variant in dict.fromkeys(variants)
+    ]
+    pairs = {pair.variant: pair for pair, _ in chosen}
+    measured = measure(chosen, alpha=alpha, n_bootstrap=n_bootstrap, seed=seed)
+    measured += [Measured(pairs[variant], key, reason=reason) for (variant, key), reason in missing.items()]
+    verdicts = _gate(measured, alpha, min_effect)
+    return Judgement(model, night.label, baseline.label, alpha, min_effect, tuple(verdicts))
+
+
+def _gate(measured: Sequence[Measured], alpha: float, min_effect: float) -> list[Verdict]:
+    """One-sided verdicts; where the two-sided family finds an improvement, its row takes their place."""
+    losses = decide(measured, alpha=alpha, min_effect=min_effect, alternative="worse")
+    changes = decide(measured, alpha=alpha, min_effect=min_effect, alternative="two-sided")
+    chosen = [
+        change if change.verdict == BETTER else loss for loss, change in zip(losses, changes, strict=True)
+    ]
+    order = {found.pair.variant: i for i, found in reversed(list(enumerate(measured)))}
+    return sorted(chosen, key=lambda v: (order[v.variant], v.benchmark, v.language, v.metric, v.filter))
+
+
+def _variants(results: NightResults) -> tuple[set[str], set[str]]:
+    return {variant for variant, _ in results.scores}, {variant for variant, *_ in results.unavailable}
+
+
+def _is_primary(results: NightResults, variant: str, key: Key) -> bool:
+    row: Mapping[str, object] = results.scores.get((variant, key), {})
+    return bool(row.get("primary"))
+
+
+def _missing(results: NightResults, variant: str, key: Key) -> str | None:
+    """Why a night has no score, or None where it has one."""
+    if (variant, key) in results.scores:
+        return None
+    why = results.unavailable.get((variant, key[0], key[1]))
+    return f"night {results.label} has no score of it" + (f" ({why})" if why else "")

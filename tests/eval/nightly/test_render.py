@@ -1,0 +1,173 @@
+"""The summaries hold every verdict, worst first, and no name can break out of its format."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from typing import Any
+
+from eval.comparisons import Verdict
+from eval.nightly.judge import Judgement
+from eval.nightly.render import html, junit, markdown
+
+EVIL = "a|b</td><script>alert(1)</script>\"'`x`[l](javascript:1)&amp;\x00\x1b\n\ud800\uffff"
+
+
+def verdict(name: str = "no evidence", **changed: Any) -> Verdict:
+    given: dict[str, Any] = {
+        "model": "org/m",
+        "night": "tue",
+        "benchmark": "xnli",
+        "language": "sw",
+        "metric": "acc",
+        "filter": "none",
+        "variant": "base",
+        "baseline": "mon",
+        "n_pairs": 200,
+        "value": 0.5,
+        "baseline_value": 0.625,
+        "delta": -0.125,
+        "low": -0.2,
+        "high": -0.05,
+        "test": "McNemar's exact test, one-sided (worse)",
+        "p_value": 0.001,
+        "p_adjusted": 0.003,
+        "alpha": 0.05,
+        "min_effect": 0.01,
+        "verdict": name,
+        "reason": None,
+    }
+    return Verdict(**(given | changed))
+
+
+UNJUDGED = dict.fromkeys(("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"))
+
+
+def judgement(*verdicts: Verdict, model: str = "org/m", night: str = "tue") -> Judgement:
+    return Judgement(model, night, "mon", 0.05, 0.01, verdicts)
+
+
+ALL = judgement(
+    verdict(language="en"),
+    verdict("better", language="fr", delta=0.125),
+    verdict("not judged", language="th", n_pairs=0, reason="other prompts", **UNJUDGED),
+    verdict("worse", language="sw"),
+)
+
+
+class Page(HTMLParser):
+    """Tags of a page, and the text of its table rows."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = [""]
+        self.rows: list[list[str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1] in ("td", "th") and data.strip():
+            self.rows[-1][-1] += data
+
+
+def test_markdown_puts_what_needs_attention_first() -> None:
+    text = markdown([ALL])
+    assert text.startswith("# Nightly benchmarks: regression\n")
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| worse", "| not judged", "| better", "| no evidence"]
+    assert "| sw | acc | 200 | 50.00 | 62.50 | -12.50 | -20.00 to -5.00 | 0.003 |" in rows[0]
+    assert "| th | acc | 0 | – | – | – | – | – | other prompts |" in rows[1]
+    assert "1 worse, 1 not judged, 1 better, 1 no evidence." in text
+
+
+def test_html_holds_the_same_table_and_loads_nothing() -> None:
+    page = Page(html([ALL]))
+    assert [row[0] for row in page.rows] == ["verdict", "worse", "not judged", "better", "no evidence"]
+    assert page.rows[1][1:10] == [
+        "base",
+        "xnli",
+        "sw",
+        "acc",
+        "200",
+        "50.00",
+        "62.50",
+        "-12.50",
+        "-20.00 to -5.00",
+    ]
+    assert not {"script", "img", "iframe"} & set(page.tags)
+    assert "default-src 'none'" in html([ALL])
+
+
+def test_junit_has_a_case_for_every_comparison() -> None:
+    suite = ElementTree.fromstring(junit([ALL]))[0]
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+    }
+    assert [(case.get("name"), case[0].tag) for case in suite] == [
+        ("xnli en acc none", "system-out"),
+        ("xnli fr acc none", "system-out"),
+        ("xnli th acc none", "error"),
+        ("xnli sw acc none", "failure"),
+    ]
+    assert suite[2][0].get("message") == "other prompts"
+    assert suite[3][0].get("message") == (
+        "50.00 against 62.50 in night mon: -12.50 points (95% interval -20.00 to -5.00), 200 items, "
+        "McNemar's exact test, one-sided (worse), adjusted p 0.003"
+    )
+
+
+def test_a_night_without_comparisons_is_shown_as_not_judged() -> None:
+    nothing = judgement()
+    assert "could not judge" in markdown([nothing]) and "there was nothing to compare" in html([nothing])
+    suite = ElementTree.fromstring(junit([nothing]))[0]
+    assert suite.get("errors") == "1" and suite[0][0].tag == "error"
+
+
+def test_several_models_share_one_headline() -> None:
+    good = judgement(verdict(), model="org/other")
+    text = markdown([good, ALL])
+    assert text.startswith("# Nightly benchmarks: regression") and "## org/other" in text
+    assert len(ElementTree.fromstring(junit([good, ALL]))) == 2
+    assert html([good]).count("No regression found") == 1
+
+
+NAMES = {name: EVIL for name in ("variant", "benchmark", "language", "metric", "filter", "baseline", "model")}
+EVIL_NIGHT = judgement(
+    verdict("worse", **NAMES),
+    verdict("not judged", **NAMES, reason=EVIL, **UNJUDGED),
+    verdict(**NAMES),
+    model=EVIL,
+    night=EVIL,
+)
+
+
+def test_names_stay_text_in_markdown() -> None:
+    text = markdown([EVIL_NIGHT])
+    text.encode("utf-8")
+    assert not re.search(r"(?<!\\)[<>`\[]", text)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 5
+    # As many unescaped bars as the table has borders.
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {13}
+
+
+def test_names_stay_text_in_html() -> None:
+    page = html([EVIL_NIGHT])
+    page.encode("utf-8")
+    assert "script" not in Page(page).tags and "\x00" not in page
+    assert Page(page).rows[1][1].startswith("a|b</td><script>alert(1)</script>\"'`x`")
+    assert Page(page).tags.count("td") == 3 * 11
+
+
+def test_names_stay_text_in_junit() -> None:
+    text = junit([EVIL_NIGHT])
+    suite = ElementTree.fromstring(text.encode("utf-8"))[0]
+    assert [case[0].tag for case in suite] == ["failure", "error", "system-out"]
+    assert "<script>alert(1)</script>" in str(suite[0].get("name")) and "\x1b" not in text
