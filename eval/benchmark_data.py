@@ -96,8 +96,9 @@ class BenchmarkData:
             revision = HfApi().dataset_info(dataset, revision=self._revisions.get(dataset), timeout=20).sha
         except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
             raise BenchmarkError(_unreachable(plan, error)) from error
-        except Exception as error:  # httpx errors, which huggingface_hub passes on as they are
-            if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore"):
+        except Exception as error:
+            # huggingface_hub passes the errors of its HTTP library (httpx, httpx2) on as they are.
+            if not type(error).__module__.startswith("http"):
                 raise
             raise BenchmarkError(_unreachable(plan, error)) from error
         assert revision is not None

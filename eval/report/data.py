@@ -93,6 +93,8 @@ class ModelStudy:
     curves_missing: str | None
     other_selections: tuple[str, ...]
     superseded: dict[str, int] = field(default_factory=dict)
+    scores: list[Row] = field(default_factory=list)
+    verdicts: list[Row] = field(default_factory=list)
 
     def variant(self, name: str) -> Variant | None:
         return next((v for v in self.variants if v.name == name), None)
@@ -145,7 +147,10 @@ def _read_study(
 
     def table(name: str, *keys: str, of_selection: bool = True, rows: tuple[str, ...] = ()) -> pa.Table:
         filters = [("model", "=", model)] + ([("selection", "=", selection)] if of_selection else [])
-        newest, dropped = newest_only(_of_units(store.read(name, filters=filters), units), keys, rows, order)
+        found = _of_units(store.read(name, filters=filters), units)
+        if "night" in found.schema.names:  # nightly runs have their own summary
+            found = found.filter(pc.is_null(found["night"]))
+        newest, dropped = newest_only(found, keys, rows, order)
         if dropped:
             superseded[name] = dropped
         return newest
@@ -182,6 +187,8 @@ def _read_study(
         other_selections=tuple(
             dict.fromkeys(r["selection"] for r in selections if r["selection"] != selection)
         ),
+        scores=table("scores", "variant", "benchmark", "language", of_selection=False).to_pylist(),
+        verdicts=table("verdicts", of_selection=False).to_pylist(),
         superseded=superseded,
     )
 

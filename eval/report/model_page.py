@@ -9,6 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from eval.report import scores
+from eval.report.benchmark_tables import BenchmarkSection, benchmark_section
+from eval.report.benchmark_words import benchmark_findings
+from eval.report.benchmarks import results_of
 from eval.report.chart_effects import HeatRow, effect_chart, heat_rows
 from eval.report.chart_scores import importance_chart, sensitivity_chart
 from eval.report.chart_sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
@@ -27,6 +30,7 @@ SECTIONS = (
     ("overlap", "Overlap"),
     ("thresholds", "Thresholds"),
     ("scores", "Scores"),
+    ("benchmarks", "Benchmarks"),
     ("omissions", "Dropped or null"),
 )
 _SHADES = 6
@@ -36,6 +40,7 @@ _SHADES = 6
 class ModelPage:
     id: str
     study: ModelStudy
+    sections: list[tuple[str, str]]
     effects: Effects | None
     findings: list[Finding]
     facts: list[tuple[str, str]]
@@ -61,6 +66,7 @@ class ModelPage:
     importance_rows: list[tuple[str, str, str]]
     neighbours: list[Neighbour]
     sensitivity_chart: Markup | None
+    benchmarks: BenchmarkSection | None
     omissions: list[Omission]
 
 
@@ -80,11 +86,13 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
     has_importance = any(a or b for _, a, b in estimates)
     near = scores.neighbours(study)
     explorer, explorer_rows = _explorer(study)
+    results = results_of(study)
     return ModelPage(
         id=page_id,
         study=study,
+        sections=[section for section in SECTIONS if section[0] != "benchmarks" or results],
         effects=effects,
-        findings=findings_of(study, effects),
+        findings=findings_of(study, effects) + (benchmark_findings(results) if results else []),
         facts=_facts(study),
         rule=rule_words(study),
         total=count(study.anatomy.n_neurons),
@@ -111,6 +119,7 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
         ],
         neighbours=near,
         sensitivity_chart=sensitivity_chart(near) if near else None,
+        benchmarks=benchmark_section(results) if results else None,
         omissions=omissions_of(study, effects),
     )
 

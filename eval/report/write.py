@@ -13,9 +13,11 @@ import jinja2
 from markupsafe import Markup
 
 from eval.report import wording
+from eval.report.chart_benchmarks import LEGEND
 from eval.report.compare import compare
+from eval.report.compare_benchmarks import compare_benchmarks
 from eval.report.data import Readable, Report, read_report
-from eval.report.model_page import SECTIONS, model_page
+from eval.report.model_page import model_page
 from eval.report.provenance import run_of
 from neuron_core.errors import StoreError
 
@@ -70,9 +72,10 @@ def render(report: Report, title: str) -> str:
     return environment.get_template("page.html.j2").render(
         title=title,
         subtitle=_subtitle(report),
-        sections=SECTIONS,
         models=models,
         comparison=compare(report.studies),
+        by_benchmark=compare_benchmarks(report.studies),
+        chart_legend=LEGEND,
         runs=[run_of(row) for row in report.runs],
         group_names=list(wording.GROUP_NAMES.items()),
         script=Markup(script),

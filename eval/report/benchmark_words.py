@@ -1,0 +1,226 @@
+"""Benchmarks in sentences: which data, how they were asked and judged, what came out, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from eval.report.benchmarks import BASE, SAMPLE, Judged, Results, points, title_of
+from eval.report.data import Row
+from eval.report.findings import Finding
+from eval.report.wording import count, language_name, listing, number, plural
+
+SAMPLE_WORDS = (
+    "are small original samples written for this project, not the benchmarks: they show that the machinery "
+    "works, and their scores say nothing about the model’s ability"
+)
+_SOURCES = {
+    SAMPLE: f"The items {SAMPLE_WORDS}.",
+    "hub": "The items come from the Hugging Face hub, at the revisions named with each table.",
+    "local": "The items come from local files in the benchmark’s layout; whether they are the benchmark’s own "
+    "is for whoever placed them to say.",
+}
+
+
+def introduction(results: Results) -> list[str]:
+    """Which data, which engine, what the numbers are."""
+    return [*_data_words(results), _engine_words(results), *_verdict_words(results)]
+
+
+def _data_words(results: Results) -> list[str]:
+    by_kind: dict[str, dict[str, None]] = {}
+    for row in results.rows():
+        if row["data"] != "none":
+            by_kind.setdefault(row["data"], {})[title_of(row["benchmark"])] = None
+    if len(by_kind) == 1:
+        kind = next(iter(by_kind))
+        return [_SOURCES.get(kind, f"The items’ source is “{kind}”.")]
+    return [
+        f"{listing(list(titles))}: {words[0].lower()}{words[1:]}"
+        for kind, titles in by_kind.items()
+        for words in [_SOURCES.get(kind, f"The items’ source is “{kind}”.")]
+    ]
+
+
+def _engine_words(results: Results) -> str:
+    rows = [row for row in results.rows() if row["data"] != "none"]
+    engines = list(dict.fromkeys(f"{row['backend']} in {row['dtype']}" for row in rows))
+    starts = {row["bos"] for row in rows}
+    start = {True: ", with a start token", False: ", without a start token"}.get(
+        starts.pop() if len(starts) == 1 else None, ""
+    )
+    by = f"Answered through {listing(engines)}{start}. " if engines else ""
+    return f"{by}Scores are in points of a hundred, with their 95% intervals over items."
+
+
+def _verdict_words(results: Results) -> list[str]:
+    if not results.changed:
+        return ["Only the unchanged model was put to the benchmarks, so there is nothing to compare."]
+    if not results.verdicts:
+        return ["No paired verdicts are stored: differences between these scores were not judged."]
+    some = next(iter(results.verdicts.values()))
+    least = (
+        f" and the difference is at least {points(some['min_effect'])} points" if some["min_effect"] else ""
+    )
+    words = [
+        "Differences are paired, item by item, against the unchanged model. “Better” and “worse” mean that the "
+        f"p-value is at most {some['alpha']:g} after Holm’s correction for all {plural(results.family, 'comparison')} "
+        f"of this model{least}. “No evidence” does not mean no effect: few items show only large ones."
+    ]
+    if results.n_stale:
+        n = plural(results.n_stale, "stored verdict")
+        words.append(f"{n} of an earlier evaluation, with other scores than these, not shown.")
+    return words
+
+
+def how_asked(results: Results, benchmark: str) -> str:
+    """Data set and revision, items, examples, length of answers and metric, in one line."""
+    rows = [row for row in results.rows(benchmark) if row["data"] != "none"]
+    forms: list[Callable[[Row], str | None]] = [_dataset, _items, _shots, _length, _metric]
+    parts = [words for form in forms if (words := _by_language(rows, form))]
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _by_language(rows: list[Row], form: Callable[[Row], str | None]) -> str:
+    """What holds for all languages once, what differs with the languages it holds for."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if (words := form(row)) is not None:
+            found.setdefault(words, {})[language_name(row["language"])] = None
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{words} ({listing(list(languages))})" for words, languages in found.items())
+
+
+def _dataset(row: Row) -> str | None:
+    revision = f" @ {row['revision'][:12]}" if row["revision"] else ""
+    return f"{row['dataset']}{revision}" if row["dataset"] else None
+
+
+def _items(row: Row) -> str | None:
+    limit = json.loads(row["settings_json"] or "{}").get("max_items")
+    words = f"{plural(row['n'] + row['n_unscored'], 'item')} a language"
+    return f"{words}, limited to {count(limit)}" if limit else words
+
+
+def _shots(row: Row) -> str | None:
+    if row["n_shots"] is None:
+        return None
+    return (
+        plural(row["n_shots"], "solved example") + " before each" if row["n_shots"] else "no solved examples"
+    )
+
+
+def _length(row: Row) -> str | None:
+    return None if row["max_gen_toks"] is None else f"answers of up to {plural(row['max_gen_toks'], 'token')}"
+
+
+def _metric(row: Row) -> str | None:
+    if row["metric"] == "none":
+        return None
+    return f"judged by {row['metric']}" + (f" ({row['filter']})" if row["filter"] != "none" else "")
+
+
+def notes(results: Results, benchmark: str) -> list[str]:
+    """Stand-ins, missing values and what was left out, each with its reason."""
+    rows = results.rows(benchmark)
+    stand_ins = {(language_name(r["language"]), r["stand_in"]): None for r in rows if r["stand_in"]}
+    found = [f"{language} is a stand-in: {words}." for language, words in stand_ins]
+    found += _grouped(
+        (r["null_reason"] or "no reason stored", _where(results, r)) for r in rows if r["value"] is None
+    )
+    stored = {(row["language"], row["variant"]) for row in rows}
+    gaps = Counter(
+        language_name(lang)
+        for lang in results.languages
+        for v in results.variants
+        if (lang, v.name) not in stored
+    )
+    if gaps:
+        n = len(results.variants)
+        where = [lang if k == n else f"{lang} ({k} of {n} variants)" for lang, k in gaps.items()]
+        found.append(f"Not in the store: {listing(where)}.")
+    unscored = [
+        f"{_where(results, r)} {count(r['n_unscored'])} of {count(r['n'] + r['n_unscored'])}"
+        for r in rows
+        if r["n_unscored"] and r["value"] is not None
+    ]
+    if unscored:
+        found.append(f"Items that could not be scored and are left out: {listing(unscored)}.")
+    judged = [row for key, row in results.verdicts.items() if key[0] == benchmark and row["reason"]]
+    found += _grouped(
+        (
+            f"{row['variant']} against {row['baseline']}, {row['verdict']}: {row['reason']}",
+            language_name(row["language"]),
+        )
+        for row in judged
+    )
+    return found
+
+
+def _where(results: Results, row: Row) -> str:
+    """The language, and the variant unless the gap is in all of them."""
+    same = [results.scores.get((row["benchmark"], row["language"], v.name)) for v in results.variants]
+    alike = {(r["null_reason"], r["n_unscored"]) for r in same if r is not None}
+    language = language_name(row["language"])
+    return language if len(alike) == 1 else f"{language}, {row['variant']}:"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    by_reason: dict[str, dict[str, None]] = {}
+    for reason, where in pairs:
+        by_reason.setdefault(reason, {})[where.rstrip(":")] = None
+    return [f"{'; '.join(where)}: {reason.rstrip('.')}." for reason, where in by_reason.items()]
+
+
+def benchmark_findings(results: Results) -> list[Finding]:
+    """What the verdicts say, for the list at the head of the page."""
+    kinds = {row["data"] for row in results.rows()} - {"none"}
+    if kinds == {SAMPLE}:
+        return [Finding("The benchmark scores below are no finding.", f"The items {SAMPLE_WORDS}.", "note")]
+    found = [f for v in results.changed if v.control_of is None and (f := _finding(results, v)) is not None]
+    warning = f" Some items {SAMPLE_WORDS}." if SAMPLE in kinds else ""
+    return [Finding(f.headline, f.evidence + warning, f.tone) for f in found]
+
+
+def _finding(results: Results, variant: Judged) -> Finding | None:
+    rows = [row for key, row in results.verdicts.items() if key[2:] == (variant.name, BASE)]
+    if not rows:
+        return None
+    tally = Counter(row["verdict"] for row in rows)
+    n = len(rows) - tally["not judged"]
+    evidence = f"Over {plural(len(rows), 'pair')} of benchmark and language: {tally_words(rows)}."
+    widths = [
+        100 * (row["high"] - row["low"]) / 2 for row in rows if row["low"] is not None is not row["high"]
+    ]
+    if widths:
+        evidence += (
+            f" The intervals reach {number(float(np.median(widths)), 2)} points to each side (median)."
+        )
+    draws = {v.name for v in results.controls_of(variant.name)}
+    against = [row for key, row in results.verdicts.items() if key[2] == variant.name and key[3] in draws]
+    evidence += (
+        f" Against {plural(len(draws), 'random draw')} of the same size: {tally_words(against)}."
+        if against
+        else " It was not compared with random neurons."
+    )
+    worse, better = tally["worse"], tally["better"]
+    name = f"Benchmarks, {variant.name}"
+    if not n:
+        return Finding(f"{name}: nothing could be judged.", evidence, "note")
+    if not worse and not better:
+        return Finding(f"{name}: no score changes beyond chance.", evidence, "no")
+    which = [f"{word} in {k}" for word, k in (("worse", worse), ("better", better)) if k]
+    return Finding(f"{name}: {listing(which)} of {n}.", evidence, "yes" if n in (worse, better) else "mixed")
+
+
+def tally_words(rows: list[Row]) -> str:
+    """``2 worse, none better, 4 no evidence``."""
+    tally = Counter(row["verdict"] for row in rows)
+    words = [f"{tally[name] or 'none'} {name}" for name in ("worse", "better")]
+    return ", ".join(
+        [*words, *(f"{tally[name]} {name}" for name in ("no evidence", "not judged") if tally[name])]
+    )

@@ -1,0 +1,82 @@
+"""A supervised actor is started anew when it dies, and passes errors for people on as they are."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.session import ray_session
+from cluster.solo import SoloActor
+from neuron_core.errors import ClusterError, SetError
+
+pytestmark = pytest.mark.ray
+
+
+class Counter:
+    """Dies as often as a file says."""
+
+    def __init__(self, deaths: str) -> None:
+        self._deaths = Path(deaths)
+
+    def answer(self, value: int) -> tuple[int, int]:
+        left = int(self._deaths.read_text())
+        if left:
+            self._deaths.write_text(str(left - 1))
+            os.kill(os.getpid(), 9)
+        return value, os.getpid()
+
+    def refuse(self) -> None:
+        raise SetError("no such set")
+
+    def fail(self) -> None:
+        raise ZeroDivisionError("by zero")
+
+
+class Unstartable:
+    """Fails for a reason people can mend."""
+
+    def __init__(self) -> None:
+        raise SetError("cannot start")
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[None]:
+    with ray_session(1):
+        yield
+
+
+def test_a_call_survives_two_deaths(session: None, tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text("2")
+    with SoloActor(Counter, (str(deaths),), max_restarts=2) as actor:
+        first = actor.call("answer", 7)
+        assert first[0] == 7 and actor.n_restarts == 2
+        assert actor.call("answer", 8) == (8, first[1])  # the same actor goes on
+
+
+def test_too_many_deaths_end_with_one_message(session: None, tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text("5")
+    with (
+        SoloActor(Counter, (str(deaths),), max_restarts=1) as actor,
+        pytest.raises(ClusterError, match="died 2 times"),
+    ):
+        actor.call("answer", 7)
+
+
+def test_errors_for_people_come_through(session: None, tmp_path: Path) -> None:
+    (tmp_path / "deaths").write_text("0")
+    with SoloActor(Counter, (str(tmp_path / "deaths"),)) as actor:
+        with pytest.raises(SetError, match="no such set"):
+            actor.call("refuse")
+        with pytest.raises(ClusterError, match="ZeroDivisionError: by zero"):
+            actor.call("fail")
+        assert actor.call("answer", 1)[0] == 1
+    with SoloActor(Unstartable, ()) as actor, pytest.raises(SetError, match="cannot start"):
+        actor.call("anything")
+
+
+def test_no_room_is_said_at_once(session: None) -> None:
+    with SoloActor(Counter, ("",), gpus=1) as actor, pytest.raises(ClusterError, match="needs 1 GPU"):
+        actor.call("answer", 1)
