@@ -27,9 +27,11 @@ lint: .venv/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.installed  ## what detection and layer-major execution cost
+bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate
 	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.layer_major
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.nightly_power
 
 LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
 LOCK_DIR := build/lock

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from eval.report.benchmark_words import how_asked, introduction, notes, tally_words
+from eval.report.benchmark_findings import tally_words
+from eval.report.benchmark_words import how_asked, introduction, notes
 from eval.report.benchmarks import BASE, Judged, Results, points, title_of
 from eval.report.chart_benchmarks import score_chart
 from eval.report.data import Row
@@ -38,10 +39,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A variant: its score, and where it can be compared its difference to the base model."""
+
+    name: str
+    detail: str
+    compared: bool
+
+
+@dataclass(frozen=True)
 class BenchmarkTable:
     title: str
     how: str
-    columns: list[tuple[str, str]]
+    columns: list[Column]
     lines: list[Line]
     notes: list[str]
     chart: Markup | None
@@ -73,15 +83,10 @@ def benchmark_section(results: Results) -> BenchmarkSection:
 
 def _table(results: Results, benchmark: str) -> BenchmarkTable:
     compared = results.base is not None
-    columns: list[tuple[str, str]] = []
-    for variant in results.variants:
-        columns.append((variant.name, _size(variant)))
-        if variant.kind != BASE and compared:
-            columns.append((f"{variant.name} − {BASE}", "paired difference"))
     return BenchmarkTable(
         title=title_of(benchmark),
         how=how_asked(results, benchmark),
-        columns=columns,
+        columns=[Column(v.name, _size(v), compared and v.kind != BASE) for v in results.variants],
         lines=[_line(results, benchmark, language, compared) for language in results.languages],
         notes=notes(results, benchmark),
         chart=score_chart(results, benchmark),

@@ -6,12 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
-from eval.report.benchmarks import BASE, SAMPLE, Judged, Results, points, title_of
+from eval.report.benchmarks import SAMPLE, Results, points, title_of
 from eval.report.data import Row
-from eval.report.findings import Finding
-from eval.report.wording import count, language_name, listing, number, plural
+from eval.report.wording import count, language_name, listing, plural
 
 SAMPLE_WORDS = (
     "are small original samples written for this project, not the benchmarks: they show that the machinery "
@@ -23,6 +20,7 @@ _SOURCES = {
     "local": "The items come from local files in the benchmark’s layout; whether they are the benchmark’s own "
     "is for whoever placed them to say.",
 }
+_ENGINES = {"vllm": "vLLM", "hf": "Hugging Face transformers"}
 
 
 def introduction(results: Results) -> list[str]:
@@ -47,10 +45,12 @@ def _data_words(results: Results) -> list[str]:
 
 def _engine_words(results: Results) -> str:
     rows = [row for row in results.rows() if row["data"] != "none"]
-    engines = list(dict.fromkeys(f"{row['backend']} in {row['dtype']}" for row in rows))
+    engines = list(
+        dict.fromkeys(f"{_ENGINES.get(row['backend'], row['backend'])} in {row['dtype']}" for row in rows)
+    )
     starts = {row["bos"] for row in rows}
-    start = {True: ", with a start token", False: ", without a start token"}.get(
-        starts.pop() if len(starts) == 1 else None, ""
+    start = (
+        ", with a start token" if starts == {True} else ", without a start token" if starts == {False} else ""
     )
     by = f"Answered through {listing(engines)}{start}. " if engines else ""
     return f"{by}Scores are in points of a hundred, with their 95% intervals over items."
@@ -103,7 +103,7 @@ def _dataset(row: Row) -> str | None:
 def _items(row: Row) -> str | None:
     limit = json.loads(row["settings_json"] or "{}").get("max_items")
     words = f"{plural(row['n'] + row['n_unscored'], 'item')} a language"
-    return f"{words}, limited to {count(limit)}" if limit else words
+    return f"{words} (the study asks {count(limit)} at most)" if limit else words
 
 
 def _shots(row: Row) -> str | None:
@@ -133,6 +133,13 @@ def notes(results: Results, benchmark: str) -> list[str]:
         (r["null_reason"] or "no reason stored", _where(results, r)) for r in rows if r["value"] is None
     )
     stored = {(row["language"], row["variant"]) for row in rows}
+    floor = [
+        language_name(row["language"])
+        for row in rows
+        if row["variant"] == (results.base.name if results.base else None) and row["value"] == 0
+    ]
+    if floor and results.changed:
+        found.append(f"Without a point even unchanged, so that nothing could get worse: {listing(floor)}.")
     gaps = Counter(
         language_name(lang)
         for lang in results.languages
@@ -174,53 +181,3 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> list[str]:
     for reason, where in pairs:
         by_reason.setdefault(reason, {})[where.rstrip(":")] = None
     return [f"{'; '.join(where)}: {reason.rstrip('.')}." for reason, where in by_reason.items()]
-
-
-def benchmark_findings(results: Results) -> list[Finding]:
-    """What the verdicts say, for the list at the head of the page."""
-    kinds = {row["data"] for row in results.rows()} - {"none"}
-    if kinds == {SAMPLE}:
-        return [Finding("The benchmark scores below are no finding.", f"The items {SAMPLE_WORDS}.", "note")]
-    found = [f for v in results.changed if v.control_of is None and (f := _finding(results, v)) is not None]
-    warning = f" Some items {SAMPLE_WORDS}." if SAMPLE in kinds else ""
-    return [Finding(f.headline, f.evidence + warning, f.tone) for f in found]
-
-
-def _finding(results: Results, variant: Judged) -> Finding | None:
-    rows = [row for key, row in results.verdicts.items() if key[2:] == (variant.name, BASE)]
-    if not rows:
-        return None
-    tally = Counter(row["verdict"] for row in rows)
-    n = len(rows) - tally["not judged"]
-    evidence = f"Over {plural(len(rows), 'pair')} of benchmark and language: {tally_words(rows)}."
-    widths = [
-        100 * (row["high"] - row["low"]) / 2 for row in rows if row["low"] is not None is not row["high"]
-    ]
-    if widths:
-        evidence += (
-            f" The intervals reach {number(float(np.median(widths)), 2)} points to each side (median)."
-        )
-    draws = {v.name for v in results.controls_of(variant.name)}
-    against = [row for key, row in results.verdicts.items() if key[2] == variant.name and key[3] in draws]
-    evidence += (
-        f" Against {plural(len(draws), 'random draw')} of the same size: {tally_words(against)}."
-        if against
-        else " It was not compared with random neurons."
-    )
-    worse, better = tally["worse"], tally["better"]
-    name = f"Benchmarks, {variant.name}"
-    if not n:
-        return Finding(f"{name}: nothing could be judged.", evidence, "note")
-    if not worse and not better:
-        return Finding(f"{name}: no score changes beyond chance.", evidence, "no")
-    which = [f"{word} in {k}" for word, k in (("worse", worse), ("better", better)) if k]
-    return Finding(f"{name}: {listing(which)} of {n}.", evidence, "yes" if n in (worse, better) else "mixed")
-
-
-def tally_words(rows: list[Row]) -> str:
-    """``2 worse, none better, 4 no evidence``."""
-    tally = Counter(row["verdict"] for row in rows)
-    words = [f"{tally[name] or 'none'} {name}" for name in ("worse", "better")]
-    return ", ".join(
-        [*words, *(f"{tally[name]} {name}" for name in ("no evidence", "not judged") if tally[name])]
-    )

@@ -6,10 +6,11 @@ from markupsafe import Markup
 
 from eval.report.benchmarks import Judged, Results, points, title_of
 from eval.report.data import Row
-from eval.report.svg import Axis, Drawing, side_label, x_ticks
+from eval.report.svg import Axis, Drawing, x_ticks
 from eval.report.wording import count, language_name
 
-_LANE, _HEAD = 26, 22
+_LANE, _HEAD = 22, 22
+_SIDES_PERCENT = 22.0
 _DRAWN = ("shared", "exclusive", "control")
 LEGEND = (
     ("unchanged", "disc", "nothing off"),
@@ -35,7 +36,7 @@ def score_chart(results: Results, benchmark: str) -> Markup | None:
         for *_, rows in found
         for _, row in rows
     ]
-    axis = Axis(0.0, max([1.0, *reach]))
+    axis = Axis(0.0, max([1.0, *reach]), pad_percent=_SIDES_PERCENT)
     heights = {language: _HEAD + _LANE * len(found) + 8 for language, found in lanes.items()}
     bottom = sum(heights.values())
     drawing = Drawing(bottom + 24, f"{title_of(benchmark)} after switching neurons off, points per language")
@@ -51,7 +52,7 @@ def score_chart(results: Results, benchmark: str) -> Markup | None:
         n = {row["n"] for *_, rows in found for _, row in rows}
         drawing.text(100, top + 15, f"{count(min(n))} items", "tick halo", "end")
         for i, lane in enumerate(found):
-            _draw(drawing, axis, top + _HEAD + _LANE * i + 14, lane)
+            _draw(drawing, axis, top + _HEAD + _LANE * i + 10, lane)
         top += heights[language]
     return drawing.render()
 
@@ -78,7 +79,7 @@ def _lanes(results: Results, benchmark: str, language: str) -> list[_Lane]:
 
 
 def _draw(drawing: Drawing, axis: Axis, y: float, lane: _Lane) -> None:
-    """Several draws share a lane: their whisker reaches over all of their intervals."""
+    """Name to the left, value to the right; several draws share a lane, and its whisker covers all of theirs."""
     name, shape, css, rows = lane
     values = [points(row["value"]) for _, row in rows]
     ends = [points(row[end]) for _, row in rows for end in ("low", "high") if row[end] is not None]
@@ -93,4 +94,5 @@ def _draw(drawing: Drawing, axis: Axis, y: float, lane: _Lane) -> None:
         )
         drawing.mark(axis.at(value), y, shape, css, f"{variant.name}: {value:.1f}{interval}")
     low, high = f"{min(values):.1f}", f"{max(values):.1f}"
-    side_label(drawing, left, right, y + 4, f"{name} {low}" if low == high else f"{name} {low} to {high}")
+    drawing.text(0, y + 4, name, "halo")
+    drawing.text(100, y + 4, low if low == high else f"{low}–{high}", "value halo", "end")

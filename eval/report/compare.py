@@ -74,26 +74,14 @@ def compare(studies: tuple[ModelStudy, ...]) -> Comparison | None:
         for p in points
         if p.score_nll and p.score_nll.value is not None and p.bits
     ]
+    axis, better = f"held-out {unit}", f"better: fewer {unit}"
+    score_name = "Language-agnostic score from log perplexity, Eq. 6"
     return Comparison(
         points=points,
         unit=unit,
         caveat=caveat,
-        ratio_chart=scatter(
-            ratios,
-            "Shared neuron ratio, Eq. 4",
-            f"held-out {unit}",
-            f"better: fewer {unit}",
-            None,
-            fewer_is_better=True,
-        ),
-        score_chart=scatter(
-            scores,
-            "Language-agnostic score from log perplexity, Eq. 6",
-            f"held-out {unit}",
-            f"better: fewer {unit}",
-            math.log(2),
-            fewer_is_better=True,
-        ),
+        ratio_chart=scatter(ratios, "Shared neuron ratio, Eq. 4", axis, better, None, fewer_is_better=True),
+        score_chart=scatter(scores, score_name, axis, better, math.log(2), fewer_is_better=True),
         ratio_words=trend_words([(x, -y) for _, x, y in ratios]),
         score_words=trend_words([(x, -y) for _, x, y in scores]),
     )

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from eval.report import scores
+from eval.report.benchmark_findings import benchmark_findings
 from eval.report.benchmark_tables import BenchmarkSection, benchmark_section
-from eval.report.benchmark_words import benchmark_findings
 from eval.report.benchmarks import results_of
 from eval.report.chart_effects import HeatRow, effect_chart, heat_rows
 from eval.report.chart_scores import importance_chart, sensitivity_chart

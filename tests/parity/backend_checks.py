@@ -1,0 +1,91 @@
+"""Judges one real model through both backends and prints what a test compares, as JSON. One process a model."""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from eval.benchmarks import TaskPlan, plan_task
+from eval.engines.settings import EngineSettings
+from eval.judge import Judge
+from neuron_core.anatomy import anatomy_of
+from neuron_core.batches import tokenize
+from neuron_core.corpora.embedded_corpus import embedded
+from neuron_core.models import load_config, load_model, resolve_model
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.weight_edit import WeightEdit
+from tests.real_models import gemma3_gguf, smollm2_gguf
+
+
+def changes(source: str) -> dict[str, Any]:
+    """None, a deactivation of 10 neurons a place, and new values for them."""
+    anatomy, rng = anatomy_of(load_config(source)), np.random.default_rng(0)
+    indices = {
+        (layer, group): sorted(rng.choice(anatomy.widths[group], 10, replace=False).tolist())
+        for layer in range(anatomy.n_layers)
+        for group in ("q", "k", "v", "ffn", "o")
+    }
+    which = NeuronSet.from_indices("model", anatomy.widths, anatomy.n_layers, indices)
+    captured = WeightEdit.capture(which, load_model(source)[0])
+    assert captured.values is not None
+    generator = torch.Generator().manual_seed(0)
+    values = {
+        key: value * (1 + 0.5 * torch.randn(value.shape, generator=generator))
+        for key, value in captured.values.items()
+    }
+    return {"base": None, "zero": WeightEdit.zero(which), "values": WeightEdit.from_values(which, values)}
+
+
+def token_logprobs(judge: Judge, change: Any, sentences: list[list[int]]) -> list[list[float]]:
+    """Log-probability of every token but the first."""
+    engine: Any = judge._engine
+    with engine.variant(change):
+        if judge.settings.backend == "vllm":
+            outputs = engine._generate(sentences)
+            return [
+                [
+                    found[token].logprob
+                    for token, found in zip(ids[1:], output.prompt_logprobs[1:], strict=True)
+                ]
+                for ids, output in zip(sentences, outputs, strict=True)
+            ]
+        found = []
+        for ids in sentences:
+            with torch.no_grad():
+                logits = engine._model(torch.tensor([ids])).logits[0, :-1]
+            found.append(
+                torch.log_softmax(logits, -1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
+            )
+        return found
+
+
+def main(name: str) -> None:
+    source, bos = resolve_model(smollm2_gguf() if name == "smollm2" else gemma3_gguf()), name == "gemma3"
+    tokenizer = load_model(source)[1]
+    texts = [text for language in ("en", "th", "sw") for text in embedded()[language][:4]]
+    sentences = [list(s.token_ids) for s in tokenize(tokenizer, "x", texts, 64, add_bos=bos)]
+    plans = [
+        plan_task("xnli", "sw", max_items=8),
+        plan_task("mgsm_direct", "en", 2, 12, 6),
+        plan_task("xquad", "de", 0, 12, 4),
+    ]
+    found: dict[str, Any] = {}
+    for backend in ("hf", "vllm"):
+        settings = EngineSettings(source, backend, "float32", bos, max_model_len=2048, max_num_seqs=16)  # type: ignore[arg-type]
+        judge = Judge(settings, "sample")
+        mine = found[backend] = {}
+        for variant, change in changes(source).items():
+            items = []
+            for plan in plans:
+                assert isinstance(plan, TaskPlan)
+                items += judge.evaluate(change, plan).samples
+            mine[variant] = {"logprobs": token_logprobs(judge, change, sentences), "items": items}
+        mine["again"] = token_logprobs(judge, None, sentences)
+        judge.close()
+    print("RESULT " + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
