@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from neuron_core.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
@@ -70,6 +72,17 @@ class Engine(Protocol):
     def close(self) -> None:
         """Frees the engine's processes and memory."""
         ...
+
+
+def require_bos_rule(lm: Any, settings: EngineSettings) -> None:
+    """Raises EngineError when prompts would not begin as asked: lm-eval passes the wish on, and a tokenizer without a
+    BOS template ignores it silently."""
+    bos, ids = lm.tokenizer.bos_token_id, list(lm.tok_encode("a"))
+    if (bos is not None and ids[:1] == [bos]) != settings.add_bos:
+        raise EngineError(
+            f"models.add_bos is {str(settings.add_bos).lower()}, but prompts of {settings.source} begin with the tokens "
+            f"{ids[:2]}: its tokenizer has its own way. Leave models.add_bos unset"
+        )
 
 
 def start_engine(settings: EngineSettings) -> Engine:

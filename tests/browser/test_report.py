@@ -9,6 +9,7 @@ import pytest
 
 from eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
+from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
 from tests.eval.report.synthetic import Plan, store_with
 
 BINARY = find_chromium()
@@ -25,9 +26,11 @@ def page() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("report")
-    return write_report(
-        store_with(root / "store", Plan(), Plan(model="tiny/model-b", seed=1)), root / "report.html"
-    )
+    plans = (Plan(), Plan(model="tiny/model-b", seed=1))
+    store = store_with(root / "store", *plans)
+    for plan in plans:
+        add(store, usual(plan.languages, model=plan.model), usual_verdicts(plan.languages, model=plan.model))
+    return write_report(store, root / "report.html")
 
 
 def cell(name: str) -> str:
@@ -94,9 +97,9 @@ def test_a_language_can_be_chosen_and_the_floor_is_owned_up_to(page: Page, repor
 
 
 def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:
-    store = store_with(
-        tmp_path / "store", Plan(model=HOSTILE, languages=("en", "</script><script>1"), n_layers=2)
-    )
+    languages = ("en", "</script><script>1")
+    store = store_with(tmp_path / "store", Plan(model=HOSTILE, languages=languages, n_layers=2))
+    add(store, usual(languages, model=HOSTILE, benchmark=HOSTILE), usual_verdicts(languages, model=HOSTILE))
     out = write_report(store, tmp_path / "report.html", title="A study")
     page.problems.clear()
     page.open(out, 360, 780, mobile=True)

@@ -12,6 +12,7 @@ from eval.engines.settings import EngineSettings
 from eval.judge import Judge, summary
 from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
+from neuron_core.errors import EngineError
 from neuron_core.models import load_config, load_model
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.perplexity import perplexity
@@ -100,13 +101,9 @@ def test_another_process_asks_the_same_questions(judge: Judge, folder: Path) -> 
     fresh.close()
 
 
-def test_bos_is_part_of_the_tokens(judge: Judge, folder: Path) -> None:
-    plan = planned("xquad", "en", max_items=2)
-    with_bos = started(folder, add_bos=True)
-    ours, theirs = judge.evaluate(None, plan).samples, with_bos.evaluate(None, plan).samples
-    with_bos.close()
-    assert [row["prompt_hash"] for row in ours] == [row["prompt_hash"] for row in theirs]
-    assert all(a["tokens_hash"] != b["tokens_hash"] for a, b in zip(ours, theirs, strict=True))
+def test_a_bos_rule_the_tokenizer_ignores_is_refused(folder: Path) -> None:
+    with pytest.raises(EngineError, match=r"add_bos is true, but prompts .* begin with the tokens \[\d+\]"):
+        started(folder, add_bos=True)
 
 
 def test_prompts_that_do_not_fit_are_null_and_counted(folder: Path) -> None:
