@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from eval.report.benchmark_findings import tally_words
-from eval.report.benchmark_words import how_asked, introduction, notes
-from eval.report.benchmarks import BASE, Judged, Results, points, title_of
+from eval.report.benchmark_words import heading, how_asked, introduction, notes
+from eval.report.benchmarks import BASE, Judged, Results, points
 from eval.report.chart_benchmarks import score_chart
 from eval.report.data import Row
 from eval.report.wording import DASH, language_name, plural
@@ -84,7 +84,7 @@ def benchmark_section(results: Results) -> BenchmarkSection:
 def _table(results: Results, benchmark: str) -> BenchmarkTable:
     compared = results.base is not None
     return BenchmarkTable(
-        title=title_of(benchmark),
+        title=heading(results, benchmark),
         how=how_asked(results, benchmark),
         columns=[Column(v.name, _size(v), compared and v.kind != BASE) for v in results.variants],
         lines=[_line(results, benchmark, language, compared) for language in results.languages],
@@ -162,6 +162,6 @@ def _draws_table(results: Results) -> DrawsTable | None:
                     difference(results.verdict(benchmark, language, variant.name, draw.name))
                     for language in results.languages
                 ]
-                lines.append(Line(title_of(benchmark), f"{variant.name} − {draw.name}", cells))
+                lines.append(Line(heading(results, benchmark), f"{variant.name} − {draw.name}", cells))
     columns = [language_name(language) for language in results.languages]
     return DrawsTable(summaries, columns, lines) if lines else None

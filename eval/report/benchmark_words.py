@@ -59,21 +59,31 @@ def _engine_words(results: Results) -> str:
 def _verdict_words(results: Results) -> list[str]:
     if not results.changed:
         return ["Only the unchanged model was put to the benchmarks, so there is nothing to compare."]
+    stale = plural(results.n_stale, "stored verdict")
+    left_out = (
+        [f"Not shown: {stale} on other scores than these, of another evaluation."] if results.n_stale else []
+    )
     if not results.verdicts:
-        return ["No paired verdicts are stored: differences between these scores were not judged."]
+        return [
+            "No paired verdicts on these scores are stored: their differences were not judged.",
+            *left_out,
+        ]
     some = next(iter(results.verdicts.values()))
     least = (
         f" and the difference is at least {points(some['min_effect'])} points" if some["min_effect"] else ""
     )
-    words = [
+    return [
         "Differences are paired, item by item, against the unchanged model. “Better” and “worse” mean that the "
         f"p-value is at most {some['alpha']:g} after Holm’s correction for all {plural(results.family, 'comparison')} "
-        f"of this model{least}. “No evidence” does not mean no effect: few items show only large ones."
+        f"of this model{least}. “No evidence” does not mean no effect: few items show only large ones.",
+        *left_out,
     ]
-    if results.n_stale:
-        n = plural(results.n_stale, "stored verdict")
-        words.append(f"{n} of an earlier evaluation, with other scores than these, not shown.")
-    return words
+
+
+def heading(results: Results, benchmark: str) -> str:
+    """The benchmark's title, marked where all of its items are samples."""
+    kinds = {row["data"] for row in results.rows(benchmark)} - {"none"}
+    return f"{title_of(benchmark)} (sample, not the benchmark)" if kinds == {SAMPLE} else title_of(benchmark)
 
 
 def how_asked(results: Results, benchmark: str) -> str:
@@ -96,8 +106,15 @@ def _by_language(rows: list[Row], form: Callable[[Row], str | None]) -> str:
 
 
 def _dataset(row: Row) -> str | None:
-    revision = f" @ {row['revision'][:12]}" if row["revision"] else ""
-    return f"{row['dataset']}{revision}" if row["dataset"] else None
+    """The hub's name stands alone only where the rows are the hub's."""
+    name, revision = row["dataset"], (row["revision"] or "")[:12]
+    if not name:
+        return None
+    if row["data"] == SAMPLE:
+        return f"sample in the layout of {name}" if "/" in name else f"sample file {name}"
+    if row["data"] == "local":
+        return f"local {name}" + (f", content {revision}" if revision else "")
+    return f"{name} @ {revision}" if revision else name
 
 
 def _items(row: Row) -> str | None:
@@ -150,13 +167,13 @@ def notes(results: Results, benchmark: str) -> list[str]:
         n = len(results.variants)
         where = [lang if k == n else f"{lang} ({k} of {n} variants)" for lang, k in gaps.items()]
         found.append(f"Not in the store: {listing(where)}.")
-    unscored = [
-        f"{_where(results, r)} {count(r['n_unscored'])} of {count(r['n'] + r['n_unscored'])}"
-        for r in rows
-        if r["n_unscored"] and r["value"] is not None
-    ]
+    unscored = dict.fromkeys(
+        f"{_where(results, row)} {count(row['n_unscored'])} of {count(row['n'] + row['n_unscored'])}"
+        for row in rows
+        if row["n_unscored"] and row["value"] is not None
+    )
     if unscored:
-        found.append(f"Items that could not be scored and are left out: {listing(unscored)}.")
+        found.append(f"Items that could not be scored and are left out: {listing(list(unscored))}.")
     judged = [row for key, row in results.verdicts.items() if key[0] == benchmark and row["reason"]]
     found += _grouped(
         (

@@ -79,6 +79,7 @@ def _compare(benchmark: str, found: list[tuple[int, ModelStudy, Results]]) -> Be
         for i, study, rows in taken
     ]
     title = title_of(benchmark)
+    only_sample = all(first[language]["data"] == SAMPLE for language in languages)
     ratios = [(m.letter, m.ratio.value, m.mean) for m in models if m.ratio and m.ratio.value is not None]
     scores = [
         (m.letter, m.score_nll.value, m.mean) for m in models if m.score_nll and m.score_nll.value is not None
@@ -87,7 +88,7 @@ def _compare(benchmark: str, found: list[tuple[int, ModelStudy, Results]]) -> Be
         return None
     axis, better = f"mean {title} score", "better: more points"
     return BenchmarkComparison(
-        title,
+        f"{title} (sample, not the benchmark)" if only_sample else title,
         _words(languages, first),
         models,
         scatter(ratios, "Shared neuron ratio, Eq. 4", axis, better, None),

@@ -119,6 +119,7 @@ def test_other_settings_cannot_be_judged_and_name_the_field(first_night: Path, m
     assert "n_shots = 2" in done.stderr and "n_shots = 1" in done.stderr and "mgsm_direct" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_changed_variant_is_compared_with_its_own_past(model: Path, tmp_path: Path) -> None:
     """The variant's file is replaced between two nights; the base model is the same."""
     anatomy = anatomy_of(load_config(model))

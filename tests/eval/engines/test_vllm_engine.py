@@ -13,14 +13,12 @@ from tests.tiny_models import save_tiny_model
 
 # Sizes that vLLM's attention accepts: heads of 32.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "phi3": dict(hidden_size=128),
-    "gemma3": dict(head_dim=32, sliding_window=16),
-}
-SLOW: dict[str, dict[str, Any]] = {
     "llama-gqa-tied": dict(hidden_size=128),
     "llama-biased": dict(hidden_size=128),
+    "phi3": dict(hidden_size=128),
     "qwen3": dict(head_dim=32),
     "gemma2": dict(head_dim=32, sliding_window=16),
+    "gemma3": dict(head_dim=32, sliding_window=16),
 }
 
 
@@ -51,15 +49,10 @@ def check(found: dict[str, Any]) -> None:
     assert "layers" in vllm["refused"] and "layers" in hf["refused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_edits_agree_with_hugging_face_and_are_undone_exactly(name: str, tmp_path: Path) -> None:
     check(compared(tmp_path, name, **FAMILIES[name]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
-def test_further_families(name: str, tmp_path: Path) -> None:
-    check(compared(tmp_path, name, **SLOW[name]))
 
 
 def test_tensor_parallel_ranks_write_their_own_shares(tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ def test_a_sample_is_called_one(store: Store, kind: str, said: bool) -> None:
     add(store, usual(data=kind), usual_verdicts())
     sentence = "small original samples written for this project, not the benchmarks"
     assert (sentence in section(store)) is said
+    assert (
+        "MMMLU (sample, not the benchmark) sample in the layout of openai/MMMLU;" in section(store)
+    ) is said
+    assert ("local openai/MMMLU, content 0123456789ab;" in section(store)) is (kind == "local")
     assert ("The benchmark scores below are no finding." in page(store)) is said
     assert ("Benchmarks, the shared set: worse in 2 of 2." in page(store)) is not said
 
@@ -109,7 +113,7 @@ def test_a_stand_in_and_a_missing_language_are_explained(store: Store) -> None:
     assert "English is a stand-in: MMLU, the English original." in words
     assert "Swahili: MMMLU has no sw; it has de." in words
     assert cells(store, "Swahili") == ["–", "–", "–"]
-    assert "No paired verdicts are stored" in words
+    assert "No paired verdicts on these scores are stored" in words
 
 
 def test_what_was_not_scored_is_counted(store: Store) -> None:
@@ -117,7 +121,6 @@ def test_what_was_not_scored_is_counted(store: Store) -> None:
     rows += [score("base", "sw", 0.0), score("shared", "sw", 0.1, n=49, n_unscored=1)]
     add(store, rows)
     words = section(store)
-    assert "left out: English 2 of 50, English 2 of 50" not in words
     assert (
         "Items that could not be scored and are left out: English 2 of 50 and Swahili, shared: 1 of 50."
         in words
@@ -170,14 +173,15 @@ def test_only_the_units_of_the_study_are_shown(store: Store) -> None:
     ]
     shown = add(store, [score("base", "en", 0.5)])
     add(store, [score("base", "en", 0.9)], mark="other")
-    assert "50.0" in page(store, own + shown) and "90.0" not in page(store, own + shown)
+    assert "40.0 to 60.0" in page(store, own + shown)
+    assert "80.0 to 100.0" in page(store) and "80.0 to 100.0" not in page(store, own + shown)
     assert "benchmarks" not in page(store, own)
 
 
 def test_a_verdict_on_other_scores_is_not_shown(store: Store) -> None:
     add(store, usual(), [verdict("shared", "en", 0.1, "better", value=0.3, baseline_value=0.2)])
     words = section(store)
-    assert "▲ better" not in words and "1 stored verdict of an earlier evaluation" in words
+    assert "▲ better" not in words and "Not shown: 1 stored verdict on other scores" in words
 
 
 def test_names_are_escaped(store: Store, tmp_path: Path) -> None:
