@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -42,8 +42,14 @@ class ModelGroup:
     value.
     """
 
-    def __init__(self, model: ModelSpec, group: GroupSpec | None = None) -> None:
-        self.model, self.spec = model, group or GroupSpec()
+    def __init__(
+        self,
+        model: ModelSpec,
+        group: GroupSpec | None = None,
+        kind: Literal["passes", "zero2", "zero3"] = "passes",
+    ) -> None:
+        """`kind`: layer-major passes over a sharded model, or training over a whole (zero2) or sharded (zero3) one."""
+        self.model, self.spec, self._kind = model, group or GroupSpec(), kind
         self.n_restarts = 0
         self._workers: list[Any] = []
         self._placement: Any = None
@@ -132,7 +138,7 @@ class ModelGroup:
         address, port = ray.get(self._workers[0].endpoint.remote())
         self._collect(
             "loading the model",
-            [worker.load.remote(self.model, address, port) for worker in self._workers],
+            [worker.load.remote(self.model, address, port, self._kind) for worker in self._workers],
             None,
             _LOAD_TIMEOUT_S,
         )

@@ -37,14 +37,12 @@ class Worker:
             port: int = probe.getsockname()[1]
         return address, port
 
-    def load(self, spec: ModelSpec, address: str, port: int) -> Any:
-        """Joins the group and loads this rank's shard. Errors for people come back as values, not as remote
+    def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> Any:
+        """Joins the group and loads this rank's share. Errors for people come back as values, not as remote
         tracebacks.
         """
-        from cluster.zero import ShardedModel
-
         try:
-            self._model = ShardedModel(spec, self._rank, self._world_size, address, port)
+            self._model = _class_of(kind)(spec, self._rank, self._world_size, address, port)
         except PolyneuronError as error:
             return error
         self._state = ("ready", 0, 0)
@@ -81,3 +79,14 @@ class Worker:
     def reset_stats(self) -> None:
         """Starts counting anew."""
         self._model.reset_stats()
+
+
+def _class_of(kind: str) -> Any:
+    """Imported here: the driver has no need of DeepSpeed."""
+    if kind == "passes":
+        from cluster.zero import ShardedModel
+
+        return ShardedModel
+    from cluster.training import Zero2Model, Zero3Model
+
+    return Zero2Model if kind == "zero2" else Zero3Model

@@ -26,29 +26,11 @@ class ShardedModel:
     """One rank's shard, its `runner`, and counts of what was gathered."""
 
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
-        os.environ.update(
-            RANK=str(rank),
-            WORLD_SIZE=str(world_size),
-            MASTER_ADDR=address,
-            MASTER_PORT=str(port),
-            LOCAL_RANK="0",
-        )
+        join(rank, world_size, address, port)
         import deepspeed
         from transformers.integrations import HfDeepSpeedConfig
 
         on_gpu = torch.cuda.is_available()
-        if not on_gpu:
-            # The operator serves only all-reduce, which is not used here; it compiles for a minute at first use, and a
-            # worker killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch
-            # is torch itself, hence import_module.
-            vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
-        deepspeed.init_distributed(
-            dist_backend="nccl" if on_gpu else "gloo",
-            auto_mpi_discovery=False,
-            verbose=False,
-            rank=rank,
-            world_size=world_size,
-        )
         if spec.offload == "nvme":
             _require_async_io()
         self._gathered_parameters = deepspeed.zero.GatheredParameters
@@ -92,6 +74,32 @@ class ShardedModel:
     def reset_stats(self) -> None:
         """Starts counting anew."""
         self.bytes_received, self.n_gathers = 0, 0
+
+
+def join(rank: int, world_size: int, address: str, port: int) -> None:
+    """Joins this process to the group of ranks that meets at address:port."""
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR=address,
+        MASTER_PORT=str(port),
+        LOCAL_RANK="0",
+    )
+    import deepspeed
+
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        # The operator serves only all-reduce of a few bytes here; it compiles for a minute at first use, and a worker
+        # killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch is torch
+        # itself, hence import_module.
+        vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
+    deepspeed.init_distributed(
+        dist_backend="nccl" if on_gpu else "gloo",
+        auto_mpi_discovery=False,
+        verbose=False,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 class _ShardedLayerMajor(LayerMajor):

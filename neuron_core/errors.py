@@ -38,6 +38,10 @@ class ClusterError(PolyneuronError):
     """A worker, group or collective that failed and could not be restarted."""
 
 
+class TrainingError(PolyneuronError):
+    """A training that cannot go on: losses that are not finite, or checkpoints that cannot be used."""
+
+
 class EngineError(PolyneuronError):
     """An inference engine that cannot start, or that lost its weights' agreement with the checkpoint."""
 

@@ -157,13 +157,15 @@ class EngineConfig(Section):
 
 class EvaluationConfig(Section):
     """Benchmarks. `data`: hub, sample, or a folder with `<organisation>/<dataset>/`; `mmmlu_files`: for languages MMMLU
-    lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model."""
+    lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model; `languages`: a part of
+    the study's."""
 
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     data: str = "hub"
     revisions: dict[str, str] = Field(default_factory=dict)
     mmmlu_files: dict[str, str] = Field(default_factory=dict)
     variants: tuple[str, ...] = ("shared", "exclusive-*", "control-*-0")
+    languages: tuple[str, ...] | None = None
     alpha: float = Field(default=0.05, gt=0, lt=1)
     min_effect: float = Field(default=0.0, ge=0)
     engine: EngineConfig = EngineConfig()
@@ -265,6 +267,12 @@ class StudyConfig(Section):
             raise ValueError(
                 "selection.rule top_ratio needs the rank of every neuron: set detection.mode=full"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _judged_languages_are_studied(self) -> StudyConfig:
+        if unknown := sorted(set(self.evaluation.languages or ()) - set(self.languages)):
+            raise ValueError(f"evaluation.languages names {', '.join(unknown)}, which languages does not list")
         return self
 
     @model_validator(mode="after")

@@ -117,7 +117,7 @@ def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
     return [
         plan_task(b.name, language, b.n_shots, b.max_gen_toks, b.max_items, files)
         for b in evaluation.benchmarks
-        for language in subject.config.languages
+        for language in evaluation.languages or subject.config.languages
     ]
 
 

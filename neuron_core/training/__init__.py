@@ -1,0 +1,1 @@
+"""Training the neurons of a set and nothing else."""

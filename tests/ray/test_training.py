@@ -1,0 +1,142 @@
+"""Training on two actors under DeepSpeed, ZeRO-2 and ZeRO-3, is the training of one process."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cluster.group import ModelGroup
+from cluster.session import ray_session
+from cluster.spec import GroupSpec, ModelSpec
+from cluster.training import Trained, TrainJob, train_rank
+from neuron_core.errors import TrainingError
+from neuron_core.models import load_model
+from neuron_core.training.compact import CompactNeurons
+from neuron_core.training.trainer import PlainStepper, TrainSettings, train
+from neuron_core.weight_edit import WeightEdit
+from tests.neuron_core.training.plain_batches import five_in_turn, make_batch
+from tests.neuron_core.training.test_trainer import chosen
+from tests.tiny_models import save_tiny_model
+
+pytestmark = pytest.mark.ray
+SETTINGS = TrainSettings(
+    n_steps=6, global_batch=5, micro_batch=2, learning_rate=5e-3, weight_decay=0.1, checkpoint_every=2
+)
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[None]:
+    with ray_session(2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def one_process(folder: Path) -> tuple[list[float], WeightEdit]:
+    model = load_model(folder)[0]
+    with CompactNeurons(model, chosen(model)).attached() as compact:
+        stepper = PlainStepper(model, dict(compact.named_parameters()), SETTINGS)
+        log = train(stepper, five_in_turn, make_batch, SETTINGS)
+        return [entry["loss_nats"] for entry in log], compact.to_edit()
+
+
+def job(folder: Path, where: Path, zero_stage: Any, settings: TrainSettings = SETTINGS) -> TrainJob:
+    model = load_model(folder)[0]
+    return TrainJob(chosen(model), settings, zero_stage, True, "key", str(where), "tuned")
+
+
+def run(
+    folder: Path,
+    where: Path,
+    zero_stage: int,
+    world_size: int = 2,
+    settings: TrainSettings = SETTINGS,
+    **more: Any,
+) -> Trained:
+    kind: Any = f"zero{zero_stage}"
+    with ModelGroup(ModelSpec(str(folder)), GroupSpec(world_size), kind) as group:
+        results = group.run(
+            train_rank,
+            [],
+            job=job(folder, where, zero_stage, settings),
+            blocks_of_step=five_in_turn,
+            make_batch=make_batch,
+            **more,
+        )
+    assert results[1:] == [None] * (world_size - 1)
+    found: Trained = results[0]
+    return found
+
+
+def losses(trained: Trained) -> list[float]:
+    return [entry["loss_nats"] for entry in trained.log]
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_two_actors_train_as_one_process_does(
+    session: None, folder: Path, tmp_path: Path, one_process: tuple[list[float], WeightEdit], zero_stage: int
+) -> None:
+    trained = run(folder, tmp_path, zero_stage)
+    expected, edit = one_process
+    assert losses(trained) == pytest.approx(expected, rel=1e-5)
+    assert edit.values is not None and trained.edit.values is not None
+    largest = 0.0
+    for key, value in edit.values.items():
+        torch.testing.assert_close(trained.edit.values[key], value, rtol=1e-4, atol=2e-5)
+        largest = max(largest, float((trained.edit.values[key] - value).abs().max()))
+    print(f"ZeRO-{zero_stage}: largest difference of a trained weight {largest:.1e}")
+
+
+def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Path) -> None:
+    whole = run(folder, tmp_path / "whole", 2)
+    slow = TrainSettings(**{**SETTINGS.__dict__, "checkpoint_every": 1})
+    where = tmp_path / "killed"
+    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), "zero2") as group:
+        pids = [entry["pid"] for entry in group.stats()]
+
+        def kill() -> None:
+            while not list(where.glob("step-*")):
+                time.sleep(0.01)
+            os.kill(pids[1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        results = group.run(
+            train_rank,
+            [],
+            job=job(folder, where, 2, slow),
+            blocks_of_step=five_in_turn,
+            make_batch=make_batch,
+        )
+        killer.join()
+    assert losses(results[0]) == losses(whole)
+    values = results[0].edit.values
+    assert all(torch.equal(values[key], value) for key, value in whole.edit.values.items())
+
+
+def test_another_world_size_goes_on_from_the_checkpoint(
+    session: None, folder: Path, tmp_path: Path, one_process: tuple[list[float], WeightEdit]
+) -> None:
+    """Six steps planned; stopped on two ranks after four by a checkpoint removed, finished on one."""
+    run(folder, tmp_path, 2)
+    import shutil
+
+    shutil.rmtree(tmp_path / "step-00000006")
+    resumed = run(folder, tmp_path, 3, world_size=1)
+    assert losses(resumed) == pytest.approx(one_process[0], rel=1e-5)
+
+
+def test_a_ruinous_learning_rate_is_one_message(session: None, folder: Path, tmp_path: Path) -> None:
+    settings = TrainSettings(n_steps=9, global_batch=5, micro_batch=2, learning_rate=1e30)
+    with pytest.raises(TrainingError, match="is not finite"):
+        run(folder, tmp_path, 2, settings=settings)
