@@ -214,6 +214,28 @@ METRICS = _table(
 )
 """Equations 4 to 6 with bootstrap intervals; language null: of the whole model."""
 
+TRAINING = _table(
+    "training",
+    ("model", "variant", "step"),
+    {
+        "model": TEXT,
+        "variant": TEXT,
+        "strategy": TEXT,
+        "reason": TEXT,
+        "language": TEXT,
+        "seed": INT64,
+        "n_neurons": INT64,
+        "n_trainable": INT64,
+        "step": INT32,
+        "loss_nats": FLOAT64,
+        "learning_rate": FLOAT64,
+        "gradient_norm": FLOAT64,
+        "n_tokens": INT64,
+    },
+)
+"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; loss_nats: mean over
+the n_tokens predicted tokens of the global batch, before the step; gradient_norm: before clipping."""
+
 SCORES = _table(
     "scores",
     ("model", "variant", "night", "benchmark", "language", "metric", "filter"),
@@ -323,6 +345,7 @@ _ALL = (
     SENSITIVITY,
     PERPLEXITIES,
     METRICS,
+    TRAINING,
     SCORES,
     SAMPLES,
     VERDICTS,

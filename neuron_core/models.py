@@ -92,13 +92,12 @@ def from_pretrained(
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     wants = AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM
-    softcap = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     try:
         model = wants.from_pretrained(
             source,
             config=config,
             dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype,
-            attn_implementation="eager" if softcap else "sdpa",
+            attn_implementation=attention_of(config),
             use_safetensors=True,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -112,6 +111,11 @@ def from_pretrained(
         ) from error
     anatomy_of(model)
     return model.eval().requires_grad_(False)
+
+
+def attention_of(config: Any) -> str:
+    """The attention implementation that `from_pretrained` chooses: fused attention ignores a soft-cap on the scores."""
+    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else "sdpa"
 
 
 _UNREADABLE = ("OSError", "SafetensorError", "ValueError", "RuntimeError", "EnvironmentError")

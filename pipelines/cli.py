@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|evaluate|nightly|report|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|nightly|report|query|plan`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -56,6 +56,14 @@ def ablate(
 ) -> None:
     """Measure perplexity without each set (detects first where that is missing)."""
     _run(config, overrides, dry_run, "ablate")
+
+
+@app.command()
+def train(
+    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
+    """Train chosen neurons on documents (detects, and for `auto` measures, what is missing first)."""
+    _run(config, overrides, dry_run, "train")
 
 
 @app.command()

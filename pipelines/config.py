@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from eval.benchmarks import BENCHMARKS
 from neuron_core.errors import ConfigError
 from neuron_core.groups import DEFAULT_GROUPS, GROUPS
+from neuron_core.training.score_thresholds import HIGH_SCORE, LOW_SCORE
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The shipped configurations."""
@@ -179,6 +180,38 @@ class EvaluationConfig(Section):
         return benchmarks
 
 
+class TrainingConfig(Section):
+    """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"
+    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`."""
+
+    languages: tuple[str, ...] = ()
+    strategies: tuple[Literal["shared", "exclusive", "related", "random", "auto"], ...] = ("auto",)
+    seeds: tuple[int, ...] = (0,)
+    mixture: str | dict[str, float] = "paper"
+    n_documents: int | Literal["all"] = 100_000
+    max_tokens: int = Field(default=1024, ge=3)
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    global_batch: int = Field(default=128, ge=1)
+    micro_batch: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    schedule: Literal["cosine", "linear"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    checkpoint_every: int = Field(default=100, ge=0)
+    zero_stage: Literal[2, 3] = 2
+    gradient_checkpointing: bool = False
+    low_score: float = LOW_SCORE
+    high_score: float = HIGH_SCORE
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> TrainingConfig:
+        if self.low_score > self.high_score:
+            raise ValueError(f"low_score {self.low_score} is above high_score {self.high_score}")
+        return self
+
+
 class ClusterConfig(Section):
     """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3."""
 
@@ -240,6 +273,7 @@ class StudyConfig(Section):
     detection: DetectionConfig = DetectionConfig()
     selection: SelectionConfig = SelectionConfig()
     ablation: AblationConfig = AblationConfig()
+    training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
     store: str = "stores/study"
@@ -270,9 +304,17 @@ class StudyConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _trained_languages_are_studied(self) -> StudyConfig:
+        if unknown := sorted(set(self.training.languages) - set(self.languages)):
+            raise ValueError(f"training.languages names {', '.join(unknown)}, which languages does not list")
+        return self
+
+    @model_validator(mode="after")
     def _judged_languages_are_studied(self) -> StudyConfig:
         if unknown := sorted(set(self.evaluation.languages or ()) - set(self.languages)):
-            raise ValueError(f"evaluation.languages names {', '.join(unknown)}, which languages does not list")
+            raise ValueError(
+                f"evaluation.languages names {', '.join(unknown)}, which languages does not list"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from pipelines.config import ModelConfig, StudyConfig
 from pipelines.progress import say
 from pipelines.runs import Run, recorded
 
-STAGES = ("detect", "ablate", "evaluate", "report")
+STAGES = ("detect", "ablate", "train", "evaluate", "report")
 """What can be asked for: each includes what it needs of the ones before it."""
 
 
@@ -53,11 +53,12 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
 def _study_model(
     config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
 ) -> list[str]:
-    from pipelines.stages.ablation import ablate
+    from pipelines.stages.ablation import ablate, measure_tuned
     from pipelines.stages.corpora import prepare_corpora
-    from pipelines.stages.evaluation import evaluate, judged_variants
+    from pipelines.stages.evaluation import Judged, evaluate, judged_variants
     from pipelines.stages.metrics import compute_metrics
     from pipelines.stages.selection import detect_and_select
+    from pipelines.stages.training import train
     from pipelines.stages.verdicts import store_verdicts
     from pipelines.subject import Subject
 
@@ -67,15 +68,22 @@ def _study_model(
         with run.timed("detection"):
             selected = detect_and_select(subject, store, run.id)
         units = [*corpora, *selected.detections.values(), selected.unit]
-        if last_stage in ("ablate", "report"):
+        metrics, tuned = None, list[Judged]()
+        if last_stage in ("ablate", "report") or (
+            last_stage == "train" and "auto" in config.training.strategies
+        ):
             with run.timed("ablation"):
                 perplexities = ablate(subject, store, run.id, selected)
             with run.timed("metrics"):
                 metrics = compute_metrics(subject, store, run.id, selected, perplexities)
             units += [*perplexities.values(), metrics]
+        if last_stage in ("train", "report") and config.training.languages:
+            with run.timed("training"):
+                tuned = train(subject, store, run.id, selected, metrics)
+                measure_tuned(subject, store, run.id, selected, tuned)
         if last_stage in ("evaluate", "report") and config.evaluation.benchmarks:
             with run.timed("evaluation"):
-                judged = judged_variants(selected, config.evaluation.variants)
+                judged = [*judged_variants(selected, config.evaluation.variants), *tuned]
                 evaluated = evaluate(subject, store, run.id, judged)
             units += [*evaluated.units.values(), store_verdicts(subject, store, run.id, judged, evaluated)]
         return units

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -133,14 +133,23 @@ class Subject:
             scratch=engine.scratch,
         )
 
+    def training_group(self) -> Any:
+        """A fresh group of workers that train, as a context manager; passes and engine are ended first."""
+        self._stack.close()
+        self._group = self._judge = None
+        return self._workers(f"zero{self.config.training.zero_stage}")
+
     def _start(self) -> Any:
+        return self._stack.enter_context(self._workers("passes"))
+
+    @contextmanager
+    def _workers(self, kind: str) -> Iterator[Any]:
         from cluster.group import ModelGroup
         from cluster.session import ray_session
         from cluster.spec import GroupSpec, ModelSpec
 
         cluster = self.config.cluster
         say(f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {self.name}")
-        self._stack.enter_context(ray_session(cluster.world_size * cluster.threads_per_worker))
         spec = ModelSpec(
             self.source,
             self.model.dtype,
@@ -156,7 +165,11 @@ class Subject:
             cluster.max_restarts,
             cluster.hang_timeout_s,
         )
-        return self._stack.enter_context(ModelGroup(spec, group))
+        with (
+            ray_session(cluster.world_size * cluster.threads_per_worker),
+            ModelGroup(spec, group, kind) as started,  # type: ignore[arg-type]
+        ):
+            yield started
 
 
 def model_path(model: ModelConfig) -> str:

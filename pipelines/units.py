@@ -13,6 +13,7 @@ DETECTION_VERSION = 1
 PERPLEXITY_VERSION = 1
 METRICS_VERSION = 1
 EVALUATION_VERSION = 1
+TRAINING_VERSION = 1
 """Raised when the mathematics of a stage changes, so that old units are not taken for new ones."""
 
 
@@ -81,6 +82,19 @@ def metrics_unit(perplexities: Sequence[str], n_bootstrap: int, seed: int) -> st
         perplexities=list(perplexities),
         n_bootstrap=n_bootstrap,
         seed=seed,
+    )
+
+
+def training_unit(model: str, fingerprint: str, dtype: str, neurons: str, **settings: Any) -> str:
+    """One trained set; `settings` is everything else that decides its values."""
+    return unit_key(
+        stage="train",
+        version=TRAINING_VERSION,
+        model=model,
+        weights=fingerprint,
+        dtype=dtype,
+        neurons=neurons,
+        **settings,
     )
 
 

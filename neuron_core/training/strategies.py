@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from neuron_core.errors import SetError
 from neuron_core.neuron_set import NeuronSet, matched_control
+from neuron_core.training.score_thresholds import HIGH_SCORE, LOW_SCORE
 
 Strategy = Literal["shared", "exclusive", "related", "random", "auto"]
-
-LOW_SCORE = 1.0
-"""Below: "early-stage" models, whose scores are "around 1" (section 3.3). Figure 5 draws its line at log 2 = 0.69,
-where shared and exclusive neurons weigh the same."""
-
-HIGH_SCORE = math.log(101)
-"""Above: shared neurons weigh a hundred times what exclusive ones do (Eq. 6: log(1 + 100) = 4.6), our reading of
-"several orders of magnitude" (section 3.3). Table 1 names the models it calls low, middle and high, but no score."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from eval.store import Store
 from neuron_core.neuron_set import NeuronSet
 from pipelines.progress import say
+from pipelines.stages.evaluation import Judged, deactivated
 from pipelines.stages.selection import Selected, Variant
 from pipelines.subject import Subject
 from pipelines.units import perplexity_unit, sentences_hash
@@ -39,11 +42,37 @@ def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> d
     for empty in (variant.name for variant in selected.variants if not len(variant.neurons)):
         say(f"  {empty} is empty: nothing to deactivate, its metrics are null")
     for start in range(0, len(todo), settings.variants_per_pass):
-        part = todo[start : start + settings.variants_per_pass]
+        part = [deactivated(variant) for variant in todo[start : start + settings.variants_per_pass]]
         title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
         _measure(subject, store, run_id, selected, part, units, title)
     if not todo:
         say("  perplexity: all variants are in the store")
+    return units
+
+
+def measure_tuned(
+    subject: Subject, store: Store, run_id: str, selected: Selected, tuned: Sequence[Judged]
+) -> dict[str, str]:
+    """Perplexity of trained variants on the same held-out sentences; returns the unit of each."""
+    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
+    settings = subject.config.ablation
+    units = {
+        variant.name: perplexity_unit(
+            selected.unit,
+            variant.name,
+            variant.fingerprint,
+            sentences_hash(heldout),
+            subject.model.dtype,
+            settings.batch_size,
+            settings.through,
+        )
+        for variant in tuned
+    }
+    missing = set(store.missing("perplexities", units.values()))
+    todo = [variant for variant in tuned if units[variant.name] in missing]
+    for start in range(0, len(todo), settings.variants_per_pass):
+        part = todo[start : start + settings.variants_per_pass]
+        _measure(subject, store, run_id, selected, part, units, "perplexity of trained variants")
     return units
 
 
@@ -52,16 +81,15 @@ def _measure(
     store: Store,
     run_id: str,
     selected: Selected,
-    variants: list[Variant],
+    variants: Sequence[Judged],
     units: dict[str, str],
     title: str,
 ) -> None:
     from neuron_core.batches import plan_batches
     from neuron_core.perplexity import sentence_nlls
-    from neuron_core.weight_edit import WeightEdit
 
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    edits = [WeightEdit.zero(variant.neurons) if variant.kind != "base" else None for variant in variants]
+    edits = [variant.change for variant in variants]
     if subject.config.ablation.through == "engine":
         by_rank = [subject.judge().call("sentence_nlls", edits, heldout)]
     else:
@@ -80,7 +108,7 @@ def _measure(
                 "control_of": pa.array([variant.control_of] * len(rows), pa.string()),
                 "set_language": pa.array([variant.set_language] * len(rows), pa.string()),
                 "seed": pa.array([variant.seed] * len(rows), pa.int64()),
-                "n_neurons": [len(variant.neurons)] * len(rows),
+                "n_neurons": [variant.n_neurons] * len(rows),
                 "language": [row.language for row in rows],
                 "sentence": [row.sentence for row in rows],
                 "nll_nats": [row.nll_nats for row in rows],

@@ -16,7 +16,7 @@ from eval.schemas import TABLES
 from eval.store import Store
 from pipelines.progress import bar, say
 from pipelines.runs import versions
-from pipelines.stages.selection import Selected
+from pipelines.stages.selection import Selected, Variant
 from pipelines.subject import Subject
 from pipelines.units import evaluation_unit
 
@@ -52,26 +52,29 @@ class Evaluated:
     units: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
-def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]:
-    """The base model, and the deactivations whose names match a pattern; empty sets are the base model."""
+def deactivated(variant: Variant) -> Judged:
+    """A variant of the selection with its neurons set to zero; the base model as it is."""
     from neuron_core.weight_edit import WeightEdit
 
-    found = [Judged(BASE, BASE, None)]
-    for variant in selected.variants:
-        if len(variant.neurons) and any(fnmatch.fnmatchcase(variant.name, pattern) for pattern in patterns):
-            change = WeightEdit.zero(variant.neurons, variant.name)
-            found.append(
-                Judged(
-                    variant.name,
-                    variant.kind,
-                    change,
-                    len(variant.neurons),
-                    variant.set_language,
-                    variant.control_of,
-                    variant.seed,
-                )
-            )
-    return found
+    return Judged(
+        variant.name,
+        variant.kind,
+        WeightEdit.zero(variant.neurons, variant.name) if variant.kind != BASE else None,
+        len(variant.neurons),
+        variant.set_language,
+        variant.control_of,
+        variant.seed,
+    )
+
+
+def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]:
+    """The base model, and the deactivations whose names match a pattern; empty sets are the base model."""
+    named = [
+        deactivated(variant)
+        for variant in selected.variants
+        if len(variant.neurons) and any(fnmatch.fnmatchcase(variant.name, pattern) for pattern in patterns)
+    ]
+    return [Judged(BASE, BASE, None), *named]
 
 
 def evaluate(

@@ -6,7 +6,8 @@ import pytest
 
 from neuron_core.errors import SetError
 from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.strategies import HIGH_SCORE, choose, neurons_to_train
+from neuron_core.training.score_thresholds import HIGH_SCORE
+from neuron_core.training.strategies import choose, neurons_to_train
 
 WIDTHS = {"q": 8, "ffn": 16}
 

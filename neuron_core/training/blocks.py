@@ -1,0 +1,631 @@
+"""Token blocks for continued pretraining: documents are tokenised once into a cache, packed, and never see each other.
+
+A document ends with EOS. One longer than a block is cut into pieces, each of which begins with BOS where the
+document does, because a model that was trained with BOS is lost without it. Pieces are packed, first fit, into
+blocks of exactly T tokens; a piece attends to itself alone and has positions of its own, so a block gives the
+logits that its pieces would give one by one.
+Shapes: B blocks of a batch, T tokens of a block, N blocks, P pieces, S tokens of all pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import torch
+import xxhash
+from torch import Tensor
+
+from neuron_core.corpora.embedded_corpus import embedded
+from neuron_core.corpora.readers import list_files
+from neuron_core.corpora.sources import CorpusSource, pin
+from neuron_core.errors import CorpusError, ModelError, StoreError, UnsupportedArchitecture
+from neuron_core.families import family_of, supported
+from neuron_core.training.documents import (
+    EMBEDDED_ROWS_A_DOCUMENT,
+    PAPER_N_DOCUMENTS,
+    DocumentCounts,
+    Mixture,
+    collapsed,
+    documents,
+)
+
+NO_LABEL = -100
+"""The label of tokens that are not predicted: padding and the first of every piece."""
+
+PADDING = -1
+"""The document number of padding."""
+
+_FORMAT = 1
+_MANIFEST = "blocks.json"
+_DOCUMENTS_A_BATCH = 256
+_OPEN_BLOCKS = 64
+_SAMPLED_BLOCKS, _SAMPLED_BYTES = 256, 1 << 16
+_A_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_MASK_BY_LAYER_TYPE = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
+"""Models that take a mask per kind of layer. They hand one 4-D mask to every layer as it is, without the sliding
+window; the others have one kind of layer and take one mask."""
+
+
+@dataclass(frozen=True)
+class BlockSummary:
+    """What is in a cache of blocks. Tokens count with BOS and EOS, and without padding."""
+
+    language: str
+    sources: list[str]
+    revisions: list[str | None]
+    n_documents: int
+    n_validation_documents: int
+    n_tokens: int
+    n_validation_tokens: int
+    n_read: int
+    kept: dict[str, int]
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block. All tensors are int64 [T].
+
+    `segment_ids`: the document of every token, numbered within its language, `PADDING` on padding. `labels`: the
+    token itself (a Hugging Face model shifts them), `NO_LABEL` on padding and on the first token of a piece.
+    """
+
+    language: str
+    input_ids: Tensor
+    position_ids: Tensor
+    segment_ids: Tensor
+    labels: Tensor
+
+
+class TokenBlocks:
+    """The blocks of one language and split, read from memory-mapped files; `blocks[i]` is a `Block`."""
+
+    def __init__(
+        self, language: str, max_tokens: int, pad_id: int, arrays: dict[str, np.ndarray], split: str
+    ) -> None:
+        self.language, self.max_tokens, self.pad_id = language, max_tokens, pad_id
+        self._tokens, self._piece_starts = arrays["tokens"], arrays["piece_starts"]
+        self._piece_documents = arrays["piece_documents"]
+        self._block_starts, self._pieces = arrays[f"{split}_starts"], arrays[f"{split}_pieces"]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self._block_starts) - 1
+
+    def __getitem__(self, index: int) -> Block:
+        """Block `index`, from 0 to N - 1. Raises IndexError for another."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"There is no block {index} of {len(self)} in {self.language!r}")
+        input_ids = np.full(self.max_tokens, self.pad_id, np.int64)
+        labels = np.full(self.max_tokens, NO_LABEL, np.int64)
+        segment_ids = np.full(self.max_tokens, PADDING, np.int64)
+        position_ids = np.arange(self.max_tokens)
+        filled = 0
+        for piece in self._pieces[self._block_starts[index] : self._block_starts[index + 1]]:
+            ids = self._tokens[self._piece_starts[piece] : self._piece_starts[piece + 1]]
+            here = slice(filled, filled + len(ids))
+            input_ids[here], segment_ids[here] = ids, self._piece_documents[piece]
+            position_ids[here] = np.arange(len(ids))
+            labels[filled + 1 : here.stop] = ids[1:]
+            filled = here.stop
+        position_ids[filled:] -= filled
+        return Block(self.language, *map(torch.from_numpy, (input_ids, position_ids, segment_ids, labels)))
+
+
+class JoinedBlocks:
+    """The blocks of several languages, one language after the other, numbered from 0."""
+
+    def __init__(self, parts: Sequence[TokenBlocks]) -> None:
+        """Raises ValueError without parts, or for blocks of different lengths."""
+        lengths = {part.max_tokens for part in parts}
+        if len(lengths) != 1:
+            raise ValueError(f"Only blocks of one length can be joined, these have {sorted(lengths)}")
+        self.parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        """N, of all languages."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Block:
+        """Block `index`, from 0 to N - 1. Raises IndexError for another."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"There is no block {index} of {len(self)}")
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        return self.parts[which][index - int(self._ends[which]) + len(self.parts[which])]
+
+
+@dataclass(frozen=True)
+class PreparedBlocks:
+    """The two splits of one language. No document is in both."""
+
+    folder: Path
+    key: str
+    training: TokenBlocks
+    validation: TokenBlocks
+    summary: BlockSummary
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Blocks as the tensors of one forward pass of the model of `config`; nothing is built before it is asked for.
+
+    `dtype`: of the model's attention scores, which eager attention adds its mask to. `device`: where `inputs` go.
+    """
+
+    blocks: tuple[Block, ...]
+    config: Any
+    dtype: torch.dtype = torch.float32
+    device: str | torch.device = "cpu"
+
+    @cached_property
+    def input_ids(self) -> Tensor:
+        """int64 [B, T]."""
+        return torch.stack([block.input_ids for block in self.blocks])
+
+    @cached_property
+    def position_ids(self) -> Tensor:
+        """int64 [B, T], from 0 in every piece."""
+        return torch.stack([block.position_ids for block in self.blocks])
+
+    @cached_property
+    def segment_ids(self) -> Tensor:
+        """int64 [B, T]: the document of every token."""
+        return torch.stack([block.segment_ids for block in self.blocks])
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """int64 [B, T], not shifted: label t is predicted from the logits of t - 1."""
+        return torch.stack([block.labels for block in self.blocks])
+
+    @cached_property
+    def n_predicted(self) -> int:
+        """Tokens that count in the loss."""
+        return int((self.labels != NO_LABEL).sum())
+
+    @cached_property
+    def attention_mask(self) -> Tensor:
+        """bool [B, 1, T, T], true where row t may attend: `document_mask` without a sliding window."""
+        return document_mask(self.segment_ids)
+
+    def inputs(self) -> dict[str, Any]:
+        """Arguments of the model's forward: input_ids, position_ids and the masks. Raises as `model_masks`."""
+        return {
+            "input_ids": self.input_ids.to(self.device),
+            "position_ids": self.position_ids.to(self.device),
+            "attention_mask": model_masks(self.config, self.segment_ids.to(self.device), self.dtype),
+        }
+
+
+def document_mask(segment_ids: Tensor, window: int | None = None) -> Tensor:
+    """bool [B, 1, T, T] from int64 [B, T]: true where row t may attend to column s.
+
+    That is s <= t, of the same document, and t - s < `window`. Padding attends to padding: a row without a
+    single true entry would make NaN.
+    """
+    at = torch.arange(segment_ids.shape[1], device=segment_ids.device)
+    back = at[:, None] - at[None, :]
+    allowed = (back >= 0) if window is None else (back >= 0) & (back < window)
+    return ((segment_ids[:, :, None] == segment_ids[:, None, :]) & allowed)[:, None]
+
+
+def model_masks(
+    config: Any, segment_ids: Tensor, dtype: torch.dtype = torch.float32
+) -> Tensor | dict[str, Tensor]:
+    """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included.
+
+    [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest
+    number of `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds.
+
+    Raises:
+        ModelError: another attention implementation. UnsupportedArchitecture: a family that is not declared.
+    """
+    text = config.get_text_config()
+    if family_of(text.model_type) is None:
+        raise UnsupportedArchitecture(
+            f"Packed blocks cannot be masked for {text.model_type!r}; supported are {supported()}"
+        )
+    implementation = text._attn_implementation
+    if implementation not in ("sdpa", "eager"):
+        raise ModelError(
+            f"Packed blocks cannot be masked for attention {implementation!r}: load the model with sdpa or eager"
+        )
+
+    def formed(window: int | None) -> Tensor:
+        mask = document_mask(segment_ids, window)
+        if implementation == "sdpa":
+            return mask
+        scores = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        return scores.masked_fill_(~mask, torch.finfo(dtype).min)
+
+    if text.model_type not in _MASK_BY_LAYER_TYPE:
+        return formed(getattr(text, "sliding_window", None))
+    windows = {"full_attention": None, "sliding_attention": text.sliding_window}
+    return {kind: formed(windows[kind]) for kind in sorted(set(text.layer_types))}
+
+
+class BlockSampler:
+    """The order in which blocks are seen: every block once an epoch, each epoch in a seeded order of its own.
+
+    A batch is addressed by its step alone, so the step is the whole state: a run that goes on at step s, with
+    any number of workers, sees exactly what an unbroken one would. Batches run on across epochs; the last one
+    may be short.
+    """
+
+    def __init__(self, n_blocks: int, seed: int, epochs: int = 1) -> None:
+        """Raises ValueError for no blocks, no epochs, or a seed below 0."""
+        if n_blocks < 1 or epochs < 1 or seed < 0:
+            raise ValueError(
+                f"A sampler needs blocks, epochs and a seed from 0 on, not {n_blocks}, {epochs} and {seed}"
+            )
+        self.n_blocks, self.seed, self.epochs = n_blocks, seed, epochs
+
+    def n_steps(self, global_batch: int) -> int:
+        """Steps of all epochs, the last with what is left."""
+        return -(-self.n_blocks * self.epochs // global_batch)
+
+    def batch_indices(self, step: int, global_batch: int) -> list[int]:
+        """Blocks of batch `step`, from 0, of all workers together, in order.
+
+        Raises:
+            IndexError: a step before the first or after the last. ValueError: `global_batch` below 1.
+        """
+        if global_batch < 1:
+            raise ValueError(f"A batch needs at least one block, not {global_batch}")
+        if not 0 <= step < self.n_steps(global_batch):
+            raise IndexError(f"There is no step {step}: {self.n_steps(global_batch)} steps make all epochs")
+        first = step * global_batch
+        last = min(first + global_batch, self.n_blocks * self.epochs)
+        return [self._at(*divmod(place, self.n_blocks)) for place in range(first, last)]
+
+    def _at(self, epoch: int, place: int) -> int:
+        return int(_permutation(self.n_blocks, self.seed, epoch)[place])
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    # Sorted hashes (SplitMix64), not a library's shuffle: the order must outlive the library's version, or a run
+    # that goes on after an upgrade would see some blocks twice and others never.
+    salt = xxhash.xxh3_64_intdigest(f"{seed}:{epoch}".encode())
+    x = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) + np.uint64(salt)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
+
+
+def cut(ids: Sequence[int], max_tokens: int, n_bos: int = 0) -> list[Sequence[int]]:
+    """Pieces of a document of at most `max_tokens`; the first `n_bos` tokens stand before every piece."""
+    if len(ids) <= max_tokens:
+        return [ids]
+    step = max_tokens - n_bos
+    head = ids[:n_bos]
+    return [[*head, *ids[start : start + step]] for start in range(n_bos, len(ids), step)]
+
+
+def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Which pieces share a block: first fit in order, among the `_OPEN_BLOCKS` blocks with the most room."""
+    blocks: list[list[int]] = []
+    room: list[int] = []
+    still_open: list[int] = []
+    for piece, length in enumerate(lengths):
+        block = next((block for block in still_open if room[block] >= length), None)
+        if block is None:
+            block = len(blocks)
+            blocks.append([])
+            room.append(max_tokens)
+            still_open.append(block)
+        blocks[block].append(piece)
+        room[block] -= length
+        if not room[block]:
+            still_open.remove(block)
+        elif len(still_open) > _OPEN_BLOCKS:
+            still_open.remove(min(still_open, key=room.__getitem__))
+    return blocks
+
+
+def prepare_blocks(
+    cache: str | Path,
+    mixture: Mixture,
+    language: str,
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    seed: int = 0,
+    exclude: Collection[str] = (),
+    add_bos: bool | None = None,
+    validation_share: float = 0.01,
+    report: Callable[[float, float], None] | None = None,
+) -> PreparedBlocks:
+    """The blocks of one language, from the cache if they were made before, else made whole or not at all.
+
+    The cache folder is named by everything that decides its content: sources with revisions (of files, their
+    sizes and samples of their bytes), tokenizer, seed and settings. Several processes may prepare the same
+    blocks; one of the equal results stays. Prepare on one and open on the others to save the work. A hub source
+    without a revision is read at its newest commit, which a later run may find moved: to go on, give each source
+    the revision that the summary holds.
+
+    Args:
+        cache: the folder that holds the caches.
+        mixture, n_documents, seed, exclude: as `documents`.
+        tokenizer: a fast tokenizer with an EOS token. Special tokens spelt out in a text are read as text.
+        max_tokens: T.
+        add_bos: as `batches.tokenize`: None follows the tokenizer, True gives one BOS, False none.
+        validation_share: the part of the documents, chosen by seed, that goes to the validation blocks: at
+            least one if above 0.
+        report: told the documents tokenised so far and those wanted (for "all", the former twice).
+
+    Raises:
+        CorpusError: as `documents`; or too few documents to hold any back. ModelError: a tokenizer that is not
+            fast, or lacks EOS or the BOS asked for. StoreError: the cache cannot be written or is damaged.
+        ValueError: `max_tokens` below 3, or `validation_share` not in [0, 1).
+    """
+    if max_tokens < 3 or not 0 <= validation_share < 1:
+        raise ValueError(
+            f"max_tokens must be at least 3 and validation_share in [0, 1), not {max_tokens} and {validation_share}"
+        )
+    _require_usable(tokenizer, add_bos)
+    pinned = [(_pinned(source, language), weight) for source, weight in mixture]
+    parts = {
+        "format": _FORMAT,
+        "language": language,
+        "sources": [[*_described(source, language), float(weight)] for source, weight in pinned],
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "n_documents": n_documents,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "exclude": _digest(sorted({collapsed(sentence) for sentence in exclude})),
+        "add_bos": add_bos,
+        "validation_share": validation_share,
+    }
+    key = _digest(parts)
+    folder = Path(cache).expanduser() / f"{language}-{key}"
+    if not folder.exists():
+        counts = DocumentCounts()
+        texts = documents(pinned, language, n_documents, seed, exclude, counts)
+
+        def fill(temporary: Path) -> None:
+            pieces = _Pieces(temporary, tokenizer, max_tokens, add_bos, seed)
+            for n_done in pieces.write(texts):
+                if report is not None:
+                    report(n_done, n_done if n_documents == "all" else n_documents)
+            held_back = pieces.held_back(validation_share, language)
+            described = [source.for_language(language).describe() for source, _ in pinned]
+            summary = BlockSummary(
+                language=language,
+                sources=described,
+                revisions=[source.revision for source, _ in pinned],
+                n_documents=len(pieces.keys),
+                n_validation_documents=len(held_back),
+                **pieces.pack_splits(held_back),
+                n_read=counts.n_read,
+                kept=dict(sorted(counts.kept.items())),
+                dropped=dict(sorted(counts.dropped.items())),
+            )
+            manifest = {"key": parts, "pad_id": _pad_id(tokenizer), "summary": asdict(summary)}
+            with (temporary / _MANIFEST).open("x", encoding="utf-8") as file:
+                json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
+                _sync(file)
+
+        _write_whole(folder, fill)
+    return open_blocks(folder)
+
+
+_ARRAYS = (
+    *("tokens", "piece_starts", "piece_documents"),
+    *(f"{split}_{what}" for split in ("training", "validation") for what in ("starts", "pieces")),
+)
+
+
+def open_blocks(folder: str | Path) -> PreparedBlocks:
+    """The blocks in a folder that `prepare_blocks` made; reads only what is asked for.
+
+    Raises:
+        StoreError: the folder is missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        summary = BlockSummary(**manifest["summary"])
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+        }
+        n_tokens = summary.n_tokens + summary.n_validation_tokens
+        if not len(arrays["tokens"]) == arrays["piece_starts"][-1] == n_tokens:
+            raise ValueError(f"{len(arrays['tokens'])} tokens instead of {n_tokens}")
+        max_tokens, pad_id = int(manifest["key"]["max_tokens"]), int(manifest["pad_id"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"The token blocks in {folder} cannot be read: {error}. Delete the folder; the next run makes it again."
+        ) from error
+    training, validation = (
+        TokenBlocks(summary.language, max_tokens, pad_id, arrays, split)
+        for split in ("training", "validation")
+    )
+    return PreparedBlocks(folder, folder.name.rpartition("-")[2], training, validation, summary)
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """32 hex digits of all that decides the tokens of a text: vocabulary, merges, rules and special tokens."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    # What an earlier call asked for, not what the tokenizer is.
+    del rules["truncation"], rules["padding"]
+    return _digest([rules, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id])
+
+
+class _Pieces:
+    """Tokenises documents into a file, and remembers where each piece begins and whose it is."""
+
+    def __init__(
+        self, folder: Path, tokenizer: Any, max_tokens: int, add_bos: bool | None, seed: int
+    ) -> None:
+        self.folder, self.tokenizer, self.max_tokens, self.add_bos = folder, tokenizer, max_tokens, add_bos
+        self.salt = hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
+        self.starts, self.documents = array("q", [0]), array("i")
+        self.keys: list[bytes] = []
+
+    def write(self, texts: Iterator[str]) -> Iterator[int]:
+        """Writes tokens.npy; yields how many documents are in it, batch by batch."""
+        with (self.folder / "tokens.npy").open("xb") as file:
+            header_bytes = _write_header(file, 0)
+            while batch := list(islice(texts, _DOCUMENTS_A_BATCH)):
+                for text, ids in zip(batch, self._token_ids(batch), strict=True):
+                    n_bos = int(ids[0] == self.tokenizer.bos_token_id and len(ids) > 1)
+                    for piece in cut(ids, self.max_tokens, n_bos):
+                        file.write(np.asarray(piece, np.int32).tobytes())
+                        self.starts.append(self.starts[-1] + len(piece))
+                        self.documents.append(len(self.keys))
+                    self.keys.append(hashlib.blake2b(text.encode(), digest_size=16, key=self.salt).digest())
+                yield len(self.keys)
+            # The header leaves room for the first axis to grow, so the true length fits in its place.
+            file.seek(0)
+            assert _write_header(file, self.starts[-1]) == header_bytes
+            _sync(file)
+
+    def _token_ids(self, texts: list[str]) -> Iterator[list[int]]:
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        batch = self.tokenizer(
+            texts,
+            add_special_tokens=self.add_bos is None,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for row in batch["input_ids"]:
+            ids = [bos, *row] if self.add_bos else row
+            yield ids if ids and ids[-1] == eos and len(ids) > 1 else [*ids, eos]
+
+    def held_back(self, share: float, language: str) -> set[int]:
+        """The documents that training never sees: those with the smallest seeded hashes."""
+        n = max(1, round(share * len(self.keys))) if share else 0
+        if n >= len(self.keys):
+            raise CorpusError(
+                f"There are {len(self.keys)} documents in {language!r}, and {n} are held back for validation: none "
+                "is left to train on. Ask for more documents, or hold back a smaller share."
+            )
+        return set(sorted(range(len(self.keys)), key=self.keys.__getitem__)[:n])
+
+    def pack_splits(self, held_back: set[int]) -> dict[str, int]:
+        """Packs both splits and writes the tables; gives the tokens of each for the summary."""
+        starts, owners = np.array(self.starts, np.int64), np.array(self.documents, np.int32)
+        lengths = np.diff(starts)
+        is_held = np.isin(owners, list(held_back))
+        self._save("piece_starts", starts)
+        self._save("piece_documents", owners)
+        for split, chosen in (
+            ("training", np.flatnonzero(~is_held)),
+            ("validation", np.flatnonzero(is_held)),
+        ):
+            blocks = pack(lengths[chosen].tolist(), self.max_tokens)
+            order = [piece for block in blocks for piece in block]
+            self._save(f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64))
+            self._save(f"{split}_pieces", chosen[order].astype(np.int32))
+        return {
+            "n_tokens": int(lengths[~is_held].sum()),
+            "n_validation_tokens": int(lengths[is_held].sum()),
+        }
+
+    def _save(self, name: str, values: np.ndarray) -> None:
+        with (self.folder / f"{name}.npy").open("xb") as file:
+            np.save(file, values, allow_pickle=False)
+            _sync(file)
+
+
+def _write_header(file: BinaryIO, n: int) -> int:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (n,)})
+    return file.tell()
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            shutil.rmtree(temporary)  # another process finished first
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StoreError(
+            f"The token blocks cannot be written to {folder.parent}: {error.strerror or error}. Free space there, or "
+            "name another folder for the cache."
+        ) from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _require_usable(tokenizer: Any, add_bos: bool | None) -> None:
+    name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(f"{name} is not a fast tokenizer: training needs one that has a tokenizer.json")
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"{name} has no EOS token, which parts the documents: name one in its configuration")
+    if add_bos and tokenizer.bos_token_id is None:
+        raise ModelError(f"{name} has no BOS token: leave add_bos unset or set it to false")
+
+
+def _pad_id(tokenizer: Any) -> int:
+    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+
+def _pinned(source: CorpusSource, language: str) -> CorpusSource:
+    # A commit needs no question to the hub, so that a prepared run goes on without a network.
+    return source if _A_COMMIT.fullmatch(source.revision or "") else pin(source, language)
+
+
+def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str]:
+    """Everything that decides the texts of a source: its declaration, and what identifies its content."""
+    filled = source.for_language(language)
+    if filled.kind == "embedded":
+        return asdict(filled), _digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
+    path = Path(str(filled.path)).expanduser()
+    if filled.kind == "hub":
+        files = [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if path.exists() else []
+        return asdict(filled), _digest([_file_digest(file) for file in files])
+    if filled.revision:
+        return asdict(filled), ""
+    url = str(filled.path) if "://" in str(filled.path) else str(path)
+    fs, names = list_files(url, filled.data_files, language)
+    local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+    return asdict(filled), _digest(
+        [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
+    )
+
+
+def _file_digest(name: str) -> list[Any]:
+    """Size and evenly spaced samples: a corpus may be too large to be read twice."""
+    size, digest = os.path.getsize(name), xxhash.xxh3_64()
+    with open(name, "rb") as file:
+        for offset in range(0, size, max(_SAMPLED_BYTES, size // _SAMPLED_BLOCKS)):
+            file.seek(offset)
+            digest.update(file.read(_SAMPLED_BYTES))
+    return [Path(name).name, size, digest.hexdigest()]
+
+
+def _digest(value: Any) -> str:
+    return xxhash.xxh3_128_hexdigest(
+        json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    )
