@@ -49,7 +49,7 @@ def test_scripts_run_from_anywhere_and_name_mistakes(script: str, tmp_path: Path
     [
         ([], "Name a command"),
         (["studdy"], "studdy"),
-        (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, paper_models"),
+        (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, nightly_smollm2, paper_models"),
         (["study", "models=["], "is not YAML"),
         (["query", "--store", "/nowhere/store", "drop table runs"], "Only one SELECT"),
     ],

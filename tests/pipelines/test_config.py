@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuron_core.errors import ConfigError
-from pipelines.config import load_study
+from pipelines.config import load_nightly, load_study
 
 CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
 QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yaml"
@@ -15,7 +15,36 @@ QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yam
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_load(path: Path) -> None:
-    assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
+    if path.stem.startswith("nightly"):
+        assert load_nightly(path).evaluation.benchmarks
+    else:
+        assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
+
+
+def test_a_nightly_configuration_needs_something_to_judge_and_known_models() -> None:
+    nightly = QUICK.with_name("nightly_smollm2.yaml")
+    with pytest.raises(ConfigError, match="nothing to judge by"):
+        load_nightly(nightly, ["evaluation.benchmarks=[]"])
+    with pytest.raises(ConfigError, match="not listed: other"):
+        load_nightly(nightly, ["variants=[{name: a, file: a.safetensors, model: other}]"])
+    with pytest.raises(ConfigError, match="did you mean evaluation.engine.threads"):
+        load_nightly(nightly, ["evaluation.engine.thread=2"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.languages=[en, xx]", "evaluation.languages names xx"),
+        ("training.languages=[xx]", "training.languages names xx"),
+        ("evaluation.benchmarks=[{name: mgsm}]", "there is no benchmark 'mgsm'"),
+        ("evaluation.engine.gpus=3", "tensor_parallel x pipeline_parallel is 1, but gpus is 3"),
+        ("training.low_score=9", "above high_score"),
+        ("training.strategies=[best]", "training.strategies.0"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_study(QUICK, [override])
 
 
 def test_the_papers_twenty_models_are_there() -> None:
@@ -26,12 +55,12 @@ def test_the_papers_twenty_models_are_there() -> None:
 
 def test_overrides_reach_every_level() -> None:
     study = load_study(
-        QUICK, ["corpus.n_heldout=7", "models.0.dtype=bfloat16", "languages=[en, sw]", "seed=3"]
+        QUICK, ["corpus.n_heldout=7", "models.0.dtype=bfloat16", "languages=[en, zh, sw]", "seed=3"]
     )
     assert (study.corpus.n_heldout, study.models[0].dtype, study.languages, study.seed) == (
         7,
         "bfloat16",
-        ("en", "sw"),
+        ("en", "zh", "sw"),
         3,
     )
 

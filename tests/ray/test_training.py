@@ -136,6 +136,7 @@ def test_another_world_size_goes_on_from_the_checkpoint(
     assert losses(resumed) == pytest.approx(one_process[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_ruinous_learning_rate_is_one_message(session: None, folder: Path, tmp_path: Path) -> None:
     settings = TrainSettings(n_steps=9, global_batch=5, micro_batch=2, learning_rate=1e30)
     with pytest.raises(TrainingError, match="is not finite"):
