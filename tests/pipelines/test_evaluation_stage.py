@@ -1,0 +1,138 @@
+"""The evaluation stage without Ray: what it stores, what it leaves alone, and perplexity through the engine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.judge import Judge
+from eval.store import Store
+from neuron_core.errors import BenchmarkError
+from pipelines.stages.ablation import ablate
+from pipelines.stages.corpora import prepare_corpora
+from pipelines.stages.evaluation import evaluate, judged_variants
+from pipelines.stages.selection import Selected, detect_and_select
+from pipelines.stages.verdicts import comparisons, store_verdicts
+from pipelines.subject import Subject
+from tests.pipelines.in_process import InProcess, tiny_config
+from tests.tiny_models import save_tiny_model
+
+EVALUATION: dict[str, Any] = {
+    "data": "sample",
+    "variants": ["shared", "control-shared-0"],
+    "benchmarks": [{"name": "xnli", "max_items": 4}, {"name": "xquad", "max_items": 2, "max_gen_toks": 2}],
+    "engine": {"backend": "hf", "max_model_len": 8192},
+}
+
+
+class LocalJudge:
+    """`cluster.solo.SoloActor` without an actor; counts the calls."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._judge = Judge(subject.engine_settings(), "sample")
+        self.n_calls = 0
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        self.n_calls += 1
+        return getattr(self._judge, method)(*arguments)
+
+
+class Study:
+    """A tiny model with detection and selection done in this process."""
+
+    def __init__(self, model: Path, store: Path, **sections: Any) -> None:
+        config = tiny_config(
+            model, store, selection={"target_shared": 0.05}, detection={"mode": "full"}, **sections
+        )
+        self.store, self.subject = Store(config.store), Subject.open(config, config.models[0])
+        self.subject._group = InProcess(model)
+        prepare_corpora(self.subject, self.store, "run")
+        self.selected: Selected = detect_and_select(self.subject, self.store, "run")
+
+    def with_judge(self) -> LocalJudge:
+        self.subject._judge = LocalJudge(self.subject)
+        judge: LocalJudge = self.subject._judge
+        return judge
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", max_position_embeddings=8192)
+
+
+@pytest.fixture(scope="module")
+def study(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(model, tmp_path_factory.mktemp("study") / "store", evaluation=EVALUATION)
+
+
+def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
+    judge = study.with_judge()
+    judged = judged_variants(study.selected, EVALUATION["variants"])
+    assert [variant.name for variant in judged] == ["base", "shared", "control-shared-0"]
+    evaluated = evaluate(study.subject, study.store, "run", judged)
+    assert judge.n_calls == 3 * 3  # three variants; XNLI in two languages, XQuAD in one
+    scores = study.store.read("scores").to_pylist()
+    lacking = [row for row in scores if row["value"] is None]
+    assert {(row["benchmark"], row["language"]) for row in lacking} == {("xquad", "sw")}
+    assert all(row["data"] == "sample" and row["bos"] is False for row in scores if row["n"])
+    shared = next(row for row in scores if row["variant"] == "shared")
+    assert shared["n_neurons"] == len(study.selected.selection.shared) and shared["kind"] == "shared"
+    assert len(study.store.read("samples")) == 3 * (2 * 4 + 2 * 2)  # XQuAD: exact match and F1
+    unit = store_verdicts(study.subject, study.store, "run", judged, evaluated)
+    verdicts = study.store.read("verdicts").to_pylist()
+    assert {(row["variant"], row["baseline"]) for row in verdicts} == set(comparisons(judged))
+    assert len(verdicts) == 3 * 3
+    again = evaluate(study.subject, study.store, "run", judged)
+    assert judge.n_calls == 9 and again == evaluated
+    assert store_verdicts(study.subject, study.store, "run", judged, evaluated) == unit
+
+
+def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: Study, tmp_path: Path) -> None:
+    judged = judged_variants(study.selected, EVALUATION["variants"])
+    evaluate(study.subject, study.store, "run", judged) if study.subject._judge else study.with_judge()
+    store, judge = Store(tmp_path / "store"), study.with_judge()
+
+    class Stop(Exception):
+        pass
+
+    real, left = judge.call, [4]
+
+    def until(method: str, *arguments: Any) -> Any:
+        if not left[0]:
+            raise Stop
+        left[0] -= 1
+        return real(method, *arguments)
+
+    judge.call = until  # type: ignore[method-assign]
+    with pytest.raises(Stop):
+        evaluate(study.subject, store, "run", judged)
+    left[0] = 100
+    evaluated = evaluate(study.subject, store, "run", judged)
+    assert 100 - left[0] == 9 - 4
+    assert not store.missing("scores", evaluated.units.values())
+
+
+def test_bad_data_are_refused_before_the_engine_starts(model: Path, tmp_path: Path) -> None:
+    evaluation = EVALUATION | {"data": str(tmp_path / "nowhere")}
+    study = Study(model, tmp_path / "store", evaluation=evaluation)
+    with pytest.raises(BenchmarkError, match="hf download"):
+        evaluate(study.subject, study.store, "run", judged_variants(study.selected, []))
+    assert study.subject._judge is None
+
+
+def test_perplexity_through_the_engine_is_that_of_the_workers(
+    study: Study, model: Path, tmp_path: Path
+) -> None:
+    study.subject._group = InProcess(model)
+    by_workers = ablate(study.subject, study.store, "run", study.selected)
+    through = Study(model, tmp_path / "store", evaluation=EVALUATION, ablation={"through": "engine"})
+    through.with_judge()
+    by_engine = ablate(through.subject, through.store, "run", through.selected)
+    assert by_workers.keys() == by_engine.keys() and set(by_workers.values()).isdisjoint(by_engine.values())
+    key = ["variant", "language", "sentence"]
+    tables = [
+        s.store.read("perplexities").sort_by([(name, "ascending") for name in key]) for s in (study, through)
+    ]
+    assert tables[0].select([*key, "n_tokens"]).equals(tables[1].select([*key, "n_tokens"]))
+    for ours, theirs in zip(*(table["nll_nats"].to_pylist() for table in tables), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
