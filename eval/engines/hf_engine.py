@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from eval.engines.settings import EngineSettings, require_bos_rule
+from eval.engines.settings import EngineSettings, apply_bos_rule
 from neuron_core.batches import Sentence, plan_batches
 from neuron_core.layer_major import LayerMajor
 from neuron_core.models import load_model
@@ -40,7 +40,7 @@ class HfEngine:
             add_bos_token=settings.add_bos,
             device=device,
         )
-        require_bos_rule(self.lm, settings)
+        apply_bos_rule(self.lm, settings)
 
     @contextmanager
     def variant(self, change: Change) -> Iterator[None]:

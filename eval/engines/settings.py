@@ -74,15 +74,31 @@ class Engine(Protocol):
         ...
 
 
-def require_bos_rule(lm: Any, settings: EngineSettings) -> None:
-    """Raises EngineError when prompts would not begin as asked: lm-eval passes the wish on, and a tokenizer without a
-    BOS template ignores it silently."""
-    bos, ids = lm.tokenizer.bos_token_id, list(lm.tok_encode("a"))
-    if (bos is not None and ids[:1] == [bos]) != settings.add_bos:
+def apply_bos_rule(lm: Any, settings: EngineSettings) -> None:
+    """Makes prompts begin as asked. lm-eval only passes the wish on, and a tokenizer without a BOS template (one from a
+    GGUF file, say) ignores it silently; such a one is given the template.
+
+    Raises:
+        EngineError: prompts would not begin as asked all the same.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = lm.tokenizer
+    if settings.add_bos and tokenizer.bos_token_id is not None and not _begins_with_bos(lm):
+        bos = (tokenizer.bos_token, tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{bos[0]} $A", pair=f"{bos[0]} $A {bos[0]} $B", special_tokens=[bos]
+        )
+    if _begins_with_bos(lm) != settings.add_bos:
         raise EngineError(
             f"models.add_bos is {str(settings.add_bos).lower()}, but prompts of {settings.source} begin with the tokens "
-            f"{ids[:2]}: its tokenizer has its own way. Leave models.add_bos unset"
+            f"{list(lm.tok_encode('a'))[:2]}: its tokenizer has its own way. Leave models.add_bos unset"
         )
+
+
+def _begins_with_bos(lm: Any) -> bool:
+    bos = lm.tokenizer.bos_token_id
+    return bos is not None and list(lm.tok_encode("a"))[:1] == [bos]
 
 
 def start_engine(settings: EngineSettings) -> Engine:

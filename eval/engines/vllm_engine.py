@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.engines.settings import EngineSettings, require_bos_rule
+from eval.engines.settings import EngineSettings, apply_bos_rule
 from neuron_core.batches import Sentence
 from neuron_core.errors import EngineError, ModelError, SetError
 from neuron_core.intervention import Intervention
@@ -49,7 +49,7 @@ class VllmEngine:
             )
         except Exception as error:
             raise _explained(error, settings) from error
-        require_bos_rule(self.lm, settings)
+        apply_bos_rule(self.lm, settings)
         self._llm = self.lm.model
         self._layers = self._llm.llm_engine.model_config.hf_text_config.num_hidden_layers
         self._generate([[self.lm.eot_token_id or 0]])  # the first request pays for what later ones do not

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eval.benchmarks import TaskPlan, plan_task
-from eval.engines.settings import EngineSettings
+from eval.engines.settings import EngineSettings, apply_bos_rule
 from eval.judge import Judge, summary
 from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
@@ -101,9 +101,30 @@ def test_another_process_asks_the_same_questions(judge: Judge, folder: Path) -> 
     fresh.close()
 
 
-def test_a_bos_rule_the_tokenizer_ignores_is_refused(folder: Path) -> None:
-    with pytest.raises(EngineError, match=r"add_bos is true, but prompts .* begin with the tokens \[\d+\]"):
-        started(folder, add_bos=True)
+def test_bos_is_added_where_the_tokenizer_has_no_template_for_it(judge: Judge, folder: Path) -> None:
+    plan = planned("xquad", "en", max_items=2)
+    with_bos = started(folder, add_bos=True)
+    assert with_bos._engine.lm.tok_encode("ab")[0] == with_bos._engine.lm.tokenizer.bos_token_id
+    ours, theirs = judge.evaluate(None, plan).samples, with_bos.evaluate(None, plan).samples
+    with_bos.close()
+    assert [row["prompt_hash"] for row in ours] == [row["prompt_hash"] for row in theirs]
+    assert all(a["tokens_hash"] != b["tokens_hash"] for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_bos_rule_that_cannot_be_followed_is_refused(judge: Judge) -> None:
+    class Stubborn:
+        """A tokenizer that begins with BOS whatever is asked."""
+
+        tokenizer = judge._engine.lm.tokenizer
+
+        def tok_encode(self, text: str) -> list[int]:
+            bos: int = self.tokenizer.bos_token_id
+            return [bos, 5]
+
+    with pytest.raises(
+        EngineError, match=r"add_bos is false, but prompts .* begin with the tokens \[\d+, 5\]"
+    ):
+        apply_bos_rule(Stubborn(), judge.settings)
 
 
 def test_prompts_that_do_not_fit_are_null_and_counted(folder: Path) -> None:
