@@ -18,7 +18,6 @@ import uuid
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -26,13 +25,11 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import torch
 import xxhash
-from torch import Tensor
 
 from neuron_core.corpora.embedded_corpus import embedded
 from neuron_core.corpora.readers import list_files
 from neuron_core.corpora.sources import CorpusSource, pin
-from neuron_core.errors import CorpusError, ModelError, StoreError, UnsupportedArchitecture
-from neuron_core.families import family_of, supported
+from neuron_core.errors import CorpusError, ModelError, StoreError
 from neuron_core.training.documents import (
     EMBEDDED_ROWS_A_DOCUMENT,
     PAPER_N_DOCUMENTS,
@@ -41,12 +38,7 @@ from neuron_core.training.documents import (
     collapsed,
     documents,
 )
-
-NO_LABEL = -100
-"""The label of tokens that are not predicted: padding and the first of every piece."""
-
-PADDING = -1
-"""The document number of padding."""
+from neuron_core.training.packed_batch import NO_LABEL, PADDING, Block
 
 _FORMAT = 1
 _MANIFEST = "blocks.json"
@@ -54,10 +46,6 @@ _DOCUMENTS_A_BATCH = 256
 _OPEN_BLOCKS = 64
 _SAMPLED_BLOCKS, _SAMPLED_BYTES = 256, 1 << 16
 _A_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-_MASK_BY_LAYER_TYPE = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
-"""Models that take a mask per kind of layer. They hand one 4-D mask to every layer as it is, without the sliding
-window; the others have one kind of layer and take one mask."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +62,6 @@ class BlockSummary:
     n_read: int
     kept: dict[str, int]
     dropped: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block. All tensors are int64 [T].
-
-    `segment_ids`: the document of every token, numbered within its language, `PADDING` on padding. `labels`: the
-    token itself (a Hugging Face model shifts them), `NO_LABEL` on padding and on the first token of a piece.
-    """
-
-    language: str
-    input_ids: Tensor
-    position_ids: Tensor
-    segment_ids: Tensor
-    labels: Tensor
 
 
 class TokenBlocks:
@@ -158,153 +131,6 @@ class PreparedBlocks:
     training: TokenBlocks
     validation: TokenBlocks
     summary: BlockSummary
-
-
-@dataclass(frozen=True)
-class PackedBatch:
-    """Blocks as the tensors of one forward pass of the model of `config`; nothing is built before it is asked for.
-
-    `dtype`: of the model's attention scores, which eager attention adds its mask to. `device`: where `inputs` go.
-    """
-
-    blocks: tuple[Block, ...]
-    config: Any
-    dtype: torch.dtype = torch.float32
-    device: str | torch.device = "cpu"
-
-    @cached_property
-    def input_ids(self) -> Tensor:
-        """int64 [B, T]."""
-        return torch.stack([block.input_ids for block in self.blocks])
-
-    @cached_property
-    def position_ids(self) -> Tensor:
-        """int64 [B, T], from 0 in every piece."""
-        return torch.stack([block.position_ids for block in self.blocks])
-
-    @cached_property
-    def segment_ids(self) -> Tensor:
-        """int64 [B, T]: the document of every token."""
-        return torch.stack([block.segment_ids for block in self.blocks])
-
-    @cached_property
-    def labels(self) -> Tensor:
-        """int64 [B, T], not shifted: label t is predicted from the logits of t - 1."""
-        return torch.stack([block.labels for block in self.blocks])
-
-    @cached_property
-    def n_predicted(self) -> int:
-        """Tokens that count in the loss."""
-        return int((self.labels != NO_LABEL).sum())
-
-    @cached_property
-    def attention_mask(self) -> Tensor:
-        """bool [B, 1, T, T], true where row t may attend: `document_mask` without a sliding window."""
-        return document_mask(self.segment_ids)
-
-    def inputs(self) -> dict[str, Any]:
-        """Arguments of the model's forward: input_ids, position_ids and the masks. Raises as `model_masks`."""
-        return {
-            "input_ids": self.input_ids.to(self.device),
-            "position_ids": self.position_ids.to(self.device),
-            "attention_mask": model_masks(self.config, self.segment_ids.to(self.device), self.dtype),
-        }
-
-
-def document_mask(segment_ids: Tensor, window: int | None = None) -> Tensor:
-    """bool [B, 1, T, T] from int64 [B, T]: true where row t may attend to column s.
-
-    That is s <= t, of the same document, and t - s < `window`. Padding attends to padding: a row without a
-    single true entry would make NaN.
-    """
-    at = torch.arange(segment_ids.shape[1], device=segment_ids.device)
-    back = at[:, None] - at[None, :]
-    allowed = (back >= 0) if window is None else (back >= 0) & (back < window)
-    return ((segment_ids[:, :, None] == segment_ids[:, None, :]) & allowed)[:, None]
-
-
-def model_masks(
-    config: Any, segment_ids: Tensor, dtype: torch.dtype = torch.float32
-) -> Tensor | dict[str, Tensor]:
-    """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included.
-
-    [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest
-    number of `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds.
-
-    Raises:
-        ModelError: another attention implementation. UnsupportedArchitecture: a family that is not declared.
-    """
-    text = config.get_text_config()
-    if family_of(text.model_type) is None:
-        raise UnsupportedArchitecture(
-            f"Packed blocks cannot be masked for {text.model_type!r}; supported are {supported()}"
-        )
-    implementation = text._attn_implementation
-    if implementation not in ("sdpa", "eager"):
-        raise ModelError(
-            f"Packed blocks cannot be masked for attention {implementation!r}: load the model with sdpa or eager"
-        )
-
-    def formed(window: int | None) -> Tensor:
-        mask = document_mask(segment_ids, window)
-        if implementation == "sdpa":
-            return mask
-        scores = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-        return scores.masked_fill_(~mask, torch.finfo(dtype).min)
-
-    if text.model_type not in _MASK_BY_LAYER_TYPE:
-        return formed(getattr(text, "sliding_window", None))
-    windows = {"full_attention": None, "sliding_attention": text.sliding_window}
-    return {kind: formed(windows[kind]) for kind in sorted(set(text.layer_types))}
-
-
-class BlockSampler:
-    """The order in which blocks are seen: every block once an epoch, each epoch in a seeded order of its own.
-
-    A batch is addressed by its step alone, so the step is the whole state: a run that goes on at step s, with
-    any number of workers, sees exactly what an unbroken one would. Batches run on across epochs; the last one
-    may be short.
-    """
-
-    def __init__(self, n_blocks: int, seed: int, epochs: int = 1) -> None:
-        """Raises ValueError for no blocks, no epochs, or a seed below 0."""
-        if n_blocks < 1 or epochs < 1 or seed < 0:
-            raise ValueError(
-                f"A sampler needs blocks, epochs and a seed from 0 on, not {n_blocks}, {epochs} and {seed}"
-            )
-        self.n_blocks, self.seed, self.epochs = n_blocks, seed, epochs
-
-    def n_steps(self, global_batch: int) -> int:
-        """Steps of all epochs, the last with what is left."""
-        return -(-self.n_blocks * self.epochs // global_batch)
-
-    def batch_indices(self, step: int, global_batch: int) -> list[int]:
-        """Blocks of batch `step`, from 0, of all workers together, in order.
-
-        Raises:
-            IndexError: a step before the first or after the last. ValueError: `global_batch` below 1.
-        """
-        if global_batch < 1:
-            raise ValueError(f"A batch needs at least one block, not {global_batch}")
-        if not 0 <= step < self.n_steps(global_batch):
-            raise IndexError(f"There is no step {step}: {self.n_steps(global_batch)} steps make all epochs")
-        first = step * global_batch
-        last = min(first + global_batch, self.n_blocks * self.epochs)
-        return [self._at(*divmod(place, self.n_blocks)) for place in range(first, last)]
-
-    def _at(self, epoch: int, place: int) -> int:
-        return int(_permutation(self.n_blocks, self.seed, epoch)[place])
-
-
-@lru_cache(maxsize=4)
-def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
-    # Sorted hashes (SplitMix64), not a library's shuffle: the order must outlive the library's version, or a run
-    # that goes on after an upgrade would see some blocks twice and others never.
-    salt = xxhash.xxh3_64_intdigest(f"{seed}:{epoch}".encode())
-    x = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) + np.uint64(salt)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
 
 
 def cut(ids: Sequence[int], max_tokens: int, n_bos: int = 0) -> list[Sequence[int]]:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from neuron_core.models import attention_of
-from neuron_core.training.blocks import BlockSampler, JoinedBlocks, PackedBatch, open_blocks
+from neuron_core.training.block_sampler import BlockSampler
+from neuron_core.training.blocks import JoinedBlocks, open_blocks
+from neuron_core.training.packed_batch import PackedBatch
 
 
 def with_attention(config: Any) -> Any:

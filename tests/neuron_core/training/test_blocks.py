@@ -14,24 +14,26 @@ from transformers import AutoTokenizer
 from neuron_core.corpora.sources import CorpusSource
 from neuron_core.errors import CorpusError, ModelError, StoreError, UnsupportedArchitecture
 from neuron_core.training import blocks as blocks_module
+from neuron_core.training.block_sampler import BlockSampler
 from neuron_core.training.blocks import (
-    NO_LABEL,
-    PADDING,
-    Block,
-    BlockSampler,
     JoinedBlocks,
-    PackedBatch,
     PreparedBlocks,
     TokenBlocks,
     cut,
-    document_mask,
-    model_masks,
     open_blocks,
     pack,
     prepare_blocks,
     tokenizer_fingerprint,
 )
 from neuron_core.training.documents import DocumentCounts, documents, mixture_of
+from neuron_core.training.packed_batch import (
+    NO_LABEL,
+    PADDING,
+    Block,
+    PackedBatch,
+    document_mask,
+    model_masks,
+)
 from tests.tiny_models import TINY, save_tiny_model, tiny_model, token_ids
 
 BOS, EOS, PAD = 1, 2, 0
