@@ -124,6 +124,7 @@ def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Pat
     assert all(torch.equal(values[key], value) for key, value in whole.edit.values.items())
 
 
+@pytest.mark.slow
 def test_another_world_size_goes_on_from_the_checkpoint(
     session: None, folder: Path, tmp_path: Path, one_process: tuple[list[float], WeightEdit]
 ) -> None:
