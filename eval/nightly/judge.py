@@ -29,7 +29,6 @@ from eval.comparisons import (
     BETTER,
     NOT_JUDGED,
     WORSE,
-    Key,
     Measured,
     Pair,
     Verdict,
@@ -38,6 +37,7 @@ from eval.comparisons import (
     verdict_table,
 )
 from eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
+from eval.pairing import Key
 from eval.store import Store
 from neuron_core.errors import StoreError
 
@@ -90,7 +90,6 @@ def judge(
     variants: Sequence[str],
     alpha: float,
     min_effect: float,
-    n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Judgement:
     """Compares two nights of `model`, named by label or run id. Writes nothing.
@@ -110,7 +109,7 @@ def judge(
             raise StoreError(
                 f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
             )
-    return judge_results(model, tonight, before, variants, alpha, min_effect, n_bootstrap, seed)
+    return judge_results(model, tonight, before, variants, alpha, min_effect, seed)
 
 
 def judge_results(
@@ -120,7 +119,6 @@ def judge_results(
     variants: Sequence[str],
     alpha: float,
     min_effect: float,
-    n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Judgement:
     """`judge` on results in memory.
@@ -156,7 +154,7 @@ def judge_results(
         for variant in dict.fromkeys(variants)
     ]
     pairs = {pair.variant: pair for pair, _ in chosen}
-    measured = measure(chosen, alpha=alpha, n_bootstrap=n_bootstrap, seed=seed)
+    measured = measure(chosen, alpha=alpha, seed=seed)
     measured += [Measured(pairs[variant], key, reason=reason) for (variant, key), reason in missing.items()]
     verdicts = _gate(measured, alpha, min_effect)
     return Judgement(model, night.label, baseline.label, alpha, min_effect, tuple(verdicts))
