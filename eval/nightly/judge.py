@@ -50,13 +50,16 @@ class Outcome(IntEnum):
     NOT_JUDGED = 2
 
 
+_OUTCOMES = {WORSE: Outcome.REGRESSION, NOT_JUDGED: Outcome.NOT_JUDGED}
+
+
 @dataclass(frozen=True)
 class Judgement:
-    """All verdicts on one night of one model."""
+    """All verdicts on one night of one model. baseline_night: None where none was found or asked for."""
 
     model: str
     night: str
-    baseline_night: str
+    baseline_night: str | None
     alpha: float
     min_effect: float
     verdicts: tuple[Verdict, ...]
@@ -64,10 +67,7 @@ class Judgement:
     @property
     def outcome(self) -> Outcome:
         """REGRESSION if anything is worse; else NOT_JUDGED if anything, or everything, was not judged; else OK."""
-        found = {verdict.verdict for verdict in self.verdicts}
-        if WORSE in found:
-            return Outcome.REGRESSION
-        return Outcome.NOT_JUDGED if NOT_JUDGED in found or not found else Outcome.OK
+        return worst(_OUTCOMES.get(verdict.verdict, Outcome.OK) for verdict in self.verdicts)
 
     def table(self) -> pa.Table:
         """Rows for the store's table verdicts, without run_id and unit."""
@@ -75,7 +75,7 @@ class Judgement:
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The outcome of several models together: a regression of any, else what any could not judge, else OK."""
+    """Of several outcomes together: a regression, else NOT_JUDGED if it is among them or there are none, else OK."""
     found = set(outcomes)
     if Outcome.REGRESSION in found:
         return Outcome.REGRESSION
@@ -121,12 +121,9 @@ def judge_results(
     min_effect: float,
     seed: int = 0,
 ) -> Judgement:
-    """`judge` on results in memory.
+    """`judge` on results in memory, raising SettingsMismatch as it does.
 
     A benchmark that has no task in a language in either night is left out: there is nothing to judge.
-
-    Raises:
-        SettingsMismatch: the nights were measured under different settings.
     """
     require_same_settings(night, baseline)
     primary = [
