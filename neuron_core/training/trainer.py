@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from neuron_core.errors import TrainingError
 from neuron_core.training.checkpoints import Checkpoint, Checkpoints
+from neuron_core.training.head_loss import summed_head_loss
 
 Progress = Callable[[int, int], None]
 
@@ -90,12 +91,11 @@ class Stepper(Protocol):
 
 
 def summed_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Summed negative log likelihood in nats of the batch's predicted tokens, float32."""
-    logits = model(**batch.inputs(), use_cache=False).logits[:, :-1]
-    labels = batch.labels[:, 1:].to(logits.device)
-    return nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
-    )
+    """Summed negative log likelihood in nats of the batch's predicted tokens, float32. The head is frozen."""
+    hidden = model.get_decoder()(**batch.inputs(), use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
+    labels = batch.labels[:, 1:].to(hidden.device)
+    predicted = labels != -100
+    return summed_head_loss(model, hidden[predicted], labels[predicted])
 
 
 def n_predicted(batch: Batch) -> int:
