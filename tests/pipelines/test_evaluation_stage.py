@@ -100,9 +100,8 @@ def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: Study, tm
     study.subject._judge = Stopping(study.subject, 4)
     with pytest.raises(Stop):
         evaluate(study.subject, cut, "run", judged)
-    assert (
-        len(cut.missing("scores", evaluated.units.values())) == len(evaluated.units) - 5
-    )  # XQuAD's sw is no call
+    # Four were judged; the fifth is XQuAD in sw, which does not exist.
+    assert len(cut.missing("scores", evaluated.units.values())) == len(evaluated.units) - 5
     rest = study.with_judge()
     assert evaluate(study.subject, cut, "run", judged) == evaluated
     assert rest.n_calls == 9 - 4

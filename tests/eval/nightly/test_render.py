@@ -79,7 +79,7 @@ NOTHING = score(language="de", n=0, n_unscored=40, value=None, low=None, high=No
 
 ALL = judgement(
     verdict(language="en"),
-    verdict("better", language="fr", delta=0.125),
+    verdict("better", language="fr", delta=0.125, low=0.05, high=0.2),
     verdict("not judged", language="th", n_pairs=0, reason="other prompts", **UNJUDGED),
     verdict("worse", language="sw"),
 )
@@ -114,6 +114,8 @@ def test_markdown_puts_what_needs_attention_first() -> None:
     assert "| sw | acc | 200 | 50.00 | 62.50 | -12.50 | -20.00 to -5.00 | 0.003 |" in rows[0]
     assert "| th | acc | 0 | – | – | – | – | – | other prompts |" in rows[1]
     assert "1 worse, 1 not judged, 1 better, 1 no evidence." in text
+    assert "| 50.00 | 62.50 | +12.50 | +5.00 to +20.00 | 0.003 |" in rows[2]
+    assert "at most 0.05, and a loss of at least 1 points" in text
 
 
 def test_html_holds_the_same_table_and_loads_nothing() -> None:
@@ -205,6 +207,7 @@ def test_a_first_night_with_unscored_items_is_no_baseline_and_names_them_first()
 def test_a_first_night_without_scores_is_an_error_everywhere() -> None:
     nothing = first()
     assert "could not score everything" in markdown([nothing]) and "it has no scores" in html([nothing])
+    assert "1 score of 40 items" in markdown([first(score())])
     suite = ElementTree.fromstring(junit([nothing]))[0]
     assert suite.get("tests") == suite.get("errors") == "1" and suite[0][0].tag == "error"
 
