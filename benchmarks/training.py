@@ -81,7 +81,7 @@ def _report(name: str) -> None:
     for method, row in found.items():
         wall, cpu = _median(row["seconds"]), _median(row["cpu_seconds"])
         print(
-            f"{method:26} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
+            f"{method:24} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
             f"({row['peak_bytes'] / masked['peak_bytes']:.2f}x)  without the process and the weights "
             f"{_extra(row) / 2**20:6.0f} MiB ({_extra(row) / _extra(masked):.2f}x)  step {wall:.2f} s "
             f"({wall / _median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
@@ -170,13 +170,22 @@ class _Compact:
         return self._compact.state_dict()
 
 
-class _Checkpointed(_Compact):
-    """As `_Compact`; layers are computed again in the backward pass."""
+class _HalfRecomputed(_Compact):
+    """As `_Compact`; every other layer is computed again in the backward pass."""
+
+    share = 0.5
 
     def __init__(self, model: Any, neurons: Any) -> None:
+        from neuron_core.training.recompute import recompute_layers
+
         super().__init__(model, neurons)
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.train()
+        recompute_layers(model, self.share)
+
+
+class _Recomputed(_HalfRecomputed):
+    """All layers."""
+
+    share = 1.0
 
 
 class _WithOwnLoss:
@@ -267,7 +276,8 @@ class _Lora(_WithOwnLoss):
 
 _TRAINERS = {
     "compact": _Compact,
-    "compact, layers recomputed": _Checkpointed,
+    "compact, half recomputed": _HalfRecomputed,
+    "compact, all recomputed": _Recomputed,
     "masked": _Masked,
     "masked, lean moments": _MaskedLean,
     "lora": _Lora,

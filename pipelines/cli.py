@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from neuron_core.errors import PolyneuronError
-from pipelines.config import StudyConfig, load_nightly, load_study
+from pipelines.config import StudyConfig
+from pipelines.load_config import load_nightly, load_study
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",

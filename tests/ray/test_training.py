@@ -1,5 +1,6 @@
 """Training on two actors under DeepSpeed, ZeRO-2 and ZeRO-3, is the training of one process."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -14,19 +15,32 @@ import torch
 from cluster.group import ModelGroup
 from cluster.session import ray_session
 from cluster.spec import GroupSpec, ModelSpec
-from cluster.training import Trained, TrainJob, train_rank
+from cluster.training import TrainJob, TrainResult, train_rank
+from neuron_core.anatomy import anatomy_of
+from neuron_core.batches import Sentence
 from neuron_core.errors import TrainingError
 from neuron_core.models import load_model
 from neuron_core.training.compact import CompactNeurons
-from neuron_core.training.trainer import PlainStepper, TrainSettings, train
+from neuron_core.training.low_rank import LowRank, every_neuron
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.stepper import PlainStepper
+from neuron_core.training.trainer import train
+from neuron_core.training.validation import Validation
 from neuron_core.weight_edit import WeightEdit
 from tests.neuron_core.training.plain_batches import five_in_turn, make_batch
 from tests.neuron_core.training.test_trainer import chosen
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import save_tiny_model, token_ids
 
 pytestmark = pytest.mark.ray
 SETTINGS = TrainSettings(
     n_steps=6, global_batch=5, micro_batch=2, learning_rate=5e-3, weight_decay=0.1, checkpoint_every=2
+)
+
+VALIDATION = Validation(
+    {"sw": [Sentence("sw", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7]))]},
+    ("sw",),
+    every=2,
+    batch_size=1,
 )
 
 
@@ -45,14 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_process(folder: Path) -> tuple[list[float], WeightEdit]:
     model = load_model(folder)[0]
     with CompactNeurons(model, chosen(model)).attached() as compact:
-        stepper = PlainStepper(model, dict(compact.named_parameters()), SETTINGS)
-        log = train(stepper, five_in_turn, make_batch, SETTINGS)
+        stepper = PlainStepper(model, compact.trained, SETTINGS)
+        log = train(stepper, five_in_turn, make_batch, SETTINGS).log
         return [entry["loss_nats"] for entry in log], compact.to_edit()
 
 
 def job(folder: Path, where: Path, zero_stage: Any, settings: TrainSettings = SETTINGS) -> TrainJob:
     model = load_model(folder)[0]
-    return TrainJob(chosen(model), settings, zero_stage, True, "key", str(where), "tuned")
+    return TrainJob(chosen(model), settings, zero_stage, 0.5, "key", str(where), "tuned")
 
 
 def run(
@@ -62,7 +76,7 @@ def run(
     world_size: int = 2,
     settings: TrainSettings = SETTINGS,
     **more: Any,
-) -> Trained:
+) -> TrainResult:
     kind: Any = f"zero{zero_stage}"
     with ModelGroup(ModelSpec(str(folder)), GroupSpec(world_size), kind) as group:
         results = group.run(
@@ -74,11 +88,11 @@ def run(
             **more,
         )
     assert results[1:] == [None] * (world_size - 1)
-    found: Trained = results[0]
+    found: TrainResult = results[0]
     return found
 
 
-def losses(trained: Trained) -> list[float]:
+def losses(trained: TrainResult) -> list[float]:
     return [entry["loss_nats"] for entry in trained.log]
 
 
@@ -122,6 +136,50 @@ def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Pat
     assert losses(results[0]) == losses(whole)
     values = results[0].edit.values
     assert all(torch.equal(values[key], value) for key, value in whole.edit.values.items())
+
+
+@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_validation_adapters_and_offload_on_two_actors(
+    session: None, folder: Path, tmp_path: Path, zero_stage: Any
+) -> None:
+    """LoRA with its base and optimizer offloaded and validation between steps equals one process."""
+    model = load_model(folder)[0]
+    everything = every_neuron("tiny", anatomy_of(model))
+    with LowRank(model, everything, rank=2, seed=1).attached() as low_rank:
+        stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+        expected = train(stepper, five_in_turn, make_batch, SETTINGS, validation=VALIDATION)
+        values = stepper.values()
+    what = dataclasses.replace(
+        job(folder, tmp_path, zero_stage),
+        neuron_set=everything,
+        lora_rank=2,
+        seed=1,
+        validation=VALIDATION,
+        tensorboard=str(tmp_path / "curves"),
+    )
+    spec = ModelSpec(str(folder), offload="cpu")
+    kind: Any = f"zero{zero_stage}"
+    with ModelGroup(spec, GroupSpec(2), kind) as group:
+        found = group.run(train_rank, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)[0]
+    assert losses(found) == pytest.approx([row["loss_nats"] for row in expected.log], rel=1e-5)
+    assert [row["nll_nats"] for row in found.validations] == pytest.approx(
+        [row["nll_nats"] for row in expected.validations], rel=1e-5
+    )
+    edit = low_rank.to_edit("lora", values)
+    for key, value in edit.values.items():
+        torch.testing.assert_close(found.edit.values[key], value, rtol=1e-4, atol=2e-5)
+    assert found.n_trainable == sum(value.numel() for value in values.values())
+    assert scalars(tmp_path / "curves", "train/loss_nats") == pytest.approx(losses(found), rel=1e-6)
+    assert len(scalars(tmp_path / "curves", "validation/nats_per_token_sw")) == 4
+
+
+def scalars(folder: Path, name: str) -> list[float]:
+    """What TensorBoard would draw."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [event.value for event in events.Scalars(name)]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from neuron_core.training import head_loss
-from neuron_core.training.trainer import summed_loss
+from neuron_core.training.stepper import summed_loss
 from tests.neuron_core.training.plain_batches import make_batch
 from tests.tiny_models import TINY, tiny_model
 
