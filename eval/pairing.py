@@ -64,8 +64,6 @@ def _values(table: pa.Table) -> Values:
 
 
 def _groups(table: pa.Table) -> Iterator[tuple[Key, pa.Table]]:
-    if not len(table):
-        return
     codes = np.zeros(len(table), np.int64)
     for name in _GROUP:
         encoded = table[name].combine_chunks().dictionary_encode()

@@ -42,6 +42,7 @@ def test_right_or_wrong_values_get_mcnemars_test() -> None:
     assert found.p_value == pytest.approx(2 / 2**6) == found.p_adjusted
     assert (found.value, found.baseline_value, found.delta) == pytest.approx((0.7, 1.0, -0.3))
     assert found.test == "McNemar's exact test, two-sided" and found.reason is None
+    assert one(samples([0.0] * 6, "edited"), samples([1.0] * 6), alpha=2 / 2**6).verdict == "worse"
     assert found.low is not None and found.high is not None and found.low < -0.3 < found.high < 0
 
 
@@ -50,6 +51,12 @@ def test_other_values_get_the_paired_bootstrap() -> None:
     found = one(samples([value + 0.2 for value in base], "edited", metric="f1"), samples(base, metric="f1"))
     assert found.test == "paired bootstrap, two-sided" and found.verdict == "better"
     assert found.delta == pytest.approx(0.2) and found.p_value == 1 / 2001
+
+
+def test_values_that_only_one_side_has_in_fractions_get_the_bootstrap() -> None:
+    right_or_wrong, graded = samples([1.0, 0.0, 1.0], "edited"), samples([0.5, 0.0, 1.0])
+    for left, right in ((right_or_wrong, graded), (graded, right_or_wrong)):
+        assert str(one(left, right).test).startswith("paired bootstrap")
 
 
 def test_a_test_for_a_loss_finds_no_gain() -> None:
@@ -93,6 +100,9 @@ def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
     judged, missing = compared(left, samples([1.0]))  # in the order of the languages
     assert missing.language == "th" and missing.reason == "base holds no items of it"
     assert judged.language == "sw" and judged.verdict == "no evidence"
+    night = Pair(samples([]), samples([1.0]), "m", "tue", "base", "mon")
+    (gone,) = compare_all([night], {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
+    assert (gone.night, gone.reason) == ("tue", "base of night tue holds no items of it")
 
 
 def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
@@ -122,7 +132,9 @@ def test_resamples_are_enough_for_a_large_family_to_find_anything() -> None:
     ]
     parts.append((samples([0.1] * 10, "edited", metric="f1"), samples([0.6] * 10, metric="f1")))
     left, right = (pa.concat_tables(side) for side in zip(*parts, strict=True))
-    (found,) = [v for v in compared(left, right) if v.metric == "f1"]
+    verdicts = compared(left, right)
+    assert [v.language for v in verdicts] == [*sorted(f"l{i}" for i in range(100)), "sw"]
+    (found,) = [v for v in verdicts if v.metric == "f1"]
     assert found.verdict == "worse" and found.p_adjusted is not None and found.p_adjusted < 0.01
 
 

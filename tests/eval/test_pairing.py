@@ -15,13 +15,13 @@ def reason(left: pa.Table, right: pa.Table) -> str:
 
 
 def test_values_are_those_of_the_same_items_in_any_order() -> None:
-    left = samples([0.0, 0.25, None, 1.0], task=["a", "b", "a", "b"], item=[0, 0, 1, 1])
-    right = samples([5.0, 6.0, 7.0, 8.0], task=["a", "b", "a", "b"], item=[0, 0, 1, 1])
-    for order, other in (([0, 1, 2, 3], [0, 1, 2, 3]), ([3, 1, 0, 2], [2, 0, 3, 1])):
+    where = {"task": ["a", "b", "a", "b", "c"], "item": [0, 0, 1, 1, 0]}
+    left, right = samples([0.0, 0.25, None, 1.0, 0.5], **where), samples([5.0, 6.0, 7.0, 8.0, 9.0], **where)
+    for order, other in (([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]), ([3, 1, 4, 0, 2], [2, 0, 3, 4, 1])):
         found = paired(left.take(order), right.take(other))
         assert not isinstance(found, str)
         both = dict(zip(found[1].tolist(), found[0].tolist(), strict=True))
-        assert np.isnan(both.pop(7.0)) and both == {5.0: 0.0, 6.0: 0.25, 8.0: 1.0}
+        assert np.isnan(both.pop(7.0)) and both == {5.0: 0.0, 6.0: 0.25, 8.0: 1.0, 9.0: 0.5}
 
 
 @pytest.mark.parametrize(
