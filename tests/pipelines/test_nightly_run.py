@@ -1,15 +1,24 @@
 """Nights in this process: what a first night says and accepts, and models that fail beside models that do not."""
 
+import uuid
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from eval.store import Store
+from neuron_core.anatomy import anatomy_of
+from neuron_core.errors import ConfigError
+from neuron_core.intervention import Intervention
+from neuron_core.models import load_model
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.weight_edit import WeightEdit
 from pipelines.config import NightlyConfig
 from pipelines.nightly_run import run_nightly
 from pipelines.subject import Subject
+from tests.edits import random_neurons
 from tests.pipelines.in_process import LocalJudge
 from tests.tiny_models import save_tiny_model
 
@@ -31,7 +40,14 @@ class Nights:
         self._model, self.folder = model, folder
         self.store = Store(folder)
 
-    def run(self, night: str, baseline: str, max_model_len: int = 8192, **sections: Any) -> int:
+    def run(
+        self,
+        night: str,
+        baseline: str,
+        max_model_len: int = 8192,
+        out: Path | None = None,
+        **sections: Any,
+    ) -> int:
         values: dict[str, Any] = {
             "models": [{"path": str(self._model), "name": "tiny"}],
             "languages": ["en", "sw"],
@@ -46,7 +62,7 @@ class Nights:
             "store": str(self.folder),
             "night": night,
         }
-        return run_nightly(NightlyConfig.model_validate(values | sections), baseline)
+        return run_nightly(NightlyConfig.model_validate(values | sections), baseline, out)
 
     def summary(self, night: str, suffix: str = "md") -> str:
         return (self.folder / f"nightly-{night}.{suffix}").read_text(encoding="utf-8")
@@ -102,6 +118,65 @@ def test_a_first_night_with_unscored_items_is_not_accepted(nights: Nights) -> No
     # The cause mended, the same night is a good one.
     assert nights.run("n1", "none") == 0 and "3 scores of 11 items" in nights.summary("n1")
     assert sorted(nights.statuses()) == ["not judged"] * 3 + ["ok"]
+
+
+def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, model: Path) -> None:
+    live = load_model(model)[0]
+    anatomy, neurons = anatomy_of(live), random_neurons(live, 2, ("ffn",))
+    folder = nights.folder / "files"
+    folder.mkdir()
+    zero = WeightEdit.zero(neurons).save(folder / "zero")
+    constants = {layer: torch.ones(2) for layer in range(anatomy.n_layers)}
+    held = Intervention(neurons, constants, "held").save(folder / "held")
+    models = [{"path": str(model), "name": name} for name in ("tiny", "twin")]
+    variants = [
+        {"name": "dead", "file": str(zero), "model": "tiny"},
+        {"name": "held", "file": str(held), "model": "tiny"},
+    ]
+    benchmarks = {
+        "data": "sample",
+        "benchmarks": [{"name": "xnli", "max_items": 2}],
+        "engine": {"backend": "hf"},
+    }
+    sections: dict[str, Any] = {"models": models, "variants": variants, "evaluation": benchmarks}
+    assert nights.run("n1", "none", out=nights.folder / "new" / "out", **sections) == 0
+    found = {
+        (row["model"], row["variant"], row["kind"], row["n_neurons"])
+        for row in nights.store.read("scores").to_pylist()
+    }
+    assert found == {
+        ("tiny", "base", "base", 0),
+        ("tiny", "dead", "edit", len(neurons)),
+        ("tiny", "held", "intervention", len(neurons)),
+        ("twin", "base", "base", 0),
+    }
+    responses = {
+        name: nights.store.read("samples", [("model", "=", "tiny"), ("variant", "=", name)])[
+            "response"
+        ].to_pylist()
+        for name in ("base", "dead", "held")
+    }
+    assert responses["base"] != responses["dead"] != responses["held"] != responses["base"]
+    assert sorted(file.suffix for file in (nights.folder / "new" / "out").iterdir()) == [
+        ".html",
+        ".md",
+        ".xml",
+    ]
+    # A file of another model is that model's failure alone.
+    other = NeuronSet.from_indices("other", {"ffn": 48}, 1, {(0, "ffn"): [47]})
+    WeightEdit.zero(other).save(zero)
+    assert nights.run("n2", "n1", **sections) == 2
+    assert [(nights.suite("n2", i).get("tests"), nights.suite("n2", i).get("errors")) for i in (0, 1)] == [
+        ("1", "1"),
+        ("2", "0"),
+    ]
+
+
+def test_a_store_elsewhere_needs_a_folder_for_the_summaries(nights: Nights) -> None:
+    store = f"memory://{uuid.uuid4().hex}"
+    with pytest.raises(ConfigError, match="--out"):
+        nights.run("n1", "none", store=store)
+    assert not Store(store).exists()
 
 
 @pytest.mark.parametrize("baseline", ["none", "n1"])
