@@ -16,7 +16,8 @@ from neuron_core.anatomy import anatomy_of
 from neuron_core.errors import ConfigError
 from neuron_core.models import cache_folder
 from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.blocks import PreparedBlocks, prepare_blocks
+from neuron_core.training.block_cache import prepare_blocks
+from neuron_core.training.blocks import PreparedBlocks
 from neuron_core.training.documents import mixture_of
 from neuron_core.training.feed import Feed, with_attention
 from neuron_core.training.low_rank import every_neuron, n_values, rank_of_size
