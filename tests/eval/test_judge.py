@@ -4,20 +4,18 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from eval.benchmarks import TaskPlan, plan_task
 from eval.engines.settings import EngineSettings, apply_bos_rule
 from eval.judge import Judge, summary
 from eval.statistics import wilson
-from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
 from neuron_core.errors import EngineError
 from neuron_core.models import load_config, load_model
-from neuron_core.neuron_set import NeuronSet
 from neuron_core.perplexity import perplexity
 from neuron_core.weight_edit import WeightEdit
+from tests.edits import random_neurons
 from tests.tiny_models import save_tiny_model, token_ids
 
 
@@ -47,14 +45,7 @@ def planned(
 
 
 def zeroed(folder: Path) -> WeightEdit:
-    anatomy = anatomy_of(load_config(folder))
-    rng = np.random.default_rng(0)
-    indices = {
-        (layer, group): sorted(rng.choice(anatomy.widths[group], 8, replace=False).tolist())
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "v", "ffn")
-    }
-    return WeightEdit.zero(NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, indices))
+    return WeightEdit.zero(random_neurons(load_config(folder), 8, ("q", "v", "ffn")))
 
 
 def test_multiple_choice_items_carry_everything_a_paired_test_needs(judge: Judge) -> None:
