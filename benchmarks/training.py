@@ -1,7 +1,7 @@
 """What training 0.5% of the neurons costs: compact tensors against masked full gradients and against LoRA.
 
 python -m benchmarks.training            SmolLM2-135M
-python -m benchmarks.training --sizes    random Llamas of 135M, 360M and 1B parameters, as far as memory allows
+python -m benchmarks.training --sizes    random Llamas of 135M, 360M, 680M and 1B parameters, as far as memory allows
 
 Each method runs in its own process, so that its peak resident memory is its own. All use float32, AdamW in one fused
 kernel (lr 1e-4, weight decay 0.1) and the same batches of 4 x 128 tokens; 5 timed steps after 2 of warm-up (random
@@ -35,6 +35,13 @@ LLAMAS = {
         num_attention_heads=15,
         num_key_value_heads=5,
     ),
+    "llama-680M": dict(
+        hidden_size=1536,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=24,
+        num_key_value_heads=8,
+    ),
     "llama-1B": dict(
         hidden_size=2048,
         intermediate_size=8192,
@@ -43,7 +50,7 @@ LLAMAS = {
         num_key_value_heads=8,
     ),
 }
-"""Shapes of SmolLM2-135M, SmolLM2-360M and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
+"""Shapes of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
 SPARE_BYTES = 3 << 30
 """Left free when deciding whether a random model fits beside what else runs."""
 
@@ -348,7 +355,7 @@ def _needed_bytes(name: str) -> int:
     kv = d * shape["num_key_value_heads"] // shape["num_attention_heads"]
     matrices = layers * (2 * d * d + 2 * d * kv + 3 * d * i)
     activations = BATCH * N_TOKENS * (layers * (14 * d + 5 * i) + 4 * 49_152)
-    return 16 * matrices + 8 * 49_152 * d + 4 * activations
+    return 16 * (matrices + 49_152 * d) + 4 * activations
 
 
 if __name__ == "__main__":
