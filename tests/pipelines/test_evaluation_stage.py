@@ -61,8 +61,13 @@ def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
     assert judge.n_calls == 3 * 3  # three variants; XNLI in two languages, XQuAD in one
     scores = study.store.read("scores").to_pylist()
     lacking = [row for row in scores if row["value"] is None]
-    assert {(row["benchmark"], row["language"]) for row in lacking} == {("xquad", "sw")}
-    assert all(row["data"] == "sample" and row["bos"] is False for row in scores if row["n"])
+    assert {(row["benchmark"], row["language"], row["n"], row["n_unscored"]) for row in lacking} == {
+        ("xquad", "sw", 0, 0)
+    }
+    assert len(lacking) == 3 and all("XQuAD has no sw" in row["null_reason"] for row in lacking)
+    scored = [row for row in scores if row["n"]]
+    assert len(scored) == 3 * 4 and sum(row["primary"] for row in scored) == 3 * 3
+    assert all(row["data"] == "sample" and row["bos"] is False for row in scored)
     shared = next(row for row in scores if row["variant"] == "shared")
     assert shared["n_neurons"] == len(study.selected.selection.shared) and shared["kind"] == "shared"
     assert len(study.store.read("samples")) == 3 * (2 * 4 + 2 * 2)  # XQuAD: exact match and F1
@@ -101,7 +106,7 @@ def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: Study, tm
     with pytest.raises(Stop):
         evaluate(study.subject, cut, "run", judged)
     # Four were judged; the fifth is XQuAD in sw, which does not exist.
-    assert len(cut.missing("scores", evaluated.units.values())) == len(evaluated.units) - 5
+    assert len(cut.missing("scores", evaluated)) == len(evaluated) - 5
     rest = study.with_judge()
     assert evaluate(study.subject, cut, "run", judged) == evaluated
     assert rest.n_calls == 9 - 4
