@@ -172,6 +172,22 @@ def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, m
     ]
 
 
+def test_other_settings_cannot_be_judged_and_name_the_field(nights: Nights) -> None:
+    benchmarks = [{"name": "mgsm_direct", "n_shots": n, "max_gen_toks": 4, "max_items": 2} for n in (1, 2)]
+    first, second = (
+        {"data": "sample", "benchmarks": [benchmark], "engine": {"backend": "hf", "max_model_len": 8192}}
+        for benchmark in benchmarks
+    )
+    assert nights.run("n1", "none", evaluation=first) == 0
+    assert nights.run("n2", "last-good", evaluation=second) == 2
+    message = str(nights.suite("n2")[0][0].get("message"))
+    assert (
+        "mgsm_direct in en" in message
+        and "n_shots = 2 in night n2 and with n_shots = 1 in night n1" in message
+    )
+    assert nights.suite("n2").get("errors") == "1"
+
+
 def test_a_store_elsewhere_needs_a_folder_for_the_summaries(nights: Nights) -> None:
     store = f"memory://{uuid.uuid4().hex}"
     with pytest.raises(ConfigError, match="--out"):

@@ -9,15 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from eval.compare import first_difference
 from eval.query import query
 from eval.store import Store
+from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.ray
 
 CONFIG = """
@@ -93,33 +92,6 @@ def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path:
     assert difference is None, str(difference)
 
 
-def _kill_after_first_file(
-    arguments: list[str], store: Path, n_files: int, delay_s: float, actor: bool
-) -> None:
-    """Starts a study and, once `n_files` result files are there and `delay_s` later, SIGKILLs the driver or an actor."""
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list(store.glob("*/model=*/**/*.parquet"))) >= n_files:
-            break
-        time.sleep(0.01)
-    time.sleep(delay_s)
-    if actor:
-        workers = [
-            p
-            for p in psutil.Process(process.pid).children(recursive=True)
-            if "ray::Worker" in p.name() + " ".join(p.cmdline())
-        ]
-        assert workers, "no worker to kill: the study ended too soon for this test to mean anything"
-        workers[0].kill()
-        assert process.wait(timeout=200) == 0, "the study replaces a killed worker by itself"
-    elif process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(timeout=30)
-
-
 @pytest.mark.parametrize("actor", [False, True], ids=["driver", "actor"])
 @pytest.mark.parametrize("moment", range(3))
 def test_sigkill_then_rerun_gives_identical_tables(
@@ -129,7 +101,12 @@ def test_sigkill_then_rerun_gives_identical_tables(
     arguments = command(tmp_path, model)
     first = ([4, 6, 13] if actor else [1, 5, 14])[moment]  # from 4 on a worker is up
     n_files = first + dice.randrange(3)
-    _kill_after_first_file(arguments, tmp_path / "store", n_files, dice.random() * 0.3, actor)
+    process = started_until(arguments, tmp_path / "store", "*/model=*/**/*.parquet", n_files)
+    time.sleep(dice.random() * 0.3)
+    if actor:
+        kill_actor(process, "ray::Worker")
+    elif process.poll() is None:
+        kill_driver(process)
     done = run(arguments)
     assert done.returncode == 0, done.stderr
     difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"))
