@@ -31,7 +31,7 @@ store: {store}
 def run(folder: Path, *arguments: str, command: str = "train") -> subprocess.CompletedProcess[str]:
     config = ["--config", str(folder / "study.yaml")]
     line = [sys.executable, "-m", "pipelines.cli", command, *config, *arguments]
-    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=280)
+    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=560)
 
 
 def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_a_sweep_of_strategies_seeds_and_joint_languages(tmp_path: Path) -> None
     (tmp_path / "study.yaml").write_text(CONFIG.format(model=model, store=tmp_path / "store"))
     done = run(
         tmp_path,
-        "training.languages=[sw, [en, sw]]",
-        "training.strategies=[related, random, full, lora]",
+        "training.languages=[[en, sw]]",
+        "training.strategies=[random, full, lora]",
         "training.seeds=[0, 1]",
         "training.max_steps=1",
         "training.zero_stage=3",
@@ -119,13 +119,12 @@ def test_a_sweep_of_strategies_seeds_and_joint_languages(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     rows = Store(tmp_path / "store").read("training").to_pylist()
     assert {row["variant"] for row in rows} == {
-        f"tuned-{strategy}-{language}-{seed}"
-        for strategy in ("related", "random", "full", "lora")
-        for language in ("sw", "en+sw")
+        f"tuned-{strategy}-en+sw-{seed}"
+        for strategy in ("random", "full", "lora")
         for seed in (0, 1)
     }
     size = {row["strategy"]: (row["n_neurons"], row["n_trainable"]) for row in rows}
-    assert size["full"][0] == size["lora"][0] > size["related"][0] == size["random"][0]
+    assert size["full"][0] == size["lora"][0] > size["random"][0]
     assert size["full"][1] > size["lora"][1]
     several = [row["loss_nats"] for row in rows if row["strategy"] == "full"]
     assert len(set(several)) == len(several)  # seeds order the blocks anew
