@@ -177,10 +177,10 @@ class _Compact:
         return self._compact.state_dict()
 
 
-class _HalfRecomputed(_Compact):
-    """As `_Compact`; every other layer is computed again in the backward pass."""
+class _PartRecomputed(_Compact):
+    """As `_Compact`; three layers of ten are computed again in the backward pass."""
 
-    share = 0.5
+    share = 0.3
 
     def __init__(self, model: Any, neurons: Any) -> None:
         from neuron_core.training.recompute import recompute_layers
@@ -189,7 +189,7 @@ class _HalfRecomputed(_Compact):
         recompute_layers(model, self.share)
 
 
-class _Recomputed(_HalfRecomputed):
+class _Recomputed(_PartRecomputed):
     """All layers."""
 
     share = 1.0
@@ -283,7 +283,7 @@ class _Lora(_WithOwnLoss):
 
 _TRAINERS = {
     "compact": _Compact,
-    "compact, half recomputed": _HalfRecomputed,
+    "compact, 0.3 recomputed": _PartRecomputed,
     "compact, all recomputed": _Recomputed,
     "masked": _Masked,
     "masked, lean moments": _MaskedLean,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from eval.store import Store
 from neuron_core.anatomy import anatomy_of
-from neuron_core.errors import ConfigError
+from neuron_core.errors import ConfigError, SetError
 from neuron_core.models import cache_folder
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.training.block_cache import prepare_blocks
@@ -55,10 +55,11 @@ def train(
 ) -> tuple[list[Judged], list[str]]:
     """Trains what is missing, for all languages, strategies and seeds of the configuration.
 
-    Returns the trained variants and the units of all trainings.
+    Returns the trained variants and the units of all trainings. A strategy without neurons for a language, or auto
+    without a score, is named and left out of a sweep.
 
     Raises:
-        ConfigError: the store is no local folder. SetError: a strategy without neurons, or auto without a score.
+        ConfigError: the store is no local folder. SetError: nothing at all can be trained.
         CorpusError: documents are missing or too few. TrainingError: a loss is not finite, or a checkpoint cannot be
             used. ClusterError: workers failed again and again.
     """
@@ -69,16 +70,22 @@ def train(
     config, score = subject.config.training, _score(store, metrics)
     named = {language for group in config.groups for language in group}
     blocks = {language: _blocks(subject, language) for language in sorted(named)}
-    tuned, units = list[Judged](), list[str]()
+    plans, refused = dict[str, _Plan](), list[SetError]()
     for group in config.groups:
         for strategy in config.strategies:
             for seed in config.seeds:
-                choice = choose(strategy, score, config.low_score, config.high_score)
-                plan = _plan(subject, selected, {one: blocks[one] for one in group}, choice, seed)
-                edit = _trained(subject, store, run_id, plan)
-                tuned.append(_judged(subject, plan, edit))
-                units.append(plan.unit)
-    return tuned, units
+                try:
+                    choice = choose(strategy, score, config.low_score, config.high_score)
+                    plan = _plan(subject, selected, {one: blocks[one] for one in group}, choice, seed)
+                except SetError as error:
+                    say(f"  {strategy} for {'+'.join(group)} is not trained: {error.message}")
+                    refused.append(error)
+                    continue
+                plans.setdefault(plan.name, plan)  # auto may choose what is asked for as well
+    if refused and not plans:
+        raise refused[0]
+    tuned = [_judged(subject, plan, _trained(subject, store, run_id, plan), plans) for plan in plans.values()]
+    return tuned, [plan.unit for plan in plans.values()]
 
 
 def _score(store: Store, metrics: str | None) -> float | None:
@@ -156,7 +163,6 @@ def _plan(
         blocks=[one.key for one in blocks.values()],
         languages=list(languages),
         strategy=choice.strategy,
-        reason=choice.reason,
         lora_rank=lora_rank,
         seed=seed,
         epochs=config.epochs,
@@ -187,8 +193,8 @@ def _name(subject: Subject, strategy: str, language: str, seed: int) -> str:
     return f"tuned-{strategy}-{language}" + (f"-{seed}" if several else "")
 
 
-def _judged(subject: Subject, plan: _Plan, edit: WeightEdit) -> Judged:
-    random = "random" in subject.config.training.strategies and plan.choice.strategy != "random"
+def _judged(subject: Subject, plan: _Plan, edit: WeightEdit, plans: Mapping[str, _Plan]) -> Judged:
+    random = _name(subject, "random", plan.language, plan.seed)
     return Judged(
         plan.name,
         "tuned",
@@ -196,7 +202,7 @@ def _judged(subject: Subject, plan: _Plan, edit: WeightEdit) -> Judged:
         len(plan.neurons),
         set_language=plan.language,
         seed=plan.seed,
-        beside=(_name(subject, "random", plan.language, plan.seed),) if random else (),
+        beside=(random,) if random in plans and random != plan.name else (),
     )
 
 
