@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from eval.comparisons import WORSE, Key
+from eval.comparisons import WORSE
 from eval.nightly.baseline import SETTINGS, NightResults
 from eval.nightly.judge import Judgement, Outcome, judge_results
+from eval.pairing import Key
 from eval.statistics import wilson
 
 ALPHA = 0.05

@@ -3,21 +3,21 @@
 python -m benchmarks.training            SmolLM2-135M
 python -m benchmarks.training --sizes    random Llamas of 135M, 360M and 1B parameters, as far as memory allows
 
-Each method runs in its own process, so that its peak resident memory is its own. All use the model's own loss, float32,
-AdamW in one fused kernel (lr 1e-4, weight decay 0.1) and the same batches of 4 x 128 tokens; 5 timed steps after 2 of
-warm-up (random Llamas: 3 after 1). CPU seconds are what to
-compare on a machine that other work shares.
+Each method runs in its own process, so that its peak resident memory is its own. All use float32, AdamW in one fused
+kernel (lr 1e-4, weight decay 0.1) and the same batches of 4 x 128 tokens; 5 timed steps after 2 of warm-up (random
+Llamas: 3 after 1). Compact training computes its loss in chunks, as Polyneuron does; the others use the model's own. CPU
+seconds are what to compare on a machine that other work shares.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-METHODS = ("compact", "masked", "lora")
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
 LR, DECAY = 1e-4, 0.1
 LLAMAS = {
@@ -68,16 +68,20 @@ def _report(name: str) -> None:
         print(f"{name}: skipped, masked AdamW needs about {needed / 2**30:.0f} GiB and less is free")
         return
     found = {}
-    for method in METHODS:
+    for method in _TRAINERS:
         command = [sys.executable, "-m", "benchmarks.training", "--run", name, method]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        # Without it the allocator keeps freed blocks, and the peak says little about what is held.
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
+        output = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+        ).stdout
         found[method] = json.loads(output.splitlines()[-1])
     masked = found["masked"]
     print(f"{name}: {masked['n_parameters'] / 1e6:.0f}M parameters, {BATCH} x {N_TOKENS} tokens, float32")
     for method, row in found.items():
         wall, cpu = _median(row["seconds"]), _median(row["cpu_seconds"])
         print(
-            f"{method:8} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
+            f"{method:24} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
             f"({row['peak_bytes'] / masked['peak_bytes']:.2f}x)  without the process and the weights "
             f"{_extra(row) / 2**20:6.0f} MiB ({_extra(row) / _extra(masked):.2f}x)  step {wall:.2f} s "
             f"({wall / _median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
@@ -108,16 +112,14 @@ def measure(name: str, method: str) -> dict[str, Any]:
     anatomy = anatomy_of(model)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    trainer: Any = {"compact": _Compact, "masked": _Masked, "lora": _Lora}[method](
-        model, _random_neurons(name, anatomy)
-    )
+    trainer: Any = _TRAINERS[method](model, _random_neurons(name, anatomy))
     generator = torch.Generator().manual_seed(0)
     seconds, cpu_seconds, losses = [], [], []
     n_warm, n_timed = (1, 3) if name in LLAMAS else (2, 5)
     for _ in range(n_warm + n_timed):
         ids = torch.randint(100, 40_000, (BATCH, N_TOKENS), generator=generator)
         began, cpu_began = time.perf_counter(), time.process_time()
-        loss = trainer.model(input_ids=ids, labels=ids, use_cache=False).loss
+        loss = trainer.loss(ids)
         loss.backward()
         trainer.step()
         seconds.append(time.perf_counter() - began)
@@ -141,7 +143,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
 
 
 class _Compact:
-    """Rows and columns of the neurons as small tensors."""
+    """Rows and columns of the neurons as small tensors; logits in chunks."""
 
     def __init__(self, model: Any, neurons: Any) -> None:
         import torch
@@ -153,6 +155,13 @@ class _Compact:
         self.n_trainable = self._compact.n_trainable
         self.optimizer = torch.optim.AdamW(self._compact.parameters(), LR, weight_decay=DECAY, fused=True)
 
+    def loss(self, ids: Any) -> Any:
+        from neuron_core.training.head_loss import summed_head_loss
+
+        hidden = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        labels = ids[:, 1:].flatten()
+        return summed_head_loss(self.model, hidden[:, :-1].flatten(0, 1), labels) / len(labels)
+
     def step(self) -> None:
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -161,10 +170,37 @@ class _Compact:
         return self._compact.state_dict()
 
 
-class _Masked:
-    """The published way: gradients of all parameters, zeroed outside the neurons; moments of whole touched matrices.
+class _HalfRecomputed(_Compact):
+    """As `_Compact`; every other layer is computed again in the backward pass."""
 
-    In its leanest form: decay goes to the chosen entries by hand, so no mask and no copy of the weights is kept.
+    share = 0.5
+
+    def __init__(self, model: Any, neurons: Any) -> None:
+        from neuron_core.training.recompute import recompute_layers
+
+        super().__init__(model, neurons)
+        recompute_layers(model, self.share)
+
+
+class _Recomputed(_HalfRecomputed):
+    """All layers."""
+
+    share = 1.0
+
+
+class _WithOwnLoss:
+    """The model's own loss, with the logits of the whole batch."""
+
+    model: Any
+
+    def loss(self, ids: Any) -> Any:
+        return self.model(input_ids=ids, labels=ids, use_cache=False).loss
+
+
+class _Masked(_WithOwnLoss):
+    """The published way: gradients of all parameters, zeroed outside the neurons; AdamW over the full model.
+
+    Decay goes to the chosen entries by hand, so no mask and no copy of the weights is kept.
     """
 
     def __init__(self, model: Any, neurons: Any) -> None:
@@ -178,12 +214,19 @@ class _Masked:
         self._owned = [(parameters[t.name], t) for t in targets(neurons, anatomy_of(model)).values()]
         self._touched = {t.name: parameters[t.name] for _, t in self._owned}
         self.n_trainable = sum(p.numel() // p.shape[t.axis] * len(t.index) for p, t in self._owned)
-        self.optimizer = torch.optim.AdamW(self._touched.values(), LR, weight_decay=0, fused=True)
+        self.optimizer = torch.optim.AdamW(self._stepped(), LR, weight_decay=0, fused=True)
+
+    def _stepped(self) -> list[Any]:
+        return list(self.model.parameters())
 
     def step(self) -> None:
         import torch
 
+        touched = {id(parameter) for parameter in self._touched.values()}
         with torch.no_grad():
+            for parameter in self._stepped():
+                if id(parameter) not in touched:
+                    parameter.grad.zero_()
             for parameter, target in self._owned:  # in Llama no two groups share a matrix
                 kept = parameter.grad.index_select(target.axis, target.index)
                 parameter.grad.zero_().index_copy_(target.axis, target.index, kept)
@@ -196,7 +239,14 @@ class _Masked:
         return {name: parameter.detach() for name, parameter in self._touched.items()}
 
 
-class _Lora:
+class _MaskedLean(_Masked):
+    """The published way at its leanest: moments of the matrices that hold chosen neurons only."""
+
+    def _stepped(self) -> list[Any]:
+        return list(self._touched.values())
+
+
+class _Lora(_WithOwnLoss):
     """Low-rank updates of the same matrices, of the rank whose size is nearest to the neurons'."""
 
     def __init__(self, model: Any, neurons: Any) -> None:
@@ -222,6 +272,16 @@ class _Lora:
     def trained(self) -> dict[str, Any]:
         state: dict[str, Any] = self._state(self.model)
         return state
+
+
+_TRAINERS = {
+    "compact": _Compact,
+    "compact, half recomputed": _HalfRecomputed,
+    "compact, all recomputed": _Recomputed,
+    "masked": _Masked,
+    "masked, lean moments": _MaskedLean,
+    "lora": _Lora,
+}
 
 
 def _model(name: str) -> Any:

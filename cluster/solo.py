@@ -4,7 +4,6 @@ dies."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -13,13 +12,14 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from cluster.session import import_path
 from neuron_core.errors import ClusterError, PolyneuronError
 
-_PLACEMENT_TIMEOUT_S = 120.0
 _POLL_S = 0.5
 
 
 class SoloActor:
     """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no
     effect but their return value. Use as a context manager; needs `ray_session`.
+
+    way_out: what the message about a cluster without room for it says to do.
     """
 
     def __init__(
@@ -28,23 +28,20 @@ class SoloActor:
         arguments: tuple[Any, ...],
         cpus: int = 1,
         gpus: float = 0,
-        environment: Mapping[str, str] | None = None,
         max_restarts: int = 2,
         hang_timeout_s: float = 3600,
+        way_out: str = "Add nodes",
     ) -> None:
         self._owned, self._arguments = owned, arguments
         self._options: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
-            "runtime_env": {
-                "env_vars": {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus), **(environment or {})}
-            },
+            "runtime_env": {"env_vars": {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus)}},
         }
         self._max_restarts, self._hang_timeout_s = max_restarts, hang_timeout_s
+        self._way_out = way_out
         self._actor: Any = None
         self.n_restarts = 0
-        self.start_s = 0.0
-        """Seconds the last start took, until the actor answered."""
 
     def __enter__(self) -> SoloActor:
         return self
@@ -75,14 +72,12 @@ class SoloActor:
 
     def _start(self) -> None:
         self._require_room()
-        began = time.monotonic()
         self._actor = ray.remote(_Shell).options(**self._options).remote(self._owned, self._arguments)
         try:
             self._wait(self._actor.ready.remote(), f"starting {self._owned.__name__}")
         except PolyneuronError:
             self.close()
             raise
-        self.start_s = time.monotonic() - began
 
     def _require_room(self) -> None:
         total = ray.cluster_resources()
@@ -90,8 +85,7 @@ class SoloActor:
             if total.get(resource, 0) < wanted:
                 raise ClusterError(
                     f"{self._owned.__name__} needs {wanted:g} {resource}, but the cluster has "
-                    f"{total.get(resource, 0):g}. Lower evaluation.engine.{'threads' if resource == 'CPU' else 'gpus'}, "
-                    "or add nodes"
+                    f"{total.get(resource, 0):g}. {self._way_out}"
                 )
 
     def _wait(self, reference: Any, what: str) -> Any:

@@ -27,16 +27,21 @@ class ModelSpec:
         """The ZeRO-3 part of DeepSpeed's configuration: parameters sharded, nothing kept whole between
         gathers.
         """
-        zero: dict[str, Any] = {"stage": 3, "stage3_param_persistence_threshold": 0}
-        if self.offload != "none":
-            zero["offload_param"] = {"device": self.offload, "pin_memory": False}
-            if self.nvme_path is not None:
-                zero["offload_param"]["nvme_path"] = self.nvme_path
+        zero = {"stage": 3, "stage3_param_persistence_threshold": 0} | self.offload_config()
         return {
             "train_micro_batch_size_per_gpu": 1,
             "zero_optimization": zero,
             "bf16": {"enabled": self.dtype == "bfloat16"},
         }
+
+    def offload_config(self) -> dict[str, Any]:
+        """Where DeepSpeed keeps the shards, when not on the device that computes."""
+        if self.offload == "none":
+            return {}
+        place: dict[str, Any] = {"device": self.offload, "pin_memory": False}
+        if self.nvme_path is not None:
+            place["nvme_path"] = self.nvme_path
+        return {"offload_param": place}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""One rank of masked continual pretraining: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and compact tensors that
+"""One rank of masked continual pretraining: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that
 train.
 
-ZeRO-2 keeps the base whole on every rank and shards gradients and moments of the compact tensors; ZeRO-3 shards the
+ZeRO-2 keeps the base whole on every rank and shards gradients and moments of the trained tensors; ZeRO-3 shards the
 base too and gathers each module around its forward and backward.
 """
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +22,13 @@ from neuron_core.models import from_pretrained, load_config
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.training.checkpoints import Checkpoints
 from neuron_core.training.compact import CompactNeurons
-from neuron_core.training.trainer import Batch, TrainSettings, summed_loss, train
+from neuron_core.training.low_rank import LowRank
+from neuron_core.training.recompute import recompute_layers
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.stepper import MOMENTS, Batch, summed_loss
+from neuron_core.training.tensorboard import TensorBoard
+from neuron_core.training.trainer import train
+from neuron_core.training.validation import Validation
 from neuron_core.weight_edit import WeightEdit
 
 
@@ -29,25 +36,34 @@ from neuron_core.weight_edit import WeightEdit
 class TrainJob:
     """What is trained, beside the model: the neurons, how, and where checkpoints go.
 
-    zero_stage: 2 or 3; key: hash of everything that decides the result; folder: of the checkpoints, seen by all
-    ranks.
+    zero_stage: 2 or 3; recomputed_layers: a share, see `recompute_layers`; key: hash of everything that decides the
+    result; folder: of the checkpoints, seen by all ranks; lora_rank: of adapters on `neuron_set` (every neuron) in
+    place of its own values; tensorboard: folder of the curves.
     """
 
     neuron_set: NeuronSet
     settings: TrainSettings
     zero_stage: Literal[2, 3]
-    gradient_checkpointing: bool
+    recomputed_layers: float
     key: str
     folder: str
     name: str
+    lora_rank: int | None = None
+    seed: int = 0
+    validation: Validation | None = None
+    tensorboard: str | None = None
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What rank 0 hands back: the log of every step and the trained values."""
+class TrainResult:
+    """What rank 0 hands back: rows of every step and validation, the trained values, how many scalars trained, and
+    which step's values they are."""
 
     log: list[dict[str, Any]]
+    validations: list[dict[str, Any]]
     edit: WeightEdit
+    n_trainable: int
+    kept_step: int
 
 
 def train_rank(
@@ -57,74 +73,81 @@ def train_rank(
     blocks_of_step: Callable[[int], Sequence[int]],
     make_batch: Callable[[Sequence[int]], Batch],
     progress: Callable[[int, int], None] | None = None,
-) -> Trained | None:
+) -> TrainResult | None:
     """Trains on this rank, from the last checkpoint on; the result on rank 0, None on the others.
 
     Raises:
         TrainingError: as `neuron_core.training.trainer.train`. SetError: the set does not fit the model.
     """
-    with CompactNeurons(model.base, job.neuron_set, gather=model.gather).attached() as compact:
-        if job.gradient_checkpointing:
-            model.base.gradient_checkpointing_enable({"use_reentrant": False})
-            model.base.train()  # transformers checkpoints in training mode only; these models have no dropout
-        stepper = DeepSpeedStepper(model, compact, job)
-        log = train(
-            stepper,
-            blocks_of_step,
-            make_batch,
-            job.settings,
-            Checkpoints(job.folder, job.key),
-            progress,
+    trainable = (
+        CompactNeurons(model.base, job.neuron_set, gather=model.gather)
+        if job.lora_rank is None
+        else LowRank(model.base, job.neuron_set, job.lora_rank, job.seed, model.gather)
+    )
+    checkpoints = Checkpoints(job.folder, job.key)
+    observer = (
+        TensorBoard(job.tensorboard, checkpoints.last_step()) if job.tensorboard and not model.rank else None
+    )
+    with trainable.attached():
+        recompute_layers(model.base, job.recomputed_layers)
+        stepper = DeepSpeedStepper(model, trainable.trained, job)
+        trained = train(
+            stepper, blocks_of_step, make_batch, job.settings, checkpoints, progress, job.validation, observer
         )
-        edit = stepper.edit(job.name)
-    return Trained(log, edit) if model.rank == 0 else None
+        values = stepper.values() if trained.best is None else trained.best
+    if observer is not None:
+        observer.close()
+    edit = trainable.to_edit(job.name, values)
+    if model.rank:
+        return None
+    kept_step = len(trained.log)
+    if trained.best is not None and job.validation is not None:
+        kept_step = job.validation.best_step(trained.validations)
+    return TrainResult(
+        trained.log, trained.validations, edit, sum(value.numel() for value in values.values()), kept_step
+    )
 
 
 class TrainingModel:
     """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `ShardedModel` stands for passes."""
 
     def __init__(
-        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, shard: bool = False
+        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, zero_stage: Literal[2, 3]
     ) -> None:
-        self.rank, self.world_size = rank, world_size
+        self.spec, self.rank, self.world_size = spec, rank, world_size
         self.runner = self
-        self.gather: Gather = whole
-        if shard:
-            self._sharded: ShardedModel | None = ShardedModel(spec, rank, world_size, address, port)
-            self.base = self._sharded.model
-            self.gather = self._sharded.gather
+        if zero_stage == 3:
+            sharded = ShardedModel(spec, rank, world_size, address, port)
+            self.base: Any = sharded.model
+            self.gather: Gather = sharded.gather
+            self._keep = sharded  # DeepSpeed looks its configuration up
             return
-        self._sharded = None
         join(rank, world_size, address, port)
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.base = from_pretrained(
             spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code
         ).to(device)
+        self.gather = whole
 
     def stats(self) -> dict[str, Any]:
-        """Peak resident bytes and, for ZeRO-3, what `ShardedModel.stats` counts."""
-        import resource
-
-        if self._sharded is not None:
-            return self._sharded.stats()
-        return {
-            "rank": self.rank,
-            "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
+        """This process's peak resident bytes."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"rank": self.rank, "peak_resident_bytes": peak * 1024}
 
     def reset_stats(self) -> None:
-        """Starts counting anew."""
-        if self._sharded is not None:
-            self._sharded.reset_stats()
+        """The peak cannot be taken back."""
 
 
 class _Whole(nn.Module):
-    """Base and compact tensors as the one module DeepSpeed wants."""
+    """Base and trained tensors as the one module DeepSpeed wants."""
 
-    def __init__(self, base: nn.Module, compact: CompactNeurons) -> None:
+    def __init__(self, base: nn.Module, trained: Sequence[nn.Parameter]) -> None:
         super().__init__()
-        self.base, self.compact = base, compact
+        self.base = base
+        inside = {id(parameter) for parameter in base.parameters()}
+        # An adapter's tensors are the base's already.
+        self.trained = nn.ParameterList([p for p in trained if id(p) not in inside])
 
     def forward(self, batch: Batch) -> Tensor:
         return summed_loss(self.base, batch)
@@ -133,23 +156,25 @@ class _Whole(nn.Module):
 class DeepSpeedStepper:
     """A `Stepper` (see `neuron_core.training.trainer`) on DeepSpeed's engine."""
 
-    def __init__(self, model: TrainingModel, compact: CompactNeurons, job: TrainJob) -> None:
+    def __init__(self, model: TrainingModel, trained: dict[str, nn.Parameter], job: TrainJob) -> None:
         import deepspeed
 
         self.rank, self.world_size = model.rank, model.world_size
-        self._compact, self._names = compact, [name for name, _ in compact.named_parameters()]
-        self._parameters = list(compact.parameters())
+        self._trained, self._parameters = trained, list(trained.values())
         largest = max(parameter.numel() for parameter in self._parameters)
         settings = job.settings
         optimizer = torch.optim.AdamW(
             self._parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         zero: dict[str, Any] = {"stage": job.zero_stage}
+        if model.spec.offload != "none":
+            zero["offload_optimizer"] = {"device": "cpu"}
         if job.zero_stage == 3:
+            zero |= model.spec.offload_config()
             # The compact tensors stay whole: their hooks are not modules DeepSpeed would gather them around.
             zero["stage3_param_persistence_threshold"] = largest + 1
         self._engine, *_ = deepspeed.initialize(
-            model=_Whole(model.base, compact),
+            model=_Whole(model.base, self._parameters),
             optimizer=optimizer,
             model_parameters=self._parameters,
             config={
@@ -187,33 +212,44 @@ class DeepSpeedStepper:
         torch.distributed.all_reduce(summed)
         return summed.item()
 
-    def state(self) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
         """See `Stepper`."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+        module = self._engine.module
+        was_training = module.training
+        module.eval()
+        nats: float = module(batch).item()
+        module.train(was_training)
+        return nats
 
-        found = {}
-        for name, parameter in zip(self._names, self._parameters, strict=True):
-            found[f"{name}/value"] = safe_get_full_fp32_param(parameter).cpu().clone()
-            for moment in _MOMENTS:
-                found[f"{name}/{moment}"] = safe_get_full_optimizer_state(parameter, moment).cpu().clone()
-        return found
+    def values(self) -> dict[str, Tensor]:
+        """See `Stepper`."""
+        from deepspeed.utils import safe_get_full_fp32_param
 
-    def load(self, tensors: dict[str, Tensor], step: int) -> None:
+        return {name: safe_get_full_fp32_param(p).cpu().clone() for name, p in self._trained.items()}
+
+    def moments(self) -> dict[str, Tensor]:
+        """See `Stepper`."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        return {
+            f"{name}/{moment}": safe_get_full_optimizer_state(parameter, moment).cpu().clone()
+            for name, parameter in self._trained.items()
+            for moment in MOMENTS
+        }
+
+    def load(self, values: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
         """See `Stepper`."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         self._make_moments(step)
-        for name, parameter in zip(self._names, self._parameters, strict=True):
-            device = self._engine.device
-            for moment in _MOMENTS:
-                safe_set_full_optimizer_state(parameter, tensors[f"{name}/{moment}"].to(device), moment)
-            value = tensors[f"{name}/value"].to(device)
+        device = self._engine.device
+        for name, parameter in self._trained.items():
+            for moment in MOMENTS:
+                safe_set_full_optimizer_state(parameter, moments[f"{name}/{moment}"].to(device), moment)
+            value = values[name].to(device)
             safe_set_full_fp32_param(parameter, value)
             parameter.data.copy_(value)
-
-    def edit(self, name: str) -> WeightEdit:
-        """The trained values. Collective."""
-        return self._compact.to_edit(name)
 
     def _make_moments(self, step: int) -> None:
         """What AdamW makes at its first step, so that there is something to load into."""
@@ -230,17 +266,3 @@ class DeepSpeedStepper:
             }
         if hasattr(self._engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
-
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-class Zero2Model(TrainingModel):
-    """A base that is whole on every rank."""
-
-
-class Zero3Model(TrainingModel):
-    """A base whose parameters are sharded over the ranks."""
-
-    def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
-        super().__init__(spec, rank, world_size, address, port, shard=True)

@@ -4,6 +4,7 @@ micro-batches.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -87,6 +88,6 @@ def _class_of(kind: str) -> Any:
         from cluster.zero import ShardedModel
 
         return ShardedModel
-    from cluster.training import Zero2Model, Zero3Model
+    from cluster.training import TrainingModel
 
-    return Zero2Model if kind == "zero2" else Zero3Model
+    return functools.partial(TrainingModel, zero_stage=2 if kind == "zero2" else 3)

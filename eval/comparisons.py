@@ -1,35 +1,28 @@
 """Paired comparisons of per-item benchmark results: of two variants, or of two nights of one variant.
 
-Rows of the table `samples` in, rows of the table `verdicts` out. Items are paired by benchmark, language, task,
-item, metric and filter, and only where both were asked the very same thing. All metrics are taken to be better
-when higher.
+Rows of the table `samples` in, rows of the table `verdicts` out. All metrics are taken to be better when higher.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
+from eval.pairing import Key, grouped, paired
 from eval.schemas import VERDICTS
 from eval.statistics import holm, mcnemar_exact, paired_bootstrap_both, paired_share_interval
 
 BETTER, WORSE, NO_EVIDENCE, NOT_JUDGED = "better", "worse", "no evidence", "not judged"
 Sided = Literal["two-sided", "worse"]
 """What is tested: any difference, or only a loss. A test for a loss never finds anything better."""
-Key: TypeAlias = tuple[str, str, str, str]
-"""benchmark, language, metric, filter."""
 
-_GROUP = ("benchmark", "language", "metric", "filter")
-_USED = (*_GROUP, "task", "item", "value", "doc_hash", "prompt_hash", "tokens_hash")
-_ASKED = {"doc_hash": "the item", "prompt_hash": "the prompt", "tokens_hash": "the prompt's token ids"}
+_N_BOOTSTRAP = 2000
 _DRAWS_BEYOND = 10
 """So many resampled means beyond the observed one, at the strictest level of the family, make its p-value firm."""
 
@@ -92,70 +85,36 @@ class Measured:
     reason: str | None = None
 
 
-def compare(
-    samples: pa.Table,
-    baseline: pa.Table,
-    *,
-    alpha: float,
-    min_effect: float,
-    alternative: Sided = "two-sided",
-    n_bootstrap: int = 2000,
-    seed: int = 0,
-) -> list[Verdict]:
-    """Compares two non-empty tables of samples, each of one variant and night; the family is all they hold.
-
-    The baseline is called by its variant, or by its night where both are of one variant. Raises ValueError
-    when a table is empty or mixes models, variants or nights.
-    """
-    model, variant, night = _only(samples)
-    _, other_variant, other_night = _only(baseline)
-    name = other_variant if other_variant != variant else other_night
-    pair = Pair(samples, baseline, str(model), night, str(variant), str(name))
-    return compare_all(
-        [pair],
-        None,
-        alpha=alpha,
-        min_effect=min_effect,
-        alternative=alternative,
-        n_bootstrap=n_bootstrap,
-        seed=seed,
-    )
-
-
 def compare_all(
     pairs: Sequence[Pair],
-    primary: Collection[tuple[str, str, str]] | None,
+    primary: Collection[tuple[str, str, str]],
     *,
     alpha: float,
     min_effect: float,
-    alternative: Sided = "two-sided",
-    n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> list[Verdict]:
-    """Verdicts of all pairs as one family: every (benchmark, metric, filter) of `primary` in every language.
+    """Two-sided verdicts of all pairs as one family: every (benchmark, metric, filter) of `primary` in every language.
 
-    primary None: everything is judged. What is not primary gets no verdict, so that it does not weaken those
-    that count. Ordered by pair, then by benchmark, language, metric and filter.
+    What is not primary gets no verdict, so that it does not weaken those that count. Ordered by pair, then by
+    benchmark, language, metric and filter.
     """
     chosen = [(pair, _keys(pair, primary)) for pair in pairs]
-    found = measure(chosen, alpha=alpha, n_bootstrap=n_bootstrap, seed=seed)
-    return decide(found, alpha=alpha, min_effect=min_effect, alternative=alternative)
+    found = measure(chosen, alpha=alpha, seed=seed)
+    return decide(found, alpha=alpha, min_effect=min_effect, alternative="two-sided")
 
 
-def measure(
-    chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, n_bootstrap: int = 2000, seed: int = 0
-) -> list[Measured]:
+def measure(chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, seed: int = 0) -> list[Measured]:
     """Pairs the items and tests each key of each pair, two-sided and for a loss. One result per pair and key.
 
-    Right-or-wrong values are tested by McNemar's exact test, others by a paired bootstrap. `n_bootstrap` grows
-    with the family: Holm multiplies the smallest p-value by the family's size, so with few resamples even the
-    smallest possible one could not reach alpha.
+    Right-or-wrong values are tested by McNemar's exact test, others by a paired bootstrap. Its resamples
+    grow with the family: Holm multiplies the smallest p-value by the family's size, so with few resamples even
+    the smallest possible one could not reach alpha.
     """
     family = sum(len(keys) for _, keys in chosen)
-    n_resamples = max(n_bootstrap, math.ceil(_DRAWS_BEYOND * family / alpha))
+    n_resamples = max(_N_BOOTSTRAP, math.ceil(_DRAWS_BEYOND * family / alpha))
     found = []
     for pair, keys in chosen:
-        left, right = _grouped(pair.samples), _grouped(pair.baseline)
+        left, right = grouped(pair.samples), grouped(pair.baseline)
         for key in sorted(keys):
             digest = xxhash.xxh3_64_intdigest("\0".join((pair.variant, *key)).encode())
             measured = _measure(pair, key, left.get(key), right.get(key), n_resamples, [seed, digest])
@@ -234,7 +193,7 @@ def _measure(
     for side, name in ((left, _title(pair)), (right, pair.baseline_name)):
         if side is None:
             return replace(unjudged, reason=f"{name} holds no items of it")
-    found = _paired(left, right)
+    found = paired(left, right)
     if isinstance(found, str):
         return replace(unjudged, reason=found)
     values, base = found
@@ -270,81 +229,13 @@ def _measure(
     )
 
 
-def _paired(left: pa.Table, right: pa.Table) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | str:
-    """Values of the same items [n], NaN where not scored; or why the two cannot be compared."""
-    codes, other_codes = _item_codes(left, right)
-    for side in (codes, other_codes):
-        if repeated := len(side) - len(np.unique(side)):
-            return f"{repeated} items occur more than once"
-    common, at, other_at = np.intersect1d(codes, other_codes, assume_unique=True, return_indices=True)
-    if unpaired := len(codes) + len(other_codes) - 2 * len(common):
-        only, only_base = len(codes) - len(common), len(other_codes) - len(common)
-        return f"{unpaired} items are in one of the two only ({only} here, {only_base} in the baseline)"
-    left, right = left.take(at), right.take(other_at)
-    different = {
-        words: n
-        for column, words in _ASKED.items()
-        if (n := pc.sum(pc.not_equal(left[column], right[column])).as_py())
-    }
-    if different:
-        listed = ", ".join(f"{words} ({n} of {len(left)})" for words, n in different.items())
-        return f"not the same question was asked; what differs: {listed}"
-    return _values(left), _values(right)
-
-
-def _item_codes(left: pa.Table, right: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A number for each row, equal where (task, item) are equal."""
-    tasks = pa.chunked_array([*left["task"].chunks, *right["task"].chunks], pa.string())
-    items = np.concatenate([left["item"].to_numpy(), right["item"].to_numpy()]).astype(np.int64)
-    task_codes = tasks.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    codes = task_codes * (int(items.max()) + 1) + items
-    return codes[: len(left)], codes[len(left) :]
-
-
-def _values(table: pa.Table) -> npt.NDArray[np.float64]:
-    return np.asarray(table["value"].to_numpy(), np.float64)
-
-
-def _keys(pair: Pair, primary: Collection[tuple[str, str, str]] | None) -> set[Key]:
+def _keys(pair: Pair, primary: Collection[tuple[str, str, str]]) -> set[Key]:
     return {
         key
-        for table in (pair.samples, pair.baseline)
-        for key in _grouped(table)
-        if primary is None or (key[0], key[2], key[3]) in primary
+        for samples in (pair.samples, pair.baseline)
+        for key in grouped(samples)
+        if (key[0], key[2], key[3]) in primary
     }
-
-
-def _grouped(table: pa.Table) -> dict[Key, pa.Table]:
-    """The rows of each benchmark, language, metric and filter."""
-    return dict(_groups(table.select(_USED).combine_chunks()))
-
-
-def _groups(table: pa.Table) -> Iterator[tuple[Key, pa.Table]]:
-    if not len(table):
-        return
-    codes = np.zeros(len(table), np.int64)
-    for name in _GROUP:
-        encoded = table[name].combine_chunks().dictionary_encode()
-        indices = encoded.indices.to_numpy().astype(np.int64)
-        codes = np.unique(codes * len(encoded.dictionary) + indices, return_inverse=True)[1]
-    table = table.take(np.argsort(codes, kind="stable"))
-    start = 0
-    for count in np.bincount(codes).tolist():
-        rows = table.slice(start, count)
-        benchmark, language, metric, answer_filter = (rows[name][0].as_py() for name in _GROUP)
-        yield (benchmark, language, metric, answer_filter), rows
-        start += count
-
-
-def _only(table: pa.Table) -> list[str | None]:
-    """The one model, variant and night of a table."""
-    found = []
-    for column in ("model", "variant", "night"):
-        values = pc.unique(table[column]).to_pylist()
-        if len(values) != 1:
-            raise ValueError(f"One side of a comparison holds one {column}, but these samples name {values}")
-        found.append(values[0])
-    return found
 
 
 def _title(pair: Pair) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval.benchmark_data import BenchmarkData, Located
+from eval.benchmark_data import BenchmarkData
 from eval.benchmarks import TaskPlan
 from eval.engines.settings import Engine, EngineSettings, start_engine
 from eval.harness import FEWSHOT_SEED, Item, Tasks
@@ -55,10 +55,6 @@ class Judge:
         with self._engine.variant(change):
             items = tasks.run(self._engine.lm)
         return Evaluation(self._scores(tasks, items), [asdict(item) for item in items])
-
-    def locate(self, plan: TaskPlan) -> Located:
-        """Where the plan's data lie and their revision. Raises BenchmarkError."""
-        return self._data.locate(plan)
 
     def sentence_nlls(
         self, changes: Sequence[Change], sentences: Sequence[Sentence]
@@ -105,28 +101,16 @@ def summary(scored: Sequence[float], n_unscored: int) -> dict[str, Any]:
         return known | dict.fromkeys(("value", "stderr", "low", "high", "interval")) | {"null_reason": reason}
     mean, n = math.fsum(scored) / len(scored), len(scored)
     if set(scored) <= {0.0, 1.0}:
+        interval, stderr = "wilson", math.sqrt(mean * (1 - mean) / n)
         low, high = wilson(int(sum(scored)), n)
-        stderr = math.sqrt(mean * (1 - mean) / n)
-        return known | {
-            "value": mean,
-            "stderr": stderr,
-            "low": low,
-            "high": high,
-            "interval": "wilson",
-            "null_reason": None,
-        }
-    low, high, stderr = bootstrap_interval(scored)
+    else:
+        found = bootstrap_mean(scored, N_BOOTSTRAP, FEWSHOT_SEED)
+        interval, stderr, low, high = "bootstrap", found.stderr, found.low, found.high
     return known | {
         "value": mean,
         "stderr": stderr,
         "low": low,
         "high": high,
-        "interval": "bootstrap",
+        "interval": interval,
         "null_reason": None,
     }
-
-
-def bootstrap_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Percentile interval and standard error of a mean, seeded."""
-    found = bootstrap_mean(values, N_BOOTSTRAP, FEWSHOT_SEED)
-    return found.low, found.high, found.stderr

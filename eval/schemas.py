@@ -233,8 +233,25 @@ TRAINING = _table(
         "n_tokens": INT64,
     },
 )
-"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; loss_nats: mean over
-the n_tokens predicted tokens of the global batch, before the step; gradient_norm: before clipping."""
+"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
+trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
+step; gradient_norm: before clipping."""
+
+VALIDATIONS = _table(
+    "validations",
+    ("model", "variant", "step", "language"),
+    {
+        "model": TEXT,
+        "variant": TEXT,
+        "step": INT32,
+        "language": TEXT,
+        "nll_nats": FLOAT64,
+        "n_tokens": INT64,
+        "kept": BOOL,
+    },
+)
+"""Negative log-likelihood of the detection sentences of every studied language after `step` optimizer steps (0: before
+training): nll_nats is the sum over n_tokens predicted tokens. kept: the values of this step became the variant."""
 
 SCORES = _table(
     "scores",
@@ -346,6 +363,7 @@ _ALL = (
     PERPLEXITIES,
     METRICS,
     TRAINING,
+    VALIDATIONS,
     SCORES,
     SAMPLES,
     VERDICTS,

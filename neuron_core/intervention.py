@@ -6,8 +6,6 @@ where the paper writes its means and percentiles. `n` below is the number of ffn
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +20,9 @@ from neuron_core.anatomy import Anatomy, anatomy_of
 from neuron_core.edit_targets import require_fit
 from neuron_core.errors import SetError
 from neuron_core.neuron_set import NeuronSet
+from neuron_core.set_file import SetFile
 
-_METADATA = "polyneuron.intervention"
+_FILE = SetFile("intervention", "Intervention.save", "polyneuron.intervention", ("name",), group="ffn")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,55 +88,25 @@ class Intervention:
 
     def save(self, path: str | Path) -> Path:
         """Writes one safetensors file, whole or not at all. Raises SetError when it cannot be written."""
-        from safetensors.torch import save_file
-
-        path, which = Path(path), self.neuron_set
-        described = {
-            "version": 1,
-            "name": self.name,
-            "model": which.model,
-            "widths": dict(which.widths),
-            "n_layers": which.n_layers,
-            "indices": {str(layer): which.indices(layer, "ffn").tolist() for layer in self.constants},
-        }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         tensors = {str(layer): values.float().contiguous() for layer, values in self.constants.items()}
-        try:
-            save_file(tensors, temporary, metadata={_METADATA: json.dumps(described)})
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SetError(f"The intervention cannot be written to {path}: {error}") from error
-        return path
+        return _FILE.save(path, self.neuron_set, tensors, name=self.name)
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:
         """Reads what `save` wrote; nothing is unpickled. Raises SetError for a missing or foreign file."""
-        from safetensors import SafetensorError, safe_open
-
+        which, tensors, about = _FILE.load(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {int(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            described: Any = json.loads(metadata[_METADATA])
-            indices = {(int(layer), "ffn"): listed for layer, listed in described["indices"].items()}
-            shape = described["model"], described["widths"], described["n_layers"]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            constants = {int(layer): values for layer, values in tensors.items()}
+        except ValueError as error:
             raise SetError(
-                f"No intervention can be read from {path} ({error}). Give a file that Intervention.save wrote"
+                f"{path} holds a tensor that is of no layer ({error}); save the intervention again"
             ) from error
-        return cls(NeuronSet.from_indices(*shape, indices), tensors, described["name"])
+        return cls(which, constants, about["name"])
 
 
 def is_intervention_file(path: str | Path) -> bool:
     """Whether a safetensors file holds an intervention rather than a weight edit."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _METADATA in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
+    return _FILE.holds(path)
 
 
 def _hold(index: Tensor, constants: Tensor) -> Any:

@@ -5,7 +5,6 @@ controls.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from neuron_core.errors import SetError
+from neuron_core.files import write_whole
 from neuron_core.groups import GROUPS
 
 Indices = npt.NDArray[np.int64]
@@ -298,15 +298,7 @@ class NeuronSet:
 
     def save(self, path: str | Path) -> Path:
         """Writes the set as Parquet, whole or not at all. Raises SetError where it cannot be written."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            pq.write_table(self.to_arrow(), temporary)
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SetError(f"The set cannot be written to {path}: {error}") from error
-        return path
+        return write_whole(path, lambda file: pq.write_table(self.to_arrow(), file), "set")
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronSet:

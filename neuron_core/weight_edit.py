@@ -6,13 +6,11 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,11 +20,11 @@ from torch import Tensor, nn
 from neuron_core.anatomy import Anatomy, anatomy_of
 from neuron_core.edit_targets import Target, parameter_of, read_values, require_fit, targets
 from neuron_core.errors import SetError
-from neuron_core.neuron_set import Key, NeuronSet
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.set_file import SetFile
 
 Kind = Literal["zero", "values"]
-FORMAT_VERSION = 1
-_METADATA = "polyneuron.weight_edit"
+_FILE = SetFile("edit", "WeightEdit.save", "polyneuron.weight_edit", ("kind", "name"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,31 +155,7 @@ class WeightEdit:
         Raises:
             SetError: the place cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        path, which = Path(path), self.neuron_set
-        described = {
-            "version": FORMAT_VERSION,
-            "kind": self.kind,
-            "name": self.name,
-            "model": which.model,
-            "widths": dict(which.widths),
-            "n_layers": which.n_layers,
-            "indices": {
-                f"{layer}.{group}": which.indices(layer, group).tolist() for layer, group in which.places()
-            },
-        }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            save_file(dict(self.values or {}), temporary, metadata={_METADATA: json.dumps(described)})
-            temporary.replace(path)
-        except Exception as error:
-            temporary.unlink(missing_ok=True)
-            if not isinstance(error, OSError | SafetensorError):
-                raise
-            raise SetError(f"The edit cannot be written to {path}: {error}") from error
-        return path
+        return _FILE.save(path, self.neuron_set, self.values or {}, kind=self.kind, name=self.name)
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module | Anatomy | None = None) -> WeightEdit:
@@ -190,46 +164,12 @@ class WeightEdit:
         Raises:
             SetError: missing, truncated or foreign file, a newer format, or an edit of another model.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                names = list(file.keys())
-                tensors = {key: file.get_tensor(key) for key in names}
-        except (OSError, SafetensorError) as error:
-            raise SetError(
-                f"No edit can be read from {path}: {error}. Give a file that WeightEdit.save wrote"
-            ) from error
-        edit = cls._from_metadata(path, metadata, tensors)
+        which, values, about = _FILE.load(path)
+        name = about["name"]
+        edit = cls.zero(which, name) if about["kind"] == "zero" else cls.from_values(which, values, name)
         if model is not None:
             edit.require_fit(model)
         return edit
-
-    @classmethod
-    def _from_metadata(
-        cls, path: str | Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
-    ) -> WeightEdit:
-        if _METADATA not in metadata:
-            raise SetError(f"{path} is a safetensors file, but not an edit that WeightEdit.save wrote")
-        try:
-            described: Any = json.loads(metadata[_METADATA])
-            version, kind, name = described["version"], described["kind"], described["name"]
-            keys = [(key.split("."), listed) for key, listed in described["indices"].items()]
-            indices: dict[Key, Sequence[int]] = {
-                (int(layer), group): listed for (layer, group), listed in keys
-            }
-            shape = described["model"], described["widths"], described["n_layers"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise SetError(
-                f"The description of the edit in {path} is damaged ({error!r}); save the edit again"
-            ) from error
-        if version > FORMAT_VERSION:
-            raise SetError(
-                f"{path} has edit format {version}; this Polyneuron reads up to {FORMAT_VERSION}. Update it"
-            )
-        which = NeuronSet.from_indices(*shape, indices)
-        return cls.zero(which, name) if kind == "zero" else cls.from_values(which, tensors, name)
 
 
 class _Undo:

@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|nightly|report|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|nightly|report|export|query|plan`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from neuron_core.errors import PolyneuronError
-from pipelines.config import StudyConfig, load_nightly, load_study
+from pipelines.config import StudyConfig
+from pipelines.load_config import load_nightly, load_study
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
@@ -100,6 +101,19 @@ def report(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -
 
     resolved = load_study(config, overrides or ())
     print(write_study_report(resolved, Store(resolved.store)))
+
+
+@app.command()
+def export(
+    variant: Annotated[str, typer.Argument(help="A trained variant, such as tuned-shared-sw.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Write a trained variant as a Hugging Face folder."""
+    from pipelines.export_variant import export_variant
+
+    print(export_variant(load_study(config, overrides or ()), variant, folder))
 
 
 @app.command()

@@ -1,26 +1,21 @@
-"""The one typed configuration of every pipeline: a YAML file, then `key.sub=value` overrides.
+"""The one typed configuration of every pipeline: its sections, their defaults and what each value may be.
 
 Imports nothing heavy, so that `--help` and configuration errors answer at once.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from eval.benchmarks import BENCHMARKS
-from neuron_core.errors import ConfigError
 from neuron_core.groups import DEFAULT_GROUPS, GROUPS
 from neuron_core.training.score_thresholds import HIGH_SCORE, LOW_SCORE
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
-"""The shipped configurations."""
+Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
+"""What is trained; see `neuron_core.training.strategies`."""
 
 
 class Section(BaseModel):
@@ -182,10 +177,11 @@ class EvaluationConfig(Section):
 
 class TrainingConfig(Section):
     """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"
-    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`."""
+    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`. An entry of
+    `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last; `patience`: validations."""
 
-    languages: tuple[str, ...] = ()
-    strategies: tuple[Literal["shared", "exclusive", "related", "random", "auto"], ...] = ("auto",)
+    languages: tuple[str | tuple[str, ...], ...] = ()
+    strategies: tuple[Strategy, ...] = ("auto",)
     seeds: tuple[int, ...] = (0,)
     mixture: str | dict[str, float] = "paper"
     n_documents: int | Literal["all"] = 100_000
@@ -201,9 +197,17 @@ class TrainingConfig(Section):
     clip_norm: float = Field(default=1.0, gt=0)
     checkpoint_every: int = Field(default=100, ge=0)
     zero_stage: Literal[2, 3] = 2
-    gradient_checkpointing: bool = False
+    recomputed_layers: float = Field(default=0.0, ge=0, le=1)
+    validate_every: int = Field(default=100, ge=0)
+    n_validation: int = Field(default=50, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     low_score: float = LOW_SCORE
     high_score: float = HIGH_SCORE
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The languages of each training."""
+        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.languages)
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> TrainingConfig:
@@ -305,7 +309,8 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _trained_languages_are_studied(self) -> StudyConfig:
-        if unknown := sorted(set(self.training.languages) - set(self.languages)):
+        named = {language for group in self.training.groups for language in group}
+        if unknown := sorted(named - set(self.languages)):
             raise ValueError(f"training.languages names {', '.join(unknown)}, which languages does not list")
         return self
 
@@ -327,115 +332,3 @@ class StudyConfig(Section):
     def report_path(self) -> Path:
         """Where the report is written: `report`, else report.html in the store's folder."""
         return Path(self.report) if self.report else Path(self.store) / "report.html"
-
-
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Reads a study's configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
-
-    A name without a folder, such as `study_smollm2`, is one of the shipped files.
-
-    Raises:
-        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
-    """
-    return _load(StudyConfig, path, overrides)
-
-
-def load_nightly(path: str | Path, overrides: Sequence[str] = ()) -> NightlyConfig:
-    """As `load_study`, for a nightly run."""
-    return _load(NightlyConfig, path, overrides)
-
-
-_Config = TypeVar("_Config", StudyConfig, NightlyConfig)
-
-
-def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:
-    file = _shipped(path)
-    data = _parsed(_text_of(file), f"The configuration {file}")
-    if not isinstance(data, dict):
-        raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
-    for override in overrides:
-        _apply(data, override)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        overridden = [override.partition("=")[0] for override in overrides]
-        raise ConfigError(
-            "\n".join(_explain(item, kind, file, overridden) for item in error.errors())
-        ) from None
-
-
-def _shipped(path: str | Path) -> Path:
-    file = Path(path)
-    shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
-    return shipped if file.parent == Path() and not file.exists() and shipped.exists() else file
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        names = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
-        raise ConfigError(
-            f"The configuration {file} cannot be read: {error.strerror or error}. Shipped ones: {names}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"The configuration {file} is not text in UTF-8 (byte {error.start})") from error
-
-
-def _parsed(text: str, what: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
-        raise ConfigError(f"The override {override!r} is not of the form key.sub=value")
-    *parents, last = key.split(".")
-    node: Any = data
-    for part in parents:
-        node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
-        if not isinstance(node, dict | list):
-            raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
-    value = _parsed(text, f"The value of the override {override!r}")
-    node[_index(node, last, key) if isinstance(node, list) else last] = value
-
-
-def _index(node: list[Any], part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise ConfigError(
-            f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})"
-        )
-    return int(part)
-
-
-def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
-    location = [str(part) for part in item["loc"]]
-    where = ".".join(location)
-    here = any(where == key or where.startswith(f"{key}.") for key in overridden)
-    origin = f"override {where}" if here else str(file)
-    if item["type"] == "extra_forbidden":
-        valid = _keys_at(kind, item["loc"][:-1])
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
-        nearest = ".".join([*location[:-1], *near])
-        return f"{origin}: unknown key {where}; " + (
-            f"did you mean {nearest}?" if near else f"valid keys: {', '.join(valid)}"
-        )
-    message = item["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
-    return f"{origin}: {where + ': ' if where else ''}{message}{given}"
-
-
-def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        candidates = (annotation, *getattr(annotation, "__args__", ()))
-        nested = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
-        if not nested:
-            return []
-        section = nested[0]
-    return list(section.model_fields)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eval.comparisons import NOT_JUDGED, Verdict
 from eval.nightly.baseline import last_good
+from eval.nightly.first import first_night
 from eval.nightly.judge import Judgement, Outcome, judge, worst
 from eval.nightly.render import html, junit, markdown
+from eval.nightly.sections import ModelNight
 from eval.paths import safe_name
 from eval.store import Store
 from eval.units import unit_key
@@ -27,8 +28,9 @@ _STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGE
 def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | None = None) -> int:
     """Judges every model and writes `nightly-<night>.md`, `.html` and `.xml` (JUnit).
 
-    `baseline`: "last-good", a night's label or run id, or "none", which accepts this night as a good one. Run again under
-    the same night, it goes on at the first benchmark that is missing. Returns 0 ok, 1 regression, 2 could not judge.
+    `baseline`: "last-good", a night's label or run id, or "none", which accepts this night as a good one if every item was
+    scored. Run again under the same night, it goes on at the first benchmark that is missing. Returns 0 ok, 1 regression,
+    2 could not judge.
 
     Raises:
         ConfigError: there is no place for the summaries. StoreError: the store cannot be used.
@@ -38,39 +40,40 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
     if out is None and "://" in config.store:
         raise ConfigError("The store is a URL: name a folder for the summaries with --out")
     folder = out or Path(config.store)
-    store, judgements = Store(config.store), list[Judgement]()
+    store, found = Store(config.store), list[ModelNight]()
     with recorded(config, store) as run:
         for model in config.models:
             say(f"{model.label}, night {config.night}")
-            judgements.append(_judge_model(config, model, store, run, baseline))
-        outcome = (
-            worst(found.outcome for found in judgements) if baseline != NO_BASELINE else _accepted(judgements)
-        )
-        for judgement in judgements:
-            _write(store, run, judgement)
+            found.append(_judge_model(config, model, store, run, baseline))
+        outcome = worst(night.outcome for night in found)
+        for night in found:
+            _write(store, run, night)
         run.outcome = _STATUS[outcome]
     folder.mkdir(parents=True, exist_ok=True)
     name = f"nightly-{safe_name(config.night)}"
     for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
-        (folder / f"{name}.{suffix}").write_text(render(judgements), encoding="utf-8")
+        (folder / f"{name}.{suffix}").write_text(render(found), encoding="utf-8")
     say(f"{_STATUS[outcome]}: {folder / name}.html")
     return int(outcome)
 
 
 def _judge_model(
     config: NightlyConfig, model: ModelConfig, store: Store, run: Run, baseline: str
-) -> Judgement:
+) -> ModelNight:
     """A model that fails is not judged; the others go on."""
     assert config.night is not None
     alpha, min_effect = config.evaluation.alpha, config.evaluation.min_effect
+    named = None if baseline in (NO_BASELINE, LAST_GOOD) else baseline
     try:
         with Subject.open(config, model) as subject, run.timed("evaluation"):
             judged = _variants(config, subject)
             evaluate(subject, store, run.id, judged, config.night)
+        names = [variant.name for variant in judged]
         if baseline == NO_BASELINE:
-            return Judgement(model.label, config.night, NO_BASELINE, alpha, min_effect, ())
-        named = baseline
-        if baseline == LAST_GOOD:
+            first = first_night(store, model.label, config.night, names)
+            say(f"  compared with nothing: {_STATUS[first.outcome]}")
+            return first
+        if named is None:
             good = last_good(store, model.label, config.night)
             if good is None:
                 raise StoreError(
@@ -78,14 +81,13 @@ def _judge_model(
                     "at its scores, and accept it with --baseline none"
                 )
             named = good.label
-        names = [variant.name for variant in judged]
         found = judge(store, model.label, config.night, named, names, alpha, min_effect, seed=config.seed)
         say(f"  against night {named}: {_STATUS[found.outcome]}")
         return found
     except PolyneuronError as error:
         say(f"  not judged: {error.message}")
         reason = _unjudged(model.label, config, baseline, error.message)
-        return Judgement(model.label, config.night, baseline, alpha, min_effect, (reason,))
+        return Judgement(model.label, config.night, named, alpha, min_effect, (reason,))
 
 
 def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
@@ -103,11 +105,6 @@ def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
         change.require_fit(anatomy)
         found.append(Judged(variant.name, "intervention" if held else "edit", change, len(change.neuron_set)))
     return found
-
-
-def _accepted(judgements: Sequence[Judgement]) -> Outcome:
-    """Without a baseline a night is good when everything was scored."""
-    return Outcome.NOT_JUDGED if any(found.verdicts for found in judgements) else Outcome.OK
 
 
 def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> Verdict:
@@ -133,7 +130,7 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
     )
 
 
-def _write(store: Store, run: Run, judgement: Judgement) -> None:
-    if judgement.verdicts:
-        unit = unit_key(stage="nightly", model=judgement.model, night=judgement.night, run=run.id)
-        store.write("verdicts", judgement.table(), unit, {"model": judgement.model}, run_id=run.id)
+def _write(store: Store, run: Run, night: ModelNight) -> None:
+    if isinstance(night, Judgement) and night.verdicts:
+        unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
+        store.write("verdicts", night.table(), unit, {"model": night.model}, run_id=run.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def _plan_model(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     size, n_languages = _BYTES[model.dtype], len(config.languages)
     tokens_detection = n_languages * corpus.n_detection * corpus.max_tokens
     tokens_heldout = n_languages * corpus.n_heldout * corpus.max_tokens
-    n_variants = 2 + n_languages + seeds.shared_control_seeds + n_languages * seeds.exclusive_control_seeds
+    n_variants = (
+        2
+        + n_languages
+        + _n_trainings(config)
+        + seeds.shared_control_seeds
+        + n_languages * seeds.exclusive_control_seeds
+    )
     flops = 2 * parameters * (_DETECTION_COST * tokens_detection + n_variants * tokens_heldout)
     speed = ASSUMED_FLOPS_PER_WORKER["gpu" if cluster.gpus_per_worker else "cpu"]
     waiting = max(tokens_detection // n_languages, seeds.variants_per_pass * tokens_heldout)
@@ -103,6 +110,8 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
     todo = {
         "detection": {"done": 0, "to_do": n_languages},
         "perplexity": {"done": 0, "to_do_at_most": n_variants},
+        "training": {"to_do_at_most": _n_trainings(config)},
+        "benchmarks": {"to_do_at_most": _n_benchmark_units(config)},
     }
     if not store.exists():
         return todo
@@ -127,3 +136,22 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
         done = len(set(store.read("perplexities", filters, ["variant"])["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants - done}
     return todo
+
+
+def _n_trainings(config: StudyConfig) -> int:
+    """Sets that a study trains."""
+    training = config.training
+    return len(training.groups) * len(training.strategies) * len(training.seeds)
+
+
+def _n_benchmark_units(config: StudyConfig) -> int:
+    """Variants judged, the base model and trained ones included, by benchmarks and languages."""
+    evaluation, seeds = config.evaluation, config.ablation
+    names = ["shared", *(f"control-shared-{seed}" for seed in range(seeds.shared_control_seeds))]
+    for language in config.languages:
+        names.append(f"exclusive-{language}")
+        controls = range(seeds.exclusive_control_seeds)
+        names += [f"control-exclusive-{language}-{seed}" for seed in controls]
+    named = [n for n in names if any(fnmatch.fnmatchcase(n, pattern) for pattern in evaluation.variants)]
+    n_languages = len(evaluation.languages or config.languages)
+    return (1 + len(named) + _n_trainings(config)) * len(evaluation.benchmarks) * n_languages

@@ -79,11 +79,11 @@ def _study_model(
             units += [*perplexities.values(), metrics]
         if last_stage in ("train", "report") and config.training.languages:
             with run.timed("training"):
-                tuned = train(subject, store, run.id, selected, metrics)
-                measure_tuned(subject, store, run.id, selected, tuned)
+                tuned, trainings = train(subject, store, run.id, selected, metrics)
+                units += [*trainings, *measure_tuned(subject, store, run.id, selected, tuned).values()]
         if last_stage in ("evaluate", "report") and config.evaluation.benchmarks:
             with run.timed("evaluation"):
                 judged = [*judged_variants(selected, config.evaluation.variants), *tuned]
                 evaluated = evaluate(subject, store, run.id, judged)
-            units += [*evaluated.units.values(), store_verdicts(subject, store, run.id, judged, evaluated)]
+            units += [*evaluated, store_verdicts(subject, store, run.id, judged, evaluated)]
         return units

@@ -107,7 +107,14 @@ class Subject:
         self._stack.enter_context(ray_session(engine.threads))
         arguments = (self.engine_settings(), evaluation.data, dict(evaluation.revisions))
         return self._stack.enter_context(
-            SoloActor(Judge, arguments, engine.threads, engine.gpus, max_restarts=engine.max_restarts)
+            SoloActor(
+                Judge,
+                arguments,
+                engine.threads,
+                engine.gpus,
+                max_restarts=engine.max_restarts,
+                way_out="Lower evaluation.engine.threads or evaluation.engine.gpus, or add nodes",
+            )
         )
 
     def engine_settings(self) -> EngineSettings:

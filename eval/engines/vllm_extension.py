@@ -77,12 +77,17 @@ class WeightEditExtension:
         """Holds the activations named in the file at its constants. Needs eager execution. Returns as `polyneuron_apply`."""
         return _reported(self._intervene, path)
 
-    def _apply(self, path: str) -> list[int]:
+    def _prepared(self, change: WeightEdit | Intervention) -> tuple[Anatomy, dict[int, Any]]:
+        """The model's anatomy and this rank's layers; raises SetError where the change cannot be made."""
         if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
             raise SetError("An edit is already applied; restore it first")
-        anatomy, edit = anatomy_of(self.model_config.hf_config), WeightEdit.load(path)
-        edit.require_fit(anatomy)
-        layers = _layers(self.model_runner.get_model(), anatomy)
+        anatomy = anatomy_of(self.model_config.hf_config)
+        change.require_fit(anatomy)
+        return anatomy, _layers(self.model_runner.get_model(), anatomy)
+
+    def _apply(self, path: str) -> list[int]:
+        edit = WeightEdit.load(path)
+        anatomy, layers = self._prepared(edit)
         writes = [write for layer in layers for write in _writes(edit, anatomy, layer, layers[layer])]
         self._polyneuron_checksum = _checksum(writes)
         self._polyneuron_undo = []
@@ -97,11 +102,8 @@ class WeightEditExtension:
         return sorted(layers)
 
     def _intervene(self, path: str) -> list[int]:
-        if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
-            raise SetError("An edit is already applied; restore it first")
-        anatomy, intervention = anatomy_of(self.model_config.hf_config), Intervention.load(path)
-        intervention.require_fit(anatomy)
-        layers = _layers(self.model_runner.get_model(), anatomy)
+        intervention = Intervention.load(path)
+        anatomy, layers = self._prepared(intervention)
         self._polyneuron_hooks = []
         for layer, module in layers.items():
             if layer not in intervention.constants:

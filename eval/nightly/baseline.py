@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval.comparisons import Key
+from eval.pairing import Key
 from eval.store import Store
 from neuron_core.errors import PolyneuronError, StoreError
 

@@ -29,7 +29,6 @@ from eval.comparisons import (
     BETTER,
     NOT_JUDGED,
     WORSE,
-    Key,
     Measured,
     Pair,
     Verdict,
@@ -38,6 +37,7 @@ from eval.comparisons import (
     verdict_table,
 )
 from eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
+from eval.pairing import Key
 from eval.store import Store
 from neuron_core.errors import StoreError
 
@@ -50,13 +50,16 @@ class Outcome(IntEnum):
     NOT_JUDGED = 2
 
 
+_OUTCOMES = {WORSE: Outcome.REGRESSION, NOT_JUDGED: Outcome.NOT_JUDGED}
+
+
 @dataclass(frozen=True)
 class Judgement:
-    """All verdicts on one night of one model."""
+    """All verdicts on one night of one model. baseline_night: None where none was found or asked for."""
 
     model: str
     night: str
-    baseline_night: str
+    baseline_night: str | None
     alpha: float
     min_effect: float
     verdicts: tuple[Verdict, ...]
@@ -64,10 +67,7 @@ class Judgement:
     @property
     def outcome(self) -> Outcome:
         """REGRESSION if anything is worse; else NOT_JUDGED if anything, or everything, was not judged; else OK."""
-        found = {verdict.verdict for verdict in self.verdicts}
-        if WORSE in found:
-            return Outcome.REGRESSION
-        return Outcome.NOT_JUDGED if NOT_JUDGED in found or not found else Outcome.OK
+        return worst(_OUTCOMES.get(verdict.verdict, Outcome.OK) for verdict in self.verdicts)
 
     def table(self) -> pa.Table:
         """Rows for the store's table verdicts, without run_id and unit."""
@@ -75,7 +75,7 @@ class Judgement:
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The outcome of several models together: a regression of any, else what any could not judge, else OK."""
+    """Of several outcomes together: a regression, else NOT_JUDGED if it is among them or there are none, else OK."""
     found = set(outcomes)
     if Outcome.REGRESSION in found:
         return Outcome.REGRESSION
@@ -90,7 +90,6 @@ def judge(
     variants: Sequence[str],
     alpha: float,
     min_effect: float,
-    n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Judgement:
     """Compares two nights of `model`, named by label or run id. Writes nothing.
@@ -110,7 +109,7 @@ def judge(
             raise StoreError(
                 f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
             )
-    return judge_results(model, tonight, before, variants, alpha, min_effect, n_bootstrap, seed)
+    return judge_results(model, tonight, before, variants, alpha, min_effect, seed)
 
 
 def judge_results(
@@ -120,15 +119,11 @@ def judge_results(
     variants: Sequence[str],
     alpha: float,
     min_effect: float,
-    n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Judgement:
-    """`judge` on results in memory.
+    """`judge` on results in memory, raising SettingsMismatch as it does.
 
     A benchmark that has no task in a language in either night is left out: there is nothing to judge.
-
-    Raises:
-        SettingsMismatch: the nights were measured under different settings.
     """
     require_same_settings(night, baseline)
     primary = [
@@ -156,7 +151,7 @@ def judge_results(
         for variant in dict.fromkeys(variants)
     ]
     pairs = {pair.variant: pair for pair, _ in chosen}
-    measured = measure(chosen, alpha=alpha, n_bootstrap=n_bootstrap, seed=seed)
+    measured = measure(chosen, alpha=alpha, seed=seed)
     measured += [Measured(pairs[variant], key, reason=reason) for (variant, key), reason in missing.items()]
     verdicts = _gate(measured, alpha, min_effect)
     return Judgement(model, night.label, baseline.label, alpha, min_effect, tuple(verdicts))

@@ -75,13 +75,14 @@ class BenchmarkSection:
 
 
 def benchmark_section(results: Results) -> BenchmarkSection:
-    tables = [_table(results, benchmark) for benchmark in results.benchmarks]
+    tables = [benchmark_table(results, benchmark) for benchmark in results.benchmarks]
     return BenchmarkSection(
         introduction(results), tables, _draws_table(results), any(table.chart for table in tables)
     )
 
 
-def _table(results: Results, benchmark: str) -> BenchmarkTable:
+def benchmark_table(results: Results, benchmark: str) -> BenchmarkTable:
+    """Every variant in every language."""
     compared = results.base is not None
     return BenchmarkTable(
         title=heading(results, benchmark),
@@ -117,7 +118,7 @@ def _line(results: Results, benchmark: str, language: str, compared: bool) -> Li
 def _score(row: Row | None) -> Cell:
     if row is None:
         return Cell(DASH)
-    return Cell(f"{points(row['value']):.1f}", detail=_interval(row["low"], row["high"], signed=False))
+    return Cell(f"{points(row['value']):.1f}", detail=interval_words(row["low"], row["high"], signed=False))
 
 
 def difference(row: Row | None) -> Cell:
@@ -128,17 +129,19 @@ def difference(row: Row | None) -> Cell:
     if row["delta"] is None:
         return Cell(mark, css="quiet")
     css = "firm" if row["verdict"] in ("better", "worse") else "quiet"
-    return Cell(_signed(row["delta"]), mark, _interval(row["low"], row["high"], signed=True), css)
+    return Cell(signed_points(row["delta"]), mark, interval_words(row["low"], row["high"], signed=True), css)
 
 
-def _interval(low: float | None, high: float | None, signed: bool) -> str:
+def interval_words(low: float | None, high: float | None, signed: bool) -> str:
+    """``0.1 to 2.3`` in points."""
     if low is None or high is None:
         return "no interval"
-    form = _signed if signed else lambda value: f"{points(value):.1f}"
+    form = signed_points if signed else lambda value: f"{points(value):.1f}"
     return f"{form(low)} to {form(high)}"
 
 
-def _signed(fraction: float) -> str:
+def signed_points(fraction: float) -> str:
+    """``+1.2``, with a true minus; no sign on zero."""
     value = points(fraction)
     return f"{value:+.1f}".replace("-", "−") if value else "0.0"
 

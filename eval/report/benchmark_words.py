@@ -25,10 +25,14 @@ _ENGINES = {"vllm": "vLLM", "hf": "Hugging Face transformers"}
 
 def introduction(results: Results) -> list[str]:
     """Which data, which engine, what the numbers are."""
-    return [*_data_words(results), _engine_words(results), *_verdict_words(results)]
+    apart = ["What training changed is under Training."] if results.trained_apart else []
+    if apart and not results.changed:
+        return [*data_words(results), _engine_words(results), "Here is the unchanged model alone.", *apart]
+    return [*data_words(results), _engine_words(results), *verdict_words(results), *apart]
 
 
-def _data_words(results: Results) -> list[str]:
+def data_words(results: Results) -> list[str]:
+    """Where the items come from."""
     by_kind: dict[str, dict[str, None]] = {}
     for row in results.rows():
         if row["data"] != "none":
@@ -56,7 +60,8 @@ def _engine_words(results: Results) -> str:
     return f"{by}Scores are in points of a hundred, with their 95% intervals over items."
 
 
-def _verdict_words(results: Results) -> list[str]:
+def verdict_words(results: Results) -> list[str]:
+    """What the differences are and by what they are judged."""
     if not results.changed:
         return ["Only the unchanged model was put to the benchmarks, so there is nothing to compare."]
     stale = plural(results.n_stale, "stored verdict")
@@ -141,8 +146,9 @@ def _metric(row: Row) -> str | None:
     return f"judged by {row['metric']}" + (f" ({row['filter']})" if row["filter"] != "none" else "")
 
 
-def notes(results: Results, benchmark: str) -> list[str]:
-    """Stand-ins, missing values and what was left out, each with its reason."""
+def notes(results: Results, benchmark: str, gaps_expected: bool = False) -> list[str]:
+    """Stand-ins, missing values and what was left out, each with its reason. ``gaps_expected``: not every variant
+    was to be judged in every language."""
     rows = results.rows(benchmark)
     stand_ins = {(language_name(r["language"]), r["stand_in"]): None for r in rows if r["stand_in"]}
     found = [f"{language} is a stand-in: {words}." for language, words in stand_ins]
@@ -163,7 +169,7 @@ def notes(results: Results, benchmark: str) -> list[str]:
         for v in results.variants
         if (lang, v.name) not in stored
     )
-    if gaps:
+    if gaps and not gaps_expected:
         n = len(results.variants)
         where = [lang if k == n else f"{lang} ({k} of {n} variants)" for lang, k in gaps.items()]
         found.append(f"Not in the store: {listing(where)}.")

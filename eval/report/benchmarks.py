@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from eval.benchmarks import BENCHMARKS
 from eval.report.data import ModelStudy, Row
 
 BASE = "base"
+TUNED = "tuned"
 SAMPLE = "sample"
 _KINDS = ("base", "shared", "exclusive", "strict_exclusive")
 
@@ -30,7 +32,8 @@ class Results:
 
     ``scores[benchmark, language, variant]``: primary metric only, where there is one. ``verdicts[benchmark,
     language, variant, baseline]``. ``family``: how many comparisons were tested together, and adjusted for it.
-    ``n_stale``: verdicts left out because they speak of other scores than those shown.
+    ``n_stale``: verdicts left out because they speak of other scores than those shown. ``trained_apart``: the
+    trained variants have a section of their own and are not among these.
     """
 
     benchmarks: tuple[str, ...]
@@ -40,6 +43,19 @@ class Results:
     verdicts: dict[tuple[str, str, str, str], Row]
     family: int = 0
     n_stale: int = 0
+    trained_apart: bool = False
+
+    def of_variants(self, variants: Iterable[Judged], trained_apart: bool = False) -> Results:
+        """The part that speaks of some variants only."""
+        chosen = tuple(variants)
+        names = {variant.name for variant in chosen}
+        return replace(
+            self,
+            variants=chosen,
+            scores={key: row for key, row in self.scores.items() if key[2] in names},
+            verdicts={key: row for key, row in self.verdicts.items() if names >= {key[2], key[3]}},
+            trained_apart=trained_apart,
+        )
 
     @property
     def base(self) -> Judged | None:

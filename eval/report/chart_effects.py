@@ -37,8 +37,9 @@ def effect_chart(study: ModelStudy, effects: Effects) -> Markup:
     """Per language, on a log scale: the shared set, its own exclusive set, and their controls."""
     languages = [language for language in study.languages if language in effects.base]
     values = [1.0]
-    for by_language in effects.by.values():
-        values += [v for e in by_language.values() for v in (e.times, e.low, e.high) if 0 < v < np.inf]
+    for drawn in study.variants:
+        found = effects.by.get(drawn.name, {}).values() if drawn.kind != "tuned" else ()
+        values += [v for e in found for v in (e.times, e.low, e.high) if 0 < v < np.inf]
     axis = Axis(min([0.9, *values]), max([1.2, *values]), log=True)
     row = _HEAD + 2 * _LANE + 10
     bottom = row * len(languages)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from eval.report.impact_curves import read_curves
 from eval.report.thresholds import Curves
+from eval.report.training import Training, trainings_of
 from neuron_core.errors import StoreError
 from neuron_core.groups import GROUPS
 
@@ -95,6 +96,7 @@ class ModelStudy:
     superseded: dict[str, int] = field(default_factory=dict)
     scores: list[Row] = field(default_factory=list)
     verdicts: list[Row] = field(default_factory=list)
+    trainings: tuple[Training, ...] = ()
 
     def variant(self, name: str) -> Variant | None:
         return next((v for v in self.variants if v.name == name), None)
@@ -129,7 +131,8 @@ def read_report(store: Readable, units: Collection[str] | None = None) -> Report
     models: dict[str, list[Row]] = {}
     for row in selections:
         models.setdefault(row["model"], []).append(row)
-    return Report(runs, tuple(_read_study(store, rows, order, units) for _, rows in sorted(models.items())))
+    studies = [_read_study(store, rows, runs, order, units) for _, rows in sorted(models.items())]
+    return Report(runs, tuple(studies))
 
 
 def _of_units(table: pa.Table, units: Collection[str] | None) -> pa.Table:
@@ -139,7 +142,11 @@ def _of_units(table: pa.Table, units: Collection[str] | None) -> pa.Table:
 
 
 def _read_study(
-    store: Readable, selections: list[Row], order: dict[str, int], units: Collection[str] | None
+    store: Readable,
+    selections: list[Row],
+    runs: list[Row],
+    order: dict[str, int],
+    units: Collection[str] | None,
 ) -> ModelStudy:
     chosen = selections[-1]
     model, selection = chosen["model"], chosen["selection"]
@@ -189,6 +196,12 @@ def _read_study(
         ),
         scores=table("scores", "variant", "benchmark", "language", of_selection=False).to_pylist(),
         verdicts=table("verdicts", of_selection=False).to_pylist(),
+        trainings=trainings_of(
+            table("training", "variant", of_selection=False).to_pylist(),
+            table("validations", "variant", "language", of_selection=False).to_pylist(),
+            runs,
+            languages,
+        ),
         superseded=superseded,
     )
 

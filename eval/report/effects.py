@@ -1,4 +1,4 @@
-"""What switching a set off does to held-out perplexity, with paired bootstrap intervals over sentences.
+"""What changing a model does to its held-out perplexity, with paired bootstrap intervals over sentences.
 
 Perplexity is exp(sum of nats / predicted tokens). An effect is a multiplier, PPL(variant) / PPL(base),
 because the changes span orders of magnitude; a multiplier below 1 is an improvement and is shown as such.
@@ -21,12 +21,14 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Effect:
-    """``times``: PPL multiplier over base; ``low``/``high``: 95% percentile interval over sentences."""
+    """``ppl`` of the sentences both scored; ``times``: its multiplier over the base's; ``low``/``high``: 95%
+    percentile interval over those ``n_sentences``."""
 
     ppl: float
     times: float
     low: float
     high: float
+    n_sentences: int
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,34 @@ def effects_of(study: ModelStudy) -> Effects | None:
             continue
         perplexity[language] = float(np.exp(base_nats[scored].sum() / base_tokens[scored].sum()))
         for variant in study.variants:
-            if variant is base or language not in variant.nll:
+            if variant is base:
                 continue
-            _same_sentences(base, variant, language)
-            other_nats, other_tokens = variant.nll[language][1:]
-            both = ~np.isnan(base_nats) & ~np.isnan(other_nats)
-            if not both.any():
-                continue
-            nats, other_nats, other_tokens = base_nats[both], other_nats[both], other_tokens[both]
-            tokens = base_tokens[both]
-            weights_BS = _resamples(len(nats))
-            base_B = weights_BS @ nats / (weights_BS @ tokens)
-            delta = other_nats.sum() / other_tokens.sum() - nats.sum() / tokens.sum()
-            delta_B = weights_BS @ other_nats / (weights_BS @ other_tokens) - base_B
-            low, high = np.percentile(delta_B, [2.5, 97.5])
-            with np.errstate(over="ignore"):
-                times, low, high = (float(np.exp(x)) for x in (delta, low, high))
-            by[variant.name][language] = Effect(perplexity[language] * times, times, low, high)
+            if (effect := effect_between(base, variant, language)) is not None:
+                by[variant.name][language] = effect
     return Effects(perplexity, by)
+
+
+def effect_between(base: Variant, variant: Variant, language: str) -> Effect | None:
+    """One variant against another on the sentences that both could score; None where there is none.
+
+    Raises StoreError when they were measured on different sentences.
+    """
+    if language not in base.nll or language not in variant.nll:
+        return None
+    _same_sentences(base, variant, language)
+    (base_nats, tokens), (nats, own_tokens) = base.nll[language][1:], variant.nll[language][1:]
+    both = ~np.isnan(base_nats) & ~np.isnan(nats)
+    if not both.any():
+        return None
+    base_nats, tokens, nats, own_tokens = (values[both] for values in (base_nats, tokens, nats, own_tokens))
+    weights_BS = _resamples(len(nats))
+    base_B = weights_BS @ base_nats / (weights_BS @ tokens)
+    delta = nats.sum() / own_tokens.sum() - base_nats.sum() / tokens.sum()
+    delta_B = weights_BS @ nats / (weights_BS @ own_tokens) - base_B
+    low, high = np.percentile(delta_B, [2.5, 97.5])
+    with np.errstate(over="ignore"):
+        ppl, times, low, high = (float(np.exp(x)) for x in (nats.sum() / own_tokens.sum(), delta, low, high))
+    return Effect(ppl, times, low, high, len(nats))
 
 
 def _resamples(n_sentences: int) -> NDArray[np.float64]:
@@ -85,6 +97,6 @@ def _resamples(n_sentences: int) -> NDArray[np.float64]:
 def _same_sentences(base: Variant, variant: Variant, language: str) -> None:
     if not np.array_equal(base.nll[language][0], variant.nll[language][0]):
         raise StoreError(
-            f"Variant {variant.name} was measured on other {language} sentences than the base model, so they "
-            "cannot be compared. Rerun `polyneuron ablate` on this store."
+            f"Variant {variant.name} was measured on other {language} sentences than {base.name}, so they "
+            f"cannot be compared. Rerun `polyneuron {'train' if variant.kind == 'tuned' else 'ablate'}` on this store."
         )

@@ -21,6 +21,9 @@ from eval.report.effects import Effects, effects_of
 from eval.report.findings import Finding, findings_of
 from eval.report.omissions import Omission, omissions_of
 from eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, Neighbour
+from eval.report.training_benchmarks import trained_part, untrained_part
+from eval.report.training_findings import training_findings
+from eval.report.training_section import TrainingSection, training_section
 from eval.report.wording import GROUP_NAMES, count, language_name, number, percent
 
 SECTIONS = (
@@ -31,6 +34,7 @@ SECTIONS = (
     ("thresholds", "Thresholds"),
     ("scores", "Scores"),
     ("benchmarks", "Benchmarks"),
+    ("training", "Training"),
     ("omissions", "Dropped or null"),
 )
 _SHADES = 6
@@ -67,6 +71,7 @@ class ModelPage:
     neighbours: list[Neighbour]
     sensitivity_chart: Markup | None
     benchmarks: BenchmarkSection | None
+    training: TrainingSection | None
     omissions: list[Omission]
 
 
@@ -87,12 +92,18 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
     near = scores.neighbours(study)
     explorer, explorer_rows = _explorer(study)
     results = results_of(study)
+    trained = None
+    if study.trainings:
+        trained = trained_part(results) if results else None
+        results = untrained_part(results) if results else None
+    absent = {"benchmarks" if not results else "", "training" if not study.trainings else ""}
+    findings = findings_of(study, effects) + (benchmark_findings(results) if results else [])
     return ModelPage(
         id=page_id,
         study=study,
-        sections=[section for section in SECTIONS if section[0] != "benchmarks" or results],
+        sections=[section for section in SECTIONS if section[0] not in absent],
         effects=effects,
-        findings=findings_of(study, effects) + (benchmark_findings(results) if results else []),
+        findings=findings + (training_findings(study, effects, trained) if study.trainings else []),
         facts=_facts(study),
         rule=rule_words(study),
         total=count(study.anatomy.n_neurons),
@@ -120,6 +131,7 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
         neighbours=near,
         sensitivity_chart=sensitivity_chart(near) if near else None,
         benchmarks=benchmark_section(results) if results else None,
+        training=training_section(study, effects, trained),
         omissions=omissions_of(study, effects),
     )
 

@@ -103,6 +103,11 @@ def times(ratio: float | None, tidy: bool = False) -> str:
     return f"×{_trimmed(text) if tidy else text}"
 
 
+def fine_times(ratio: float) -> str:
+    """A multiplier near one with a digit more: ``×0.984``."""
+    return f"×{ratio:.3f}" if 0.5 <= ratio < 2 else times(ratio)
+
+
 def span(low: float | None, high: float | None, form: object = number) -> str:
     """``1.3 to 1.8``; a dash when either end is missing, one value when both ends read the same."""
     assert callable(form)

@@ -1,7 +1,8 @@
 """Checkpoints of compact training: small, whole or absent, pruned; nothing is pickled.
 
 A checkpoint is a folder `step-00000050` with `state.safetensors` (values and AdamW's two moments of every trained
-tensor, float32) and `state.json` (step, the job it belongs to, the losses so far).
+tensor, float32; with early stopping also the best values so far) and `state.json` (step, the job it belongs to, losses
+and validations so far).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `step` optimizer steps. log: one plain mapping a step, from the first."""
+    """State after `step` optimizer steps. log: one plain mapping a step, from the first; validations: one a language
+    and validated step."""
 
     step: int
     tensors: dict[str, Tensor]
     log: list[dict[str, Any]]
+    validations: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Checkpoints:
@@ -48,7 +51,13 @@ class Checkpoints:
 
         final = self.folder / f"step-{checkpoint.step:08d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
-        described = {"format": 1, "job": self._job, "step": checkpoint.step, "log": checkpoint.log}
+        described = {
+            "format": 1,
+            "job": self._job,
+            "step": checkpoint.step,
+            "log": checkpoint.log,
+            "validations": checkpoint.validations,
+        }
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -87,6 +96,7 @@ class Checkpoints:
         try:
             described = json.loads((path / "state.json").read_text(encoding="utf-8"))
             job, step, log = described["job"], described["step"], described["log"]
+            validations = described["validations"]
             tensors = load_file(path / "state.safetensors")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(
@@ -96,7 +106,12 @@ class Checkpoints:
             raise TrainingError(
                 f"The checkpoint {path} belongs to another model, set or setting. Name another folder, or remove it"
             )
-        return Checkpoint(step, tensors, log)
+        return Checkpoint(step, tensors, log, validations)
+
+    def last_step(self) -> int:
+        """Steps that the newest checkpoint holds; 0 without one."""
+        found = self._finished()
+        return int(found[-1].name.removeprefix("step-")) if found else 0
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").exists())

@@ -106,6 +106,11 @@ class CompactNeurons(nn.Module):
         )
 
     @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The trainable tensors by key."""
+        return dict(self.named_parameters())
+
+    @property
     def n_trainable(self) -> int:
         """Number of trainable scalars."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -141,9 +146,10 @@ class CompactNeurons(nn.Module):
         finally:
             self.detach()
 
-    def to_edit(self, name: str | None = None) -> WeightEdit:
-        """The present values as an edit, on the CPU, rounded to the dtypes of the model's parameters."""
-        values = {key: value.detach().to("cpu", self._dtypes[key]) for key, value in self.named_parameters()}
+    def to_edit(self, name: str | None = None, values: Mapping[str, Tensor] | None = None) -> WeightEdit:
+        """The present values (or `values` of all parameters) as an edit, on the CPU, rounded to the model's dtypes."""
+        found = dict(self.named_parameters()) if values is None else values
+        values = {key: value.detach().to("cpu", self._dtypes[key]) for key, value in found.items()}
         return WeightEdit.from_values(self.neuron_set, values, name)
 
     def get_extra_state(self) -> Tensor:

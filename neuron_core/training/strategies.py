@@ -10,7 +10,8 @@ from neuron_core.errors import SetError
 from neuron_core.neuron_set import NeuronSet, matched_control
 from neuron_core.training.score_thresholds import HIGH_SCORE, LOW_SCORE
 
-Strategy = Literal["shared", "exclusive", "related", "random", "auto"]
+Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
+"""full and lora are outside baselines: every neuron of every layer, by its own values or by low-rank adapters."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ def neurons_to_train(
     languages: tuple[str, ...],
     shared: NeuronSet,
     related: Mapping[str, NeuronSet],
+    everything: NeuronSet,
     seed: int = 0,
 ) -> NeuronSet:
-    """The neurons of a resolved strategy for one or several languages.
+    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's.
 
     "random": a control of the related neurons' size per layer and group, drawn outside every language's set.
 
@@ -73,10 +75,12 @@ def neurons_to_train(
     elif strategy == "related":
         found = mine
     elif strategy == "random":
-        everything = shared
+        taken = shared
         for other in related.values():
-            everything = everything | other
-        found = matched_control(mine, everything, seed)
+            taken = taken | other
+        found = matched_control(mine, taken, seed)
+    elif strategy in ("full", "lora"):
+        found = everything
     else:
         raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it with `choose`")
     if not len(found):

@@ -1,11 +1,11 @@
-"""Stage 6: benchmark scores of the base model and its variants, from one engine start; then paired verdicts."""
+"""Stage 7: benchmark scores of the base model and its variants, from one engine start; then paired verdicts."""
 
 from __future__ import annotations
 
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,10 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant to be judged: the base model with `change`, and what it stands for."""
+    """A variant to be judged: the base model with `change`, and what it stands for.
+
+    beside: variants it is compared with, apart from the base model and its controls.
+    """
 
     name: str
     kind: str
@@ -38,18 +41,12 @@ class Judged:
     set_language: str | None = None
     control_of: str | None = None
     seed: int | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Of the change; "none" for the base model."""
         return "none" if self.change is None else self.change.fingerprint()
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What the stage hands on: the unit of every (variant, benchmark, language)."""
-
-    units: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
 def deactivated(variant: Variant) -> Judged:
@@ -79,35 +76,31 @@ def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]
 
 def evaluate(
     subject: Subject, store: Store, run_id: str, judged: Sequence[Judged], night: str | None = None
-) -> Evaluated:
+) -> list[str]:
     """Runs what is missing, variant by variant; each (variant, benchmark, language) is stored when it is done.
+
+    Returns the units of all, in the order of `judged`.
 
     Raises:
         BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
         EngineError, ClusterError: the engine cannot start, or dies again and again.
     """
     plans = _plans(subject)
-    located = _locate(subject, [plan for plan in plans if isinstance(plan, TaskPlan)])
-    done, todo = Evaluated(), list[tuple[Judged, TaskPlan | Unavailable, str]]()
-    for variant in judged:
-        for plan in plans:
-            unit = _unit(subject, variant, plan, located, night)
-            done.units[variant.name, plan.asked_for, plan.language] = unit
-            todo.append((variant, plan, unit))
-    missing = set(store.missing("scores", [unit for *_, unit in todo]))
-    todo = [entry for entry in todo if entry[2] in missing]
+    work = _Work.of(subject, plans, night)
+    units = {(variant.name, plan): work.unit(variant, plan) for variant in judged for plan in plans}
+    missing = set(store.missing("scores", list(units.values())))
+    todo = [(variant, plan) for variant in judged for plan in plans if units[variant.name, plan] in missing]
     if not todo:
         say("  benchmarks: all scores are in the store")
-        return done
-    if any(isinstance(plan, TaskPlan) for _, plan, _ in todo):
+        return list(units.values())
+    if any(isinstance(plan, TaskPlan) for _, plan in todo):
         say(f"  starting {subject.config.evaluation.engine.backend} for {subject.name}")
-    title = f"benchmarks, {len(judged)} variants"
-    with bar(title) as report:
-        for number, (variant, plan, unit) in enumerate(todo):
-            _one(subject, store, run_id, variant, plan, unit, located, night)
+    with bar(f"benchmarks, {len(judged)} variants") as report:
+        for number, (variant, plan) in enumerate(todo):
+            work.judge(store, run_id, variant, plan, units[variant.name, plan])
             report(number + 1, len(todo))
     say(f"  judged {', '.join(variant.name for variant in judged)}")
-    return done
+    return list(units.values())
 
 
 def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
@@ -124,108 +117,105 @@ def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
     ]
 
 
-def _locate(subject: Subject, plans: Sequence[TaskPlan]) -> Mapping[TaskPlan, Located]:
-    """Before anything is started: bad data are refused at once, and the revision is part of a unit's key."""
-    from eval.benchmark_data import BenchmarkData
-
-    data = BenchmarkData(subject.config.evaluation.data, subject.config.evaluation.revisions)
-    return {plan: data.locate(plan) for plan in plans}
+_DECIDING = ("lm-eval", "vllm", "transformers", "torch")
 
 
-def _settings(subject: Subject, plan: TaskPlan | Unavailable) -> dict[str, Any]:
-    """What decides the scores beside model, variant and data."""
-    engine = subject.engine_settings()
-    return {
-        "backend": engine.backend,
-        "dtype": engine.dtype,
-        "bos": engine.add_bos,
-        "max_model_len": engine.max_model_len,
-        "seed": engine.seed,
-        "versions": {name: found for name, found in versions().items() if name in _DECIDING},
-    } | (
-        {
+@dataclass(frozen=True)
+class _Work:
+    """What all (variant, benchmark, language) of one model have in common.
+
+    located: the data of every plan; settings: what decides the scores beside model, variant, plan and data.
+    """
+
+    subject: Subject
+    located: Mapping[TaskPlan, Located]
+    settings: Mapping[str, Any]
+    night: str | None
+
+    @staticmethod
+    def of(subject: Subject, plans: Sequence[TaskPlan | Unavailable], night: str | None) -> _Work:
+        """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
+        from eval.benchmark_data import BenchmarkData
+
+        data = BenchmarkData(subject.config.evaluation.data, subject.config.evaluation.revisions)
+        engine = subject.engine_settings()
+        settings = {
+            "backend": engine.backend,
+            "dtype": engine.dtype,
+            "bos": engine.add_bos,
+            "max_model_len": engine.max_model_len,
+            "seed": engine.seed,
+            "versions": {name: found for name, found in versions().items() if name in _DECIDING},
+        }
+        located = {plan: data.locate(plan) for plan in plans if isinstance(plan, TaskPlan)}
+        return _Work(subject, located, settings, night)
+
+    def unit(self, variant: Judged, plan: TaskPlan | Unavailable) -> str:
+        """Key of one variant's scores."""
+        data = self.located[plan] if isinstance(plan, TaskPlan) else None
+        return evaluation_unit(
+            self.subject.name,
+            self.subject.fingerprint,
+            variant.name,
+            variant.fingerprint,
+            self.night,
+            benchmark=plan.asked_for,
+            language=plan.language,
+            revision=None if data is None else data.revision,
+            data=None if data is None else data.kind,
+            **self._settings_of(plan),
+        )
+
+    def judge(
+        self, store: Store, run_id: str, variant: Judged, plan: TaskPlan | Unavailable, unit: str
+    ) -> None:
+        """Scores one variant on one benchmark in one language, and stores them; or why there are none."""
+        common: dict[str, Any] = {
+            "model": self.subject.name,
+            "variant": variant.name,
+            "night": self.night,
+            "benchmark": plan.asked_for,
+            "language": plan.language,
+        }
+        about = common | {
+            "kind": variant.kind,
+            "set_language": variant.set_language,
+            "control_of": variant.control_of,
+            "seed": variant.seed,
+            "n_neurons": variant.n_neurons,
+            "backend": self.settings["backend"],
+            "dtype": self.settings["dtype"],
+            "bos": self.settings["bos"],
+            "settings_json": json.dumps(self._settings_of(plan), sort_keys=True),
+        }
+        if isinstance(plan, Unavailable):
+            rows = [about | _UNSCORED | {"data": "none", "null_reason": plan.reason}]
+            _write(store, "scores", rows, unit, run_id, variant.name)
+            return
+        data = self.located[plan]
+        about |= {
+            "stand_in": plan.stand_in,
+            "n_shots": plan.n_shots,
+            "max_gen_toks": plan.max_gen_toks,
+            "dataset": plan.benchmark.dataset if plan.user_file is None else Path(plan.user_file).name,
+            "revision": data.revision,
+            "data": data.kind,
+        }
+        found = self.subject.judge().call("evaluate", variant.change, plan)
+        # Scores last: a unit counts as done when its scores are there.
+        _write(store, "samples", [common | row for row in found.samples], unit, run_id, variant.name)
+        _write(store, "scores", [about | row for row in found.scores], unit, run_id, variant.name)
+
+    def _settings_of(self, plan: TaskPlan | Unavailable) -> dict[str, Any]:
+        if isinstance(plan, Unavailable):
+            return {**self.settings, "task": None}
+        return {
+            **self.settings,
             "task": plan.task,
             "n_shots": plan.n_shots,
             "max_gen_toks": plan.max_gen_toks,
             "max_items": plan.max_items,
         }
-        if isinstance(plan, TaskPlan)
-        else {"task": None}
-    )
-
-
-_DECIDING = ("lm-eval", "vllm", "transformers", "torch")
-
-
-def _unit(
-    subject: Subject,
-    variant: Judged,
-    plan: TaskPlan | Unavailable,
-    located: Mapping[TaskPlan, Located],
-    night: str | None,
-) -> str:
-    data = located[plan] if isinstance(plan, TaskPlan) else None
-    return evaluation_unit(
-        subject.name,
-        subject.fingerprint,
-        variant.name,
-        variant.fingerprint,
-        night,
-        benchmark=plan.asked_for,
-        language=plan.language,
-        revision=None if data is None else data.revision,
-        data=None if data is None else data.kind,
-        **_settings(subject, plan),
-    )
-
-
-def _one(
-    subject: Subject,
-    store: Store,
-    run_id: str,
-    variant: Judged,
-    plan: TaskPlan | Unavailable,
-    unit: str,
-    located: Mapping[TaskPlan, Located],
-    night: str | None,
-) -> None:
-    engine = subject.engine_settings()
-    settings = _settings(subject, plan)
-    common: dict[str, Any] = {
-        "model": subject.name,
-        "variant": variant.name,
-        "night": night,
-        "benchmark": plan.asked_for,
-        "language": plan.language,
-    }
-    about = common | {
-        "kind": variant.kind,
-        "set_language": variant.set_language,
-        "control_of": variant.control_of,
-        "seed": variant.seed,
-        "n_neurons": variant.n_neurons,
-        "backend": engine.backend,
-        "dtype": engine.dtype,
-        "bos": engine.add_bos,
-        "settings_json": json.dumps(settings, sort_keys=True),
-    }
-    if isinstance(plan, Unavailable):
-        rows = [about | _UNSCORED | {"data": "none", "null_reason": plan.reason}]
-        _write(store, "scores", rows, unit, run_id, variant.name)
-        return
-    data = located[plan]
-    about |= {
-        "stand_in": plan.stand_in,
-        "n_shots": plan.n_shots,
-        "max_gen_toks": plan.max_gen_toks,
-        "dataset": plan.benchmark.dataset if plan.user_file is None else Path(plan.user_file).name,
-        "revision": data.revision,
-        "data": data.kind,
-    }
-    found = subject.judge().call("evaluate", variant.change, plan)
-    # Scores last: a unit counts as done when its scores are there.
-    _write(store, "samples", [common | row for row in found.samples], unit, run_id, variant.name)
-    _write(store, "scores", [about | row for row in found.scores], unit, run_id, variant.name)
 
 
 _UNSCORED: dict[str, Any] = {

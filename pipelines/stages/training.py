@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,44 +12,50 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eval.store import Store
+from neuron_core.anatomy import anatomy_of
 from neuron_core.errors import ConfigError
 from neuron_core.models import cache_folder
 from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.blocks import PreparedBlocks, prepare_blocks
+from neuron_core.training.block_cache import prepare_blocks
+from neuron_core.training.blocks import PreparedBlocks
 from neuron_core.training.documents import mixture_of
 from neuron_core.training.feed import Feed, with_attention
+from neuron_core.training.low_rank import every_neuron, n_values, rank_of_size
+from neuron_core.training.settings import TrainSettings
 from neuron_core.training.strategies import Choice, choose, neurons_to_train
-from neuron_core.training.trainer import TrainSettings
+from neuron_core.training.validation import Validation
 from neuron_core.weight_edit import WeightEdit
 from pipelines.progress import bar, say
 from pipelines.stages.evaluation import Judged
 from pipelines.stages.selection import Selected
 from pipelines.subject import Subject
-from pipelines.units import training_unit
+from pipelines.units import sentences_hash, training_unit
 
 SCORE = "language_agnostic_score_ppl"
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One set to train."""
+    """One training. language: its languages, joined by "+"; lora_rank: of adapters instead of the neurons' own values."""
 
     name: str
     language: str
     choice: Choice
     seed: int
     neurons: NeuronSet
+    lora_rank: int | None
     feed: Feed
     settings: TrainSettings
+    validation: Validation
     unit: str
-    edit: Path
-    checkpoints: Path
 
 
 def train(
     subject: Subject, store: Store, run_id: str, selected: Selected, metrics: str | None
-) -> list[Judged]:
-    """Trains what is missing, for every language, strategy and seed of the configuration; returns the variants.
+) -> tuple[list[Judged], list[str]]:
+    """Trains what is missing, for all languages, strategies and seeds of the configuration.
+
+    Returns the trained variants and the units of all trainings.
 
     Raises:
         ConfigError: the store is no local folder. SetError: a strategy without neurons, or auto without a score.
@@ -59,20 +66,19 @@ def train(
         raise ConfigError(
             "Training keeps its edits and checkpoints beside the tables: name a local folder as store"
         )
-    config = subject.config.training
-    score, found = _score(store, metrics), list[Judged]()
-    blocks = {language: _blocks(subject, language) for language in config.languages}
-    for language in config.languages:
+    config, score = subject.config.training, _score(store, metrics)
+    named = {language for group in config.groups for language in group}
+    blocks = {language: _blocks(subject, language) for language in sorted(named)}
+    tuned, units = list[Judged](), list[str]()
+    for group in config.groups:
         for strategy in config.strategies:
             for seed in config.seeds:
                 choice = choose(strategy, score, config.low_score, config.high_score)
-                plan = _plan(subject, store, selected, blocks[language], language, choice, seed)
-                _train_if_missing(subject, store, run_id, plan)
-                edit = WeightEdit.load(plan.edit)
-                found.append(
-                    Judged(plan.name, "tuned", edit, len(plan.neurons), set_language=language, seed=seed)
-                )
-    return found
+                plan = _plan(subject, selected, {one: blocks[one] for one in group}, choice, seed)
+                edit = _trained(subject, store, run_id, plan)
+                tuned.append(_judged(subject, plan, edit))
+                units.append(plan.unit)
+    return tuned, units
 
 
 def _score(store: Store, metrics: str | None) -> float | None:
@@ -104,18 +110,20 @@ def _blocks(subject: Subject, language: str) -> PreparedBlocks:
 
 
 def _plan(
-    subject: Subject,
-    store: Store,
-    selected: Selected,
-    blocks: PreparedBlocks,
-    language: str,
-    choice: Choice,
-    seed: int,
+    subject: Subject, selected: Selected, blocks: Mapping[str, PreparedBlocks], choice: Choice, seed: int
 ) -> _Plan:
     config, selection = subject.config.training, selected.selection
-    neurons = neurons_to_train(choice.strategy, (language,), selection.shared, selection.related, seed)
+    anatomy, languages = anatomy_of(subject.hf_config), tuple(blocks)
+    everything = every_neuron(selection.shared.model, anatomy)
+
+    def neurons_of(strategy: Any) -> NeuronSet:
+        return neurons_to_train(strategy, languages, selection.shared, selection.related, everything, seed)
+
+    neurons, lora_rank = neurons_of(choice.strategy), None
+    if choice.strategy == "lora":
+        lora_rank = rank_of_size(n_values(neurons_of("related"), anatomy), anatomy)
     feed = Feed(
-        (str(blocks.folder),),
+        tuple(str(one.folder) for one in blocks.values()),
         with_attention(subject.hf_config),
         subject.model.dtype,
         config.global_batch,
@@ -134,82 +142,120 @@ def _plan(
         clip_norm=config.clip_norm,
         checkpoint_every=config.checkpoint_every,
     )
-    deciding = {key: value for key, value in settings.__dict__.items() if key != "checkpoint_every"}
+    validation = Validation(
+        {language: found[: config.n_validation] for language, found in subject.detection.items()},
+        languages,
+        config.validate_every,
+        config.patience,
+    )
     unit = training_unit(
         subject.name,
         subject.fingerprint,
         subject.model.dtype,
         neurons.fingerprint(),
-        blocks=blocks.key,
-        language=language,
+        blocks=[one.key for one in blocks.values()],
+        languages=list(languages),
         strategy=choice.strategy,
         reason=choice.reason,
+        lora_rank=lora_rank,
         seed=seed,
         epochs=config.epochs,
-        settings=deciding,
+        settings={key: value for key, value in settings.__dict__.items() if key != "checkpoint_every"},
+        validation=[
+            sentences_hash(s for found in validation.sentences.values() for s in found),
+            config.validate_every,
+            config.patience,
+        ],
     )
-    several = len(subject.config.training.seeds) > 1
-    name = f"tuned-{choice.strategy}-{language}" + (f"-{seed}" if several else "")
-    folder = Path(store.root) / "edits"
+    language = "+".join(languages)
     return _Plan(
-        name,
+        _name(subject, choice.strategy, language, seed),
         language,
         choice,
         seed,
         neurons,
+        lora_rank,
         feed,
         settings,
+        validation,
         unit,
-        folder / f"{unit}.safetensors",
-        folder / "checkpoints" / unit,
     )
 
 
-def _train_if_missing(subject: Subject, store: Store, run_id: str, plan: _Plan) -> None:
-    if plan.edit.exists() and store.has("training", plan.unit):
+def _name(subject: Subject, strategy: str, language: str, seed: int) -> str:
+    several = len(subject.config.training.seeds) > 1
+    return f"tuned-{strategy}-{language}" + (f"-{seed}" if several else "")
+
+
+def _judged(subject: Subject, plan: _Plan, edit: WeightEdit) -> Judged:
+    random = "random" in subject.config.training.strategies and plan.choice.strategy != "random"
+    return Judged(
+        plan.name,
+        "tuned",
+        edit,
+        len(plan.neurons),
+        set_language=plan.language,
+        seed=plan.seed,
+        beside=(_name(subject, "random", plan.language, plan.seed),) if random else (),
+    )
+
+
+def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> WeightEdit:
+    folder = Path(store.root) / "edits"
+    file, checkpoints = folder / f"{plan.unit}.safetensors", folder / "checkpoints" / plan.unit
+    if file.exists() and store.has("training", plan.unit):
         say(f"  {plan.name}: in the store")
-        return
+        return WeightEdit.load(file)
     from cluster.training import TrainJob, train_rank
 
     config = subject.config.training
-    say(
-        f"  training {plan.name}: {len(plan.neurons)} neurons, {plan.settings.n_steps} steps ({plan.choice.reason})"
-    )
+    what = f"{len(plan.neurons)} neurons" if plan.lora_rank is None else f"adapters of rank {plan.lora_rank}"
+    say(f"  training {plan.name}: {what}, {plan.settings.n_steps} steps ({plan.choice.reason})")
+    curves = Path(store.root) / "tensorboard" / f"{plan.name}-{plan.unit[:8]}"
     job = TrainJob(
-        plan.neurons,
-        plan.settings,
-        config.zero_stage,
-        config.gradient_checkpointing,
-        plan.unit,
-        str(plan.checkpoints.absolute()),
-        plan.name,
+        neuron_set=plan.neurons,
+        settings=plan.settings,
+        zero_stage=config.zero_stage,
+        recomputed_layers=config.recomputed_layers,
+        key=plan.unit,
+        folder=str(checkpoints.absolute()),
+        name=plan.name,
+        lora_rank=plan.lora_rank,
+        seed=plan.seed,
+        validation=plan.validation,
+        tensorboard=str(curves.absolute()),
     )
-    with subject.training_group() as group, bar(f"training {plan.name}, steps") as report:
+    a_step = config.global_batch * config.max_tokens
+    with subject.training_group() as group, bar(f"training {plan.name}, tokens") as report:
         results = group.run(
             train_rank,
             [],
-            progress=report,
+            progress=lambda done, total: report(done * a_step, total * a_step),
             job=job,
             blocks_of_step=plan.feed.blocks_of_step,
             make_batch=plan.feed.batch,
         )
-    trained = results[0]
-    plan.edit.parent.mkdir(parents=True, exist_ok=True)
-    trained.edit.save(plan.edit)
-    # The table last: a training counts as done when its rows are there.
-    store.write("training", _table(subject, plan, trained), plan.unit, {"model": subject.name}, run_id=run_id)
-    log = trained.log
-    n_tokens, seconds = sum(e["n_tokens"] for e in log), sum(e["seconds"] for e in log)
+    result = results[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    result.edit.save(file)
+    where = {"model": subject.name}
+    store.write("validations", _validations(subject, plan, result), plan.unit, where, run_id=run_id)
+    # This table last: a training counts as done when its rows are there.
+    store.write("training", _steps(subject, plan, result), plan.unit, where, run_id=run_id)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    log: Sequence[Mapping[str, Any]] = result.log
+    n_tokens, seconds = sum(row["n_tokens"] for row in log), sum(row["seconds"] for row in log)
+    early = f", the values of step {result.kept_step} kept" if config.patience else ""
     say(
-        f"  {plan.name}: loss {log[0]['loss_nats']:.3f} to {log[-1]['loss_nats']:.3f}, "
+        f"  {plan.name}: loss {log[0]['loss_nats']:.3f} to {log[-1]['loss_nats']:.3f} in {len(log)} steps{early}, "
         f"{n_tokens / max(seconds, 1e-9):.0f} tokens/s"
     )
+    edit: WeightEdit = result.edit
+    return edit
 
 
-def _table(subject: Subject, plan: _Plan, trained: Any) -> pa.Table:
-    log: Sequence[Mapping[str, Any]] = trained.log
-    n = len(log)
-    n_trainable = sum(value.numel() for value in (trained.edit.values or {}).values())
+def _steps(subject: Subject, plan: _Plan, result: Any) -> pa.Table:
+    log, n = result.log, len(result.log)
     constants = {
         "model": subject.name,
         "variant": plan.name,
@@ -222,11 +268,26 @@ def _table(subject: Subject, plan: _Plan, trained: Any) -> pa.Table:
         | {
             "seed": pa.array([plan.seed] * n, pa.int64()),
             "n_neurons": pa.array([len(plan.neurons)] * n, pa.int64()),
-            "n_trainable": pa.array([n_trainable] * n, pa.int64()),
-            "step": pa.array([entry["step"] for entry in log], pa.int32()),
-            "loss_nats": [entry["loss_nats"] for entry in log],
-            "learning_rate": [entry["learning_rate"] for entry in log],
-            "gradient_norm": [entry["gradient_norm"] for entry in log],
-            "n_tokens": pa.array([entry["n_tokens"] for entry in log], pa.int64()),
+            "n_trainable": pa.array([result.n_trainable] * n, pa.int64()),
+            "step": pa.array([row["step"] for row in log], pa.int32()),
+            "loss_nats": [row["loss_nats"] for row in log],
+            "learning_rate": [row["learning_rate"] for row in log],
+            "gradient_norm": [row["gradient_norm"] for row in log],
+            "n_tokens": pa.array([row["n_tokens"] for row in log], pa.int64()),
+        }
+    )
+
+
+def _validations(subject: Subject, plan: _Plan, result: Any) -> pa.Table:
+    rows = result.validations
+    return pa.table(
+        {
+            "model": [subject.name] * len(rows),
+            "variant": [plan.name] * len(rows),
+            "step": pa.array([row["step"] for row in rows], pa.int32()),
+            "language": [row["language"] for row in rows],
+            "nll_nats": [row["nll_nats"] for row in rows],
+            "n_tokens": pa.array([row["n_tokens"] for row in rows], pa.int64()),
+            "kept": [row["step"] == result.kept_step for row in rows],
         }
     )

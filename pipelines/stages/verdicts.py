@@ -1,4 +1,4 @@
-"""Stage 7: paired verdicts on the benchmark scores of one study's variants."""
+"""Stage 8: paired verdicts on the benchmark scores of one study's variants."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ import pyarrow.compute as pc
 from eval.comparisons import Pair, compare_all, verdict_table
 from eval.store import Store
 from pipelines.progress import say
-from pipelines.stages.evaluation import BASE, Evaluated, Judged
+from pipelines.stages.evaluation import BASE, Judged
 from pipelines.subject import Subject
 from pipelines.units import verdicts_unit
 
 
 def store_verdicts(
-    subject: Subject, store: Store, run_id: str, judged: Sequence[Judged], evaluated: Evaluated
+    subject: Subject, store: Store, run_id: str, judged: Sequence[Judged], evaluated: Sequence[str]
 ) -> str:
-    """Compares every variant with the base model and with its controls, over the same items; returns the unit.
+    """Compares every variant with the base model, its controls and those beside it, over the same items; returns the unit.
+
+    `evaluated`: the units of the variants' scores.
 
     All comparisons of the model are one family (Holm).
     """
     evaluation = subject.config.evaluation
     names = comparisons(judged)
-    units = sorted(evaluated.units.values())
-    unit = verdicts_unit(names, units, evaluation.alpha, evaluation.min_effect, subject.config.seed)
+    unit = verdicts_unit(
+        names, sorted(evaluated), evaluation.alpha, evaluation.min_effect, subject.config.seed
+    )
     if store.has("verdicts", unit):
         return unit
-    everything = pc.field("unit").isin(list(evaluated.units.values()))
+    everything = pc.field("unit").isin(list(evaluated))
     scores, samples = store.read("scores", everything), store.read("samples", everything)
     scored = scores.filter((pc.field("primary")) & (pc.field("n") > 0))
     primary = {
@@ -54,8 +57,9 @@ def store_verdicts(
 
 
 def comparisons(judged: Sequence[Judged]) -> list[tuple[str, str]]:
-    """(variant, what it is compared with): the base model, and for a set its controls."""
+    """(variant, what it is compared with): the base model, for a set its controls, and what stands beside it."""
     found = [(variant.name, BASE) for variant in judged if variant.name != BASE]
     for variant in judged:
         found += [(variant.name, control.name) for control in judged if control.control_of == variant.name]
+        found += [(variant.name, other) for other in variant.beside]
     return found

@@ -11,6 +11,7 @@ from eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
 from tests.eval.report.synthetic import Plan, store_with
+from tests.eval.report.training_rows import put_rows, steps, usual_training
 
 BINARY = find_chromium()
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium here: apt-get install -y chromium")
@@ -30,6 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = store_with(root / "store", *plans)
     for plan in plans:
         add(store, usual(plan.languages, model=plan.model), usual_verdicts(plan.languages, model=plan.model))
+    usual_training(store)  # of the first model only
     return write_report(store, root / "report.html")
 
 
@@ -56,6 +58,22 @@ def test_labels_of_charts_stay_inside_a_phone(page: Page, report: Path) -> None:
         "return b.width && (b.right > 361 || b.left < -1)}).map(t => t.textContent)"
     )
     assert outside == []
+
+
+def test_training_is_legible_on_a_phone(page: Page, report: Path) -> None:
+    """Tables scroll inside their frames, marks are drawn, and verdicts do not rest on colour alone."""
+    page.open(report, 390, 844, mobile=True)
+    page.evaluate("document.querySelectorAll('details').forEach(d => {d.open = true})")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelectorAll('#m0-training').length") == 1
+    assert page.evaluate("document.querySelectorAll('#m1-training').length") == 0
+    rings = "[...document.querySelectorAll('path.kept')].filter(p => getComputedStyle(p).stroke !== 'none').length"
+    assert page.evaluate(rings) >= 12
+    bare = (
+        "[...document.querySelectorAll('.trained td.better, .trained td.worse')]"
+        ".filter(cell => !/better|worse/.test(cell.textContent)).length"
+    )
+    assert page.evaluate(bare) == 0
 
 
 def test_keyboard_moves_the_slider_and_the_numbers_follow(page: Page, report: Path) -> None:
@@ -100,6 +118,7 @@ def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:
     languages = ("en", "</script><script>1")
     store = store_with(tmp_path / "store", Plan(model=HOSTILE, languages=languages, n_layers=2))
     add(store, usual(languages, model=HOSTILE, benchmark=HOSTILE), usual_verdicts(languages, model=HOSTILE))
+    put_rows(store, "training", steps(HOSTILE, languages[1], [3.0, 2.0], model=HOSTILE, reason=HOSTILE))
     out = write_report(store, tmp_path / "report.html", title="A study")
     page.problems.clear()
     page.open(out, 360, 780, mobile=True)

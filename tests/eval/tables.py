@@ -1,5 +1,6 @@
 """Small store tables for tests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -50,3 +51,30 @@ def metrics(values: list[float | None]) -> pa.Table:
         for i, value in enumerate(values)
     ]
     return pa.Table.from_pylist(rows)
+
+
+def samples(values: Sequence[float | None], variant: str = "base", **changed: Any) -> pa.Table:
+    """One item a value, in one benchmark and language; `changed`: columns, one value or one an item."""
+    rows = [
+        {
+            "model": "org/model",
+            "variant": variant,
+            "night": None,
+            "benchmark": "xnli",
+            "language": "sw",
+            "task": "xnli_sw",
+            "item": i,
+            "metric": "acc",
+            "filter": "none",
+            "value": value,
+            "target": "0",
+            "response": None,
+            "doc_hash": f"d{i}",
+            "prompt_hash": f"p{i}",
+            "tokens_hash": f"t{i}",
+        }
+        | {name: given[i] if isinstance(given, list) else given for name, given in changed.items()}
+        for i, value in enumerate(values)
+    ]
+    schema = pa.schema([field for field in TABLES["samples"].schema if field.name not in ("run_id", "unit")])
+    return pa.Table.from_pylist(rows, schema=schema)

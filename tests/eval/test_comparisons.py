@@ -1,46 +1,37 @@
-"""Pairing of items, which test is used, the family, and what is not judged."""
+"""Which test is used, the family, and what is not judged."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from eval.comparisons import Pair, Verdict, compare, compare_all, verdict_table
-from eval.schemas import TABLES
+from eval.comparisons import Pair, Sided, Verdict, compare_all, decide, measure, verdict_table
+from eval.pairing import grouped
 from eval.store import Store
+from tests.eval.tables import samples
 
-SCHEMA = pa.schema([field for field in TABLES["samples"].schema if field.name not in ("run_id", "unit")])
+
+def pair(left: pa.Table, right: pa.Table) -> Pair:
+    """Two tables of one model, called by their variants."""
+    names = (side["variant"][0].as_py() for side in (left, right))
+    return Pair(left, right, "org/model", None, *names)
 
 
-def samples(values: Sequence[float | None], variant: str = "base", **changed: Any) -> pa.Table:
-    """One item a value, in one benchmark and language."""
-    rows = [
-        {
-            "model": "org/model",
-            "variant": variant,
-            "night": None,
-            "benchmark": "xnli",
-            "language": "sw",
-            "task": "xnli_sw",
-            "item": i,
-            "metric": "acc",
-            "filter": "none",
-            "value": value,
-            "target": "0",
-            "response": None,
-            "doc_hash": f"d{i}",
-            "prompt_hash": f"p{i}",
-            "tokens_hash": f"t{i}",
-        }
-        | {name: given[i] if isinstance(given, list) else given for name, given in changed.items()}
-        for i, value in enumerate(values)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+def compared(left: pa.Table, right: pa.Table, **changed: Any) -> list[Verdict]:
+    """Everything the two hold, as one family."""
+    primary = {(key[0], key[2], key[3]) for side in (left, right) for key in grouped(side)}
+    return compare_all([pair(left, right)], primary, **({"alpha": 0.05, "min_effect": 0.0} | changed))
 
 
 def one(left: pa.Table, right: pa.Table, **changed: Any) -> Verdict:
-    (found,) = compare(left, right, **({"alpha": 0.05, "min_effect": 0.0} | changed))
+    (found,) = compared(left, right, **changed)
+    return found
+
+
+def sided(left: pa.Table, right: pa.Table, alternative: Sided) -> Verdict:
+    measured = measure([(pair(left, right), grouped(left).keys())], alpha=0.05)
+    (found,) = decide(measured, alpha=0.05, min_effect=0.0, alternative=alternative)
     return found
 
 
@@ -51,6 +42,7 @@ def test_right_or_wrong_values_get_mcnemars_test() -> None:
     assert found.p_value == pytest.approx(2 / 2**6) == found.p_adjusted
     assert (found.value, found.baseline_value, found.delta) == pytest.approx((0.7, 1.0, -0.3))
     assert found.test == "McNemar's exact test, two-sided" and found.reason is None
+    assert one(samples([0.0] * 6, "edited"), samples([1.0] * 6), alpha=2 / 2**6).verdict == "worse"
     assert found.low is not None and found.high is not None and found.low < -0.3 < found.high < 0
 
 
@@ -61,11 +53,18 @@ def test_other_values_get_the_paired_bootstrap() -> None:
     assert found.delta == pytest.approx(0.2) and found.p_value == 1 / 2001
 
 
+def test_values_that_only_one_side_has_in_fractions_get_the_bootstrap() -> None:
+    right_or_wrong, graded = samples([1.0, 0.0, 1.0], "edited"), samples([0.5, 0.0, 1.0])
+    for left, right in ((right_or_wrong, graded), (graded, right_or_wrong)):
+        assert str(one(left, right).test).startswith("paired bootstrap")
+
+
 def test_a_test_for_a_loss_finds_no_gain() -> None:
     up, down = samples([1.0] * 10, "edited"), samples([0.0] * 10)
-    assert one(up, down).verdict == "better"
-    assert one(up, down, alternative="worse").verdict == "no evidence"
-    lost = one(down.set_column(1, "variant", pa.array(["x"] * 10)), up, alternative="worse")
+    assert sided(up, down, "two-sided").verdict == "better"
+    none = sided(up, down, "worse")
+    assert none.verdict == "no evidence" and none.p_value == 1.0
+    lost = sided(down, up, "worse")
     assert lost.verdict == "worse" and lost.p_value == pytest.approx(1 / 2**10)
     assert lost.test == "McNemar's exact test, one-sided (worse)"
 
@@ -82,29 +81,10 @@ def test_the_order_of_rows_does_not_matter() -> None:
     assert one(left, right) == one(left.take([4, 2, 0, 1, 3]), right.take([3, 4, 1, 0, 2]))
 
 
-@pytest.mark.parametrize(
-    ("column", "words"),
-    [("doc_hash", "the item"), ("prompt_hash", "the prompt"), ("tokens_hash", "the prompt's token ids")],
-)
-def test_another_question_is_not_judged(column: str, words: str) -> None:
-    found = one(
-        samples([1.0, 0.0], "edited", **{column: ["same", "x"]}), samples([1.0, 0.0], **{column: "same"})
-    )
-    assert found.verdict == "not judged" and found.p_value is None and found.delta is None
-    assert found.reason == f"not the same question was asked; what differs: {words} (1 of 2)"
-
-
-def test_items_of_one_side_only_are_not_judged() -> None:
+def test_items_that_do_not_pair_are_not_judged() -> None:
     found = one(samples([1.0] * 5, "edited"), samples([1.0] * 3))
-    assert found.verdict == "not judged"
+    assert (found.verdict, found.n_pairs, found.p_value, found.delta) == ("not judged", 0, None, None)
     assert found.reason == "2 items are in one of the two only (2 here, 0 in the baseline)"
-    same_numbers = one(samples([1.0, 0.0], "edited", task=["a", "b"]), samples([1.0, 0.0], task=["a", "a2"]))
-    assert same_numbers.reason == "2 items are in one of the two only (1 here, 1 in the baseline)"
-
-
-def test_an_item_twice_is_not_judged() -> None:
-    twice = pa.concat_tables([samples([1.0, 0.0], "edited")] * 2)
-    assert one(twice, samples([1.0, 0.0])).reason == "2 items occur more than once"
 
 
 def test_pairs_with_a_null_are_dropped_and_counted() -> None:
@@ -117,11 +97,12 @@ def test_pairs_with_a_null_are_dropped_and_counted() -> None:
 
 def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
     left = pa.concat_tables([samples([1.0], "edited"), samples([1.0], "edited", language="th")])
-    missing, judged = sorted(
-        compare(left, samples([1.0]), alpha=0.05, min_effect=0), key=lambda v: v.verdict != "not judged"
-    )
+    judged, missing = compared(left, samples([1.0]))  # in the order of the languages
     assert missing.language == "th" and missing.reason == "base holds no items of it"
     assert judged.language == "sw" and judged.verdict == "no evidence"
+    night = Pair(samples([]), samples([1.0]), "m", "tue", "base", "mon")
+    (gone,) = compare_all([night], {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
+    assert (gone.night, gone.reason) == ("tue", "base of night tue holds no items of it")
 
 
 def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
@@ -136,8 +117,9 @@ def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
         ("b", "acc", "no evidence"),
     ]
     assert found[0].p_adjusted == pytest.approx(2 * 2 / 2**7)
-    # The other metric, which b lacks, is part of the family only where everything is judged.
-    everything = compare_all(pairs, None, alpha=0.05, min_effect=0.0)
+    # The other metric, which b lacks, is part of the family only where it is primary.
+    both_metrics = {("xnli", "acc", "none"), ("xnli", "acc_norm", "none")}
+    everything = compare_all(pairs, both_metrics, alpha=0.05, min_effect=0.0)
     assert [v.verdict for v in everything] == ["worse", "no evidence", "no evidence", "not judged"]
     assert everything[0].p_adjusted == pytest.approx(3 * 2 / 2**7)
 
@@ -150,7 +132,9 @@ def test_resamples_are_enough_for_a_large_family_to_find_anything() -> None:
     ]
     parts.append((samples([0.1] * 10, "edited", metric="f1"), samples([0.6] * 10, metric="f1")))
     left, right = (pa.concat_tables(side) for side in zip(*parts, strict=True))
-    (found,) = [v for v in compare(left, right, alpha=0.05, min_effect=0) if v.metric == "f1"]
+    verdicts = compared(left, right)
+    assert [v.language for v in verdicts] == [*sorted(f"l{i}" for i in range(100)), "sw"]
+    (found,) = [v for v in verdicts if v.metric == "f1"]
     assert found.verdict == "worse" and found.p_adjusted is not None and found.p_adjusted < 0.01
 
 
@@ -161,24 +145,12 @@ def test_the_same_seed_gives_the_same_p_value_in_any_company() -> None:
         pa.concat_tables([side, samples([1.0], side["variant"][0].as_py(), language="th")])
         for side in (left, right)
     ]
-    among = [v for v in compare(*more, alpha=0.05, min_effect=0) if v.language == "sw"]
+    among = [v for v in compared(*more) if v.language == "sw"]
     assert [v.p_value for v in among] == [alone.p_value]
     assert one(left, right, seed=1).p_value != alone.p_value
 
 
-def test_a_mixed_or_empty_side_is_refused() -> None:
-    mixed = pa.concat_tables([samples([1.0], "a"), samples([1.0], "b")])
-    for wrong in (mixed, samples([])):
-        with pytest.raises(ValueError, match="holds one"):
-            compare(wrong, samples([1.0]), alpha=0.05, min_effect=0)
-
-
-def test_two_nights_of_one_variant_are_called_by_their_nights() -> None:
-    found = one(samples([1.0], night="n2"), samples([1.0], night="n1"))
-    assert (found.night, found.variant, found.baseline) == ("n2", "base", "n1")
-
-
-def test_verdicts_fit_the_store(tmp_path: Any) -> None:
+def test_verdicts_fit_the_store(tmp_path: Path) -> None:
     left, right = samples([1.0, 0.0, None], "edited"), samples([1.0, 1.0, 1.0])
     verdicts = [one(left, right), one(samples([1.0, 0.0], "edited"), right)]
     store = Store(tmp_path)

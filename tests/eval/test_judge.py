@@ -4,19 +4,18 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from eval.benchmarks import TaskPlan, plan_task
 from eval.engines.settings import EngineSettings, apply_bos_rule
 from eval.judge import Judge, summary
-from neuron_core.anatomy import anatomy_of
+from eval.statistics import wilson
 from neuron_core.batches import Sentence
 from neuron_core.errors import EngineError
 from neuron_core.models import load_config, load_model
-from neuron_core.neuron_set import NeuronSet
 from neuron_core.perplexity import perplexity
 from neuron_core.weight_edit import WeightEdit
+from tests.edits import random_neurons
 from tests.tiny_models import save_tiny_model, token_ids
 
 
@@ -46,14 +45,7 @@ def planned(
 
 
 def zeroed(folder: Path) -> WeightEdit:
-    anatomy = anatomy_of(load_config(folder))
-    rng = np.random.default_rng(0)
-    indices = {
-        (layer, group): sorted(rng.choice(anatomy.widths[group], 8, replace=False).tolist())
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "v", "ffn")
-    }
-    return WeightEdit.zero(NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, indices))
+    return WeightEdit.zero(random_neurons(load_config(folder), 8, ("q", "v", "ffn")))
 
 
 def test_multiple_choice_items_carry_everything_a_paired_test_needs(judge: Judge) -> None:
@@ -149,7 +141,17 @@ def test_perplexity_through_the_engine_is_the_one_of_the_workers(judge: Judge, f
 def test_summaries() -> None:
     right = summary([1.0, 0.0, 1.0, 1.0], 2)
     assert (right["value"], right["n"], right["n_unscored"], right["interval"]) == (0.75, 4, 2, "wilson")
+    assert (right["low"], right["high"]) == wilson(3, 4) and right["stderr"] == pytest.approx(
+        math.sqrt(3 / 64)
+    )
     graded = summary([0.5, 0.25, 1.0], 0)
-    assert graded["interval"] == "bootstrap" and graded["low"] < graded["value"] < graded["high"]
+    assert graded["interval"] == "bootstrap" and 0.25 <= graded["low"] < graded["value"] < graded["high"] <= 1
+    # The spread of a mean of three, seeded: equal runs store equal rows.
+    assert graded["stderr"] == pytest.approx(math.sqrt(7 / 72 / 3), rel=0.05) and graded == summary(
+        [0.5, 0.25, 1.0], 0
+    )
+    assert right["null_reason"] is graded["null_reason"] is None
     nothing = summary([], 3)
-    assert nothing["value"] is None and nothing["null_reason"]
+    assert (nothing["n"], nothing["n_unscored"]) == (0, 3)
+    assert all(nothing[name] is None for name in ("value", "stderr", "low", "high", "interval"))
+    assert "none of 3 prompts fits" in nothing["null_reason"]

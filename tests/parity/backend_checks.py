@@ -1,41 +1,19 @@
 """Judges one real model through both backends and prints what a test compares, as JSON. One process a model."""
 
-import json
 import sys
 from typing import Any
 
-import numpy as np
 import torch
 
 from eval.benchmarks import TaskPlan, plan_task
 from eval.engines.settings import EngineSettings
 from eval.judge import Judge
-from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import tokenize
 from neuron_core.corpora.embedded_corpus import embedded
-from neuron_core.models import load_config, load_model, resolve_model
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.weight_edit import WeightEdit
+from neuron_core.models import load_model, resolve_model
+from tests.edits import edits_of, random_neurons
+from tests.own_process import print_found
 from tests.real_models import gemma3_gguf, smollm2_gguf
-
-
-def changes(source: str) -> dict[str, Any]:
-    """None, a deactivation of 10 neurons a place, and new values for them."""
-    anatomy, rng = anatomy_of(load_config(source)), np.random.default_rng(0)
-    indices = {
-        (layer, group): sorted(rng.choice(anatomy.widths[group], 10, replace=False).tolist())
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "k", "v", "ffn", "o")
-    }
-    which = NeuronSet.from_indices("model", anatomy.widths, anatomy.n_layers, indices)
-    captured = WeightEdit.capture(which, load_model(source)[0])
-    assert captured.values is not None
-    generator = torch.Generator().manual_seed(0)
-    values = {
-        key: value * (1 + 0.5 * torch.randn(value.shape, generator=generator))
-        for key, value in captured.values.items()
-    }
-    return {"base": None, "zero": WeightEdit.zero(which), "values": WeightEdit.from_values(which, values)}
 
 
 def token_logprobs(judge: Judge, change: Any, sentences: list[list[int]]) -> list[list[float]]:
@@ -63,7 +41,8 @@ def token_logprobs(judge: Judge, change: Any, sentences: list[list[int]]) -> lis
 
 def main(name: str) -> None:
     source, bos = resolve_model(smollm2_gguf() if name == "smollm2" else gemma3_gguf()), name == "gemma3"
-    tokenizer = load_model(source)[1]
+    model, tokenizer = load_model(source)
+    changes = edits_of(model, random_neurons(model, 10), noise=0.5)
     texts = [text for language in ("en", "th", "sw") for text in embedded()[language][:4]]
     sentences = [list(s.token_ids) for s in tokenize(tokenizer, "x", texts, 64, add_bos=bos)]
     plans = [
@@ -76,7 +55,7 @@ def main(name: str) -> None:
         settings = EngineSettings(source, backend, "float32", bos, max_model_len=2048, max_num_seqs=16)  # type: ignore[arg-type]
         judge = Judge(settings, "sample")
         mine = found[backend] = {}
-        for variant, change in changes(source).items():
+        for variant, change in changes.items():
             items = []
             for plan in plans:
                 assert isinstance(plan, TaskPlan)
@@ -84,7 +63,7 @@ def main(name: str) -> None:
             mine[variant] = {"logprobs": token_logprobs(judge, change, sentences), "items": items}
         mine["again"] = token_logprobs(judge, None, sentences)
         judge.close()
-    print("RESULT " + json.dumps(found))
+    print_found(found)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from neuron_core.anatomy import anatomy_of
 from neuron_core.neuron_set import NeuronSet
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.stepper import Batch
 
 
 def masks_of(model: Any, neurons: NeuronSet) -> dict[str, Tensor]:
@@ -48,3 +51,33 @@ class MaskedAdamW:
         for name, parameter in self.touched.items():
             parameter.copy_(torch.where(self.masks[name], parameter, before[name]))
         self.optimizer.zero_grad(set_to_none=True)
+
+
+class MaskedStepper:
+    """The published way as a `Stepper` of one process: loss over whole logits, clipping of what the masks leave."""
+
+    rank, world_size = 0, 1
+
+    def __init__(self, model: Any, neurons: NeuronSet, settings: TrainSettings) -> None:
+        self.model, self.settings = model, settings
+        decay = settings.weight_decay
+        self.masked = MaskedAdamW(model, neurons, lr=settings.learning_rate, weight_decay=decay)
+
+    def backward(self, batch: Batch, weight: float) -> float:
+        logits = self.model(**batch.inputs(), use_cache=False).logits[:, :-1]
+        loss = cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), reduction="sum")
+        (loss * weight).backward()
+        return loss.item()
+
+    def step(self, learning_rate: float) -> float:
+        for name, parameter in self.masked.touched.items():
+            assert parameter.grad is not None
+            parameter.grad.mul_(self.masked.masks[name])
+        norm = torch.nn.utils.clip_grad_norm_(list(self.masked.touched.values()), self.settings.clip_norm)
+        for group in self.masked.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.masked.step()
+        return float(norm)
+
+    def total(self, value: float) -> float:
+        return value

@@ -1,13 +1,11 @@
 """vLLM and Hugging Face give the same log-probabilities, answers and prompts for the same edits of real models."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.own_process import found_by
 
 TOLERANCE_NATS = 1e-3
 """Of one token, float32 against float32; the edits move single tokens by whole nats."""
@@ -16,17 +14,7 @@ TOLERANCE_NATS = 1e-3
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])
 def test_backends_agree_on_real_models(name: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.parity.backend_checks", name],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-        cwd=Path(__file__).parents[2],
-    )
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("RESULT ")]
-    assert lines, ran.stderr[-3000:]
-    found: dict[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
+    found = found_by("tests.parity.backend_checks", name, threads=2, timeout_s=900)
     hf, vllm = found["hf"], found["vllm"]
     assert vllm["again"] == vllm["base"]["logprobs"]  # restored bit for bit
     for variant in ("base", "zero", "values"):

@@ -1,9 +1,10 @@
-"""Stages without Ray: a tiny study, and one process in place of a worker group."""
+"""Stages without Ray: a tiny study, and one process in place of a worker group or of the engine's actor."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.judge import Judge
 from neuron_core.layer_major import LayerMajor
 from neuron_core.models import load_model
 from pipelines.config import StudyConfig
@@ -22,6 +23,18 @@ class InProcess:
     ) -> list[Any]:
         self.n_passes += 1
         return [function(self.runner, batches, progress=progress, **kwargs)]
+
+
+class LocalJudge:
+    """`cluster.solo.SoloActor` without an actor; counts the calls."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._judge = Judge(subject.engine_settings(), "sample")
+        self.n_calls = 0
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        self.n_calls += 1
+        return getattr(self._judge, method)(*arguments)
 
 
 def tiny_config(model: Path, store: Path, **sections: object) -> StudyConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuron_core.errors import ConfigError
-from pipelines.config import load_nightly, load_study
+from pipelines.load_config import load_nightly, load_study
 
 CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
 QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yaml"

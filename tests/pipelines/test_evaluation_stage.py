@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eval.judge import Judge
+from eval.compare import first_difference
 from eval.store import Store
 from neuron_core.errors import BenchmarkError
 from pipelines.stages.ablation import ablate
@@ -14,7 +14,7 @@ from pipelines.stages.evaluation import evaluate, judged_variants
 from pipelines.stages.selection import Selected, detect_and_select
 from pipelines.stages.verdicts import comparisons, store_verdicts
 from pipelines.subject import Subject
-from tests.pipelines.in_process import InProcess, tiny_config
+from tests.pipelines.in_process import InProcess, LocalJudge, tiny_config
 from tests.tiny_models import save_tiny_model
 
 EVALUATION: dict[str, Any] = {
@@ -23,18 +23,6 @@ EVALUATION: dict[str, Any] = {
     "benchmarks": [{"name": "xnli", "max_items": 4}, {"name": "xquad", "max_items": 2, "max_gen_toks": 2}],
     "engine": {"backend": "hf", "max_model_len": 8192},
 }
-
-
-class LocalJudge:
-    """`cluster.solo.SoloActor` without an actor; counts the calls."""
-
-    def __init__(self, subject: Subject) -> None:
-        self._judge = Judge(subject.engine_settings(), "sample")
-        self.n_calls = 0
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        self.n_calls += 1
-        return getattr(self._judge, method)(*arguments)
 
 
 class Study:
@@ -87,29 +75,59 @@ def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
     assert store_verdicts(study.subject, study.store, "run", judged, evaluated) == unit
 
 
+class Stop(Exception):
+    """In place of a SIGKILL."""
+
+
+class Stopping(LocalJudge):
+    """Stops at the call after `n_left` of them."""
+
+    def __init__(self, subject: Subject, n_left: int) -> None:
+        super().__init__(subject)
+        self.n_left = n_left
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if self.n_calls == self.n_left:
+            raise Stop
+        return super().call(method, *arguments)
+
+
 def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: Study, tmp_path: Path) -> None:
     judged = judged_variants(study.selected, EVALUATION["variants"])
-    evaluate(study.subject, study.store, "run", judged) if study.subject._judge else study.with_judge()
-    store, judge = Store(tmp_path / "store"), study.with_judge()
-
-    class Stop(Exception):
-        pass
-
-    real, left = judge.call, [4]
-
-    def until(method: str, *arguments: Any) -> Any:
-        if not left[0]:
-            raise Stop
-        left[0] -= 1
-        return real(method, *arguments)
-
-    judge.call = until  # type: ignore[method-assign]
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    study.with_judge()
+    evaluated = evaluate(study.subject, whole, "run", judged)
+    study.subject._judge = Stopping(study.subject, 4)
     with pytest.raises(Stop):
-        evaluate(study.subject, store, "run", judged)
-    left[0] = 100
-    evaluated = evaluate(study.subject, store, "run", judged)
-    assert 100 - left[0] == 9 - 4
-    assert not store.missing("scores", evaluated.units.values())
+        evaluate(study.subject, cut, "run", judged)
+    # Four were judged; the fifth is XQuAD in sw, which does not exist.
+    assert len(cut.missing("scores", evaluated.units.values())) == len(evaluated.units) - 5
+    rest = study.with_judge()
+    assert evaluate(study.subject, cut, "run", judged) == evaluated
+    assert rest.n_calls == 9 - 4
+    difference = first_difference(whole, cut)
+    assert difference is None, str(difference)
+
+
+def test_a_unit_cut_between_samples_and_scores_is_done_again(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores mark a unit as done, so its samples must be there before them."""
+    store, judge, written = Store(tmp_path / "store"), study.with_judge(), []
+    real = store.write
+
+    def until_scores(table: str, *arguments: Any, **named: Any) -> str:
+        written.append(table)
+        if table == "scores":
+            raise Stop
+        return real(table, *arguments, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        patched.setattr(store, "write", until_scores)
+        evaluate(study.subject, store, "run", judged_variants(study.selected, []))
+    assert written == ["samples", "scores"] and len(store.read("samples")) == 4
+    evaluate(study.subject, store, "run", judged_variants(study.selected, []))
+    assert judge.n_calls == 1 + 3 and len(store.read("samples")) == 2 * 4 + 2 * 2
 
 
 def test_bad_data_are_refused_before_the_engine_starts(model: Path, tmp_path: Path) -> None:

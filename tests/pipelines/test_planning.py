@@ -28,6 +28,28 @@ def test_parameters_and_neurons_are_those_of_the_model(model: Path, tmp_path: Pa
     assert row["units"]["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3
 
 
+def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> None:
+    (row,) = plan(
+        tiny_config(
+            model,
+            tmp_path / "store",
+            training={
+                "languages": ["sw", ["en", "sw"]],
+                "strategies": ["shared", "random"],
+                "seeds": [0, 1, 2],
+            },
+            evaluation={
+                "benchmarks": [{"name": "xnli"}, {"name": "mmmlu"}],
+                "languages": ["sw"],
+                "variants": ["exclusive-*"],
+            },
+        )
+    )
+    assert row["units"]["training"] == {"to_do_at_most": 2 * 2 * 3}
+    assert row["units"]["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
+    assert row["units"]["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3 + 12
+
+
 def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> None:
     (row,) = plan(tiny_config(Path("/nowhere/at/all"), tmp_path / "store"))
     assert "No model at /nowhere/at/all" in row["error"]

@@ -77,6 +77,15 @@ def test_errors_for_people_come_through(session: None, tmp_path: Path) -> None:
         actor.call("anything")
 
 
-def test_no_room_is_said_at_once(session: None) -> None:
-    with SoloActor(Counter, ("",), gpus=1) as actor, pytest.raises(ClusterError, match="needs 1 GPU"):
+def test_no_room_is_said_at_once_with_the_callers_way_out(session: None) -> None:
+    with (
+        pytest.raises(ClusterError) as raised,
+        SoloActor(Counter, ("",), gpus=1, way_out="Ask less") as actor,
+    ):
+        actor.call("answer", 1)
+    assert raised.value.message == "Counter needs 1 GPU, but the cluster has 0. Ask less"
+    with (
+        SoloActor(Counter, ("",), cpus=3) as actor,
+        pytest.raises(ClusterError, match="needs 3 CPU, .* has 1. Add"),
+    ):
         actor.call("answer", 1)

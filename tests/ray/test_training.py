@@ -1,5 +1,6 @@
 """Training on two actors under DeepSpeed, ZeRO-2 and ZeRO-3, is the training of one process."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -14,19 +15,38 @@ import torch
 from cluster.group import ModelGroup
 from cluster.session import ray_session
 from cluster.spec import GroupSpec, ModelSpec
-from cluster.training import Trained, TrainJob, train_rank
+from cluster.training import TrainJob, TrainResult, train_rank
+from neuron_core.anatomy import anatomy_of
+from neuron_core.batches import Sentence
 from neuron_core.errors import TrainingError
-from neuron_core.models import load_model
+from neuron_core.models import load_model, resolve_model
 from neuron_core.training.compact import CompactNeurons
-from neuron_core.training.trainer import PlainStepper, TrainSettings, train
-from neuron_core.weight_edit import WeightEdit
-from tests.neuron_core.training.plain_batches import five_in_turn, make_batch
+from neuron_core.training.low_rank import LowRank, every_neuron
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.stepper import PlainStepper
+from neuron_core.training.trainer import train
+from neuron_core.training.validation import Validation
+from tests.neuron_core.training.plain_batches import (
+    five_in_turn,
+    make_batch,
+    make_wide_batch,
+    new_every_step,
+)
 from tests.neuron_core.training.test_trainer import chosen
-from tests.tiny_models import save_tiny_model
+from tests.ray.training_checks import Twin, compare, leaves_the_rest_alone, masked_adamw, train_and_hash
+from tests.real_models import smollm2_gguf
+from tests.tiny_models import save_tiny_model, token_ids
 
 pytestmark = pytest.mark.ray
 SETTINGS = TrainSettings(
     n_steps=6, global_batch=5, micro_batch=2, learning_rate=5e-3, weight_decay=0.1, checkpoint_every=2
+)
+
+VALIDATION = Validation(
+    {"sw": [Sentence("sw", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7]))]},
+    ("sw",),
+    every=2,
+    batch_size=1,
 )
 
 
@@ -42,17 +62,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_process(folder: Path) -> tuple[list[float], WeightEdit]:
-    model = load_model(folder)[0]
-    with CompactNeurons(model, chosen(model)).attached() as compact:
-        stepper = PlainStepper(model, dict(compact.named_parameters()), SETTINGS)
-        log = train(stepper, five_in_turn, make_batch, SETTINGS)
-        return [entry["loss_nats"] for entry in log], compact.to_edit()
+def masked(folder: Path) -> Twin:
+    return masked_adamw(folder, SETTINGS, five_in_turn, make_batch)
 
 
 def job(folder: Path, where: Path, zero_stage: Any, settings: TrainSettings = SETTINGS) -> TrainJob:
     model = load_model(folder)[0]
-    return TrainJob(chosen(model), settings, zero_stage, True, "key", str(where), "tuned")
+    return TrainJob(chosen(model), settings, zero_stage, 0.5, "key", str(where), "tuned")
 
 
 def run(
@@ -62,39 +78,66 @@ def run(
     world_size: int = 2,
     settings: TrainSettings = SETTINGS,
     **more: Any,
-) -> Trained:
+) -> TrainResult:
     kind: Any = f"zero{zero_stage}"
     with ModelGroup(ModelSpec(str(folder)), GroupSpec(world_size), kind) as group:
         results = group.run(
-            train_rank,
+            train_and_hash,
             [],
             job=job(folder, where, zero_stage, settings),
             blocks_of_step=five_in_turn,
             make_batch=make_batch,
             **more,
         )
-    assert results[1:] == [None] * (world_size - 1)
-    found: Trained = results[0]
+    assert all(untouched for untouched, _ in results)
+    assert [result for _, result in results[1:]] == [None] * (world_size - 1)
+    found: TrainResult = results[0][1]
     return found
 
 
-def losses(trained: Trained) -> list[float]:
+def losses(trained: TrainResult) -> list[float]:
     return [entry["loss_nats"] for entry in trained.log]
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
-def test_two_actors_train_as_one_process_does(
-    session: None, folder: Path, tmp_path: Path, one_process: tuple[list[float], WeightEdit], zero_stage: int
+def test_two_actors_train_as_masked_adamw_does(
+    session: None, folder: Path, tmp_path: Path, masked: Twin, zero_stage: int
 ) -> None:
     trained = run(folder, tmp_path, zero_stage)
-    expected, edit = one_process
-    assert losses(trained) == pytest.approx(expected, rel=1e-5)
-    assert edit.values is not None and trained.edit.values is not None
-    largest = 0.0
-    for key, value in edit.values.items():
-        torch.testing.assert_close(trained.edit.values[key], value, rtol=1e-4, atol=2e-5)
-        largest = max(largest, float((trained.edit.values[key] - value).abs().max()))
-    print(f"ZeRO-{zero_stage}: largest difference of a trained weight {largest:.1e}")
+    loss, weight = compare(trained, masked)
+    print(f"ZeRO-{zero_stage}: largest difference of a loss {loss:.1e}, of a trained weight {weight:.1e}")
+    assert loss < 1e-5 and weight < 2e-5
+    leaves_the_rest_alone(folder, trained.edit)
+
+
+@pytest.mark.slow
+def test_fifty_steps_of_smollm2_are_those_of_masked_adamw(session: None, tmp_path: Path) -> None:
+    """One process, two actors with ZeRO-2 and with ZeRO-3, against whole gradients with masks."""
+    source = Path(resolve_model(smollm2_gguf()))
+    settings = TrainSettings(n_steps=50, global_batch=3, micro_batch=1, learning_rate=1e-4, weight_decay=0.1)
+    twin = masked_adamw(source, settings, new_every_step, make_wide_batch)
+    model = load_model(source)[0]
+    with CompactNeurons(model, twin.neurons).attached() as compact:
+        stepper = PlainStepper(model, compact.trained, settings)
+        log = train(stepper, new_every_step, make_wide_batch, settings).log
+        found = {"one process": TrainResult(log, [], compact.to_edit(), 0, 50)}
+    del model, compact, stepper
+    for stage in (2, 3):
+        what = TrainJob(twin.neurons, settings, stage, 0.0, "key", str(tmp_path / str(stage)), "tuned")
+        kind: Any = f"zero{stage}"
+        with ModelGroup(ModelSpec(str(source)), GroupSpec(2), kind) as group:
+            results = group.run(
+                train_and_hash, [], job=what, blocks_of_step=new_every_step, make_batch=make_wide_batch
+            )
+        assert all(untouched for untouched, _ in results)
+        found[f"ZeRO-{stage}"] = results[0][1]
+    for name, trained in found.items():
+        loss, weight = compare(trained, twin)
+        leaves_the_rest_alone(source, trained.edit)
+        print(
+            f"{name}: {len(twin.neurons)} neurons, loss {loss:.1e} nats of {twin.losses[0]:.2f}, weight {weight:.1e}"
+        )
+        assert loss < 1e-4 and weight < 1e-4  # one step of fifty
 
 
 def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Path) -> None:
@@ -124,9 +167,53 @@ def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Pat
     assert all(torch.equal(values[key], value) for key, value in whole.edit.values.items())
 
 
+@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_validation_adapters_and_offload_on_two_actors(
+    session: None, folder: Path, tmp_path: Path, zero_stage: Any
+) -> None:
+    """LoRA with its base and optimizer offloaded and validation between steps equals one process."""
+    model = load_model(folder)[0]
+    everything = every_neuron("tiny", anatomy_of(model))
+    with LowRank(model, everything, rank=2, seed=1).attached() as low_rank:
+        stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+        expected = train(stepper, five_in_turn, make_batch, SETTINGS, validation=VALIDATION)
+        values = stepper.values()
+    what = dataclasses.replace(
+        job(folder, tmp_path, zero_stage),
+        neuron_set=everything,
+        lora_rank=2,
+        seed=1,
+        validation=VALIDATION,
+        tensorboard=str(tmp_path / "curves"),
+    )
+    spec = ModelSpec(str(folder), offload="cpu")
+    kind: Any = f"zero{zero_stage}"
+    with ModelGroup(spec, GroupSpec(2), kind) as group:
+        found = group.run(train_rank, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)[0]
+    assert losses(found) == pytest.approx([row["loss_nats"] for row in expected.log], rel=1e-5)
+    assert [row["nll_nats"] for row in found.validations] == pytest.approx(
+        [row["nll_nats"] for row in expected.validations], rel=1e-5
+    )
+    edit = low_rank.to_edit("lora", values)
+    for key, value in edit.values.items():
+        torch.testing.assert_close(found.edit.values[key], value, rtol=1e-4, atol=2e-5)
+    assert found.n_trainable == sum(value.numel() for value in values.values())
+    assert scalars(tmp_path / "curves", "train/loss_nats") == pytest.approx(losses(found), rel=1e-6)
+    assert len(scalars(tmp_path / "curves", "validation/nats_per_token_sw")) == 4
+
+
+def scalars(folder: Path, name: str) -> list[float]:
+    """What TensorBoard would draw."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
 @pytest.mark.slow
 def test_another_world_size_goes_on_from_the_checkpoint(
-    session: None, folder: Path, tmp_path: Path, one_process: tuple[list[float], WeightEdit]
+    session: None, folder: Path, tmp_path: Path, masked: Twin
 ) -> None:
     """Six steps planned; stopped on two ranks after four by a checkpoint removed, finished on one."""
     run(folder, tmp_path, 2)
@@ -134,7 +221,7 @@ def test_another_world_size_goes_on_from_the_checkpoint(
 
     shutil.rmtree(tmp_path / "step-00000006")
     resumed = run(folder, tmp_path, 3, world_size=1)
-    assert losses(resumed) == pytest.approx(one_process[0], rel=1e-5)
+    assert losses(resumed) == pytest.approx(masked.losses, rel=1e-5)
 
 
 @pytest.mark.slow

@@ -3,12 +3,10 @@
 A process of its own: vLLM keeps one engine a process, and its settings are read when it is imported.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from eval.engines.settings import Engine, EngineSettings, start_engine
@@ -16,38 +14,23 @@ from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
 from neuron_core.errors import SetError
 from neuron_core.intervention import Intervention
-from neuron_core.models import load_config, load_model
+from neuron_core.models import load_model
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.weight_edit import WeightEdit
+from tests.edits import edits_of, random_neurons
+from tests.own_process import print_found
 from tests.tiny_models import token_ids
 
 
 def changes(folder: Path) -> dict[str, Any]:
     """None, a deactivation over all groups, new values for the same neurons, and an intervention."""
-    anatomy, rng = anatomy_of(load_config(folder)), np.random.default_rng(0)
-    indices = {
-        (layer, group): sorted(rng.choice(anatomy.widths[group], 3, replace=False).tolist())
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "k", "v", "ffn", "o")
-    }
-    everywhere = NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, indices)
-    captured = WeightEdit.capture(everywhere, load_model(folder)[0])
-    generator = torch.Generator().manual_seed(1)
-    assert captured.values is not None
-    values = {
-        key: value + 0.3 * torch.randn(value.shape, generator=generator)
-        for key, value in captured.values.items()
-    }
+    model = load_model(folder)[0]
+    anatomy = anatomy_of(model)
     ffn = {(layer, "ffn"): [1, 5, 9] for layer in range(anatomy.n_layers)}
-    held = {layer: torch.tensor([0.5, -0.1, 1.0]) for layer in range(anatomy.n_layers)}
-    return {
-        "base": None,
-        "zero": WeightEdit.zero(everywhere, "zero"),
-        "values": WeightEdit.from_values(everywhere, values, "values"),
-        "held": Intervention(
-            NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, ffn), held, "held"
-        ),
-    }
+    constants = {layer: torch.tensor([0.5, -0.1, 1.0]) for layer in range(anatomy.n_layers)}
+    held = NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, ffn)
+    edits = edits_of(model, random_neurons(model, 3), noise=3.0)
+    return {**edits, "held": Intervention(held, constants, "held")}
 
 
 def nlls(engine: Engine, change: Any) -> list[float]:
@@ -84,7 +67,7 @@ def main(folder: Path, tensor_parallel: int) -> None:
         found[backend]["refused"] = refused(engine)
         found[backend]["again"] = nlls(engine, None)
         engine.close()
-    print("RESULT " + json.dumps(found))
+    print_found(found)
 
 
 if __name__ == "__main__":

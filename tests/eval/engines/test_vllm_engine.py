@@ -1,14 +1,11 @@
 """Every packing that vLLM uses takes the same edits as the Hugging Face model, and gives them back."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.own_process import found_by
 from tests.tiny_models import save_tiny_model
 
 # Sizes that vLLM's attention accepts: heads of 32.
@@ -24,18 +21,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 def compared(folder: Path, name: str, tensor_parallel: int = 1, **changes: Any) -> dict[str, Any]:
     save_tiny_model(folder, name, spread=0.1, **changes)
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.eval.engines.engine_checks", str(folder), str(tensor_parallel)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[3],
-    )
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("RESULT ")]
-    assert lines, ran.stderr[-3000:]
-    found: dict[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
-    return found
+    return found_by("tests.eval.engines.engine_checks", folder, tensor_parallel, threads=1, timeout_s=280)
 
 
 def check(found: dict[str, Any]) -> None:

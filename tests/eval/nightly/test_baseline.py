@@ -111,12 +111,12 @@ RIGHT: Values = {("xnli", "sw"): [1.0, 1.0]}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Nights: mon (ok), tue (regression), wed (failed, then ok), thu (running)."""
+    """Nights: mon (ok), tue (regression), wed (failed, then ok; the later run's id sorts first), thu (running)."""
     made = Store(tmp_path / "store")
     runs = [
         ("r1", "mon", "ok"),
         ("r2", "tue", "regression"),
-        ("r3", "wed", "failed"),
+        ("r9", "wed", "failed"),
         ("r4", "wed", "ok"),
         ("r5", "thu", "running"),
     ]
@@ -136,7 +136,7 @@ def test_nights_are_listed_oldest_first_with_the_status_of_their_latest_run(stor
         ("unrecorded", None, ()),
         ("mon", "ok", ("r1",)),
         ("tue", "regression", ("r2",)),
-        ("wed", "ok", ("r3", "r4")),
+        ("wed", "ok", ("r9", "r4")),
         ("thu", "running", ("r5",)),
     ]
     assert nights(store, "another model") == []
@@ -154,7 +154,7 @@ def test_the_last_good_night_is_the_newest_earlier_one_that_ended_ok(store: Stor
 
 
 def test_a_night_is_found_by_label_or_run(store: Store) -> None:
-    assert find_night(store, MODEL, "wed") == find_night(store, MODEL, "r3") == find_night(store, MODEL, "r4")
+    assert find_night(store, MODEL, "wed") == find_night(store, MODEL, "r9") == find_night(store, MODEL, "r4")
     with pytest.raises(StoreError, match=r"no night or run 'sun'.*mon \(ok\), tue \(regression\)"):
         find_night(store, MODEL, "sun")
     with pytest.raises(StoreError, match="nights are: none"):
@@ -170,7 +170,7 @@ def test_a_broken_configuration_is_named(store: Store) -> None:
 
 
 def test_what_was_measured_twice_is_read_from_the_newest_run(store: Store) -> None:
-    write_scores(store, "r3", "wed", {("xnli", "sw"): [0.0, 0.0]}, unit="older", task_version="0.9")
+    write_scores(store, "r9", "wed", {("xnli", "sw"): [0.0, 0.0]}, unit="xyz", task_version="0.9")
     write_scores(store, "r4", "wed", RIGHT, variant="edited")
     found = read_night(store, MODEL, "wed", ["base"])
     assert list(found.scores) == [("base", ("xnli", "sw", "acc", "none"))]

@@ -5,9 +5,13 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
+
 from eval.comparisons import Verdict
+from eval.nightly.first import FirstNight, Score
 from eval.nightly.judge import Judgement
 from eval.nightly.render import html, junit, markdown
+from eval.nightly.sections import ModelNight
 
 EVIL = "a|b</td><script>alert(1)</script>\"'`x`[l](javascript:1)&amp;\x00\x1b\n\ud800\uffff"
 
@@ -42,13 +46,40 @@ def verdict(name: str = "no evidence", **changed: Any) -> Verdict:
 UNJUDGED = dict.fromkeys(("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"))
 
 
-def judgement(*verdicts: Verdict, model: str = "org/m", night: str = "tue") -> Judgement:
-    return Judgement(model, night, "mon", 0.05, 0.01, verdicts)
+def judgement(
+    *verdicts: Verdict, model: str = "org/m", night: str = "tue", baseline: str | None = "mon"
+) -> Judgement:
+    return Judgement(model, night, baseline, 0.05, 0.01, verdicts)
+
+
+def score(**changed: Any) -> Score:
+    given: dict[str, Any] = {
+        "variant": "base",
+        "benchmark": "xnli",
+        "language": "sw",
+        "metric": "acc",
+        "filter": "none",
+        "n": 40,
+        "n_unscored": 0,
+        "value": 0.625,
+        "low": 0.5,
+        "high": 0.75,
+        "reason": None,
+    }
+    return Score(**(given | changed))
+
+
+def first(*scores: Score, model: str = "org/m", night: str = "mon") -> FirstNight:
+    return FirstNight(model, night, scores)
+
+
+SHORT = score(language="th", n=38, n_unscored=2)
+NOTHING = score(language="de", n=0, n_unscored=40, value=None, low=None, high=None, reason="no prompt fits")
 
 
 ALL = judgement(
     verdict(language="en"),
-    verdict("better", language="fr", delta=0.125),
+    verdict("better", language="fr", delta=0.125, low=0.05, high=0.2),
     verdict("not judged", language="th", n_pairs=0, reason="other prompts", **UNJUDGED),
     verdict("worse", language="sw"),
 )
@@ -83,6 +114,8 @@ def test_markdown_puts_what_needs_attention_first() -> None:
     assert "| sw | acc | 200 | 50.00 | 62.50 | -12.50 | -20.00 to -5.00 | 0.003 |" in rows[0]
     assert "| th | acc | 0 | – | – | – | – | – | other prompts |" in rows[1]
     assert "1 worse, 1 not judged, 1 better, 1 no evidence." in text
+    assert "| 50.00 | 62.50 | +12.50 | +5.00 to +20.00 | 0.003 |" in rows[2]
+    assert "at most 0.05, and a loss of at least 1 points" in text
 
 
 def test_html_holds_the_same_table_and_loads_nothing() -> None:
@@ -130,6 +163,62 @@ def test_a_night_without_comparisons_is_shown_as_not_judged() -> None:
     assert suite.get("errors") == "1" and suite[0][0].tag == "error"
 
 
+def test_a_first_night_says_that_there_was_nothing_to_compare_with_and_lists_its_scores() -> None:
+    night = first(score(), score(benchmark="mgsm", metric="exact_match", filter="strict", n=5))
+    text, page = markdown([night]), Page(html([night]))
+    assert text.startswith("# Nightly benchmarks: nothing to compare with, scores recorded\n")
+    sentence = "Night mon had nothing to be compared with. 2 scores of 45 items are recorded, which later nights can be"
+    assert sentence in text and sentence in html([night])
+    assert "| base | xnli | sw | acc | 40 | 62.50 | 50.00 to 75.00 |  |" in text
+    assert page.rows[1:] == [
+        ["base", "xnli", "sw", "acc", "40", "62.50", "50.00 to 75.00", ""],
+        ["base", "mgsm", "sw", "exact_match, strict", "5", "62.50", "50.00 to 75.00", ""],
+    ]
+    suite = ElementTree.fromstring(junit([night]))[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
+    assert [case[0].tag for case in suite] == ["system-out", "system-out"]
+    assert suite[0][0].text == "62.50 (95% interval 50.00 to 75.00), 40 items, compared with nothing"
+    for summary in (text, html([night]), junit([night])):
+        assert "judge" not in summary
+
+
+def test_a_first_night_with_unscored_items_is_no_baseline_and_names_them_first() -> None:
+    night = first(score(), SHORT, NOTHING)
+    text = markdown([night])
+    assert text.startswith("# Nightly benchmarks: could not score everything\n")
+    assert "not accepted as a baseline: 42 of 120 items were not scored" in text
+    for rows in (
+        [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| base")],
+        Page(html([night])).rows[1:],
+    ):
+        assert [row[2] for row in rows] == ["th", "de", "sw"]
+        assert [row[-1].strip() for row in rows[:2]] == ["2 of 40 items not scored", "no prompt fits"]
+        assert rows[1][4:7] == ["0", "–", "–"]
+    suite = ElementTree.fromstring(junit([night]))[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "2")
+    found = [(case.get("name"), case[0].tag, case[0].get("type"), case[0].get("message")) for case in suite]
+    assert found[0][:2] == ("xnli sw acc none", "system-out")
+    assert found[1:] == [
+        ("xnli th acc none", "error", "not scored", "2 of 40 items not scored"),
+        ("xnli de acc none", "error", "not scored", "no prompt fits"),
+    ]
+
+
+def test_a_first_night_without_scores_is_an_error_everywhere() -> None:
+    nothing = first()
+    assert "could not score everything" in markdown([nothing]) and "it has no scores" in html([nothing])
+    assert "1 score of 40 items" in markdown([first(score())])
+    suite = ElementTree.fromstring(junit([nothing]))[0]
+    assert suite.get("tests") == suite.get("errors") == "1" and suite[0][0].tag == "error"
+
+
+def test_a_night_that_found_no_baseline_names_none() -> None:
+    unjudged = judgement(verdict("not judged", reason="no good night", **UNJUDGED), baseline=None)
+    assert "Night tue: 1 not judged." in markdown([unjudged])
+    # One model failed on a first night: the headline is not that of a first night.
+    assert markdown([first(score()), unjudged]).startswith("# Nightly benchmarks: could not judge everything")
+
+
 def test_several_models_share_one_headline() -> None:
     good = judgement(verdict(), model="org/other")
     text = markdown([good, ALL])
@@ -148,26 +237,36 @@ EVIL_NIGHT = judgement(
 )
 
 
-def test_names_stay_text_in_markdown() -> None:
-    text = markdown([EVIL_NIGHT])
+EVIL_SCORES = {name: EVIL for name in ("variant", "benchmark", "language", "metric", "filter", "reason")}
+EVIL_FIRST = first(score(**EVIL_SCORES), score(**EVIL_SCORES, value=None), score(), model=EVIL, night=EVIL)
+
+
+@pytest.mark.parametrize(("night", "n_borders"), [(EVIL_NIGHT, 13), (EVIL_FIRST, 9)])
+def test_names_stay_text_in_markdown(night: ModelNight, n_borders: int) -> None:
+    text = markdown([night])
     text.encode("utf-8")
     assert not re.search(r"(?<!\\)[<>`\[]", text)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 5
     # As many unescaped bars as the table has borders.
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {13}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {n_borders}
 
 
-def test_names_stay_text_in_html() -> None:
-    page = html([EVIL_NIGHT])
+@pytest.mark.parametrize(("night", "at", "n_columns"), [(EVIL_NIGHT, 1, 12), (EVIL_FIRST, 0, 8)])
+def test_names_stay_text_in_html(night: ModelNight, at: int, n_columns: int) -> None:
+    page = html([night])
     page.encode("utf-8")
     assert "script" not in Page(page).tags and "\x00" not in page
-    assert Page(page).rows[1][1].startswith("a|b</td><script>alert(1)</script>\"'`x`")
-    assert Page(page).tags.count("td") == 3 * 11
+    assert Page(page).rows[1][at].startswith("a|b</td><script>alert(1)</script>\"'`x`")
+    assert Page(page).tags.count("td") == 3 * (n_columns - 1)
 
 
-def test_names_stay_text_in_junit() -> None:
-    text = junit([EVIL_NIGHT])
+@pytest.mark.parametrize(
+    ("night", "tags"),
+    [(EVIL_NIGHT, ["failure", "error", "system-out"]), (EVIL_FIRST, ["system-out", "error", "system-out"])],
+)
+def test_names_stay_text_in_junit(night: ModelNight, tags: list[str]) -> None:
+    text = junit([night])
     suite = ElementTree.fromstring(text.encode("utf-8"))[0]
-    assert [case[0].tag for case in suite] == ["failure", "error", "system-out"]
+    assert [case[0].tag for case in suite] == tags
     assert "<script>alert(1)</script>" in str(suite[0].get("name")) and "\x1b" not in text

@@ -18,6 +18,10 @@ def test_multipliers_are_short(ratio: float | None, words: str) -> None:
     assert len(words) <= 7
 
 
+def test_multipliers_near_one_have_a_digit_more() -> None:
+    assert [wording.fine_times(v) for v in (0.9844, 1.0, 12.34)] == ["×0.984", "×1.000", "×12.3"]
+
+
 def test_percent_keeps_two_significant_digits() -> None:
     assert [wording.percent(v) for v in (0.0, 0.00312, 0.25, 1e-7, None)] == [
         "0%",

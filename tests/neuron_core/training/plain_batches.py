@@ -41,3 +41,14 @@ def four_in_turn(step: int) -> list[int]:
 def five_in_turn(step: int) -> list[int]:
     """An odd number of blocks, so that ranks have unequal shares."""
     return [(5 * step + i) % N_BLOCKS for i in range(5)]
+
+
+def make_wide_batch(numbers: Sequence[int]) -> PlainBatch:
+    """Blocks [32] from the whole vocabulary of SmolLM2."""
+    rows = [torch.randint(3, 49_000, (32,), generator=torch.Generator().manual_seed(n)) for n in numbers]
+    return PlainBatch(torch.stack(rows))
+
+
+def new_every_step(step: int) -> list[int]:
+    """Three blocks never seen before."""
+    return [3 * step, 3 * step + 1, 3 * step + 2]

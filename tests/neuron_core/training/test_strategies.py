@@ -18,6 +18,7 @@ def made(*ffn: int) -> NeuronSet:
 
 SHARED = made(1, 2)
 RELATED = {"en": made(1, 2, 3), "sw": made(1, 2, 4, 5)}
+ALL = NeuronSet.from_indices("m", WIDTHS | {"o": 8}, 2, {(layer, "o"): range(8) for layer in range(2)})
 
 
 def test_the_score_chooses() -> None:
@@ -38,21 +39,23 @@ def test_auto_without_a_score_says_what_to_do() -> None:
 
 
 def test_sets() -> None:
-    assert neurons_to_train("shared", ("sw",), SHARED, RELATED) == SHARED
-    assert neurons_to_train("exclusive", ("sw",), SHARED, RELATED) == made(4, 5)
-    assert neurons_to_train("related", ("sw",), SHARED, RELATED) == RELATED["sw"]
-    assert neurons_to_train("exclusive", ("en", "sw"), SHARED, RELATED) == made(3, 4, 5)
+    assert neurons_to_train("shared", ("sw",), SHARED, RELATED, ALL) == SHARED
+    assert neurons_to_train("exclusive", ("sw",), SHARED, RELATED, ALL) == made(4, 5)
+    assert neurons_to_train("related", ("sw",), SHARED, RELATED, ALL) == RELATED["sw"]
+    assert neurons_to_train("exclusive", ("en", "sw"), SHARED, RELATED, ALL) == made(3, 4, 5)
+    assert neurons_to_train("full", ("sw",), SHARED, RELATED, ALL) == ALL
+    assert neurons_to_train("lora", ("sw",), SHARED, RELATED, ALL) == ALL
 
 
 def test_the_random_control_matches_layer_and_group_and_avoids_all_sets() -> None:
-    drawn = neurons_to_train("random", ("sw",), SHARED, RELATED, seed=3)
+    drawn = neurons_to_train("random", ("sw",), SHARED, RELATED, ALL, seed=3)
     assert drawn.places() == ((0, "ffn"),) and len(drawn) == 4
     assert not set(drawn.indices(0, "ffn").tolist()) & {1, 2, 3, 4, 5}
-    assert drawn != neurons_to_train("random", ("sw",), SHARED, RELATED, seed=4)
+    assert drawn != neurons_to_train("random", ("sw",), SHARED, RELATED, ALL, seed=4)
 
 
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(SetError, match="no neuron to train for sw"):
-        neurons_to_train("exclusive", ("sw",), SHARED, {"sw": SHARED})
+        neurons_to_train("exclusive", ("sw",), SHARED, {"sw": SHARED}, ALL)
     with pytest.raises(SetError, match="No sets of fr"):
-        neurons_to_train("shared", ("fr",), SHARED, RELATED)
+        neurons_to_train("shared", ("fr",), SHARED, RELATED, ALL)

@@ -14,7 +14,9 @@ from neuron_core.errors import TrainingError
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.training.checkpoints import KEPT, Checkpoint, Checkpoints
 from neuron_core.training.compact import CompactNeurons
-from neuron_core.training.trainer import PlainStepper, TrainSettings, train
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.stepper import PlainStepper
+from neuron_core.training.trainer import train
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.tiny_models import tiny_model
 
@@ -43,10 +45,10 @@ def trained(
             raise KeyboardInterrupt
 
     with CompactNeurons(model, chosen(model)).attached() as compact:
-        stepper = PlainStepper(model, dict(compact.named_parameters()), settings)
+        stepper = PlainStepper(model, compact.trained, settings)
         checkpoints = None if folder is None else Checkpoints(folder, job)
-        log = train(stepper, four_in_turn, make_batch, settings, checkpoints, progress)
-        return log, stepper.state()
+        log = train(stepper, four_in_turn, make_batch, settings, checkpoints, progress).log
+        return log, stepper.values() | stepper.moments()
 
 
 def losses(log: list[dict[str, Any]]) -> list[float]:

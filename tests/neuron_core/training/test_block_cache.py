@@ -1,4 +1,4 @@
-"""Token blocks: nothing is lost, documents do not see each other, the cache is whole, the order survives a stop."""
+"""Token blocks: nothing is lost, long documents are cut, and the cache is whole or absent."""
 
 import json
 import random
@@ -12,29 +12,17 @@ import torch
 from transformers import AutoTokenizer
 
 from neuron_core.corpora.sources import CorpusSource
-from neuron_core.errors import CorpusError, ModelError, StoreError, UnsupportedArchitecture
-from neuron_core.training import blocks as blocks_module
-from neuron_core.training.block_sampler import BlockSampler
-from neuron_core.training.blocks import (
-    JoinedBlocks,
-    PreparedBlocks,
-    TokenBlocks,
-    cut,
-    open_blocks,
-    pack,
-    prepare_blocks,
-    tokenizer_fingerprint,
-)
+from neuron_core.errors import CorpusError, ModelError, StoreError
+from neuron_core.training import block_cache
+from neuron_core.training.block_cache import cut, pack, prepare_blocks, tokenizer_fingerprint
+from neuron_core.training.blocks import JoinedBlocks, PreparedBlocks, TokenBlocks, open_blocks
 from neuron_core.training.documents import DocumentCounts, documents, mixture_of
 from neuron_core.training.packed_batch import (
     NO_LABEL,
     PADDING,
-    Block,
     PackedBatch,
-    document_mask,
-    model_masks,
 )
-from tests.tiny_models import TINY, save_tiny_model, tiny_model, token_ids
+from tests.tiny_models import save_tiny_model
 
 BOS, EOS, PAD = 1, 2, 0
 
@@ -75,18 +63,6 @@ def _pieces(blocks: TokenBlocks | JoinedBlocks) -> dict[int, list[list[int]]]:
                 ids = block.input_ids[block.segment_ids == document].tolist()
                 found.setdefault(document, []).append(ids)
     return found
-
-
-def _block(pieces: list[list[int]], n_padding: int) -> Block:
-    ids = [token for piece in pieces for token in piece]
-    labels = [label for piece in pieces for label in (NO_LABEL, *piece[1:])]
-    return Block(
-        "en",
-        torch.tensor(ids + [PAD] * n_padding),
-        torch.tensor([i for piece in pieces for i in range(len(piece))] + list(range(n_padding))),
-        torch.tensor([n for n, piece in enumerate(pieces) for _ in piece] + [PADDING] * n_padding),
-        torch.tensor(labels + [NO_LABEL] * n_padding),
-    )
 
 
 @pytest.mark.parametrize("add_bos", [True, False, None])
@@ -154,96 +130,6 @@ def test_packing_keeps_every_piece_once_and_never_overfills() -> None:
     assert max(filled) <= 100 and sum(filled) / (100 * len(filled)) > 0.95
 
 
-_MIXED: dict[str, Any] = dict(
-    sliding_window=5, layer_types=["sliding_attention", "full_attention"], num_hidden_layers=2
-)
-_WINDOWS: list[tuple[str, dict[str, Any]]] = [
-    ("gemma3", _MIXED),
-    ("gemma3-multimodal", _MIXED),
-    ("qwen2", dict(_MIXED, use_sliding_window=True)),
-    ("qwen3", dict(_MIXED, use_sliding_window=True)),
-    ("phi3", dict(sliding_window=5)),
-]
-
-
-@pytest.mark.parametrize("name, changes", [*((name, {}) for name in TINY), *_WINDOWS])
-def test_a_packed_block_gives_the_logits_of_its_documents_one_by_one(
-    name: str, changes: dict[str, Any]
-) -> None:
-    model = tiny_model(name, **changes)
-    pieces = token_ids([9, 1, 12, 7], seed=3)
-    batch = PackedBatch((_block(pieces, 3), _block(pieces[::-1], 3)), model.config)
-    with torch.no_grad():
-        packed = model(**batch.inputs(), use_cache=False).logits
-        assert packed.isfinite().all()
-        for row, order in enumerate((pieces, pieces[::-1])):
-            start = 0
-            for piece in order:
-                alone = model(input_ids=torch.tensor([piece])).logits[0]
-                torch.testing.assert_close(
-                    packed[row, start : start + len(piece)], alone, atol=2e-4, rtol=2e-4
-                )
-                start += len(piece)
-
-
-def test_without_the_mask_documents_would_see_each_other() -> None:
-    model = tiny_model("llama-gqa-tied")
-    batch = PackedBatch((_block(token_ids([9, 12], seed=3), 0),), model.config)
-    with torch.no_grad():
-        packed = model(**batch.inputs()).logits
-        plain = model(input_ids=batch.input_ids).logits
-    assert torch.allclose(packed[0, :9], plain[0, :9], atol=1e-4)
-    assert not torch.allclose(packed[0, 9:], plain[0, 9:], atol=0.1)
-
-
-@pytest.mark.parametrize("name", ["llama-gqa-tied", "gemma2", "gemma3", "mistral-window"])
-def test_no_gradient_crosses_documents(name: str) -> None:
-    model = tiny_model(name).requires_grad_(False)
-    batch = PackedBatch((_block(token_ids([8, 11, 5], seed=1), 4),), model.config)
-    inputs = batch.inputs()
-    embedded = model.get_input_embeddings()(inputs.pop("input_ids")).requires_grad_()
-    logits = model(inputs_embeds=embedded, **inputs, use_cache=False).logits
-    for document in (0, 1, 2):
-        mine = batch.segment_ids[0] == document
-        (gradient,) = torch.autograd.grad(logits[0, mine].square().sum(), embedded, retain_graph=True)
-        reached = gradient[0].abs().sum(-1) > 0
-        assert (reached == mine).all()
-
-
-def test_the_loss_of_a_block_is_the_loss_of_its_documents() -> None:
-    model = tiny_model("llama-gqa-tied")
-    pieces = token_ids([9, 12, 7], seed=2)
-    batch = PackedBatch((_block(pieces, 4),), model.config)
-    with torch.no_grad():
-        packed = model(**batch.inputs(), labels=batch.labels).loss * batch.n_predicted
-        alone = [
-            model(input_ids=ids, labels=ids).loss * (ids.shape[1] - 1)
-            for p in pieces
-            for ids in (torch.tensor([p]),)
-        ]
-    torch.testing.assert_close(packed, torch.stack(alone).sum())
-
-
-def test_the_mask_by_hand() -> None:
-    segments = torch.tensor([[0, 0, 0, 4, PADDING, PADDING]])
-    expected = ["100000", "110000", "111000", "000100", "000010", "000011"]
-    assert document_mask(segments)[0, 0].int().tolist() == [[int(c) for c in row] for row in expected]
-    windowed = document_mask(segments, window=2)[0, 0]
-    assert windowed[2].int().tolist() == [0, 1, 1, 0, 0, 0]
-    mask = PackedBatch((_block([[5, 6]], 1),), None).attention_mask
-    assert mask.shape == (1, 1, 3, 3) and mask.dtype == torch.bool
-
-
-def test_masks_of_models_that_cannot_take_them_are_refused() -> None:
-    config, segments = tiny_model("llama-gqa-tied").config, torch.zeros(1, 4, dtype=torch.int64)
-    config._attn_implementation = "flash_attention_2"
-    with pytest.raises(ModelError, match="sdpa or eager"):
-        model_masks(config, segments)
-    config.model_type = "gpt2"
-    with pytest.raises(UnsupportedArchitecture, match="gpt2"):
-        model_masks(config, segments)
-
-
 def test_the_cache_is_used_again_and_named_by_what_decides_it(
     tmp_path: Path, corpus: CorpusSource, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,8 +149,8 @@ def test_the_cache_is_used_again_and_named_by_what_decides_it(
     }
     assert len(keys) == 6 and first.key not in keys
     with monkeypatch.context() as patched:
-        patched.setattr(blocks_module, "documents", lambda *_: pytest.fail("tokenised again"))
-        patched.setattr(blocks_module, "_Pieces", None)
+        patched.setattr(block_cache, "documents", lambda *_: pytest.fail("tokenised again"))
+        patched.setattr(block_cache, "_Pieces", None)
         # documents() is called only when there is no cache
         again = _prepared(tmp_path, corpus, tokenizer)
     assert again.key == first.key and again.summary == first.summary
@@ -300,13 +186,13 @@ def test_a_cache_is_made_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(blocks_module, "pack", interrupted)
+        patched.setattr(block_cache, "pack", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _prepared(tmp_path, corpus, tokenizer)
     assert list((tmp_path / "cache").iterdir()) == []
     made = _prepared(tmp_path, corpus, tokenizer)
     # Another process that began before is beaten to it, and takes what is there.
-    blocks_module._write_whole(made.folder, lambda temporary: (temporary / "late").mkdir())
+    block_cache._write_whole(made.folder, lambda temporary: (temporary / "late").mkdir())
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.folder.name]
     assert open_blocks(made.folder).summary == made.summary
 
@@ -398,65 +284,6 @@ def test_tokenizers_that_cannot_part_documents_are_refused(
         _prepared(tmp_path, corpus, other, max_tokens=2)
 
 
-def test_every_epoch_shows_every_block_once_in_its_own_order() -> None:
-    sampler = BlockSampler(23, seed=4, epochs=3)
-    assert sampler.n_steps(5) == 14
-    seen = [index for step in range(14) for index in sampler.batch_indices(step, 5)]
-    epochs = [seen[start : start + 23] for start in (0, 23, 46)]
-    assert len(seen) == 69 and all(sorted(epoch) == list(range(23)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-    assert [len(sampler.batch_indices(step, 5)) for step in (12, 13)] == [5, 4]
-    assert BlockSampler(23, seed=5).batch_indices(0, 23) != epochs[0]
-
-
-def test_a_resumed_run_sees_what_an_unbroken_one_does_at_any_world_size() -> None:
-    unbroken = [BlockSampler(40, 7, epochs=2).batch_indices(step, 6) for step in range(14)]
-    resumed = [BlockSampler(40, 7, epochs=2).batch_indices(step, 6) for step in range(9, 14)]
-    assert unbroken[9:] == resumed
-    # Three workers that take turns see together what one does.
-    assert sorted(index for rank in range(3) for index in resumed[0][rank::3]) == sorted(unbroken[9])
-
-
-def test_the_order_is_the_same_for_ever() -> None:
-    # A change of this order makes running trainings see some blocks twice and others never.
-    assert BlockSampler(8, seed=0, epochs=2).batch_indices(0, 16) == [
-        1,
-        7,
-        0,
-        4,
-        3,
-        2,
-        6,
-        5,
-        6,
-        1,
-        2,
-        7,
-        0,
-        4,
-        3,
-        5,
-    ]
-
-
-def test_the_order_mixes_well() -> None:
-    order = np.array(BlockSampler(10_000, seed=3).batch_indices(0, 10_000))
-    assert abs(np.corrcoef(order, np.arange(10_000))[0, 1]) < 0.04  # four standard errors of 1/sqrt(n)
-    assert abs(np.corrcoef(order[1:], order[:-1])[0, 1]) < 0.04
-
-
-def test_senseless_samplers_and_steps_are_refused() -> None:
-    sampler = BlockSampler(4, 0)
-    for wrong in (-1, 2):
-        with pytest.raises(IndexError, match="no step"):
-            sampler.batch_indices(wrong, 2)
-    with pytest.raises(ValueError, match="at least one"):
-        sampler.batch_indices(0, 0)
-    for settings in ((0, 0, 1), (4, -1, 1), (4, 0, 0)):
-        with pytest.raises(ValueError, match="needs blocks"):
-            BlockSampler(*settings)
-
-
 def test_a_pinned_source_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -464,9 +291,9 @@ def test_a_pinned_source_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch)
         asked.append(language)
         return replace(source, revision="b" * 40)
 
-    monkeypatch.setattr(blocks_module, "pin", pin)
+    monkeypatch.setattr(block_cache, "pin", pin)
     source = CorpusSource("hub", path="a/b", revision="a" * 40)
-    assert blocks_module._pinned(source, "sw") is source and not asked
-    assert blocks_module._pinned(replace(source, revision="main"), "sw").revision == "b" * 40 and asked == [
+    assert block_cache._pinned(source, "sw") is source and not asked
+    assert block_cache._pinned(replace(source, revision="main"), "sw").revision == "b" * 40 and asked == [
         "sw"
     ]

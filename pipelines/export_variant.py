@@ -1,0 +1,44 @@
+"""A trained variant of a study as a Hugging Face folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eval.store import Store
+from neuron_core.errors import ConfigError
+from pipelines.config import StudyConfig
+from pipelines.progress import say
+
+
+def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
+    """Writes the base model with the variant's trained values to `folder`; returns it.
+
+    Raises:
+        ConfigError: the study has no trained variant of that name, or several: of more than one model or training.
+        SetError: the folder holds files or cannot be written.
+    """
+    rows = Store(config.store).read("training", columns=["model", "variant", "unit"]).to_pylist()
+    found = sorted({(row["model"], row["unit"]) for row in rows if row["variant"] == variant})
+    if not found:
+        names = ", ".join(sorted({row["variant"] for row in rows})) or "none yet"
+        raise ConfigError(f"{config.store} holds no trained variant {variant!r}; trained are: {names}")
+    mine = [(model, unit) for model, unit in found if model in {m.label for m in config.models}]
+    if len(mine) != 1:
+        listed = ", ".join(f"{model} ({unit})" for model, unit in found)
+        raise ConfigError(
+            f"{variant!r} names {len(mine)} trainings of the configured models; there are {listed}. Leave one model in "
+            "the configuration, or export the file in the store's folder edits from Python (docs/training.md)"
+        )
+    ((label, unit),) = mine
+    from neuron_core.export import export_checkpoint
+    from neuron_core.models import load_model
+    from neuron_core.weight_edit import WeightEdit
+    from pipelines.subject import model_path
+
+    edit = WeightEdit.load(Path(config.store) / "edits" / f"{unit}.safetensors")
+    model = next(m for m in config.models if m.label == label)
+    base, tokenizer = load_model(
+        model_path(model), model.dtype, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+    say(f"exporting {variant} of {label}")
+    return export_checkpoint(base, tokenizer, edit, folder)

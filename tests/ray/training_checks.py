@@ -1,0 +1,86 @@
+"""What training on actors is compared with, and how it is seen that nothing else was touched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+from cluster.training import TrainingModel, TrainResult, train_rank
+from neuron_core.models import load_model
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.training.settings import TrainSettings
+from neuron_core.training.trainer import train
+from neuron_core.weight_edit import WeightEdit
+from tests.neuron_core.training.test_trainer import chosen
+from tests.parity.masked_adamw import MaskedStepper, masks_of
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The same training in one process, with masked gradients: its losses, and the neurons' values at the end."""
+
+    neurons: NeuronSet
+    losses: list[float]
+    edit: WeightEdit
+
+
+def masked_adamw(
+    source: Path,
+    settings: TrainSettings,
+    blocks_of_step: Callable[[int], Sequence[int]],
+    make_batch: Callable[[Sequence[int]], Any],
+) -> Twin:
+    """Trains four neurons of every layer and group (see `chosen`) the published way."""
+    model = load_model(source)[0]
+    neurons = chosen(model)
+    stepper: Any = MaskedStepper(model, neurons, settings)
+    log = train(stepper, blocks_of_step, make_batch, settings).log
+    return Twin(neurons, [row["loss_nats"] for row in log], WeightEdit.capture(neurons, model))
+
+
+def compare(trained: TrainResult, twin: Twin) -> tuple[float, float]:
+    """Largest differences of a loss (nats) and of a trained weight."""
+    losses = [row["loss_nats"] for row in trained.log]
+    assert trained.edit.values is not None and twin.edit.values is not None
+    assert trained.edit.values.keys() == twin.edit.values.keys()
+    return (
+        max(abs(a - b) for a, b in zip(losses, twin.losses, strict=True)),
+        max(float((trained.edit.values[key] - value).abs().max()) for key, value in twin.edit.values.items()),
+    )
+
+
+def train_and_hash(
+    model: TrainingModel, batches: Sequence[Any], **arguments: Any
+) -> tuple[bool, TrainResult | None]:
+    """`train_rank` on a rank; also whether every parameter of the base is, bit for bit, what it was before."""
+    before = _hashes(model)
+    result = train_rank(model, batches, **arguments)
+    return _hashes(model) == before, result
+
+
+def _hashes(model: TrainingModel) -> dict[str, str]:
+    found = {}
+    for name, parameter in model.base.named_parameters():
+        with model.gather([parameter]):
+            assert parameter.numel()
+            found[name] = _hash(parameter)
+    return found
+
+
+def _hash(parameter: torch.Tensor) -> str:
+    return xxhash.xxh3_128_hexdigest(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+
+
+def leaves_the_rest_alone(source: Path, edit: WeightEdit) -> None:
+    """With the edit applied, exactly the chosen entries differ from the base model's."""
+    base, model = load_model(source)[0], load_model(source)[0]
+    masks = masks_of(model, edit.neuron_set)
+    with edit.applied(model), torch.no_grad():
+        for (name, was), (_, now) in zip(base.named_parameters(), model.named_parameters(), strict=True):
+            if name in masks:
+                assert not torch.equal(was, now), name
+                was, now = was.masked_fill(masks[name], 0), now.masked_fill(masks[name], 0)
+            assert torch.equal(was, now), name
