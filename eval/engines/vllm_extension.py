@@ -20,7 +20,7 @@ from vllm.platforms import current_platform
 
 from neuron_core.anatomy import Anatomy, anatomy_of
 from neuron_core.errors import SetError, UnsupportedArchitecture
-from neuron_core.intervention import Intervention
+from neuron_core.intervention import Intervention, Operation
 from neuron_core.weight_edit import WeightEdit
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class WeightEditExtension:
         return _reported(self._apply, path)
 
     def polyneuron_intervene(self, path: str) -> dict[str, Any]:
-        """Holds the activations named in the file at its constants. Needs eager execution. Returns as `polyneuron_apply`."""
+        """Changes the activations that the file names. Needs eager execution. Returns as `polyneuron_apply`."""
         return _reported(self._intervene, path)
 
     def _prepared(self, change: WeightEdit | Intervention) -> tuple[Anatomy, dict[int, Any]]:
@@ -111,7 +111,8 @@ class WeightEditExtension:
             place = _places(module, anatomy, "ffn")[0]
             index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
             mine = (index >= place.first) & (index < place.first + place.size)
-            hook = _hold(index[mine] - place.first, intervention.constants[layer][mine], place.size)
+            constants = intervention.constants[layer][mine]
+            hook = _hook(intervention.operation, index[mine] - place.first, constants, place.size)
             self._polyneuron_hooks.append(module.mlp.act_fn.register_forward_hook(hook))
         return sorted(layers)
 
@@ -218,12 +219,19 @@ def _checksum(writes: list[_Write]) -> str:
     return digest.hexdigest()
 
 
-def _hold(local: Tensor, constants: Tensor, size: int) -> Any:
-    """vLLM's activation takes [..., gate | up] and returns act(gate) * up; held neurons give constant * up."""
+def _hook(operation: Operation, local: Tensor, constants: Tensor, size: int) -> Any:
+    """vLLM's activation takes [..., gate | up] and returns act(gate) * up; the constants are of act(gate)."""
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        held, index = output.clone(), local.to(output.device)
-        held[..., index] = constants.to(output.device, output.dtype) * args[0][..., size + index]
-        return held
+        changed, index = output.clone(), local.to(output.device)
+        values = constants.to(output.device, output.dtype)
+        up = args[0][..., size + index]
+        if operation == "set":
+            changed[..., index] = values * up
+        elif operation == "scale":
+            changed[..., index] = values * output[..., index]
+        else:
+            changed[..., index] = output[..., index] + values * up
+        return changed
 
     return hook

@@ -34,6 +34,8 @@ ACTIVATIONS_SCHEMA = pa.schema(
 """One row per language and ffn neuron, ordered by language, layer, neuron; see `LayerStatistics` for what each number
 is. The lists follow `PERCENTILES`; `pooled` is the same in every language of one measurement."""
 
+STATISTICS: tuple[str, ...] = ("mean", *(f"p{percentile}" for percentile in PERCENTILES))
+
 _COLUMNS = {"n_positive": np.int64, "mean": np.float64, "minimum": np.float32, "maximum": np.float32}
 _LISTS = {"above_own": np.int64, "pooled": np.float32, "above_pooled": np.int64}
 
@@ -107,6 +109,20 @@ class ActivationTable:
         if not wanted:
             raise SetError("Detection needs at least one language")
         return [self.languages.index(language) for language in wanted]
+
+    def statistic(self, language: str, name: str) -> Doubles:
+        """One number per neuron in a language, float64 [D, I]: "mean", or a percentile, "p5" to "p95".
+
+        Raises:
+            SetError: a language or a statistic that was not measured.
+        """
+        row = self.rows_of([language])[0]
+        if name not in STATISTICS:
+            raise SetError(f"There is no statistic {name!r}; there are {', '.join(STATISTICS)}")
+        if name == "mean":
+            return self.mean[row]
+        found: Doubles = self.percentiles[row, ..., STATISTICS.index(name) - 1].astype(np.float64)
+        return found
 
     def to_arrow(self) -> pa.Table:
         """One row per language and neuron, `ACTIVATIONS_SCHEMA`."""

@@ -13,7 +13,7 @@ from eval.engines.settings import Engine, EngineSettings, start_engine
 from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
 from neuron_core.errors import SetError
-from neuron_core.intervention import Intervention
+from neuron_core.intervention import OPERATIONS, Intervention
 from neuron_core.models import load_model
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.weight_edit import WeightEdit
@@ -23,14 +23,15 @@ from tests.tiny_models import token_ids
 
 
 def changes(folder: Path) -> dict[str, Any]:
-    """None, a deactivation over all groups, new values for the same neurons, and an intervention."""
+    """None, a deactivation over all groups, new values for the same neurons, and an intervention of each operation."""
     model = load_model(folder)[0]
     anatomy = anatomy_of(model)
     ffn = {(layer, "ffn"): [1, 5, 9] for layer in range(anatomy.n_layers)}
     constants = {layer: torch.tensor([0.5, -0.1, 1.0]) for layer in range(anatomy.n_layers)}
     held = NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, ffn)
     edits = edits_of(model, random_neurons(model, 3), noise=3.0)
-    return {**edits, "held": Intervention(held, constants, "held")}
+    interventions = {name: Intervention(held, constants, name, name) for name in OPERATIONS}  # type: ignore[arg-type]
+    return edits | interventions
 
 
 def nlls(engine: Engine, change: Any) -> list[float]:
