@@ -20,6 +20,7 @@ from neuron_core.training.block_cache import prepare_blocks
 from neuron_core.training.blocks import PreparedBlocks
 from neuron_core.training.documents import mixture_of
 from neuron_core.training.feed import Feed, with_attention
+from neuron_core.training.lora_spec import everywhere
 from neuron_core.training.low_rank import every_neuron, n_values, rank_of_size
 from neuron_core.training.settings import TrainSettings
 from neuron_core.training.strategies import Choice, choose, neurons_to_train
@@ -220,7 +221,7 @@ def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> Weight
         key=plan.unit,
         folder=str(checkpoints.absolute()),
         name=plan.name,
-        lora_rank=plan.lora_rank,
+        lora=None if plan.lora_rank is None else everywhere(plan.lora_rank),
         seed=plan.seed,
         validation=plan.validation,
         tensorboard=str(curves.absolute()),
