@@ -60,7 +60,7 @@ class ActivationSketch:
         Raises:
             CorpusError: more than `MAX_TOKENS` tokens.
         """
-        self.n_tokens = _checked(self.n_tokens + len(values_nI))
+        self.n_tokens = checked_tokens(self.n_tokens + len(values_nI))
         for chunk in values_nI.split(max(1, _CHUNK_ELEMENTS // len(self.total))):
             values = chunk.float()
             count_buckets(self.counts, values)
@@ -76,7 +76,7 @@ class ActivationSketch:
             CorpusError: more than `MAX_TOKENS` tokens.
         """
         return ActivationSketch(
-            n_tokens=_checked(self.n_tokens + other.n_tokens),
+            n_tokens=checked_tokens(self.n_tokens + other.n_tokens),
             counts=self.counts + other.counts,
             total=self.total + other.total,
             minimum=torch.minimum(self.minimum, other.minimum),
@@ -94,7 +94,8 @@ class ActivationSketch:
         return self.total.numpy() * _UNIT / self.n_tokens
 
 
-def _checked(n_tokens: int) -> int:
+def checked_tokens(n_tokens: int) -> int:
+    """The number itself. Raises CorpusError when a sketch cannot count so many."""
     if n_tokens > MAX_TOKENS:
         raise CorpusError(
             f"{n_tokens} tokens of one language are more than the {MAX_TOKENS} that activation statistics count "
