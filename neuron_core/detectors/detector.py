@@ -5,6 +5,8 @@ Shapes: L languages, D layers, I ffn neurons a layer.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -33,6 +35,11 @@ class Detected:
     sets: Mapping[str, NeuronSet]
     scores: Mapping[str, Doubles]
     thresholds: Mapping[str, float]
+
+    @property
+    def everything(self) -> NeuronSet:
+        """The neurons of any language."""
+        return functools.reduce(operator.or_, self.sets.values())
 
 
 class Detector(Protocol):
