@@ -23,8 +23,6 @@ def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> d
     """
     like = selected.selection.shared
     base = Variant("base", "base", NeuronSet.empty(like.model, like.widths, like.n_layers))
-    for empty in (variant.name for variant in selected.variants if not len(variant.neurons)):
-        say(f"  {empty} is empty: nothing to deactivate, its metrics are null")
     return _deactivate(subject, store, run_id, selected.name, selected.unit, (base, *selected.variants))
 
 
@@ -80,6 +78,8 @@ def _deactivate(
 ) -> dict[str, str]:
     """The unit of each variant that is not empty, all measured; name and unit of the selection they belong to."""
     wanted = [variant for variant in variants if variant.kind == "base" or len(variant.neurons)]
+    for empty in (variant.name for variant in variants if variant not in wanted):
+        say(f"  {empty} is empty: nothing to deactivate, so it has no perplexity")
     units = {
         variant.name: _unit(subject, selection, variant.name, variant.neurons.fingerprint())
         for variant in wanted

@@ -39,12 +39,23 @@ def test_a_nightly_configuration_needs_something_to_judge_and_known_models() -> 
         ("evaluation.benchmarks=[{name: mgsm}]", "there is no benchmark 'mgsm'"),
         ("evaluation.engine.gpus=3", "tensor_parallel x pipeline_parallel is 1, but gpus is 3"),
         ("training.low_score=9", "above high_score"),
+        ("activations.detectors=[lape, lape]", "lape is listed twice"),
+        ("activations.detectors=[act_prob_90p]", "activations.detectors.0"),
+        ("activations.sites=[]", "activations.sites"),
+        ("activations={detectors: [lape], sites: [up]}", "activations.sites.0"),
         ("training.strategies=[best]", "training.strategies.0"),
     ],
 )
 def test_settings_that_contradict_each_other_are_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_study(QUICK, [override])
+
+
+def test_detectors_need_the_impacts_of_ffn_neurons() -> None:
+    """A study that leaves ffn out and asks for no detector is as good as ever."""
+    assert load_study(QUICK, ["detection.groups=[q]"]).activations.detectors == ()
+    with pytest.raises(ConfigError, match="add ffn to detection.groups"):
+        load_study(QUICK, ["detection.groups=[q]", "activations.detectors=[lape]"])
 
 
 def test_the_papers_twenty_models_are_there() -> None:
