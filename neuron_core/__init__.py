@@ -20,6 +20,7 @@ _EXPORTS = {
     "NeuronSet": "neuron_core.neuron_set",
     "matched_control": "neuron_core.neuron_set",
     "WeightEdit": "neuron_core.weight_edit",
+    "Intervention": "neuron_core.intervention",
     "export_checkpoint": "neuron_core.export",
     "perplexity": "neuron_core.perplexity",
     "select": "neuron_core.selection",
