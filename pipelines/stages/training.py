@@ -161,7 +161,10 @@ def _plan(
         lora_rank=lora_rank,
         seed=seed,
         epochs=config.epochs,
-        settings={key: value for key, value in settings.__dict__.items() if key != "checkpoint_every"},
+        # Betas are torch's own here; without them, trainings of older stores keep their keys.
+        settings={
+            key: value for key, value in settings.__dict__.items() if key not in ("checkpoint_every", "betas")
+        },
         validation=[
             sentences_hash(s for found in validation.sentences.values() for s in found),
             config.validate_every,
