@@ -58,7 +58,7 @@ class _Write:
 
 
 class WeightEditExtension:
-    """Methods of a vLLM worker. One edit or intervention at a time; `polyneuron_restore` undoes whatever is there."""
+    """Methods of a vLLM worker. One edit and one intervention at a time; `polyneuron_restore` undoes whatever is there."""
 
     model_runner: Any
     model_config: Any
@@ -79,8 +79,9 @@ class WeightEditExtension:
 
     def _prepared(self, change: WeightEdit | Intervention) -> tuple[Anatomy, dict[int, Any]]:
         """The model's anatomy and this rank's layers; raises SetError where the change cannot be made."""
-        if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
-            raise SetError("An edit is already applied; restore it first")
+        there = "_polyneuron_undo" if isinstance(change, WeightEdit) else "_polyneuron_hooks"
+        if getattr(self, there, None):
+            raise SetError("An edit or intervention is already applied; restore it first")
         anatomy = anatomy_of(self.model_config.hf_config)
         change.require_fit(anatomy)
         return anatomy, _layers(self.model_runner.get_model(), anatomy)
@@ -112,18 +113,18 @@ class WeightEditExtension:
             index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
             mine = (index >= place.first) & (index < place.first + place.size)
             constants = intervention.constants[layer][mine]
-            hook = _hook(intervention.operation, index[mine] - place.first, constants, place.size)
-            self._polyneuron_hooks.append(module.mlp.act_fn.register_forward_hook(hook))
+            change = _ActivationChange(intervention.operation, index[mine] - place.first, constants)
+            self._polyneuron_hooks += change.hooked(module.get_submodule(anatomy.family.mlp))
         return sorted(layers)
 
     def polyneuron_restore(self) -> bool:
-        """Undoes the edit. True when the touched weights have the checksum they had before it."""
-        undo, self._polyneuron_undo = getattr(self, "_polyneuron_undo", None) or [], []
-        for write, before in reversed(undo):
-            write.parameter.data.index_copy_(write.axis, write.local, before)
+        """Undoes intervention and edit. True when the touched weights have the checksum they had before it."""
         for handle in getattr(self, "_polyneuron_hooks", None) or []:
             handle.remove()
         self._polyneuron_hooks = []
+        undo, self._polyneuron_undo = getattr(self, "_polyneuron_undo", None) or [], []
+        for write, before in reversed(undo):
+            write.parameter.data.index_copy_(write.axis, write.local, before)
         return not undo or _checksum([write for write, _ in undo]) == self._polyneuron_checksum
 
 
@@ -219,19 +220,38 @@ def _checksum(writes: list[_Write]) -> str:
     return digest.hexdigest()
 
 
-def _hook(operation: Operation, local: Tensor, constants: Tensor, size: int) -> Any:
-    """vLLM's activation takes [..., gate | up] and returns act(gate) * up; the constants are of act(gate)."""
+@dataclass
+class _ActivationChange:
+    """Changes act(gate) of this rank's neurons `local` in one layer, where vLLM has only act(gate) * up.
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        changed, index = output.clone(), local.to(output.device)
-        values = constants.to(output.device, output.dtype)
-        up = args[0][..., size + index]
-        if operation == "set":
-            changed[..., index] = values * up
-        elif operation == "scale":
-            changed[..., index] = values * output[..., index]
+    The hooks are on the layer's two projections: its activation module may be one that all layers share (Gemma 3).
+    """
+
+    operation: Operation
+    local: Tensor
+    constants: Tensor
+    gate_up: Tensor | None = None
+
+    def hooked(self, mlp: Any) -> list[Any]:
+        """The handles of the hooks, which are in force."""
+        return [
+            mlp.gate_up_proj.register_forward_hook(self._keep),
+            mlp.down_proj.register_forward_pre_hook(self._change),
+        ]
+
+    def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.gate_up = output[0]
+
+    def _change(self, module: nn.Module, args: Any) -> Any:
+        assert self.gate_up is not None, "the gate and up projections did not run before the down projection"
+        product, index = args[0].clone(), self.local.to(args[0].device)
+        constants = self.constants.to(product.device, product.dtype)
+        up = self.gate_up[..., product.shape[-1] + index]
+        if self.operation == "set":
+            product[..., index] = constants * up
+        elif self.operation == "scale":
+            product[..., index] = constants * args[0][..., index]
         else:
-            changed[..., index] = output[..., index] + values * up
-        return changed
-
-    return hook
+            product[..., index] = args[0][..., index] + constants * up
+        self.gate_up = None
+        return (product, *args[1:])

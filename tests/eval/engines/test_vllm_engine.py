@@ -27,13 +27,14 @@ def compared(folder: Path, name: str, tensor_parallel: int = 1, **changes: Any) 
 
 def check(found: dict[str, Any]) -> None:
     hf, vllm = found["hf"], found["vllm"]
-    for name in ("base", "zero", "values", *OPERATIONS):
+    for name in ("base", "zero", "values", *OPERATIONS, "both"):
         assert vllm[name] == pytest.approx(hf[name], abs=2e-4), name
         moved = max(abs(a - b) for a, b in zip(vllm[name], vllm["base"], strict=True))
         largest = max(abs(a - b) for a, b in zip(vllm[name], hf[name], strict=True))
         print(f"{name}: largest difference of a sentence {largest:.1e} nats (the change moves {moved:.2f})")
         assert moved > 0.01 or name == "base", name
-    assert vllm["again"] == vllm["base"]  # bit for bit, also after the refused edit
+    assert vllm["both"] not in (vllm["values"], vllm["set"])
+    assert vllm["again"] == vllm["base"]  # bit for bit, also after the refused change
     assert "layers" in vllm["refused"] and "layers" in hf["refused"]
 
 
