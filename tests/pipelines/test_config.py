@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuron_core.errors import ConfigError
-from pipelines.load_config import load_nightly, load_study
+from pipelines.load_config import load_nightly, load_study, load_transfer
 
 CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
 QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yaml"
@@ -17,6 +17,8 @@ QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yam
 def test_shipped_configurations_load(path: Path) -> None:
     if path.stem.startswith("nightly"):
         assert load_nightly(path).evaluation.benchmarks
+    elif path.stem.startswith("transfer"):
+        assert load_transfer(path).study.evaluation.benchmarks
     else:
         assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
 
