@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eval.store import Store
 from neuron_core.neuron_set import NeuronSet
-from pipelines.config import DetectorName
+from pipelines.config import ActivationSite, DetectorName
 from pipelines.progress import say
 from pipelines.stages.activations import measure_activations, stored_activations
 from pipelines.stages.selection import Selected, Variant, control_variants, set_rows
@@ -61,13 +61,23 @@ def detectors_of(names: Sequence[DetectorName]) -> tuple[Detector, ...]:
 def detect_by_activations(subject: Subject, store: Store, run_id: str, selected: Selected) -> Detections:
     """Measures what is missing, and stores each detector's sets and the overlaps of all methods.
 
-    Detectors read the first of `activations.sites`.
-
     Raises:
         ModelError, CorpusError, ClusterError: as `measure_activations`.
     """
-    settings = subject.config.activations
     measured = measure_activations(subject, store, run_id)
+    found = find_sets(subject, store, run_id, measured)
+    overlaps = _store_overlaps(subject, store, run_id, selected, found)
+    return Detections(tuple(found), (*measured.values(), *(each.unit for each in found), overlaps))
+
+
+def find_sets(
+    subject: Subject, store: Store, run_id: str, measured: Mapping[ActivationSite, str]
+) -> list[DetectedSets]:
+    """Stores each detector's sets, found in the statistics of the first of `activations.sites`.
+
+    measured: what `measure_activations` returned.
+    """
+    settings = subject.config.activations
     site = settings.sites[0]
     table = stored_activations(subject, store, site, measured[site])
     found = []
@@ -82,8 +92,7 @@ def detect_by_activations(subject: Subject, store: Store, run_id: str, selected:
             _store(subject, store, run_id, detected, found[-1], site, measured[site])
         sizes = ", ".join(f"{language} {len(neurons)}" for language, neurons in sets.items())
         say(f"  {detector.name} found {sizes}")
-    overlaps = _store_overlaps(subject, store, run_id, selected, found)
-    return Detections(tuple(found), (*measured.values(), *(each.unit for each in found), overlaps))
+    return found
 
 
 def _variants(detected: Detected, n_controls: int) -> Iterator[Variant]:
