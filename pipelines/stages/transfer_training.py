@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
+from eval.benchmark_data import BenchmarkData
 from eval.store import Store
 from eval.training_data import training_data
 from neuron_core.anatomy import Anatomy
 from neuron_core.errors import SetError
 from neuron_core.models import cache_folder
 from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.answer_blocks import AnswerFeed, prepare_answers
+from neuron_core.training.answer_blocks import AnswerBlocks, AnswerFeed, prepare_answers
 from neuron_core.training.feed import with_attention
 from neuron_core.training.lora_spec import LoraSpec
 from neuron_core.training.low_rank import every_neuron, with_attention_groups
@@ -126,24 +127,32 @@ def train_for_transfer(
             can be learnt. TrainingError, ClusterError: as `trained_edit`.
     """
     require_local(store)
-    units: dict[str, str] = {}
+    units, items = dict[str, str](), dict[str, _Items]()
     for tuning in tunings:
         if tuning.neurons is None:
             say(f"  {tuning.name}: not trained. {tuning.null_reason}")
             continue
-        plan = _plan(subject, config, tuning, tuning.neurons)
+        task = tuning.task
+        if task.name not in items:
+            items[task.name] = _items(subject, config, task)
+        plan = _plan(subject, config, tuning, tuning.neurons, items[task.name])
         trained_edit(subject, store, run_id, plan)
         units[tuning.name] = plan.unit
     return units
 
 
-def _plan(subject: Subject, config: TransferConfig, tuning: Tuning, neurons: NeuronSet) -> TrainingPlan:
-    from eval.benchmark_data import BenchmarkData
+@dataclass(frozen=True)
+class _Items:
+    """What a task is trained on. source: in words."""
 
-    asked, recipe = tuning.task.training, recipe_of(tuning.task, subject.model)
-    items = training_data(
-        tuning.task.name, BenchmarkData(asked.data, config.revisions), recipe.n_items, config.seed
-    )
+    blocks: AnswerBlocks
+    source: str
+
+
+def _items(subject: Subject, config: TransferConfig, task: TransferTask) -> _Items:
+    recipe = recipe_of(task, subject.model)
+    data = BenchmarkData(task.training.data, config.revisions)
+    items = training_data(task.name, data, recipe.n_items, config.seed)
     blocks = prepare_answers(
         cache_folder() / "answers",
         items.examples,
@@ -152,8 +161,15 @@ def _plan(subject: Subject, config: TransferConfig, tuning: Tuning, neurons: Neu
         max_tokens=recipe.max_tokens,
         add_bos=subject.adds_bos,
     )
+    return _Items(blocks, f"{items.dataset} ({items.kind}), {len(blocks)} items in {config.source}")
+
+
+def _plan(
+    subject: Subject, config: TransferConfig, tuning: Tuning, neurons: NeuronSet, items: _Items
+) -> TrainingPlan:
+    asked, recipe = tuning.task.training, recipe_of(tuning.task, subject.model)
     feed = AnswerFeed(
-        (str(blocks.folder),),
+        (str(items.blocks.folder),),
         with_attention(subject.hf_config),
         subject.model.dtype,
         recipe.batch,
@@ -173,18 +189,17 @@ def _plan(subject: Subject, config: TransferConfig, tuning: Tuning, neurons: Neu
         subject.model.dtype,
         neurons.fingerprint(),
         variant=tuning.name,
-        blocks=blocks.key,
+        blocks=items.blocks.key,
         lora=asdict(recipe.lora),
         epochs=recipe.epochs,
         seed=tuning.seed,
         settings=deciding,
     )
-    reason = f"{items.dataset} ({items.kind}), {len(blocks)} items in {config.source}"
     return TrainingPlan(
         tuning.name,
         config.source,
         f"transfer-{tuning.tuned}",
-        reason,
+        items.source,
         tuning.seed,
         neurons,
         recipe.lora,

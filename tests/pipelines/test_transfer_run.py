@@ -181,7 +181,7 @@ def test_interventions_are_judged_in_their_own_language(ran: Ran) -> None:
     assert {("base", "xnli", "zh"), ("base", "xnli", "de"), ("base", "xquad", "zh")} <= where
     assert ("base", "xquad", "de") not in where and len(where) == len(scores)
     samples = ran.store.read("samples").to_pylist()
-    responses = {}
+    responses: dict[tuple[str, str, str], list[str]] = {}
     for row in samples:
         responses.setdefault((row["variant"], row["benchmark"], row["language"]), []).append(row["response"])
     plain = responses["xnli-target-act_prob_pooled-zh", "xnli", "zh"]
