@@ -45,6 +45,13 @@ def threshold_words(detector: Detector) -> str:
     if not known:
         return ""
     words = span(min(known), max(known), lambda value: percent(value, 3))
-    return (
-        f"Here its last chosen neuron is above in {words} of the tokens{', by language' * (' to ' in words)}."
-    )
+    by_language = ", by language" if " to " in words else ""
+    return f"The last neuron chosen is above it in {words} of the tokens{by_language}."
+
+
+def site_words(site: str) -> str:
+    """Where the activations were read."""
+    return {
+        "matched": "the activation function’s output",
+        "pre_activation": "the activation function’s input",
+    }.get(site, f"the site “{site}”")

@@ -16,7 +16,7 @@ from eval.report.method_overlap import (
     pairs_of,
 )
 from eval.report.method_perplexity import ChangeMatrix, change_matrices
-from eval.report.method_words import DEGENERATE, method_explained, method_name, threshold_words
+from eval.report.method_words import DEGENERATE, method_explained, method_name, site_words, threshold_words
 from eval.report.methods import MethodSets, OtherMethods
 from eval.report.wording import count, language_name, listing, percent, plural
 
@@ -91,10 +91,10 @@ def methods_section(others: OtherMethods | None) -> MethodsSection | None:
 
 def _introduction(others: OtherMethods) -> list[str]:
     names = listing([method_name(each.name, others) for each in others.detectors])
-    sites = listing(sorted({each.site.replace("_", "-") for each in others.detectors}))
+    sites = listing(sorted({site_words(each.site) for each in others.detectors}))
     return [
         f"{names} {'reads' if len(others.detectors) == 1 else 'read'} activations of the feed-forward neurons (paper B), "
-        f"here at the site “{sites}”, on the sentences that impacts were measured on. They find sets among "
+        f"here {sites}, on the sentences that impacts were measured on. They find sets among "
         f"{plural(others.n_neurons, 'feed-forward neuron')}; of the impact sets only the feed-forward part is set beside "
         "them. None of this enters the sections above."
     ]

@@ -63,8 +63,8 @@ def put_detector(
         "thresholds_json": json.dumps({f"relevance/{code}": 0.1 for code in members} | {"filter": None}),
         "n_neurons": plan.n_layers * plan.widths["ffn"],
     }
-    _put(store, "neuron_sets", rows, unit, run_id)
-    _put(store, "detectors", [described | other], unit, run_id)
+    _put(store, plan.model, "neuron_sets", rows, unit, run_id)
+    _put(store, plan.model, "detectors", [described | other], unit, run_id)
     return [unit]
 
 
@@ -99,6 +99,7 @@ def put_overlaps(
     unit = f"overlaps:{run_id}:{mark}:{plan.model}"
     _put(
         store,
+        plan.model,
         "set_overlaps",
         [{"model": plan.model, "selection": SELECTION} | row for row in rows],
         unit,
@@ -147,7 +148,7 @@ def put_changes(
             for row in base
         ]
         units.append(f"ppl:{run_id}:{mark}:{plan.model}:{detector}:{head['variant']}")
-        _put(store, "perplexities", rows, units[-1], run_id)
+        _put(store, plan.model, "perplexities", rows, units[-1], run_id)
     return units
 
 
@@ -195,9 +196,10 @@ def _set(plan: Plan, members: list[tuple[int, int]]) -> NeuronSet:
     return NeuronSet(plan.model, {"ffn": plan.widths["ffn"]}, plan.n_layers, by_layer)
 
 
-def _put(store: Store, table: str, rows: Rows, unit: str, run_id: str) -> None:
+def _put(store: Store, model: str, table: str, rows: Rows, unit: str, run_id: str) -> None:
+    """``model``: so that a table without rows has one too."""
     marked = [{"run_id": run_id, "unit": unit} | row for row in rows]
-    store.write(table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), unit)
+    store.write(table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), unit, {"model": model})
 
 
 __all__ = ["MODEL", "put_changes", "put_detector", "put_overlaps", "selection_of", "usual_methods"]
