@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eval.report.effects import Effects, effects_among
-from eval.report.findings import Finding
+from eval.report.findings import ENOUGH_DRAWS, Finding
 from eval.report.method_overlap import (
     ABOVE,
     BELOW,
@@ -15,7 +15,7 @@ from eval.report.method_overlap import (
     pairs_of,
     verdict_of,
 )
-from eval.report.method_perplexity import UNJUDGED, against_random, own_set
+from eval.report.method_perplexity import UNJUDGED, against_random, controls_of, own_set
 from eval.report.method_words import DEGENERATE, method_name
 from eval.report.methods import IMPACT_METHODS, Detector, OtherMethods, Row
 from eval.report.wording import count, fine_times, language_name, listing, number, plural
@@ -113,6 +113,19 @@ def _perplexity(others: OtherMethods) -> Finding:
         judged = [verdict for _, verdict, _, _ in mine if verdict != UNJUDGED]
         verdicts += judged
         parts.append(_detector_words(method_name(detector.name, others), mine, judged))
+    n_draws = min(
+        (
+            len(controls_of(each, v))
+            for each in others.detectors
+            for v in each.variants
+            if v.kind == "detected"
+        ),
+        default=0,
+    )
+    if verdicts and n_draws < ENOUGH_DRAWS:
+        parts.append(
+            f"{plural(n_draws, 'random draw')} a set {'is' if n_draws == 1 else 'are'} too few to show their spread."
+        )
     evidence = " ".join(parts)
     what = "Switching off a language’s neurons that other methods find"
     if not verdicts:

@@ -138,8 +138,8 @@ def _notes(others: OtherMethods) -> list[str]:
             "it, says next to nothing. The pooled form is the one to read."
         )
     found.append(
-        "Sets of very different sizes cannot have a high Jaccard: it is at most the smaller size over the larger. How many "
-        "times chance they share does not depend on that."
+        "Sets of very different sizes cannot have a high Jaccard: it is at most the smaller size over the larger. Read the "
+        "multiple of chance there."
     )
     if others.contradicted:
         found.append(

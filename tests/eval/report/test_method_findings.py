@@ -95,7 +95,8 @@ def test_perplexity_counts_what_random_neurons_do_not_do(store: Store) -> None:
     assert perplexity.tone == "mixed"
     assert perplexity.evidence == (
         "LAPE: perplexity of the language itself ×1.100 (English) to ×1.500 (Swahili), more than random in 1 of 2; the "
-        "language itself changes more than the mean of the others in 2 of 2. Act-Prob-90p (pooled): not measured."
+        "language itself changes more than the mean of the others in 2 of 2. Act-Prob-90p (pooled): not measured. "
+        "1 random draw a set is too few to show their spread."
     )
 
 
@@ -109,5 +110,5 @@ def test_no_effect_is_a_null_and_no_measurement_is_none(store: Store) -> None:
     )
     assert perplexity.evidence == (
         "LAPE: perplexity of the language itself ×1.100 (Swahili), more than random in 0 of 1; the language itself changes "
-        "more than the mean of the others in 0 of 1."
+        "more than the mean of the others in 0 of 1. 1 random draw a set is too few to show their spread."
     )
