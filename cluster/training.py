@@ -1,4 +1,4 @@
-"""One rank of masked continual pretraining: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that
+"""One rank of masked training: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that
 train.
 
 ZeRO-2 keeps the base whole on every rank and shards gradients and moments of the trained tensors; ZeRO-3 shards the
@@ -22,6 +22,7 @@ from neuron_core.models import from_pretrained, load_config
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.training.checkpoints import Checkpoints
 from neuron_core.training.compact import CompactNeurons
+from neuron_core.training.lora_spec import LoraSpec
 from neuron_core.training.low_rank import LowRank
 from neuron_core.training.recompute import recompute_layers
 from neuron_core.training.settings import TrainSettings
@@ -37,8 +38,8 @@ class TrainJob:
     """What is trained, beside the model: the neurons, how, and where checkpoints go.
 
     zero_stage: 2 or 3; recomputed_layers: a share, see `recompute_layers`; key: hash of everything that decides the
-    result; folder: of the checkpoints, seen by all ranks; lora_rank: of adapters on `neuron_set` (every neuron) in
-    place of its own values; tensorboard: folder of the curves.
+    result; folder: of the checkpoints, seen by all ranks; lora: adapters on the linears of `neuron_set`, masked to its rows, in
+    place of its own values, first drawn from `seed`; tensorboard: folder of the curves.
     """
 
     neuron_set: NeuronSet
@@ -48,7 +49,7 @@ class TrainJob:
     key: str
     folder: str
     name: str
-    lora_rank: int | None = None
+    lora: LoraSpec | None = None
     seed: int = 0
     validation: Validation | None = None
     tensorboard: str | None = None
@@ -81,8 +82,8 @@ def train_rank(
     """
     trainable = (
         CompactNeurons(model.base, job.neuron_set, gather=model.gather)
-        if job.lora_rank is None
-        else LowRank(model.base, job.neuron_set, job.lora_rank, job.seed, model.gather)
+        if job.lora is None
+        else LowRank(model.base, job.neuron_set, job.lora, job.seed, model.gather)
     )
     checkpoints = Checkpoints(job.folder, job.key)
     observer = (
@@ -164,7 +165,10 @@ class DeepSpeedStepper:
         largest = max(parameter.numel() for parameter in self._parameters)
         settings = job.settings
         optimizer = torch.optim.AdamW(
-            self._parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self._parameters,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
         )
         zero: dict[str, Any] = {"stage": job.zero_stage}
         if model.spec.offload != "none":

@@ -116,9 +116,11 @@ def _unreachable(plan: TaskPlan, error: Exception) -> str:
 
 def _content_hash(folder: Path) -> str:
     digest = xxhash.xxh3_128()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts):
-        digest.update(str(file.relative_to(folder)).encode())
-        digest.update(file.read_bytes())
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    for name in names:
+        if ".cache" not in name.parts:  # of the hub's client; a folder above may well have this name
+            digest.update(str(name).encode())
+            digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
 
@@ -179,10 +181,21 @@ def _require_usable(
     where: str,
 ) -> None:
     for number, row in enumerate(rows, 1):
-        empty = [column for column in wanted if row[column] is None or not str(row[column]).strip()]
-        problem = f"{', '.join(empty)} is empty" if empty else check(row)
-        if problem:
+        if problem := _problem(row, wanted, check):
             raise BenchmarkError(f"{where}, row {number}: {problem}. Mend or remove the row")
+
+
+def problem_of(dataset: str, row: Mapping[str, Any]) -> str | None:
+    """Why a row of a dataset cannot be used; None when it can."""
+    wanted, check = _RULES[dataset]
+    return _problem(row, wanted, check)
+
+
+def _problem(
+    row: Mapping[str, Any], wanted: Iterable[str], check: Callable[[Mapping[str, Any]], str | None]
+) -> str | None:
+    empty = [column for column in wanted if row[column] is None or not str(row[column]).strip()]
+    return f"{', '.join(empty)} is empty" if empty else check(row)
 
 
 def _letter(row: Mapping[str, Any]) -> str | None:
@@ -204,6 +217,14 @@ def _answers(row: Mapping[str, Any]) -> str | None:
     return None if row["answers"]["text"] else "there is no answer"
 
 
+def _span(row: Mapping[str, Any]) -> str | None:
+    if problem := _answers(row):
+        return problem
+    answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
+    stands = bool(answer.strip()) and row["context"][start : start + len(answer)] == answer
+    return None if stands else f"the answer {answer!r} does not stand at character {start} of the context"
+
+
 def _anything(row: Mapping[str, Any]) -> str | None:
     return None
 
@@ -219,6 +240,7 @@ _RULES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str | Non
     "li-lab/MMLU-ProX": (("question", "option_0", "option_1", "answer", "category"), _anything),
     "facebook/xnli": (("premise", "hypothesis", "label"), _label),
     "google/xquad": (("context", "question", "answers"), _answers),
+    "rajpurkar/squad": (("context", "question", "answers"), _span),
 }
 
 

@@ -124,6 +124,35 @@ DETECTIONS = _table(
 )
 """One row per language and group; floors are null where every neuron was measured."""
 
+ACTIVATIONS = _table(
+    "activations",
+    ("model", "site", "language", "layer", "neuron"),
+    {
+        "model": TEXT,
+        "language": TEXT,
+        "site": TEXT,
+        "layer": INT32,
+        "neuron": INT32,
+        "n_tokens": INT64,
+        "n_positive": INT64,
+        "mean": FLOAT64,
+        "minimum": FLOAT32,
+        "maximum": FLOAT32,
+        "p5": FLOAT32,
+        "p10": FLOAT32,
+        "p25": FLOAT32,
+        "p50": FLOAT32,
+        "p75": FLOAT32,
+        "p90": FLOAT32,
+        "p95": FLOAT32,
+        "above_own": pa.list_(INT64),
+        "pooled": pa.list_(FLOAT32),
+        "above_pooled": pa.list_(INT64),
+    },
+)
+"""One row per language and ffn neuron at a site; see `neuron_core.activations.table.ACTIVATIONS_SCHEMA` for what each
+number is. The lists follow p5 to p95."""
+
 NEURON_SETS = _table(
     "neuron_sets",
     ("model", "selection", "variant", "kind", "language", "seed", "layer", "group", "neuron"),
@@ -139,8 +168,8 @@ NEURON_SETS = _table(
         "neuron": INT32,
     },
 )
-"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive or control; language null:
-all of them."""
+"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose
+selection the table detectors describes) or control; language null: all of them."""
 
 SELECTIONS = _table(
     "selections",
@@ -154,6 +183,48 @@ SELECTIONS = _table(
         "certified": BOOL,
     },
 )
+
+DETECTORS = _table(
+    "detectors",
+    ("model", "selection"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "detector": TEXT,
+        "site": TEXT,
+        "activations": TEXT,
+        "rule_json": TEXT,
+        "thresholds_json": TEXT,
+        "n_neurons": INT64,
+    },
+)
+"""What `selections` is for impacts, for methods that read activations. activations: unit of the statistics that were
+read; n_neurons: ffn neurons of the model."""
+
+SET_OVERLAPS = _table(
+    "set_overlaps",
+    ("model", "selection", "method_a", "method_b", "language", "layer"),
+    {
+        "model": TEXT,
+        "selection": TEXT,
+        "method_a": TEXT,
+        "method_b": TEXT,
+        "language": TEXT,
+        "layer?": INT32,
+        "n_a": INT64,
+        "n_b": INT64,
+        "n_common": INT64,
+        "jaccard?": FLOAT64,
+        "chance_common": FLOAT64,
+        "chance_low": INT64,
+        "chance_high": INT64,
+        "chance_jaccard?": FLOAT64,
+        "p_value": FLOAT64,
+    },
+)
+"""Two methods' sets of ffn neurons for a language, beside random sets of the same sizes per layer; see
+`neuron_core.overlap.Overlap`. selection: whose sets impact_related and impact_exclusive are; layer null: the whole
+model. Jaccards are null where both sets are empty."""
 
 SENSITIVITY = _table(
     "sensitivity",
@@ -194,7 +265,7 @@ PERPLEXITIES = _table(
     },
 )
 """One row per variant and held-out sentence: its negative log likelihood in nats over n_tokens predicted
-tokens."""
+tokens. A detector's selection repeats the rows of the base model."""
 
 METRICS = _table(
     "metrics",
@@ -357,8 +428,11 @@ _ALL = (
     CORPORA,
     IMPACTS,
     DETECTIONS,
+    ACTIVATIONS,
     NEURON_SETS,
     SELECTIONS,
+    DETECTORS,
+    SET_OVERLAPS,
     SENSITIVITY,
     PERPLEXITIES,
     METRICS,

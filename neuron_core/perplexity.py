@@ -21,6 +21,7 @@ from neuron_core.errors import CorpusError, ModelError
 from neuron_core.layer_major import LayerMajor
 
 if TYPE_CHECKING:
+    from neuron_core.intervention import Intervention
     from neuron_core.weight_edit import WeightEdit
 
 _LOGIT_BYTES = 64 << 20
@@ -41,10 +42,10 @@ class SentenceNll:
 def sentence_nlls(
     runner: LayerMajor,
     batches: Sequence[MicroBatch],
-    edits: Sequence[WeightEdit | None],
+    edits: Sequence[WeightEdit | Intervention | None],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
-    """NLL of every sentence under every edit (None: the base model); one list per edit, ordered by language,
+    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language,
     sentence.
 
     Raises:

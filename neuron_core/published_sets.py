@@ -31,7 +31,8 @@ JSON_KEYS: Mapping[str, str] = {
 """Keys of the published JSON and the groups they name. Row k of up and column k of down are one neuron."""
 
 LAPE_LANGUAGES: tuple[str, ...] = ("en", "zh", "fr", "es", "vi", "id", "ja")
-"""The order of languages in the published `*.neuron.pth`."""
+"""The order of languages in the published `*.neuron.pth` of LLaMA-2 7B and 13B. Those of LLaMA-2 70B, BLOOM, Mistral, OPT
+and Phi-2 hold six languages, which their authors do not name."""
 
 
 class PublishedSetWarning(UserWarning):
@@ -111,7 +112,8 @@ def load_lape(
         )
     if len(listed) != len(languages):
         raise SetError(
-            f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}"
+            f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}. Name "
+            "those it holds, in their order"
         )
     found = {}
     for language, layers in zip(languages, listed, strict=True):
@@ -125,6 +127,17 @@ def load_lape(
         }
         found[language] = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, members)
     return found
+
+
+def counts_text(sets: Mapping[str, NeuronSet]) -> str:
+    """Two lines: the languages, and below each its number of neurons; `distinct` counts a neuron of several
+    languages once.
+    """
+    distinct = len({neuron for which in sets.values() for neuron in which})
+    counts = {**{language: len(which) for language, which in sets.items()}, "distinct": distinct}
+    widths = [max(len(name), len(str(count))) for name, count in counts.items()]
+    rows = [counts.keys(), map(str, counts.values())]
+    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:

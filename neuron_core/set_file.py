@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,8 +14,6 @@ from neuron_core.errors import SetError
 from neuron_core.files import write_whole
 from neuron_core.neuron_set import Key, NeuronSet
 
-_VERSION = 1
-
 
 @dataclass(frozen=True)
 class SetFile:
@@ -23,6 +21,8 @@ class SetFile:
 
     noun, writer: what messages call the content, and what writes it; key: of the description in the metadata;
     about: what is described beside the set; group: the one group of all neurons, then left out of the description.
+    later: what version 2 describes as well, with what a file without it means. A file that means just that is
+    written as version 1, which every reader takes; a reader of version 1 alone would misread the others.
     """
 
     noun: str
@@ -30,6 +30,7 @@ class SetFile:
     key: str
     about: tuple[str, ...]
     group: str | None = None
+    later: Mapping[str, str] = field(default_factory=dict)
 
     def save(
         self, path: str | Path, neuron_set: NeuronSet, tensors: Mapping[str, Tensor], **about: str
@@ -37,9 +38,11 @@ class SetFile:
         """Writes one file, whole or not at all. Raises SetError where it cannot be written."""
         from safetensors.torch import save_file
 
+        later = {name: about[name] for name, absent in self.later.items() if about[name] != absent}
         described = {
-            "version": _VERSION,
+            "version": 2 if later else 1,
             **{name: about[name] for name in self.about},
+            **later,
             "model": neuron_set.model,
             "widths": dict(neuron_set.widths),
             "n_layers": neuron_set.n_layers,
@@ -52,7 +55,7 @@ class SetFile:
         return write_whole(path, lambda file: save_file(dict(tensors), file, metadata), self.noun)
 
     def load(self, path: str | Path) -> tuple[NeuronSet, dict[str, Tensor], dict[str, str]]:
-        """The set, the tensors and what `about` names; nothing is unpickled.
+        """The set, the tensors and what `about` and `later` name; nothing is unpickled.
 
         Raises:
             SetError: a missing, truncated, damaged or foreign file, or a newer format.
@@ -69,12 +72,14 @@ class SetFile:
             raise SetError(f"{path} is a safetensors file, but not an {self.noun} that {self.writer} wrote")
         try:
             described = json.loads(metadata[self.key])
-            if described["version"] > _VERSION:
+            newest = 2 if self.later else 1
+            if described["version"] > newest:
                 raise SetError(
-                    f"{path} has {self.noun} format {described['version']}; this Polyneuron reads up to {_VERSION}. "
+                    f"{path} has {self.noun} format {described['version']}; this Polyneuron reads up to {newest}. "
                     "Update it"
                 )
             about = {name: described[name] for name in self.about}
+            about |= {name: described.get(name, absent) for name, absent in self.later.items()}
             indices = {self._place(place): listed for place, listed in described["indices"].items()}
             shape = described["model"], described["widths"], described["n_layers"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

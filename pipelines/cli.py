@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|nightly|report|export|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|export|query|plan`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from neuron_core.errors import PolyneuronError
 from pipelines.config import StudyConfig
-from pipelines.load_config import load_nightly, load_study
+from pipelines.load_config import load_nightly, load_study, load_transfer
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
@@ -73,6 +73,20 @@ def evaluate(
 ) -> None:
     """Judge the base model and its variants on benchmarks (detects first where that is missing)."""
     _run(config, overrides, dry_run, "evaluate")
+
+
+@app.command()
+def transfer(
+    config: ConfigOption = Path("transfer_smollm2"), overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
+    """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
+    resolved = load_transfer(config, overrides or ())
+    if dry_run:
+        print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        return
+    from pipelines.transfer_run import run_transfer
+
+    raise typer.Exit(run_transfer(resolved))
 
 
 @app.command()

@@ -17,6 +17,12 @@ from neuron_core.training.score_thresholds import HIGH_SCORE, LOW_SCORE
 Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
 """What is trained; see `neuron_core.training.strategies`."""
 
+ActivationSite = Literal["matched", "pre_activation"]
+"""Where activations are read; see `neuron_core.activations.sites`."""
+
+DetectorName = Literal["lape", "act_prob", "act_prob_pooled"]
+"""What finds neurons in activations; see `neuron_core.detectors`."""
+
 
 class Section(BaseModel):
     """A section of the configuration. Keys it does not declare are refused."""
@@ -99,6 +105,22 @@ class SelectionConfig(Section):
         if self.rule == "sigma" and self.sigma is None:
             raise ValueError("the rule sigma needs selection.sigma")
         return self
+
+
+class ActivationsConfig(Section):
+    """Activation statistics and what detectors find in them; nothing is measured without `detectors`, which read the first
+    of `sites`. `controls`: random sets deactivated beside each set that is found."""
+
+    detectors: tuple[DetectorName, ...] = ()
+    sites: tuple[ActivationSite, ...] = Field(default=("matched",), min_length=1)
+    controls: int = Field(default=1, ge=0)
+
+    @field_validator("detectors", "sites")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return names
 
 
 class AblationConfig(Section):
@@ -276,6 +298,7 @@ class StudyConfig(Section):
     corpus: CorpusConfig = CorpusConfig()
     detection: DetectionConfig = DetectionConfig()
     selection: SelectionConfig = SelectionConfig()
+    activations: ActivationsConfig = ActivationsConfig()
     ablation: AblationConfig = AblationConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -304,6 +327,14 @@ class StudyConfig(Section):
         if self.selection.rule == "top_ratio" and self.detection.mode != "full":
             raise ValueError(
                 "selection.rule top_ratio needs the rank of every neuron: set detection.mode=full"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _detectors_have_impacts_beside_them(self) -> StudyConfig:
+        if self.activations.detectors and "ffn" not in self.detection.groups:
+            raise ValueError(
+                "activations.detectors find ffn neurons, to be compared with those of impacts: add ffn to detection.groups"
             )
         return self
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from neuron_core.errors import ConfigError
 from pipelines.config import NightlyConfig, Section, StudyConfig
+from pipelines.transfer_config import TransferConfig
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The shipped configurations."""
@@ -34,7 +35,12 @@ def load_nightly(path: str | Path, overrides: Sequence[str] = ()) -> NightlyConf
     return _load(NightlyConfig, path, overrides)
 
 
-_Config = TypeVar("_Config", StudyConfig, NightlyConfig)
+def load_transfer(path: str | Path, overrides: Sequence[str] = ()) -> TransferConfig:
+    """As `load_study`, for a transfer study."""
+    return _load(TransferConfig, path, overrides)
+
+
+_Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
 
 
 def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:

@@ -46,9 +46,12 @@ def _plan_model(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         + seeds.shared_control_seeds
         + n_languages * seeds.exclusive_control_seeds
     )
-    flops = 2 * parameters * (_DETECTION_COST * tokens_detection + n_variants * tokens_heldout)
+    n_sites, n_detected = _n_activation_units(config)
+    passes_detection, passes_heldout = _DETECTION_COST + n_sites, n_variants + n_detected
+    flops = 2 * parameters * (passes_detection * tokens_detection + passes_heldout * tokens_heldout)
     speed = ASSUMED_FLOPS_PER_WORKER["gpu" if cluster.gpus_per_worker else "cpu"]
-    waiting = max(tokens_detection // n_languages, seeds.variants_per_pass * tokens_heldout)
+    measured_at_once = tokens_detection if n_sites else tokens_detection // n_languages
+    waiting = max(measured_at_once, seeds.variants_per_pass * tokens_heldout)
     return {
         "model": model.label,
         "family": anatomy.family.name,
@@ -113,6 +116,10 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
         "training": {"to_do_at_most": _n_trainings(config)},
         "benchmarks": {"to_do_at_most": _n_benchmark_units(config)},
     }
+    n_sites, n_detected = _n_activation_units(config)
+    if n_sites:
+        todo["activations"] = {"to_do_at_most": n_sites}
+        todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
     if not store.exists():
         return todo
     names = [config.corpus.sources.get(language, config.corpus.source) for language in config.languages]
@@ -136,6 +143,13 @@ def _units(config: StudyConfig, model: ModelConfig, n_variants: int) -> dict[str
         done = len(set(store.read("perplexities", filters, ["variant"])["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants - done}
     return todo
+
+
+def _n_activation_units(config: StudyConfig) -> tuple[int, int]:
+    """Sites measured, and sets of detectors with their controls that are deactivated; none where the stage is off."""
+    activations = config.activations
+    n_sets = len(activations.detectors) * len(config.languages)
+    return (len(activations.sites) if n_sets else 0), n_sets * (1 + activations.controls)
 
 
 def _n_trainings(config: StudyConfig) -> int:

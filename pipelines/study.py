@@ -1,4 +1,4 @@
-"""The whole study: corpora, detection, selection, ablation, metrics, report. What is done is left alone."""
+"""The whole study: corpora, detection, selection, detectors, ablation, metrics, report. What is done is left alone."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
 def _study_model(
     config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
 ) -> list[str]:
-    from pipelines.stages.ablation import ablate, measure_tuned
+    from pipelines.stages.ablation import ablate, ablate_detected, measure_tuned
     from pipelines.stages.corpora import prepare_corpora
+    from pipelines.stages.detectors import detect_by_activations
     from pipelines.stages.evaluation import Judged, evaluate, judged_variants
     from pipelines.stages.metrics import compute_metrics
     from pipelines.stages.selection import detect_and_select
@@ -68,12 +69,19 @@ def _study_model(
         with run.timed("detection"):
             selected = detect_and_select(subject, store, run.id)
         units = [*corpora, *selected.detections.values(), selected.unit]
+        detected = None
+        if config.activations.detectors:
+            with run.timed("activations"):
+                detected = detect_by_activations(subject, store, run.id, selected)
+            units += detected.units
         metrics, tuned = None, list[Judged]()
         if last_stage in ("ablate", "report") or (
             last_stage == "train" and "auto" in config.training.strategies
         ):
             with run.timed("ablation"):
                 perplexities = ablate(subject, store, run.id, selected)
+                if detected is not None:
+                    units += ablate_detected(subject, store, run.id, detected, perplexities["base"])
             with run.timed("metrics"):
                 metrics = compute_metrics(subject, store, run.id, selected, perplexities)
             units += [*perplexities.values(), metrics]

@@ -13,6 +13,7 @@ from pipelines.config import ModelConfig, NightlyConfig, StudyConfig
 from pipelines.progress import bar, say
 
 if TYPE_CHECKING:
+    from eval.benchmark_data import BenchmarkData
     from eval.engines.settings import EngineSettings
 
 
@@ -31,6 +32,7 @@ class Subject:
     _stack: ExitStack = field(default_factory=ExitStack)
     _group: Any = None
     _judge: Any = None
+    _data: Any = None
 
     @staticmethod
     def open(config: StudyConfig | NightlyConfig, model: ModelConfig) -> Subject:
@@ -89,6 +91,20 @@ class Subject:
             return self.model.add_bos
         ids = self.tokenizer("a")["input_ids"]
         return self.tokenizer.bos_token_id is not None and ids[:1] == [self.tokenizer.bos_token_id]
+
+    def benchmark_data(self) -> BenchmarkData:
+        """The benchmarks' items; what was looked up once, such as the hub's commit, stays for as long as this subject."""
+        from eval.benchmark_data import BenchmarkData
+
+        if self._data is None:
+            self._data = BenchmarkData(self.config.evaluation.data, self.config.evaluation.revisions)
+        found: BenchmarkData = self._data
+        return found
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether the engine has been asked for and not been ended."""
+        return self._judge is not None
 
     def judge(self) -> Any:
         """The actor with the inference engine (`eval.judge.Judge`), which starts at its first call."""

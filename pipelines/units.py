@@ -10,6 +10,7 @@ import xxhash
 from eval.units import unit_key
 
 DETECTION_VERSION = 1
+ACTIVATIONS_VERSION = 1
 PERPLEXITY_VERSION = 1
 METRICS_VERSION = 1
 EVALUATION_VERSION = 1
@@ -55,6 +56,40 @@ def detection_unit(
 def selection_unit(detections: Sequence[str], rule: dict[str, Any], controls: dict[str, int]) -> str:
     """One rule applied to the detections of all languages."""
     return unit_key(stage="select", detections=list(detections), rule=rule, controls=controls)
+
+
+def activations_unit(
+    model: str, fingerprint: str, dtype: str, site: str, corpora: dict[str, str], batch_size: int
+) -> str:
+    """Activation statistics of all languages at one site; `corpora`: a hash by language, pooled in this order."""
+    return unit_key(
+        stage="activations",
+        version=ACTIVATIONS_VERSION,
+        model=model,
+        weights=fingerprint,
+        dtype=dtype,
+        site=site,
+        corpora=[list(item) for item in corpora.items()],
+        batch_size=batch_size,
+    )
+
+
+def detector_unit(activations: str, detector: dict[str, Any], n_controls: int) -> str:
+    """The sets that one detector finds in activation statistics, with their controls."""
+    return unit_key(
+        stage="detectors",
+        version=ACTIVATIONS_VERSION,
+        activations=activations,
+        detector=detector,
+        controls=n_controls,
+    )
+
+
+def overlaps_unit(selection: str, detectors: Sequence[str]) -> str:
+    """Overlaps of a selection's sets and those of detectors."""
+    return unit_key(
+        stage="overlaps", version=ACTIVATIONS_VERSION, selection=selection, detectors=list(detectors)
+    )
 
 
 def perplexity_unit(

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from neuron_core.batches import Sentence
+    from neuron_core.intervened_edit import IntervenedEdit
     from neuron_core.intervention import Intervention
     from neuron_core.perplexity import SentenceNll
     from neuron_core.weight_edit import WeightEdit
 
-    Change = WeightEdit | Intervention | None
+    Change = WeightEdit | Intervention | IntervenedEdit | None
     """What a variant changes in the base model; None: nothing."""
 
 Backend = Literal["vllm", "hf"]

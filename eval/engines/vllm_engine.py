@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from eval.engines.settings import EngineSettings, apply_bos_rule
 from neuron_core.batches import Sentence
 from neuron_core.errors import EngineError, ModelError, SetError
+from neuron_core.intervened_edit import IntervenedEdit
 from neuron_core.intervention import Intervention
 from neuron_core.perplexity import SentenceNll
+from neuron_core.weight_edit import WeightEdit
 
 if TYPE_CHECKING:
     from eval.engines.settings import Change
@@ -60,22 +62,27 @@ class VllmEngine:
         if change is None:
             yield
             return
-        method = "polyneuron_intervene" if isinstance(change, Intervention) else "polyneuron_apply"
+        parts = change.parts if isinstance(change, IntervenedEdit) else (change,)
         with tempfile.TemporaryDirectory(dir=self.settings.scratch) as folder:
-            path = str(change.save(Path(folder) / "change.safetensors"))
-            done = self._llm.collective_rpc(method, args=(path,))
-            if refused := [rank["error"] for rank in done if "error" in rank]:
-                self._restore()
-                raise SetError(f"The change {change.name!r} cannot be applied: {refused[0]}")
-            missing = set(range(self._layers)) - {layer for rank in done for layer in rank["layers"]}
-            if missing:
-                self._restore()
-                raise EngineError(f"No rank of the engine holds layers {sorted(missing)}; report this")
+            for part in parts:
+                self._apply(part, Path(folder) / "change.safetensors")
             try:
                 self._forget_prefixes()
                 yield
             finally:
                 self._restore()
+
+    def _apply(self, part: WeightEdit | Intervention, file: Path) -> None:
+        """Applies one part of a change on all ranks; where that cannot be done, undoes it and those before it."""
+        method = "polyneuron_intervene" if isinstance(part, Intervention) else "polyneuron_apply"
+        done = self._llm.collective_rpc(method, args=(str(part.save(file)),))
+        if refused := [rank["error"] for rank in done if "error" in rank]:
+            self._restore()
+            raise SetError(f"The change {part.name!r} cannot be applied: {refused[0]}")
+        missing = set(range(self._layers)) - {layer for rank in done for layer in rank["layers"]}
+        if missing:
+            self._restore()
+            raise EngineError(f"No rank of the engine holds layers {sorted(missing)}; report this")
 
     def _restore(self) -> None:
         if not all(self._llm.collective_rpc("polyneuron_restore")):

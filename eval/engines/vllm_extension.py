@@ -20,7 +20,7 @@ from vllm.platforms import current_platform
 
 from neuron_core.anatomy import Anatomy, anatomy_of
 from neuron_core.errors import SetError, UnsupportedArchitecture
-from neuron_core.intervention import Intervention
+from neuron_core.intervention import Intervention, Operation
 from neuron_core.weight_edit import WeightEdit
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Write:
 
 
 class WeightEditExtension:
-    """Methods of a vLLM worker. One edit or intervention at a time; `polyneuron_restore` undoes whatever is there."""
+    """Methods of a vLLM worker. One edit and one intervention at a time; `polyneuron_restore` undoes whatever is there."""
 
     model_runner: Any
     model_config: Any
@@ -74,13 +74,14 @@ class WeightEditExtension:
         return _reported(self._apply, path)
 
     def polyneuron_intervene(self, path: str) -> dict[str, Any]:
-        """Holds the activations named in the file at its constants. Needs eager execution. Returns as `polyneuron_apply`."""
+        """Changes the activations that the file names. Needs eager execution. Returns as `polyneuron_apply`."""
         return _reported(self._intervene, path)
 
     def _prepared(self, change: WeightEdit | Intervention) -> tuple[Anatomy, dict[int, Any]]:
         """The model's anatomy and this rank's layers; raises SetError where the change cannot be made."""
-        if getattr(self, "_polyneuron_undo", None) or getattr(self, "_polyneuron_hooks", None):
-            raise SetError("An edit is already applied; restore it first")
+        there = "_polyneuron_undo" if isinstance(change, WeightEdit) else "_polyneuron_hooks"
+        if getattr(self, there, None):
+            raise SetError("An edit or intervention is already applied; restore it first")
         anatomy = anatomy_of(self.model_config.hf_config)
         change.require_fit(anatomy)
         return anatomy, _layers(self.model_runner.get_model(), anatomy)
@@ -111,18 +112,19 @@ class WeightEditExtension:
             place = _places(module, anatomy, "ffn")[0]
             index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
             mine = (index >= place.first) & (index < place.first + place.size)
-            hook = _hold(index[mine] - place.first, intervention.constants[layer][mine], place.size)
-            self._polyneuron_hooks.append(module.mlp.act_fn.register_forward_hook(hook))
+            constants = intervention.constants[layer][mine]
+            change = _ActivationChange(intervention.operation, index[mine] - place.first, constants)
+            self._polyneuron_hooks += change.hooked(module.get_submodule(anatomy.family.mlp))
         return sorted(layers)
 
     def polyneuron_restore(self) -> bool:
-        """Undoes the edit. True when the touched weights have the checksum they had before it."""
-        undo, self._polyneuron_undo = getattr(self, "_polyneuron_undo", None) or [], []
-        for write, before in reversed(undo):
-            write.parameter.data.index_copy_(write.axis, write.local, before)
+        """Undoes intervention and edit. True when the touched weights have the checksum they had before it."""
         for handle in getattr(self, "_polyneuron_hooks", None) or []:
             handle.remove()
         self._polyneuron_hooks = []
+        undo, self._polyneuron_undo = getattr(self, "_polyneuron_undo", None) or [], []
+        for write, before in reversed(undo):
+            write.parameter.data.index_copy_(write.axis, write.local, before)
         return not undo or _checksum([write for write, _ in undo]) == self._polyneuron_checksum
 
 
@@ -218,12 +220,38 @@ def _checksum(writes: list[_Write]) -> str:
     return digest.hexdigest()
 
 
-def _hold(local: Tensor, constants: Tensor, size: int) -> Any:
-    """vLLM's activation takes [..., gate | up] and returns act(gate) * up; held neurons give constant * up."""
+@dataclass
+class _ActivationChange:
+    """Changes act(gate) of this rank's neurons `local` in one layer, where vLLM has only act(gate) * up.
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        held, index = output.clone(), local.to(output.device)
-        held[..., index] = constants.to(output.device, output.dtype) * args[0][..., size + index]
-        return held
+    The hooks are on the layer's two projections: its activation module may be one that all layers share (Gemma 3).
+    """
 
-    return hook
+    operation: Operation
+    local: Tensor
+    constants: Tensor
+    gate_up: Tensor | None = None
+
+    def hooked(self, mlp: Any) -> list[Any]:
+        """The handles of the hooks, which are in force."""
+        return [
+            mlp.gate_up_proj.register_forward_hook(self._keep),
+            mlp.down_proj.register_forward_pre_hook(self._change),
+        ]
+
+    def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.gate_up = output[0]
+
+    def _change(self, module: nn.Module, args: Any) -> Any:
+        assert self.gate_up is not None, "the gate and up projections did not run before the down projection"
+        product, index = args[0].clone(), self.local.to(args[0].device)
+        constants = self.constants.to(product.device, product.dtype)
+        up = self.gate_up[..., product.shape[-1] + index]
+        if self.operation == "set":
+            product[..., index] = constants * up
+        elif self.operation == "scale":
+            product[..., index] = constants * args[0][..., index]
+        else:
+            product[..., index] = args[0][..., index] + constants * up
+        self.gate_up = None
+        return (product, *args[1:])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from eval.report.data import ModelStudy, Variant
+from eval.report.data import ModelStudy
 from eval.report.effects import Effect, Effects
 from eval.report.svg import Axis, Drawing, side_label, x_ticks
+from eval.report.variants import Variant
 from eval.report.wording import language_name, number, times
 
 _LANE, _HEAD = 25, 22
@@ -120,11 +121,11 @@ def heat_rows(study: ModelStudy, effects: Effects) -> list[HeatRow]:
         controls = study.controls_of(variant.name)
         if controls:
             pooled = [_pooled(effects, controls, language) for language in languages]
-            rows.append(HeatRow(_draws_name(len(controls)), "draws", variant.n_neurons, pooled))
+            rows.append(HeatRow(draws_name(len(controls)), "draws", variant.n_neurons, pooled))
     return rows
 
 
-def _draws_name(n: int) -> str:
+def draws_name(n: int) -> str:
     return "1 random draw" if n == 1 else f"{n} random draws, median"
 
 

@@ -7,7 +7,6 @@ as left out.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Collection
@@ -20,8 +19,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from eval.report.impact_curves import read_curves
+from eval.report.methods import OtherMethods, Reader, other_methods
 from eval.report.thresholds import Curves
 from eval.report.training import Training, trainings_of
+from eval.report.variants import Variant, variants_of
 from neuron_core.errors import StoreError
 from neuron_core.groups import GROUPS
 
@@ -63,19 +64,6 @@ class SetFigures:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Held-out losses: ``nll[language]`` = sentence numbers, nats (NaN: unscored), predicted tokens."""
-
-    name: str
-    kind: str
-    control_of: str | None
-    set_language: str | None
-    seed: int | None
-    n_neurons: int
-    nll: dict[str, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]
-
-
-@dataclass(frozen=True)
 class ModelStudy:
     model: str
     selection: str
@@ -97,6 +85,7 @@ class ModelStudy:
     scores: list[Row] = field(default_factory=list)
     verdicts: list[Row] = field(default_factory=list)
     trainings: tuple[Training, ...] = ()
+    others: OtherMethods | None = None
 
     def variant(self, name: str) -> Variant | None:
         return next((v for v in self.variants if v.name == name), None)
@@ -151,26 +140,31 @@ def _read_study(
     chosen = selections[-1]
     model, selection = chosen["model"], chosen["selection"]
     superseded: dict[str, int] = {}
+    superseded_others: dict[str, int] = {}
 
-    def table(name: str, *keys: str, of_selection: bool = True, rows: tuple[str, ...] = ()) -> pa.Table:
-        filters = [("model", "=", model)] + ([("selection", "=", selection)] if of_selection else [])
-        found = _of_units(store.read(name, filters=filters), units)
-        if "night" in found.schema.names:  # nightly runs have their own summary
-            found = found.filter(pc.is_null(found["night"]))
-        newest, dropped = newest_only(found, keys, rows, order)
-        if dropped:
-            superseded[name] = dropped
-        return newest
+    def reader(counted: dict[str, int]) -> Reader:
+        def table(name: str, *keys: str, of: str | None = selection, rows: tuple[str, ...] = ()) -> pa.Table:
+            filters = [("model", "=", model)] + ([("selection", "=", of)] if of is not None else [])
+            found = _of_units(store.read(name, filters=filters), units)
+            if "night" in found.schema.names:  # nightly runs have their own summary
+                found = found.filter(pc.is_null(found["night"]))
+            newest, dropped = newest_only(found, keys, rows, order)
+            if dropped:
+                counted[name] = counted.get(name, 0) + dropped
+            return newest
 
+        return table
+
+    table = reader(superseded)
     rule = json.loads(chosen["rule_json"] or "{}")
     thresholds = {
         g: float(t) for g, t in json.loads(chosen["thresholds_json"] or "{}").items() if t is not None
     }
-    detections = table("detections", "language", "group", of_selection=False).to_pylist()
-    impacts = table("impacts", "language", "group", of_selection=False, rows=("layer", "neuron"))
+    detections = table("detections", "language", "group", of=None).to_pylist()
+    impacts = table("impacts", "language", "group", of=None, rows=("layer", "neuron"))
     sets = table("neuron_sets", "kind", "language", "variant", "seed")
     sets = sets.filter(pc.not_equal(sets["kind"], "control"))
-    corpora = table("corpora", "language", of_selection=False).to_pylist()
+    corpora = table("corpora", "language", of=None).to_pylist()
     languages = _languages(sets, detections, corpora)
     corpora.sort(key=lambda row: languages.index(row["language"]))
     anatomy = _anatomy(impacts, sets)
@@ -184,7 +178,7 @@ def _read_study(
         languages=languages,
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),
-        variants=_variants(table("perplexities", "variant", "language", rows=("sentence",))),
+        variants=variants_of(table("perplexities", "variant", "language", rows=("sentence",))),
         metrics=table("metrics", "metric", "language").to_pylist(),
         sensitivity=table("sensitivity", "neighbour", "language").to_pylist(),
         detections=detections,
@@ -194,15 +188,16 @@ def _read_study(
         other_selections=tuple(
             dict.fromkeys(r["selection"] for r in selections if r["selection"] != selection)
         ),
-        scores=table("scores", "variant", "benchmark", "language", of_selection=False).to_pylist(),
-        verdicts=table("verdicts", of_selection=False).to_pylist(),
+        scores=table("scores", "variant", "benchmark", "language", of=None).to_pylist(),
+        verdicts=table("verdicts", of=None).to_pylist(),
         trainings=trainings_of(
-            table("training", "variant", of_selection=False).to_pylist(),
-            table("validations", "variant", "language", of_selection=False).to_pylist(),
+            table("training", "variant", of=None).to_pylist(),
+            table("validations", "variant", "language", of=None).to_pylist(),
             runs,
             languages,
         ),
         superseded=superseded,
+        others=other_methods(reader(superseded_others), sets, languages, anatomy.n_layers, superseded_others),
     )
 
 
@@ -295,36 +290,3 @@ def _jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     both = len(np.intersect1d(a, b, assume_unique=True))
     either = len(a) + len(b) - both
     return both / either if either else float("nan")
-
-
-def _variants(perplexities: pa.Table) -> tuple[Variant, ...]:
-    columns = ["variant", "kind", "control_of", "set_language", "seed", "n_neurons", "language"]
-    parts: dict[str, tuple[Row, dict[str, tuple[Any, ...]]]] = {}
-    rows = perplexities.select([*columns, "sentence", "nll_nats", "n_tokens"]).sort_by(
-        [("variant", "ascending"), ("language", "ascending"), ("sentence", "ascending")]
-    )
-    names, langs = (np.array(rows[c].to_pylist(), object) for c in ("variant", "language"))
-    cuts = [0, *(np.flatnonzero((names[1:] != names[:-1]) | (langs[1:] != langs[:-1])) + 1), len(names)]
-    for start, stop in itertools.pairwise(cuts):
-        if start == stop:
-            continue
-        block = rows.slice(start, stop - start)
-        first = block.select(columns).slice(0, 1).to_pylist()[0]
-        _, nll = parts.setdefault(first["variant"], (first, {}))
-        nll[first["language"]] = (
-            np.asarray(block["sentence"], np.int64),
-            np.asarray(block["nll_nats"], np.float64),
-            np.asarray(block["n_tokens"], np.float64),
-        )
-    return tuple(
-        Variant(
-            name=name,
-            kind=head["kind"],
-            control_of=head["control_of"],
-            set_language=head["set_language"],
-            seed=head["seed"],
-            n_neurons=head["n_neurons"],
-            nll=nll,
-        )
-        for name, (head, nll) in parts.items()
-    )

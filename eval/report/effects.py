@@ -7,12 +7,14 @@ Sentences that base or variant could not score are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.report.data import ModelStudy, Variant
+from eval.report.data import ModelStudy
+from eval.report.variants import Variant
 from neuron_core.errors import StoreError
 
 RESAMPLES = 1000
@@ -43,19 +45,24 @@ class Effects:
 
 
 def effects_of(study: ModelStudy) -> Effects | None:
+    """Of the study's own variants; see `effects_among`."""
+    return effects_among(study.variants)
+
+
+def effects_among(variants: Sequence[Variant]) -> Effects | None:
     """None without a base measurement. Raises StoreError when a variant scored other sentences than it."""
-    bases = study.of_kind("base")
+    bases = [v for v in variants if v.kind == "base"]
     if not bases:
         return None
     base = bases[0]
-    by: dict[str, dict[str, Effect]] = {v.name: {} for v in study.variants if v is not base}
+    by: dict[str, dict[str, Effect]] = {v.name: {} for v in variants if v is not base}
     perplexity: dict[str, float] = {}
     for language, (_, base_nats, base_tokens) in base.nll.items():
         scored = ~np.isnan(base_nats)
         if not scored.any():
             continue
         perplexity[language] = float(np.exp(base_nats[scored].sum() / base_tokens[scored].sum()))
-        for variant in study.variants:
+        for variant in variants:
             if variant is base:
                 continue
             if (effect := effect_between(base, variant, language)) is not None:

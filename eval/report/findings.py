@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.report.data import ModelStudy, Variant
+from eval.report.data import ModelStudy
 from eval.report.effects import Effects
 from eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, estimate, sensitivity_band
+from eval.report.variants import Variant
 from eval.report.wording import (
     count,
     language_name,

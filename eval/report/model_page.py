@@ -19,6 +19,8 @@ from eval.report.chart_thresholds import threshold_chart
 from eval.report.data import ModelStudy, Row
 from eval.report.effects import Effects, effects_of
 from eval.report.findings import Finding, findings_of
+from eval.report.method_findings import method_findings
+from eval.report.methods_section import MethodsSection, methods_section
 from eval.report.omissions import Omission, omissions_of
 from eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, Neighbour
 from eval.report.training_benchmarks import trained_part, untrained_part
@@ -35,6 +37,7 @@ SECTIONS = (
     ("scores", "Scores"),
     ("benchmarks", "Benchmarks"),
     ("training", "Training"),
+    ("methods", "Other methods"),
     ("omissions", "Dropped or null"),
 )
 _SHADES = 6
@@ -72,6 +75,7 @@ class ModelPage:
     sensitivity_chart: Markup | None
     benchmarks: BenchmarkSection | None
     training: TrainingSection | None
+    methods: MethodsSection | None
     omissions: list[Omission]
 
 
@@ -96,14 +100,19 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
     if study.trainings:
         trained = trained_part(results) if results else None
         results = untrained_part(results) if results else None
-    absent = {"benchmarks" if not results else "", "training" if not study.trainings else ""}
+    absent = {
+        "benchmarks" if not results else "",
+        "training" if not study.trainings else "",
+        "methods" if study.others is None else "",
+    }
     findings = findings_of(study, effects) + (benchmark_findings(results) if results else [])
+    findings += training_findings(study, effects, trained) if study.trainings else []
     return ModelPage(
         id=page_id,
         study=study,
         sections=[section for section in SECTIONS if section[0] not in absent],
         effects=effects,
-        findings=findings + (training_findings(study, effects, trained) if study.trainings else []),
+        findings=findings + method_findings(study.others),
         facts=_facts(study),
         rule=rule_words(study),
         total=count(study.anatomy.n_neurons),
@@ -132,6 +141,7 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
         sensitivity_chart=sensitivity_chart(near) if near else None,
         benchmarks=benchmark_section(results) if results else None,
         training=training_section(study, effects, trained),
+        methods=methods_section(study.others),
         omissions=omissions_of(study, effects),
     )
 

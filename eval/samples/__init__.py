@@ -1,8 +1,9 @@
 """A small original sample of each benchmark's schema, so that the quick study and the tests run without a hub.
 
-Written for this project and released as CC0. It shows mechanics: it is no benchmark, and scores on it say
-nothing about a model. The files beside this one hold each item once with all its languages; `sample_folder`
-lays them out as the benchmarks' own datasets, in their columns.
+Written for this project and released as CC0. It shows mechanics: it is no benchmark, scores on it say nothing about a
+model, and what is trained on it has learnt nothing. The files beside this one hold each item once with all its
+languages, and in English the items to train on; `sample_folder` lays them out as the benchmarks' own datasets, in
+their columns.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from eval.benchmark_data import card
 from neuron_core.models import cache_folder
 
 _HERE = Path(__file__).parent
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 _MMMLU_CONFIGS = {"zh": "ZH_CN", "sw": "SW_KE", "fr": "FR_FR", "de": "DE_DE"}
 
 _QUESTION = {
@@ -58,6 +59,7 @@ def sample_folder() -> Path:
             ("cais/mmlu", dict(_mmlu())),
             ("facebook/xnli", dict(_xnli())),
             ("google/xquad", dict(_xquad())),
+            ("rajpurkar/squad", dict(_squad())),
         ):
             _write(folder / dataset, configs)
         _write_thai_file(folder / "mmmlu_th.csv")
@@ -130,8 +132,25 @@ def _xnli() -> Iterator[tuple[str, Splits]]:
             }
             for row in rows
         ]
-        # The official task names a train split, from which examples would be drawn.
-        yield language, {"train": pairs[:1], "validation": pairs}
+        # The official task names a train split, from which examples would be drawn; only English is trained on.
+        yield language, {"train": _rows("xnli_train") if language == "en" else pairs[:1], "validation": pairs}
+
+
+def _squad() -> Iterator[tuple[str, Splits]]:
+    found = []
+    for row in _rows("squad_train"):
+        for number, pair in enumerate(row["qas"]):
+            answer = pair["answer"]
+            found.append(
+                {
+                    "id": f"{row['id']}-{number}",
+                    "title": row["id"],
+                    "context": row["context"],
+                    "question": pair["question"],
+                    "answers": {"text": [answer], "answer_start": [row["context"].index(answer)]},
+                }
+            )
+    yield "plain_text", {"train": found}
 
 
 def _xquad() -> Iterator[tuple[str, Splits]]:

@@ -13,8 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import uuid
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -28,7 +26,7 @@ import xxhash
 from neuron_core.corpora.embedded_corpus import embedded
 from neuron_core.corpora.readers import list_files
 from neuron_core.corpora.sources import CorpusSource, pin
-from neuron_core.errors import CorpusError, ModelError, StoreError
+from neuron_core.errors import CorpusError
 from neuron_core.training.blocks import MANIFEST, BlockSummary, PreparedBlocks, open_blocks
 from neuron_core.training.documents import (
     EMBEDDED_ROWS_A_DOCUMENT,
@@ -37,6 +35,14 @@ from neuron_core.training.documents import (
     Mixture,
     collapsed,
     documents,
+)
+from neuron_core.training.token_files import (
+    digest,
+    pad_id,
+    require_usable,
+    sync,
+    tokenizer_fingerprint,
+    write_folder,
 )
 
 _FORMAT = 1
@@ -117,7 +123,7 @@ def prepare_blocks(
         raise ValueError(
             f"max_tokens must be at least 3 and validation_share in [0, 1), not {max_tokens} and {validation_share}"
         )
-    _require_usable(tokenizer, add_bos)
+    require_usable(tokenizer, add_bos)
     pinned = [(_pinned(source, language), weight) for source, weight in mixture]
     parts = {
         "format": _FORMAT,
@@ -127,11 +133,11 @@ def prepare_blocks(
         "n_documents": n_documents,
         "max_tokens": max_tokens,
         "seed": seed,
-        "exclude": _digest(sorted({collapsed(sentence) for sentence in exclude})),
+        "exclude": digest(sorted({collapsed(sentence) for sentence in exclude})),
         "add_bos": add_bos,
         "validation_share": validation_share,
     }
-    key = _digest(parts)
+    key = digest(parts)
     folder = Path(cache).expanduser() / f"{language}-{key}"
     if not folder.exists():
         counts = DocumentCounts()
@@ -155,21 +161,13 @@ def prepare_blocks(
                 kept=dict(sorted(counts.kept.items())),
                 dropped=dict(sorted(counts.dropped.items())),
             )
-            manifest = {"key": parts, "pad_id": _pad_id(tokenizer), "summary": asdict(summary)}
+            manifest = {"key": parts, "pad_id": pad_id(tokenizer), "summary": asdict(summary)}
             with (temporary / MANIFEST).open("x", encoding="utf-8") as file:
                 json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
-                _sync(file)
+                sync(file)
 
-        _write_whole(folder, fill)
+        write_folder(folder, fill)
     return open_blocks(folder)
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """32 hex digits of all that decides the tokens of a text: vocabulary, merges, rules and special tokens."""
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    # What an earlier call asked for, not what the tokenizer is.
-    del rules["truncation"], rules["padding"]
-    return _digest([rules, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id])
 
 
 class _Pieces:
@@ -199,7 +197,7 @@ class _Pieces:
             # The header leaves room for the first axis to grow, so the true length fits in its place.
             file.seek(0)
             assert _write_header(file, self.starts[-1]) == header_bytes
-            _sync(file)
+            sync(file)
 
     def _token_ids(self, texts: list[str]) -> Iterator[list[int]]:
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
@@ -247,53 +245,12 @@ class _Pieces:
     def _save(self, name: str, values: np.ndarray) -> None:
         with (self.folder / f"{name}.npy").open("xb") as file:
             np.save(file, values, allow_pickle=False)
-            _sync(file)
+            sync(file)
 
 
 def _write_header(file: BinaryIO, n: int) -> int:
     np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (n,)})
     return file.tell()
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            shutil.rmtree(temporary)  # another process finished first
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise StoreError(
-            f"The token blocks cannot be written to {folder.parent}: {error.strerror or error}. Free space there, or "
-            "name another folder for the cache."
-        ) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _require_usable(tokenizer: Any, add_bos: bool | None) -> None:
-    name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"{name} is not a fast tokenizer: training needs one that has a tokenizer.json")
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"{name} has no EOS token, which parts the documents: name one in its configuration")
-    if add_bos and tokenizer.bos_token_id is None:
-        raise ModelError(f"{name} has no BOS token: leave add_bos unset or set it to false")
-
-
-def _pad_id(tokenizer: Any) -> int:
-    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
 def _pinned(source: CorpusSource, language: str) -> CorpusSource:
@@ -305,17 +262,17 @@ def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str
     """Everything that decides the texts of a source: its declaration, and what identifies its content."""
     filled = source.for_language(language)
     if filled.kind == "embedded":
-        return asdict(filled), _digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
+        return asdict(filled), digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
     path = Path(str(filled.path)).expanduser()
     if filled.kind == "hub":
         files = [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if path.exists() else []
-        return asdict(filled), _digest([_file_digest(file) for file in files])
+        return asdict(filled), digest([_file_digest(file) for file in files])
     if filled.revision:
         return asdict(filled), ""
     url = str(filled.path) if "://" in str(filled.path) else str(path)
     fs, names = list_files(url, filled.data_files, language)
     local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
-    return asdict(filled), _digest(
+    return asdict(filled), digest(
         [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
     )
 
@@ -328,9 +285,3 @@ def _file_digest(name: str) -> list[Any]:
             file.seek(offset)
             digest.update(file.read(_SAMPLED_BYTES))
     return [Path(name).name, size, digest.hexdigest()]
-
-
-def _digest(value: Any) -> str:
-    return xxhash.xxh3_128_hexdigest(
-        json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
-    )

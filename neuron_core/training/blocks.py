@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -70,10 +71,20 @@ class TokenBlocks:
         return Block(self.language, *map(torch.from_numpy, (input_ids, position_ids, segment_ids, labels)))
 
 
+class BlockList(Protocol):
+    """Blocks of `max_tokens` tokens each, numbered from 0."""
+
+    max_tokens: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Block: ...
+
+
 class JoinedBlocks:
     """The blocks of several languages, one language after the other, numbered from 0."""
 
-    def __init__(self, parts: Sequence[TokenBlocks]) -> None:
+    def __init__(self, parts: Sequence[BlockList]) -> None:
         """Raises ValueError without parts, or for blocks of different lengths."""
         lengths = {part.max_tokens for part in parts}
         if len(lengths) != 1:
@@ -127,7 +138,7 @@ def open_blocks(folder: str | Path) -> PreparedBlocks:
         if not len(arrays["tokens"]) == arrays["piece_starts"][-1] == n_tokens:
             raise ValueError(f"{len(arrays['tokens'])} tokens instead of {n_tokens}")
         max_tokens, pad_id = int(manifest["key"]["max_tokens"]), int(manifest["pad_id"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"The token blocks in {folder} cannot be read: {error}. Delete the folder; the next run makes it again."
         ) from error

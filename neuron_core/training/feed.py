@@ -11,7 +11,7 @@ import torch
 
 from neuron_core.models import attention_of
 from neuron_core.training.block_sampler import BlockSampler
-from neuron_core.training.blocks import JoinedBlocks, open_blocks
+from neuron_core.training.blocks import BlockList, JoinedBlocks, open_blocks
 from neuron_core.training.packed_batch import PackedBatch
 
 
@@ -45,9 +45,13 @@ class Feed:
     def blocks(self) -> JoinedBlocks:
         """All training blocks."""
         if self._blocks is None:
-            self._blocks = JoinedBlocks([open_blocks(folder).training for folder in self.folders])
+            self._blocks = JoinedBlocks([self.open(folder) for folder in self.folders])
         found: JoinedBlocks = self._blocks
         return found
+
+    def open(self, folder: str) -> BlockList:
+        """The training blocks of one folder."""
+        return open_blocks(folder).training
 
     @property
     def sampler(self) -> BlockSampler:

@@ -9,9 +9,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Defaults are the paper's (section 4.2 and its code) where it states them.
+    """Defaults are paper A's (section 4.2 and its code) where it states them.
 
-    global_batch, micro_batch: in blocks; warmup: share of the steps; weight_decay: AdamW's, on trained values
+    global_batch, micro_batch: in blocks; warmup: share of the steps; weight_decay, betas: AdamW's, on trained values
     only; clip_norm: of the trained tensors' gradient; checkpoint_every: in steps, 0 for the end only.
     """
 
@@ -22,6 +22,7 @@ class TrainSettings:
     warmup: float = 0.03
     schedule: Literal["cosine", "linear"] = "cosine"
     weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 1.0
     checkpoint_every: int = 0
 

@@ -84,7 +84,10 @@ class PlainStepper:
     def __init__(self, model: nn.Module, trained: dict[str, nn.Parameter], settings: TrainSettings) -> None:
         self._model, self._trained, self._clip = model, trained, settings.clip_norm
         self.optimizer = torch.optim.AdamW(
-            trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            trained.values(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
         )
 
     def backward(self, batch: Batch, weight: float) -> float:

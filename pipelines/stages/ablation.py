@@ -9,6 +9,7 @@ import pyarrow as pa
 from eval.store import Store
 from neuron_core.neuron_set import NeuronSet
 from pipelines.progress import say
+from pipelines.stages.detectors import Detections
 from pipelines.stages.evaluation import Judged, deactivated
 from pipelines.stages.selection import Selected, Variant
 from pipelines.subject import Subject
@@ -20,33 +21,30 @@ def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> d
 
     A variant whose set is empty is the base model; it is not measured, and its metrics are null.
     """
-    settings = subject.config.ablation
-    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    corpus = sentences_hash(heldout)
-    base = Variant("base", "base", _empty(selected.selection.shared))
-    variants = [base, *(variant for variant in selected.variants if len(variant.neurons))]
-    units = {
-        variant.name: perplexity_unit(
-            selected.unit,
-            variant.name,
-            variant.neurons.fingerprint(),
-            corpus,
-            subject.model.dtype,
-            settings.batch_size,
-            settings.through,
-        )
-        for variant in variants
-    }
-    missing = set(store.missing("perplexities", units.values()))
-    todo = [variant for variant in variants if units[variant.name] in missing]
-    for empty in (variant.name for variant in selected.variants if not len(variant.neurons)):
-        say(f"  {empty} is empty: nothing to deactivate, its metrics are null")
-    for start in range(0, len(todo), settings.variants_per_pass):
-        part = [deactivated(variant) for variant in todo[start : start + settings.variants_per_pass]]
-        title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
-        _measure(subject, store, run_id, selected, part, units, title)
-    if not todo:
-        say("  perplexity: all variants are in the store")
+    like = selected.selection.shared
+    base = Variant("base", "base", NeuronSet.empty(like.model, like.widths, like.n_layers))
+    return _deactivate(subject, store, run_id, selected.name, selected.unit, (base, *selected.variants))
+
+
+def ablate_detected(
+    subject: Subject, store: Store, run_id: str, detections: Detections, base: str
+) -> list[str]:
+    """Perplexity in every language without each set a detector found; returns the units.
+
+    Deactivated neurons give the same model, bit for bit, as their activations set to zero (paper B, figures 20 to 24),
+    and `WeightEdit` runs wherever the sets of impacts do. The rows of the base model (of unit `base`) are repeated
+    under each detector's selection, so that it can be read alone; they are not measured again.
+    """
+    units = []
+    for found in detections.found:
+        copied = _unit(subject, found.unit, "base", "none")
+        if not store.has("perplexities", copied):
+            rows = store.read("perplexities", [("model", "=", subject.name), ("unit", "=", base)])
+            rows = rows.drop_columns(["run_id", "unit", "selection"])
+            where = {"model": subject.name, "selection": found.name}
+            store.write("perplexities", rows, copied, where, run_id=run_id)
+        measured = _deactivate(subject, store, run_id, found.name, found.unit, found.variants)
+        units += [copied, *measured.values()]
     return units
 
 
@@ -54,33 +52,68 @@ def measure_tuned(
     subject: Subject, store: Store, run_id: str, selected: Selected, tuned: Sequence[Judged]
 ) -> dict[str, str]:
     """Perplexity of trained variants on the same held-out sentences; returns the unit of each."""
-    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    settings = subject.config.ablation
     units = {
-        variant.name: perplexity_unit(
-            selected.unit,
-            variant.name,
-            variant.fingerprint,
-            sentences_hash(heldout),
-            subject.model.dtype,
-            settings.batch_size,
-            settings.through,
-        )
-        for variant in tuned
+        variant.name: _unit(subject, selected.unit, variant.name, variant.fingerprint) for variant in tuned
     }
-    missing = set(store.missing("perplexities", units.values()))
-    todo = [variant for variant in tuned if units[variant.name] in missing]
-    for start in range(0, len(todo), settings.variants_per_pass):
-        part = todo[start : start + settings.variants_per_pass]
-        _measure(subject, store, run_id, selected, part, units, "perplexity of trained variants")
+    _measure_missing(subject, store, run_id, selected.name, tuned, units)
     return units
+
+
+def _unit(subject: Subject, selection: str, variant: str, change: str) -> str:
+    settings = subject.config.ablation
+    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
+    return perplexity_unit(
+        selection,
+        variant,
+        change,
+        sentences_hash(heldout),
+        subject.model.dtype,
+        settings.batch_size,
+        settings.through,
+    )
+
+
+def _deactivate(
+    subject: Subject, store: Store, run_id: str, name: str, selection: str, variants: Sequence[Variant]
+) -> dict[str, str]:
+    """The unit of each variant that is not empty, all measured; name and unit of the selection they belong to."""
+    wanted = [variant for variant in variants if variant.kind == "base" or len(variant.neurons)]
+    for empty in (variant.name for variant in variants if variant not in wanted):
+        say(f"  {empty} is empty: nothing to deactivate, so it has no perplexity")
+    units = {
+        variant.name: _unit(subject, selection, variant.name, variant.neurons.fingerprint())
+        for variant in wanted
+    }
+    _measure_missing(subject, store, run_id, name, [deactivated(variant) for variant in wanted], units)
+    return units
+
+
+def _measure_missing(
+    subject: Subject,
+    store: Store,
+    run_id: str,
+    selection: str,
+    variants: Sequence[Judged],
+    units: dict[str, str],
+) -> None:
+    missing = set(store.missing("perplexities", units.values()))
+    todo, at_once = (
+        [v for v in variants if units[v.name] in missing],
+        subject.config.ablation.variants_per_pass,
+    )
+    for start in range(0, len(todo), at_once):
+        part = todo[start : start + at_once]
+        title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
+        _measure(subject, store, run_id, selection, part, units, title)
+    if variants and not todo:
+        say(f"  perplexity: all variants of {selection} are in the store")
 
 
 def _measure(
     subject: Subject,
     store: Store,
     run_id: str,
-    selected: Selected,
+    selection: str,
     variants: Sequence[Judged],
     units: dict[str, str],
     title: str,
@@ -102,7 +135,7 @@ def _measure(
         table = pa.table(
             {
                 "model": [subject.name] * len(rows),
-                "selection": [selected.name] * len(rows),
+                "selection": [selection] * len(rows),
                 "variant": [variant.name] * len(rows),
                 "kind": [variant.kind] * len(rows),
                 "control_of": pa.array([variant.control_of] * len(rows), pa.string()),
@@ -115,10 +148,6 @@ def _measure(
                 "n_tokens": [row.n_tokens for row in rows],
             }
         )
-        where = {"model": subject.name, "selection": selected.name}
+        where = {"model": subject.name, "selection": selection}
         store.write("perplexities", table, units[variant.name], where, run_id=run_id)
     say(f"  measured {', '.join(variant.name for variant in variants)}")
-
-
-def _empty(like: NeuronSet) -> NeuronSet:
-    return NeuronSet.empty(like.model, like.widths, like.n_layers)

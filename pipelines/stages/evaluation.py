@@ -31,7 +31,8 @@ BASE = "base"
 class Judged:
     """A variant to be judged: the base model with `change`, and what it stands for.
 
-    beside: variants it is compared with, apart from the base model and its controls.
+    beside: variants it is compared with, apart from the base model and its controls. judged_on: (benchmark, language)
+    pairs, None for all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Judged:
     control_of: str | None = None
     seed: int | None = None
     beside: tuple[str, ...] = ()
+    judged_on: frozenset[tuple[str, str]] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -79,7 +81,7 @@ def evaluate(
 ) -> list[str]:
     """Runs what is missing, variant by variant; each (variant, benchmark, language) is stored when it is done.
 
-    Returns the units of all, in the order of `judged`.
+    A variant is judged on its `judged_on` alone. Returns the units of all, in the order of `judged`.
 
     Raises:
         BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
@@ -87,13 +89,19 @@ def evaluate(
     """
     plans = _plans(subject)
     work = _Work.of(subject, plans, night)
-    units = {(variant.name, plan): work.unit(variant, plan) for variant in judged for plan in plans}
+    asked = [
+        (variant, plan)
+        for variant in judged
+        for plan in plans
+        if variant.judged_on is None or (plan.asked_for, plan.language) in variant.judged_on
+    ]
+    units = {(variant.name, plan): work.unit(variant, plan) for variant, plan in asked}
     missing = set(store.missing("scores", list(units.values())))
-    todo = [(variant, plan) for variant in judged for plan in plans if units[variant.name, plan] in missing]
+    todo = [(variant, plan) for variant, plan in asked if units[variant.name, plan] in missing]
     if not todo:
         say("  benchmarks: all scores are in the store")
         return list(units.values())
-    if any(isinstance(plan, TaskPlan) for _, plan in todo):
+    if not subject.has_judge and any(isinstance(plan, TaskPlan) for _, plan in todo):
         say(f"  starting {subject.config.evaluation.engine.backend} for {subject.name}")
     with bar(f"benchmarks, {len(judged)} variants") as report:
         for number, (variant, plan) in enumerate(todo):
@@ -135,9 +143,7 @@ class _Work:
     @staticmethod
     def of(subject: Subject, plans: Sequence[TaskPlan | Unavailable], night: str | None) -> _Work:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
-        from eval.benchmark_data import BenchmarkData
-
-        data = BenchmarkData(subject.config.evaluation.data, subject.config.evaluation.revisions)
+        data = subject.benchmark_data()
         engine = subject.engine_settings()
         settings = {
             "backend": engine.backend,

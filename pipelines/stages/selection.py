@@ -25,7 +25,7 @@ from pipelines.units import selection_unit
 
 @dataclass(frozen=True)
 class Variant:
-    """A set to deactivate, and what it stands for. kind: shared, exclusive or control."""
+    """A set to deactivate, and what it stands for. kind: base, shared, exclusive, detected or control."""
 
     name: str
     kind: str
@@ -143,15 +143,18 @@ def _variants(selection: Selection, controls: dict[str, int]) -> Iterator[Varian
     for related in selection.related.values():
         everything = everything | related
     yield Variant("shared", "shared", selection.shared)
-    yield from _controls("shared", None, selection.shared, everything, controls["shared"])
+    yield from control_variants("shared", None, selection.shared, everything, controls["shared"])
     for language, exclusive in selection.exclusive.items():
         yield Variant(f"exclusive-{language}", "exclusive", exclusive, language)
-        yield from _controls(f"exclusive-{language}", language, exclusive, everything, controls["exclusive"])
+        yield from control_variants(
+            f"exclusive-{language}", language, exclusive, everything, controls["exclusive"]
+        )
 
 
-def _controls(
+def control_variants(
     name: str, language: str | None, target: NeuronSet, outside: NeuronSet, n_seeds: int
 ) -> Iterator[Variant]:
+    """Random sets matched to `target`, none where too few neurons are left outside `outside`, which is said."""
     for seed in range(n_seeds if len(target) else 0):
         try:
             drawn = matched_control(target, outside, seed)
@@ -162,17 +165,18 @@ def _controls(
 
 
 def _sets_table(model: str, name: str, selection: Selection, variants: tuple[Variant, ...]) -> pa.Table:
-    blocks = [_set_rows(model, name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in variants]
+    blocks = [set_rows(model, name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in variants]
     for kind, sets in (("related", selection.related), ("strict_exclusive", selection.strict_exclusive)):
         blocks += [
-            _set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()
+            set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()
         ]
     return pa.concat_tables(blocks)
 
 
-def _set_rows(
+def set_rows(
     model: str, name: str, neurons: NeuronSet, kind: str, language: str | None, seed: int | None, variant: str
 ) -> pa.Table:
+    """A set as rows of the table neuron_sets."""
     rows = neurons.to_arrow().select(["layer", "group", "neuron"])
     constants: dict[str, tuple[Any, pa.DataType]] = {
         "model": (model, pa.string()),

@@ -20,6 +20,7 @@ from neuron_core.training.block_cache import prepare_blocks
 from neuron_core.training.blocks import PreparedBlocks
 from neuron_core.training.documents import mixture_of
 from neuron_core.training.feed import Feed, with_attention
+from neuron_core.training.lora_spec import LoraSpec, everywhere
 from neuron_core.training.low_rank import every_neuron, n_values, rank_of_size
 from neuron_core.training.settings import TrainSettings
 from neuron_core.training.strategies import Choice, choose, neurons_to_train
@@ -35,18 +36,21 @@ SCORE = "language_agnostic_score_ppl"
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """One training. language: its languages, joined by "+"; lora_rank: of adapters instead of the neurons' own values."""
+class TrainingPlan:
+    """One training. language: its languages, joined by "+"; strategy, reason: what is trained, and why; lora: adapters
+    instead of the neurons' own values; step_tokens: of every step, None where steps differ."""
 
     name: str
     language: str
-    choice: Choice
+    strategy: str
+    reason: str
     seed: int
     neurons: NeuronSet
-    lora_rank: int | None
+    lora: LoraSpec | None
     feed: Feed
     settings: TrainSettings
-    validation: Validation
+    validation: Validation | None
+    step_tokens: int | None
     unit: str
 
 
@@ -63,14 +67,11 @@ def train(
         CorpusError: documents are missing or too few. TrainingError: a loss is not finite, or a checkpoint cannot be
             used. ClusterError: workers failed again and again.
     """
-    if "://" in store.root:
-        raise ConfigError(
-            "Training keeps its edits and checkpoints beside the tables: name a local folder as store"
-        )
+    require_local(store)
     config, score = subject.config.training, _score(store, metrics)
     named = {language for group in config.groups for language in group}
     blocks = {language: _blocks(subject, language) for language in sorted(named)}
-    plans, refused = dict[str, _Plan](), list[SetError]()
+    plans, refused = dict[str, TrainingPlan](), list[SetError]()
     for group in config.groups:
         for strategy in config.strategies:
             for seed in config.seeds:
@@ -84,8 +85,18 @@ def train(
                 plans.setdefault(plan.name, plan)  # auto may choose what is asked for as well
     if refused and not plans:
         raise refused[0]
-    tuned = [_judged(subject, plan, _trained(subject, store, run_id, plan), plans) for plan in plans.values()]
+    tuned = [
+        _judged(subject, plan, trained_edit(subject, store, run_id, plan), plans) for plan in plans.values()
+    ]
     return tuned, [plan.unit for plan in plans.values()]
+
+
+def require_local(store: Store) -> None:
+    """Raises ConfigError when the store is a URL."""
+    if "://" in store.root:
+        raise ConfigError(
+            "Training keeps its edits and checkpoints beside the tables: name a local folder as store"
+        )
 
 
 def _score(store: Store, metrics: str | None) -> float | None:
@@ -118,7 +129,7 @@ def _blocks(subject: Subject, language: str) -> PreparedBlocks:
 
 def _plan(
     subject: Subject, selected: Selected, blocks: Mapping[str, PreparedBlocks], choice: Choice, seed: int
-) -> _Plan:
+) -> TrainingPlan:
     config, selection = subject.config.training, selected.selection
     anatomy, languages = anatomy_of(subject.hf_config), tuple(blocks)
     everything = every_neuron(selection.shared.model, anatomy)
@@ -166,7 +177,10 @@ def _plan(
         lora_rank=lora_rank,
         seed=seed,
         epochs=config.epochs,
-        settings={key: value for key, value in settings.__dict__.items() if key != "checkpoint_every"},
+        # Betas are torch's own here; without them, trainings of older stores keep their keys.
+        settings={
+            key: value for key, value in settings.__dict__.items() if key not in ("checkpoint_every", "betas")
+        },
         validation=[
             sentences_hash(s for found in validation.sentences.values() for s in found),
             config.validate_every,
@@ -174,16 +188,18 @@ def _plan(
         ],
     )
     language = "+".join(languages)
-    return _Plan(
+    return TrainingPlan(
         _name(subject, choice.strategy, language, seed),
         language,
-        choice,
+        choice.strategy,
+        choice.reason,
         seed,
         neurons,
-        lora_rank,
+        None if lora_rank is None else everywhere(lora_rank),
         feed,
         settings,
         validation,
+        config.global_batch * config.max_tokens,
         unit,
     )
 
@@ -193,7 +209,9 @@ def _name(subject: Subject, strategy: str, language: str, seed: int) -> str:
     return f"tuned-{strategy}-{language}" + (f"-{seed}" if several else "")
 
 
-def _judged(subject: Subject, plan: _Plan, edit: WeightEdit, plans: Mapping[str, _Plan]) -> Judged:
+def _judged(
+    subject: Subject, plan: TrainingPlan, edit: WeightEdit, plans: Mapping[str, TrainingPlan]
+) -> Judged:
     random = _name(subject, "random", plan.language, plan.seed)
     return Judged(
         plan.name,
@@ -206,17 +224,27 @@ def _judged(subject: Subject, plan: _Plan, edit: WeightEdit, plans: Mapping[str,
     )
 
 
-def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> WeightEdit:
-    folder = Path(store.root) / "edits"
-    file, checkpoints = folder / f"{plan.unit}.safetensors", folder / "checkpoints" / plan.unit
+def edit_file(store: Store, unit: str) -> Path:
+    """Where the edit of a training lies."""
+    return Path(store.root) / "edits" / f"{unit}.safetensors"
+
+
+def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan) -> WeightEdit:
+    """The edit of one training, from the store, or trained by a fresh group of workers from its last checkpoint on.
+
+    Raises:
+        TrainingError: a loss is not finite, or a checkpoint cannot be used. ClusterError: workers failed again and again.
+    """
+    file = edit_file(store, plan.unit)
+    folder, checkpoints = file.parent, file.parent / "checkpoints" / plan.unit
     if file.exists() and store.has("training", plan.unit):
         say(f"  {plan.name}: in the store")
         return WeightEdit.load(file)
     from cluster.training import TrainJob, train_rank
 
     config = subject.config.training
-    what = f"{len(plan.neurons)} neurons" if plan.lora_rank is None else f"adapters of rank {plan.lora_rank}"
-    say(f"  training {plan.name}: {what}, {plan.settings.n_steps} steps ({plan.choice.reason})")
+    what = f"{len(plan.neurons)} neurons" if plan.lora is None else f"adapters of rank {plan.lora.rank}"
+    say(f"  training {plan.name}: {what}, {plan.settings.n_steps} steps ({plan.reason})")
     curves = Path(store.root) / "tensorboard" / f"{plan.name}-{plan.unit[:8]}"
     job = TrainJob(
         neuron_set=plan.neurons,
@@ -226,13 +254,13 @@ def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> Weight
         key=plan.unit,
         folder=str(checkpoints.absolute()),
         name=plan.name,
-        lora_rank=plan.lora_rank,
+        lora=plan.lora,
         seed=plan.seed,
         validation=plan.validation,
         tensorboard=str(curves.absolute()),
     )
-    a_step = config.global_batch * config.max_tokens
-    with subject.training_group() as group, bar(f"training {plan.name}, tokens") as report:
+    a_step, counted = plan.step_tokens or 1, "steps" if plan.step_tokens is None else "tokens"
+    with subject.training_group() as group, bar(f"training {plan.name}, {counted}") as report:
         results = group.run(
             train_rank,
             [],
@@ -245,7 +273,8 @@ def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> Weight
     folder.mkdir(parents=True, exist_ok=True)
     result.edit.save(file)
     where = {"model": subject.name}
-    store.write("validations", _validations(subject, plan, result), plan.unit, where, run_id=run_id)
+    if plan.validation is not None:
+        store.write("validations", _validations(subject, plan, result), plan.unit, where, run_id=run_id)
     # This table last: a training counts as done when its rows are there.
     store.write("training", _steps(subject, plan, result), plan.unit, where, run_id=run_id)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -260,13 +289,13 @@ def _trained(subject: Subject, store: Store, run_id: str, plan: _Plan) -> Weight
     return edit
 
 
-def _steps(subject: Subject, plan: _Plan, result: Any) -> pa.Table:
+def _steps(subject: Subject, plan: TrainingPlan, result: Any) -> pa.Table:
     log, n = result.log, len(result.log)
     constants = {
         "model": subject.name,
         "variant": plan.name,
-        "strategy": plan.choice.strategy,
-        "reason": plan.choice.reason,
+        "strategy": plan.strategy,
+        "reason": plan.reason,
         "language": plan.language,
     }
     return pa.table(
@@ -284,7 +313,7 @@ def _steps(subject: Subject, plan: _Plan, result: Any) -> pa.Table:
     )
 
 
-def _validations(subject: Subject, plan: _Plan, result: Any) -> pa.Table:
+def _validations(subject: Subject, plan: TrainingPlan, result: Any) -> pa.Table:
     rows = result.validations
     return pa.table(
         {

@@ -10,6 +10,7 @@ import pytest
 from eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
+from tests.eval.report.method_rows import usual_methods
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import put_rows, steps, usual_training
 
@@ -31,7 +32,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = store_with(root / "store", *plans)
     for plan in plans:
         add(store, usual(plan.languages, model=plan.model), usual_verdicts(plan.languages, model=plan.model))
-    usual_training(store)  # of the first model only
+    usual_training(store)  # of the first model only, and so are the other methods
+    usual_methods(store, plans[0])
     return write_report(store, root / "report.html")
 
 
@@ -74,6 +76,30 @@ def test_training_is_legible_on_a_phone(page: Page, report: Path) -> None:
         ".filter(cell => !/better|worse/.test(cell.textContent)).length"
     )
     assert page.evaluate(bare) == 0
+
+
+def test_other_methods_are_legible_on_a_phone(page: Page, report: Path) -> None:
+    """Bars are drawn, nothing overflows, and no verdict rests on colour alone."""
+    page.open(report, 390, 844, mobile=True)
+    page.evaluate("document.querySelectorAll('details').forEach(d => {d.open = true})")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelectorAll('#m0-methods').length") == 1
+    assert page.evaluate("document.querySelectorAll('#m1-methods').length") == 0
+    drawn = (
+        "[...document.querySelectorAll('path.cap')].filter(p => getComputedStyle(p).stroke !== 'none').length"
+    )
+    assert page.evaluate(drawn) > 10
+    bare = (
+        "[...document.querySelectorAll('.methods td.above, .methods td.below')]"
+        ".filter(cell => !/above|below/.test(cell.textContent)).length"
+    )
+    assert page.evaluate("document.querySelectorAll('.methods td.above').length") > 10
+    assert page.evaluate(bare) == 0
+    outside = (
+        "[...document.querySelectorAll('svg.chart text')].filter(t => {const b = t.getBoundingClientRect();"
+        "return b.width && (b.right > 391 || b.left < -1)}).map(t => t.textContent)"
+    )
+    assert page.evaluate(outside) == []
 
 
 def test_keyboard_moves_the_slider_and_the_numbers_follow(page: Page, report: Path) -> None:

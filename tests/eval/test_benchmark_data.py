@@ -42,6 +42,11 @@ def test_local_data_name_their_subjects_and_their_contents_hash(tmp_path: Path) 
     assert changed.revision != found.revision
 
 
+def test_a_folder_below_one_called_cache_is_hashed_too(tmp_path: Path) -> None:
+    found = [mmmlu(tmp_path / name / ".cache", rows) for name, rows in (("a", [ROW]), ("b", [ROW, ROW]))]
+    assert len({data.locate(planned("mmmlu", "sw")).revision for data in found}) == 2
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuron_core.activations.sketch import ActivationSketch
 from neuron_core.detect import measure_impacts
 from neuron_core.groups import GROUPS
 from neuron_core.perplexity import perplexity
@@ -22,3 +23,12 @@ def test_impacts_and_perplexity_on_cuda(name: str) -> None:
     for column in ("impact_min", "impact_mean", "impact_max"):
         np.testing.assert_allclose(cuda.column(column), cpu.column(column), rtol=2e-4, atol=1e-6)
     assert perplexity(model, None, IDS) == pytest.approx(perplexity(tiny_model(name), None, IDS), rel=1e-4)
+
+
+def test_sketches_of_the_same_values_are_the_same_bits_on_cuda() -> None:
+    values = torch.randn(5000, 300, generator=torch.Generator().manual_seed(0))
+    cpu, cuda = ActivationSketch.empty(300), ActivationSketch.empty(300, "cuda")
+    cpu.add(values)
+    cuda.add(values.cuda())
+    for name in ("counts", "total", "minimum", "maximum"):
+        assert torch.equal(getattr(cuda.cpu(), name), getattr(cpu, name))

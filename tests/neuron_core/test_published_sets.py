@@ -9,7 +9,13 @@ import torch
 
 from neuron_core.anatomy import anatomy_of
 from neuron_core.errors import SetError
-from neuron_core.published_sets import PublishedSetWarning, kv_rows, load_lape, load_published_json
+from neuron_core.published_sets import (
+    PublishedSetWarning,
+    counts_text,
+    kv_rows,
+    load_lape,
+    load_published_json,
+)
 from tests.tiny_models import tiny_model
 
 GQA = anatomy_of(tiny_model("llama-gqa-tied"))  # 4 query heads, 2 kv heads, head dim 8, FFN 40, 3 layers
@@ -83,6 +89,14 @@ def test_lape(tmp_path) -> None:
     torch.save({"a": 1}, tmp_path / "dict.pth")
     with pytest.raises(SetError, match="not a LAPE set"):
         load_lape(tmp_path / "dict.pth", GQA, "m", ["en"])
+
+
+def test_counts_of_a_published_file(tmp_path) -> None:
+    """A neuron of two languages counts in both, and once in all."""
+    en = [torch.tensor([4, 2]), torch.tensor([], dtype=torch.int64), torch.arange(9)]
+    torch.save([en, [torch.tensor([4])] * 3], tmp_path / "x.neuron.pth")
+    found = load_lape(tmp_path / "x.neuron.pth", GQA, "m", ["en", "zh"])
+    assert counts_text(found) == "en  zh  distinct\n11   3        12"
 
 
 class Bomb:

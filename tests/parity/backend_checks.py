@@ -1,6 +1,7 @@
 """Judges one real model through both backends and prints what a test compares, as JSON. One process a model."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,8 +9,10 @@ import torch
 from eval.benchmarks import TaskPlan, plan_task
 from eval.engines.settings import EngineSettings
 from eval.judge import Judge
+from neuron_core.activations.measure import measure_activations
 from neuron_core.batches import tokenize
 from neuron_core.corpora.embedded_corpus import embedded
+from neuron_core.intervention import Intervention
 from neuron_core.models import load_model, resolve_model
 from tests.edits import edits_of, random_neurons
 from tests.own_process import print_found
@@ -39,10 +42,19 @@ def token_logprobs(judge: Judge, change: Any, sentences: list[list[int]]) -> lis
         return found
 
 
+def interventions_of(model: Any, tokenizer: Any) -> dict[str, Intervention]:
+    """One of each operation on ten random ffn neurons a layer: their P90 in Swahili, twice as much, and that much more."""
+    table = measure_activations(model, tokenizer, {"sw": embedded()["sw"][:20]}, model_name="tiny")
+    p90 = Intervention.from_statistics(random_neurons(model, 10, ("ffn",)), table, "sw", "p90")
+    shifted = replace(p90, operation="shift")
+    return {"set": p90, "scale": Intervention.scaled(p90.neuron_set, 2.0), "shift": shifted}
+
+
 def main(name: str) -> None:
     source, bos = resolve_model(smollm2_gguf() if name == "smollm2" else gemma3_gguf()), name == "gemma3"
     model, tokenizer = load_model(source)
-    changes = edits_of(model, random_neurons(model, 10), noise=0.5)
+    edits = edits_of(model, random_neurons(model, 10), noise=0.5)
+    interventions = interventions_of(model, tokenizer)
     texts = [text for language in ("en", "th", "sw") for text in embedded()[language][:4]]
     sentences = [list(s.token_ids) for s in tokenize(tokenizer, "x", texts, 64, add_bos=bos)]
     plans = [
@@ -55,7 +67,9 @@ def main(name: str) -> None:
         settings = EngineSettings(source, backend, "float32", bos, max_model_len=2048, max_num_seqs=16)  # type: ignore[arg-type]
         judge = Judge(settings, "sample")
         mine = found[backend] = {}
-        for variant, change in changes.items():
+        for variant, intervention in interventions.items():
+            mine[variant] = {"logprobs": token_logprobs(judge, intervention, sentences), "items": []}
+        for variant, change in edits.items():
             items = []
             for plan in plans:
                 assert isinstance(plan, TaskPlan)

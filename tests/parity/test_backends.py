@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from neuron_core.intervention import OPERATIONS
 from tests.own_process import found_by
 
 TOLERANCE_NATS = 1e-3
@@ -17,7 +18,7 @@ def test_backends_agree_on_real_models(name: str) -> None:
     found = found_by("tests.parity.backend_checks", name, threads=2, timeout_s=900)
     hf, vllm = found["hf"], found["vllm"]
     assert vllm["again"] == vllm["base"]["logprobs"]  # restored bit for bit
-    for variant in ("base", "zero", "values"):
+    for variant in ("base", "zero", "values", *OPERATIONS):
         ours, theirs = flat(vllm[variant]["logprobs"]), flat(hf[variant]["logprobs"])
         largest = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
         moved = max(abs(a - b) for a, b in zip(ours, flat(vllm["base"]["logprobs"]), strict=True))
@@ -27,6 +28,7 @@ def test_backends_agree_on_real_models(name: str) -> None:
             f"{n_items} items: answers equal, log-likelihoods within {furthest:.1e}"
         )
         assert largest < TOLERANCE_NATS and furthest < TOLERANCE_NATS
+        assert moved > 0.1 or variant == "base"
 
 
 def flat(rows: list[list[float]]) -> list[float]:

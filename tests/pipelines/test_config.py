@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuron_core.errors import ConfigError
-from pipelines.load_config import load_nightly, load_study
+from pipelines.load_config import load_nightly, load_study, load_transfer
 
 CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
 QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yaml"
@@ -17,6 +17,8 @@ QUICK = Path(__file__).parents[2] / "pipelines" / "configs" / "study_smollm2.yam
 def test_shipped_configurations_load(path: Path) -> None:
     if path.stem.startswith("nightly"):
         assert load_nightly(path).evaluation.benchmarks
+    elif path.stem.startswith("transfer"):
+        assert load_transfer(path).study.evaluation.benchmarks
     else:
         assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
 
@@ -39,12 +41,23 @@ def test_a_nightly_configuration_needs_something_to_judge_and_known_models() -> 
         ("evaluation.benchmarks=[{name: mgsm}]", "there is no benchmark 'mgsm'"),
         ("evaluation.engine.gpus=3", "tensor_parallel x pipeline_parallel is 1, but gpus is 3"),
         ("training.low_score=9", "above high_score"),
+        ("activations.detectors=[lape, lape]", "lape is listed twice"),
+        ("activations.detectors=[act_prob_90p]", "activations.detectors.0"),
+        ("activations.sites=[]", "activations.sites"),
+        ("activations={detectors: [lape], sites: [up]}", "activations.sites.0"),
         ("training.strategies=[best]", "training.strategies.0"),
     ],
 )
 def test_settings_that_contradict_each_other_are_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_study(QUICK, [override])
+
+
+def test_detectors_need_the_impacts_of_ffn_neurons() -> None:
+    """A study that leaves ffn out and asks for no detector is as good as ever."""
+    assert load_study(QUICK, ["detection.groups=[q]"]).activations.detectors == ()
+    with pytest.raises(ConfigError, match="add ffn to detection.groups"):
+        load_study(QUICK, ["detection.groups=[q]", "activations.detectors=[lape]"])
 
 
 def test_the_papers_twenty_models_are_there() -> None:

@@ -50,6 +50,18 @@ def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> No
     assert row["units"]["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3 + 12
 
 
+def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) -> None:
+    (without,) = plan(tiny_config(model, tmp_path / "store"))
+    activations = {"detectors": ["lape", "act_prob"], "sites": ["matched", "pre_activation"], "controls": 2}
+    (row,) = plan(tiny_config(model, tmp_path / "store", activations=activations))
+    assert row["units"]["activations"] == {"to_do_at_most": 2}
+    assert row["units"]["perplexity_of_detected_sets"] == {"to_do_at_most": 2 * 2 * (1 + 2)}
+    assert row["units"].items() > without["units"].items()
+    # the hidden states of both languages wait at once
+    key = "memory_per_worker_bytes"
+    assert row[key]["hidden_states"] == max(2 * 6 * 12 * 32 * 4, without[key]["hidden_states"])
+
+
 def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> None:
     (row,) = plan(tiny_config(Path("/nowhere/at/all"), tmp_path / "store"))
     assert "No model at /nowhere/at/all" in row["error"]

@@ -25,6 +25,7 @@ languages: [en, sw, de]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
 detection: {{floor_fraction: 0.5}}
 selection: {{target_shared: 0.02}}
+activations: {{detectors: [lape, act_prob_pooled], sites: [matched, pre_activation]}}
 ablation: {{shared_control_seeds: 2, exclusive_control_seeds: 1, n_bootstrap: 50, variants_per_pass: 2}}
 cluster: {{world_size: {world_size}, threads_per_worker: 1}}
 store: {store}
@@ -62,6 +63,10 @@ def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
     variants = {"base", "shared", "control-shared-0", "exclusive-sw", "control-exclusive-sw-0"}
     assert variants <= set(store.read("perplexities").column("variant").to_pylist())
     assert store.read("impacts").num_rows == 3 * 3 * (32 + 16 + 16 + 40)
+    assert store.read("activations").num_rows == 2 * 3 * 3 * 40
+    assert set(store.read("detectors")["detector"].to_pylist()) == {"lape", "act_prob_pooled"}
+    assert set(store.read("set_overlaps")["language"].to_pylist()) == {"en", "sw", "de"}
+    assert "lape-sw" in store.read("perplexities")["variant"].to_pylist()
     assert "shared_ratio" in store.read("metrics").column("metric").to_pylist()
     assert (finished / "store" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     runs = store.read("runs").to_pylist()
@@ -73,7 +78,18 @@ def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
 def test_every_row_can_be_traced_to_its_run(finished: Path) -> None:
     store = Store(finished / "store")
     run_ids = set(store.read("runs").column("run_id").to_pylist())
-    for table in ("corpora", "impacts", "detections", "neuron_sets", "selections", "perplexities", "metrics"):
+    for table in (
+        "corpora",
+        "impacts",
+        "detections",
+        "activations",
+        "neuron_sets",
+        "selections",
+        "detectors",
+        "set_overlaps",
+        "perplexities",
+        "metrics",
+    ):
         assert set(store.read(table).column("run_id").to_pylist()) <= run_ids
 
 

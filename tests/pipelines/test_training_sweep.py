@@ -48,7 +48,7 @@ def sweep(
     said: list[str] = []
     monkeypatch.setattr(training, "say", said.append)
     monkeypatch.setattr(
-        training, "_trained", lambda subject, store, run_id, plan: WeightEdit.zero(plan.neurons)
+        training, "trained_edit", lambda subject, store, run_id, plan: WeightEdit.zero(plan.neurons)
     )
     subject = Subject.open(config, config.models[0])
     subject._group = InProcess(model)

@@ -21,6 +21,7 @@ from neuron_core.batches import Sentence
 from neuron_core.errors import TrainingError
 from neuron_core.models import load_model, resolve_model
 from neuron_core.training.compact import CompactNeurons
+from neuron_core.training.lora_spec import everywhere
 from neuron_core.training.low_rank import LowRank, every_neuron
 from neuron_core.training.settings import TrainSettings
 from neuron_core.training.stepper import PlainStepper
@@ -174,14 +175,14 @@ def test_validation_adapters_and_offload_on_two_actors(
     """LoRA with its base and optimizer offloaded and validation between steps equals one process."""
     model = load_model(folder)[0]
     everything = every_neuron("tiny", anatomy_of(model))
-    with LowRank(model, everything, rank=2, seed=1).attached() as low_rank:
+    with LowRank(model, everything, everywhere(2), seed=1).attached() as low_rank:
         stepper = PlainStepper(model, low_rank.trained, SETTINGS)
         expected = train(stepper, five_in_turn, make_batch, SETTINGS, validation=VALIDATION)
         values = stepper.values()
     what = dataclasses.replace(
         job(folder, tmp_path, zero_stage),
         neuron_set=everything,
-        lora_rank=2,
+        lora=everywhere(2),
         seed=1,
         validation=VALIDATION,
         tensorboard=str(tmp_path / "curves"),

@@ -13,7 +13,8 @@ from eval.engines.settings import Engine, EngineSettings, start_engine
 from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
 from neuron_core.errors import SetError
-from neuron_core.intervention import Intervention
+from neuron_core.intervened_edit import IntervenedEdit
+from neuron_core.intervention import OPERATIONS, Intervention
 from neuron_core.models import load_model
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.weight_edit import WeightEdit
@@ -23,14 +24,17 @@ from tests.tiny_models import token_ids
 
 
 def changes(folder: Path) -> dict[str, Any]:
-    """None, a deactivation over all groups, new values for the same neurons, and an intervention."""
+    """None, a deactivation over all groups, new values for the same neurons, an intervention of each operation, and one
+    on the model with new values."""
     model = load_model(folder)[0]
     anatomy = anatomy_of(model)
-    ffn = {(layer, "ffn"): [1, 5, 9] for layer in range(anatomy.n_layers)}
-    constants = {layer: torch.tensor([0.5, -0.1, 1.0]) for layer in range(anatomy.n_layers)}
+    # other neurons and constants in every layer, so that one layer's change in another is seen
+    ffn = {(layer, "ffn"): [1, 5 + layer, 29 - layer] for layer in range(anatomy.n_layers)}
+    constants = {layer: torch.tensor([0.5, -0.1 * layer, 1.0 + layer]) for layer in range(anatomy.n_layers)}
     held = NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, ffn)
     edits = edits_of(model, random_neurons(model, 3), noise=3.0)
-    return {**edits, "held": Intervention(held, constants, "held")}
+    interventions = {name: Intervention(held, constants, name, name) for name in OPERATIONS}  # type: ignore[arg-type]
+    return edits | interventions | {"both": IntervenedEdit(edits["values"], interventions["set"])}  # type: ignore[arg-type]
 
 
 def nlls(engine: Engine, change: Any) -> list[float]:
@@ -39,11 +43,11 @@ def nlls(engine: Engine, change: Any) -> list[float]:
         return [row.nll_nats for row in engine.sentence_nlls(sentences)]
 
 
-def refused(engine: Engine) -> str:
-    """What an edit of another model's shape is told."""
+def refused(engine: Engine, edit: WeightEdit) -> str:
+    """What a change is told whose edit fits and whose intervention is of another model's shape."""
     other = NeuronSet.from_indices("other", {"ffn": 7}, 1, {(0, "ffn"): [3]})
     try:
-        with engine.variant(WeightEdit.zero(other)):
+        with engine.variant(IntervenedEdit(edit, Intervention.scaled(other, 2.0))):
             return "accepted"
     except SetError as error:
         return error.message
@@ -64,7 +68,7 @@ def main(folder: Path, tensor_parallel: int) -> None:
             )
         )
         found[backend] = {name: nlls(engine, change) for name, change in changes(folder).items()}
-        found[backend]["refused"] = refused(engine)
+        found[backend]["refused"] = refused(engine, changes(folder)["values"])
         found[backend]["again"] = nlls(engine, None)
         engine.close()
     print_found(found)

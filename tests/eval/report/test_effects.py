@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.report.data import ModelStudy, Variant, read_report
+from eval.report.data import ModelStudy, read_report
 from eval.report.effects import effects_of
+from eval.report.variants import Variant
 from neuron_core.errors import StoreError
 from tests.eval.report.synthetic import Plan, store_with
 

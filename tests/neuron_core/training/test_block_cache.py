@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from neuron_core.corpora.sources import CorpusSource
 from neuron_core.errors import CorpusError, ModelError, StoreError
 from neuron_core.training import block_cache
-from neuron_core.training.block_cache import cut, pack, prepare_blocks, tokenizer_fingerprint
+from neuron_core.training.block_cache import cut, pack, prepare_blocks
 from neuron_core.training.blocks import JoinedBlocks, PreparedBlocks, TokenBlocks, open_blocks
 from neuron_core.training.documents import DocumentCounts, documents, mixture_of
 from neuron_core.training.packed_batch import (
@@ -22,6 +22,7 @@ from neuron_core.training.packed_batch import (
     PADDING,
     PackedBatch,
 )
+from neuron_core.training.token_files import tokenizer_fingerprint, write_folder
 from tests.tiny_models import save_tiny_model
 
 BOS, EOS, PAD = 1, 2, 0
@@ -192,7 +193,7 @@ def test_a_cache_is_made_whole_or_not_at_all(
     assert list((tmp_path / "cache").iterdir()) == []
     made = _prepared(tmp_path, corpus, tokenizer)
     # Another process that began before is beaten to it, and takes what is there.
-    block_cache._write_whole(made.folder, lambda temporary: (temporary / "late").mkdir())
+    write_folder(made.folder, lambda temporary: (temporary / "late").mkdir())
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.folder.name]
     assert open_blocks(made.folder).summary == made.summary
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neuron_core.anatomy import anatomy_of
+from neuron_core.training.lora_spec import everywhere
 from neuron_core.training.low_rank import LowRank, every_neuron, n_values, rank_of_size
 from neuron_core.training.settings import TrainSettings
 from neuron_core.training.stepper import PlainStepper, summed_loss
@@ -21,7 +22,7 @@ def test_the_merged_edit_gives_the_loss_of_the_adapters(name: str) -> None:
     neurons = every_neuron("tiny", anatomy_of(model))
     batch = make_batch([5, 6])
     base = summed_loss(model, batch).item()
-    with LowRank(model, neurons, rank=2).attached() as low_rank:
+    with LowRank(model, neurons, everywhere(2)).attached() as low_rank:
         assert summed_loss(model, batch).item() == pytest.approx(base, rel=1e-6)
         stepper = PlainStepper(model, low_rank.trained, SETTINGS)
         train(stepper, four_in_turn, make_batch, SETTINGS)
@@ -44,6 +45,6 @@ def test_sizes_are_counted_without_weights() -> None:
         p.numel() for n, p in layers.named_parameters() if "norm" not in n and not n.endswith("o_proj.bias")
     )
     assert n_values(every_neuron("tiny", anatomy), anatomy) == owned
-    with LowRank(model, every_neuron("tiny", anatomy), rank=3).attached() as low_rank:
+    with LowRank(model, every_neuron("tiny", anatomy), everywhere(3)).attached() as low_rank:
         n = sum(parameter.numel() for parameter in low_rank.trained.values())
     assert rank_of_size(n, anatomy) == 3 and rank_of_size(1, anatomy) == 1

@@ -1,0 +1,104 @@
+"""Measuring activations: one streaming pass in layer-major order over the corpora of all languages.
+
+`activation_pass` is what one worker does with its micro-batches, one layer's sketches at a time, so that a model
+larger than memory streams through it; `measure_activations` is the one-process surface for notebooks. Only scored
+tokens count: neither padding nor BOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuron_core.activations.buckets import LARGEST
+from neuron_core.activations.sites import SITES, Site, recorded_activations
+from neuron_core.activations.sketch import ActivationSketch
+from neuron_core.activations.statistics import layer_statistics
+from neuron_core.activations.table import ActivationTable
+from neuron_core.batches import MicroBatch, as_sentences, plan_batches
+from neuron_core.errors import CorpusError, ModelError
+from neuron_core.layer_major import LayerMajor
+
+Progress = Callable[[int, int], None]
+
+
+def activation_pass(
+    runner: LayerMajor,
+    batches: Mapping[str, Sequence[MicroBatch]],
+    site: Site,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, dict[str, ActivationSketch]]]:
+    """Yields (layer, the sketch of each language in host memory), layer after layer.
+
+    Raises:
+        CorpusError: more tokens than a sketch can count.
+        ModelError: an activation is not finite, or too large for a sketch; names the layer.
+    """
+    width = runner.anatomy.ffn_width
+    with runner.gathered_outside():
+        running = {
+            language: [runner.begin(batch) for batch in planned] for language, planned in batches.items()
+        }
+    for index, layer in enumerate(runner.layers):
+        found = {}
+        with runner.gathered_layer(index), recorded_activations(layer, runner.anatomy, site) as record:
+            for language, inputs_of_language in running.items():
+                sketch = ActivationSketch.empty(width, runner.device)
+                for inputs in inputs_of_language:
+                    runner.run_layer(index, inputs)
+                    sketch.add(record.scored(inputs.batch.scored))
+                found[language] = _sound(sketch.cpu(), index)
+        if progress is not None:
+            progress(index + 1, len(runner.layers))
+        yield index, found
+
+
+def _sound(sketch: ActivationSketch, layer: int) -> ActivationSketch:
+    if sketch.n_tokens:
+        largest = torch.maximum(sketch.maximum, -sketch.minimum).max()
+        if not largest < LARGEST:
+            raise ModelError(
+                f"Layer {layer}: an activation of size {float(largest):g} is not finite, or beyond the {LARGEST:g} "
+                "that statistics take. The model's weights hold NaN or infinity, or its dtype overflows; check "
+                "the checkpoint, or load it in float32"
+            )
+    return sketch
+
+
+def measure_activations(
+    model: nn.Module,
+    tokenizer: Any,
+    corpora: Mapping[str, Sequence[Any]],
+    site: Site = "matched",
+    batch_size: int = 8,
+    max_tokens: int | None = None,
+    progress: Progress | None = None,
+    model_name: str = "",
+) -> ActivationTable:
+    """Measures every ffn neuron's activations in each language, in this process (paper B, appendix A.2).
+
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole,
+    and need no tokenizer. A leading BOS that the tokenizer adds is attended to but not counted. Paper B cuts
+    sentences at 512 tokens (`max_tokens`). The hidden states of all sentences stay in memory meanwhile.
+    `model_name` is the model that the sets found in the table will name.
+
+    Raises:
+        UnsupportedArchitecture, ModelError, ValueError. CorpusError: a language has no token to count.
+    """
+    if site not in SITES:
+        raise ValueError(f"Unknown site {site!r}; there are {', '.join(SITES)}")
+    if not corpora:
+        raise CorpusError("Activations need the sentences of at least one language")
+    runner = LayerMajor(model)
+    batches = {}
+    for language, items in corpora.items():
+        sentences = as_sentences(tokenizer, language, items, max_tokens) if items else []
+        sentences = [sentence for sentence in sentences if sentence.n_scored > 0]
+        if not sentences:
+            raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
+        batches[language] = plan_batches(sentences, batch_size)
+    layers = [layer_statistics(found) for _, found in activation_pass(runner, batches, site, progress)]
+    return ActivationTable.build(model_name, site, tuple(corpora), layers)

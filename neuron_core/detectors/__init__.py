@@ -1,0 +1,1 @@
+"""Methods that find the language-specific neurons in activation statistics, behind one interface."""

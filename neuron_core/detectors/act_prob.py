@@ -1,0 +1,99 @@
+"""Activation probability against a percentile: paper B's "Act Prob 90p", and a form of it that can tell languages
+apart.
+
+Shapes: D layers, I ffn neurons a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from neuron_core.activations.statistics import PERCENTILES
+from neuron_core.activations.table import ActivationTable
+from neuron_core.detectors.detector import Detected, first_ranked, require_share, to_set
+from neuron_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ActProb:
+    """Paper B, section 2.1: relevance of a neuron = share of a language's tokens on which it exceeds that
+    neuron's own `percentile` in that language. The round(top_rate D I) most relevant neurons of each language.
+
+    Nearly degenerate: by the definition of a percentile the relevance of every neuron in every language is 0.10
+    at percentile 90. What remains to rank by is how many tokens share the percentile's value, or here its bucket
+    (up to 3% wide), which lowers the relevance: it says nothing about languages. The published code gets its
+    spread from elsewhere: it takes the mean over batches of each batch's percentile as threshold, so its ranking
+    shows how uneven its batches of documents were. `ActProbPooled` is the same idea with a threshold that
+    languages share.
+
+    The statistics of the published runs are of site `pre_activation`. The threshold is the upper edge of the
+    percentile's bucket, the count above it is exact (`neuron_core.activations.statistics`). Ties go to the lower
+    layer, then to the lower index.
+    """
+
+    percentile: int = 90
+    top_rate: float = 0.00125
+    name: ClassVar[str] = "act_prob"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""
+        _check(self.percentile, self.top_rate)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Detector`."""
+        return {"name": self.name, **asdict(self)}
+
+    def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
+        """See `Detector`. scores: the relevance, 0 to 1; thresholds: `relevance/<language>`, the least selected."""
+        return _most_relevant(self, table, languages, pooled=False)
+
+
+@dataclass(frozen=True)
+class ActProbPooled:
+    """As `ActProb`, with the neuron's percentile over the tokens of all measured languages together as threshold.
+
+    The relevance is then high where a neuron fires more in one language than in the others. As pooling counts every
+    token once, measure equally many tokens of each language; `languages` chooses whose sets are found, not what
+    was pooled.
+    """
+
+    percentile: int = 90
+    top_rate: float = 0.00125
+    name: ClassVar[str] = "act_prob_pooled"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""
+        _check(self.percentile, self.top_rate)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Detector`."""
+        return {"name": self.name, **asdict(self)}
+
+    def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
+        """See `Detector`. scores: the relevance, 0 to 1; thresholds: `relevance/<language>`, the least selected."""
+        return _most_relevant(self, table, languages, pooled=True)
+
+
+def _check(percentile: int, top_rate: float) -> None:
+    if percentile not in PERCENTILES:
+        raise ConfigError(
+            f"percentile must be one that is measured ({', '.join(map(str, PERCENTILES))}), not {percentile}"
+        )
+    require_share("top_rate", top_rate)
+
+
+def _most_relevant(
+    detector: ActProb | ActProbPooled, table: ActivationTable, languages: Sequence[str] | None, pooled: bool
+) -> Detected:
+    above = (table.above_pooled if pooled else table.above_own)[..., PERCENTILES.index(detector.percentile)]
+    wanted = round(detector.top_rate * table.n_layers * table.width)
+    sets, scores, thresholds = {}, {}, {}
+    for row in table.rows_of(languages):
+        language = table.languages[row]
+        relevance = above[row] / table.n_tokens[row]
+        selected = first_ranked(-relevance, wanted)
+        sets[language], scores[language] = to_set(table, selected), relevance
+        thresholds[f"relevance/{language}"] = float(relevance[selected].min(initial=1.0))
+    return Detected(detector, sets, scores, thresholds)

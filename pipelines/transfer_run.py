@@ -1,0 +1,86 @@
+"""The transfer study (paper B): do language-specific neurons carry a task from one language to another?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eval.store import Store
+from neuron_core.errors import PolyneuronError
+from pipelines.config import ModelConfig
+from pipelines.progress import console, say
+from pipelines.runs import Run, recorded
+from pipelines.transfer_config import TransferConfig
+from pipelines.transfer_table import Grid, as_markdown, as_rich, notes, transfer_grids
+
+PAGE = "transfer.md"
+
+
+def run_transfer(config: TransferConfig) -> int:
+    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.md` beside the tables.
+
+    What is done is left alone. Returns the exit code: 0, or 1 when a model failed and others went on.
+
+    Raises:
+        ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
+    """
+    from pipelines.stages.training import require_local
+
+    store, failed, grids = Store(config.store), list[str](), list[Grid]()
+    require_local(store)
+    with recorded(config, store) as run:
+        for model in config.models:
+            say(f"{model.label}")
+            try:
+                grids += _transfer_model(config, model, store, run)
+            except PolyneuronError as error:
+                if len(config.models) == 1:
+                    raise
+                failed.append(model.label)
+                run.outcome = "partly failed"
+                say(f"  failed: {error.message}")
+        page = Path(config.store) / PAGE
+        page.write_text(as_markdown("Transfer study", grids, notes(config, grids)), encoding="utf-8")
+        for grid in grids:
+            console.print(as_rich(grid))
+        say(f"tables: {page}")
+    if failed:
+        say(f"failed: {', '.join(failed)}; the other models are done")
+    return 1 if failed else 0
+
+
+def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
+    import pyarrow.compute as pc
+
+    from neuron_core.anatomy import anatomy_of
+    from pipelines.stages.activations import measure_activations, stored_activations
+    from pipelines.stages.corpora import prepare_corpora
+    from pipelines.stages.detectors import find_sets
+    from pipelines.stages.transfer_evaluation import Changes, activation_of, cells_of, evaluate_transfer
+    from pipelines.stages.transfer_training import Sets, train_for_transfer, tunings_of
+    from pipelines.stages.transfer_verdicts import store_transfer_verdicts
+    from pipelines.subject import Subject
+
+    with Subject.open(config.study, model) as subject:
+        with run.timed("corpora"):
+            prepare_corpora(subject, store, run.id)
+        with run.timed("activations"):
+            measured = measure_activations(subject, store, run.id)
+        with run.timed("detection"):
+            found = find_sets(subject, store, run.id, measured)
+            sets: Sets = {each.detector: each.sets for each in found}
+            tunings = tunings_of(config, model, sets, anatomy_of(subject.hf_config))
+            cells = cells_of(config, tunings, sets)
+        with run.timed("training"):
+            trained = train_for_transfer(subject, store, run.id, config, tunings)
+        with run.timed("evaluation"):
+            tables = {site: stored_activations(subject, store, site, unit) for site, unit in measured.items()}
+            changes = Changes(sets, tables, activation_of(subject.hf_config))
+            evaluated = evaluate_transfer(subject, store, run.id, tunings, trained, cells, changes)
+            verdicts = store_transfer_verdicts(subject, store, run.id, cells, evaluated)
+    return transfer_grids(
+        config,
+        model,
+        cells,
+        store.read("scores", pc.field("unit").isin(evaluated)).to_pylist(),
+        store.read("verdicts", pc.field("unit") == verdicts).to_pylist(),
+    )

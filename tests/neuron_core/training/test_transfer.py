@@ -1,0 +1,92 @@
+"""Choices and recipes of paper B's fine-tuning, and that a masked training goes on from a checkpoint as if never stopped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from neuron_core.errors import SetError
+from neuron_core.neuron_set import NeuronSet
+from neuron_core.training.checkpoints import Checkpoints
+from neuron_core.training.low_rank import LowRank
+from neuron_core.training.stepper import PlainStepper
+from neuron_core.training.trainer import train
+from neuron_core.training.transfer_choices import transfer_choices
+from neuron_core.training.transfer_recipes import TRANSFER_RECIPES
+from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
+from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, chosen
+from tests.tiny_models import tiny_model
+
+
+def ffn(*by_layer: list[int], width: int = 12) -> NeuronSet:
+    found = {(layer, "ffn"): indices for layer, indices in enumerate(by_layer)}
+    return NeuronSet.from_indices("tiny", {"ffn": width}, 2, found)
+
+
+SETS = {"en": ffn([0, 1], [5]), "sw": ffn([1, 2], []), "th": ffn([3], [6, 7])}
+
+
+def test_the_four_choices() -> None:
+    found = transfer_choices(SETS, "en", "sw", seed=1)
+    assert list(found) == ["source", "target", "source+target", "random"]
+    assert found["source"] == SETS["en"] and found["target"] == SETS["sw"]
+    assert found["source+target"] == ffn([0, 1, 2], [5])
+    random = found["random"]
+    assert random.counts_by_layer() == found["source+target"].counts_by_layer()
+    assert not any(len(random & other) for other in SETS.values())
+    assert random == transfer_choices(SETS, "en", "sw", seed=1)["random"]
+    assert random != transfer_choices(SETS, "en", "sw", seed=2)["random"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "target", "message"),
+    [
+        (SETS, "en", "two languages"),
+        (SETS, "fr", "no set of fr; there are en, sw, th"),
+        (SETS | {"fr": ffn([], [])}, "fr", "set of fr is empty"),
+        (
+            SETS | {"fr": ffn(list(range(2, 12)), [])},
+            "sw",
+            r"layer 0, group 'ffn'\) needs 3 neurons but only 0",
+        ),
+    ],
+)
+def test_choices_that_cannot_be(sets: dict[str, NeuronSet], target: str, message: str) -> None:
+    with pytest.raises(SetError, match=message):
+        transfer_choices(sets, "en", target)
+
+
+def test_the_papers_settings() -> None:
+    """Appendix B.3."""
+    xnli, nemo, xquad = (TRANSFER_RECIPES[name] for name in ("xnli", "xnli-nemo", "xquad"))
+    assert (xnli.lora.rank, xnli.lora.alpha, nemo.lora.rank, nemo.lora.alpha) == (8, 16, 64, 128)
+    assert (xquad.lora.rank, xquad.lora.alpha, xquad.attention) == (64, 128, ("q", "k", "v"))
+    assert (xnli.max_tokens, xnli.epochs, xnli.batch, xnli.n_items) == (256, 2, 8, 100_000)
+    assert (xquad.max_tokens, xquad.epochs, xquad.batch, xquad.n_items) == (512, 10, 4, None)
+    settings = xquad.settings(1000, micro_batch=2)
+    assert (settings.global_batch, settings.micro_batch, settings.betas) == (4, 2, (0.95, 0.999))
+    assert settings.rate(9) == settings.learning_rate == 5e-5 and settings.rate(505) == pytest.approx(2.5e-5)
+    assert xnli.settings(10).micro_batch == 8 and xnli.settings(10).learning_rate == 1e-5
+
+
+def test_betas_reach_adamw() -> None:
+    model = tiny_model("llama-gqa-tied")
+    stepper = PlainStepper(model, dict(model.named_parameters()), TRANSFER_RECIPES["xnli"].settings(1))
+    (group,) = stepper.optimizer.param_groups
+    assert group["betas"] == (0.95, 0.999) and group["weight_decay"] == 0.1
+
+
+def test_a_masked_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    model = tiny_model("phi3")
+    found = []
+    for again in (False, True):
+        if again:
+            shutil.rmtree(tmp_path / "step-00000004")
+        with LowRank(model, chosen(model), SPEC, seed=5).attached() as low_rank:
+            stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+            settings = SETTINGS.__class__(**{**SETTINGS.__dict__, "checkpoint_every": 2})
+            log = train(stepper, four_in_turn, make_batch, settings, Checkpoints(tmp_path, "key")).log
+            found.append(([row["loss_nats"] for row in log], stepper.values()))
+    (losses, values), (losses_again, values_again) = found
+    assert losses == losses_again and all(torch.equal(values[key], values_again[key]) for key in values)

@@ -1,0 +1,100 @@
+"""Masked LoRA on task items, on two actors under DeepSpeed, is that of one process; the base stays as it is, bit for bit."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cluster.group import ModelGroup
+from cluster.session import ray_session
+from cluster.spec import GroupSpec, ModelSpec
+from cluster.training import TrainJob
+from eval.benchmark_data import BenchmarkData
+from eval.training_data import training_data
+from neuron_core.models import load_model
+from neuron_core.training.answer_blocks import AnswerFeed, prepare_answers
+from neuron_core.training.feed import with_attention
+from neuron_core.training.lora_spec import LoraSpec
+from neuron_core.training.low_rank import LowRank
+from neuron_core.training.stepper import PlainStepper
+from neuron_core.training.trainer import train
+from neuron_core.training.transfer_recipes import TRANSFER_RECIPES
+from tests.neuron_core.training.test_masked_lora import chosen
+from tests.ray.training_checks import train_and_hash
+from tests.tiny_models import save_tiny_model
+
+pytestmark = pytest.mark.ray
+RECIPE = dataclasses.replace(
+    TRANSFER_RECIPES["xnli"], lora=LoraSpec(2, 4), batch=5, learning_rate=5e-3, max_tokens=96
+)
+SETTINGS = RECIPE.settings(6, micro_batch=2)
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[None]:
+    with ray_session(2):
+        yield
+
+
+@pytest.mark.parametrize("name", ["llama-gqa-tied", "phi3"])
+@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_two_actors_train_as_one_process_does(
+    session: None, tmp_path: Path, zero_stage: Any, name: str
+) -> None:
+    folder = save_tiny_model(tmp_path / "model", name)
+    model, tokenizer = load_model(folder)
+    examples = training_data("xnli", BenchmarkData("sample")).examples
+    answers = prepare_answers(
+        tmp_path / "answers", examples, "en", tokenizer, max_tokens=RECIPE.max_tokens, add_bos=False
+    )
+    feed = AnswerFeed(
+        (str(answers.folder),), with_attention(model.config), "float32", RECIPE.batch, seed=0, epochs=2
+    )
+    neurons = chosen(model)
+    low_rank = LowRank(model, neurons, RECIPE.lora, seed=1)
+    with low_rank.attached():
+        stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+        expected = train(stepper, feed.blocks_of_step, feed.batch, SETTINGS)
+        values = stepper.values()
+    edit = low_rank.to_edit("masked", values)
+    job = TrainJob(
+        neurons, SETTINGS, zero_stage, 0.5, "key", str(tmp_path / "steps"), "masked", lora=RECIPE.lora, seed=1
+    )
+    kind: Any = f"zero{zero_stage}"
+    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), kind) as group:
+        results = group.run(
+            train_and_hash, [], job=job, blocks_of_step=feed.blocks_of_step, make_batch=feed.batch
+        )
+    assert all(untouched for untouched, _ in results)
+    found = results[0][1]
+    losses = [row["loss_nats"] for row in found.log]
+    wanted = [row["loss_nats"] for row in expected.log]
+    assert found.n_trainable == sum(value.numel() for value in values.values())
+    assert found.edit.values is not None and edit.values is not None
+    gap = max(abs(a - b) for a, b in zip(losses, wanted, strict=True))
+    weight = max(float((found.edit.values[key] - value).abs().max()) for key, value in edit.values.items())
+    print(f"{name}, ZeRO-{zero_stage}: largest difference of a loss {gap:.1e}, of a weight {weight:.1e}")
+    assert gap < 1e-5 * wanted[0] and weight < 1e-4
+    outside(model, found.edit.values, edit.neuron_set)
+
+
+def outside(model: Any, values: dict[str, torch.Tensor], neurons: Any) -> None:
+    """Beside attention, exactly the gate rows of the chosen neurons differ from the base model's."""
+    for key, value in values.items():
+        if not key.endswith(":ffn"):
+            continue
+        parameter = model.get_parameter(key.partition(":")[0])
+        indices = torch.from_numpy(neurons.indices(int(key.split(".")[2]), "ffn").copy())
+        if "gate_up" in key:
+            same = torch.cat([indices, indices + len(parameter) // 2])
+            now, was, n_changed = value, parameter[same], len(indices)
+        elif "gate" in key:
+            now, was, n_changed = value, parameter[indices], len(indices)
+        else:
+            axis = int("down" in key)
+            now, was, n_changed = value, parameter.index_select(axis, indices).movedim(axis, 0), 0
+        changed = (now != was).any(-1)
+        assert changed[:n_changed].all() and not changed[n_changed:].any(), key
