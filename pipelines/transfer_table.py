@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from eval.benchmarks import BENCHMARKS
 from pipelines.paper_b import paper_model, paper_value
@@ -136,10 +137,12 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def as_rich(grid: Grid) -> Table:
-    """For a terminal."""
-    table = Table(title=grid.title, title_justify="left", show_lines=True)
-    for name in grid.columns:
-        table.add_column(name, overflow="fold")
+    """For a terminal, one line a cell, as a row of all interventions is too wide for one."""
+    table = Table(*_HEAD, "intervention", "score", "verdict", title=grid.title, title_justify="left")
     for row in grid.rows:
-        table.add_row(*(text.replace("[", "\\[").replace("; ", "\n") for text in row))
+        head, texts = row[: len(_HEAD)], row[len(_HEAD) :]
+        for name, text in zip(grid.columns[len(_HEAD) :], texts, strict=True):
+            if text:
+                score, *rest = [text] if text.startswith("null: ") else text.split("; ")
+                table.add_row(*map(Text, (*head, name, score, "; ".join(rest))))
     return table

@@ -35,7 +35,7 @@ def test_the_study_of_a_transfer_study() -> None:
     config = load_transfer(QUICK, ["interventions.modes=[matched, as_published]", "alpha=0.01"])
     study = config.study
     assert study.activations.sites == ("matched", "pre_activation") and study.activations.controls == 0
-    assert [(b.name, b.max_items) for b in study.evaluation.benchmarks] == [("xnli", 12), ("xquad", 4)]
+    assert [(b.name, b.max_items) for b in study.evaluation.benchmarks] == [("xnli", 8), ("xquad", 4)]
     assert study.evaluation.languages == ("zh",) and study.evaluation.alpha == 0.01
     kinds = config.interventions.kinds
     assert len(kinds) == 7 and kinds[-1] == ("zero", "matched")
