@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Offload = Literal["none", "cpu", "nvme"]
+Offload = Literal["none", "cpu"]
+Weights = Literal["shard", "stream"]
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The model every worker loads its shard of.
+    """The model that the workers share.
 
     source: hub id or local folder (GGUF already dequantised); dtype: "float32" or "bfloat16"; offload:
-        where parameter shards rest between gathers ("nvme" needs `nvme_path`).
+        where parameter shards rest between gathers; weights: for passes, "shard" (each worker holds its share) or
+        "stream" (nobody holds them, each worker reads layer after layer from the files); hidden_states_gib: memory
+        (GiB) per worker for what waits between layers, the rest lies in a temporary file.
     """
 
     source: str
@@ -21,13 +24,23 @@ class ModelSpec:
     revision: str | None = None
     trust_remote_code: bool = False
     offload: Offload = "none"
-    nvme_path: str | None = None
+    weights: Weights = "shard"
+    hidden_states_gib: float = 8.0
+
+    @property
+    def hidden_bytes(self) -> int:
+        """`hidden_states_gib` in bytes."""
+        return int(self.hidden_states_gib * 2**30)
 
     def deepspeed_config(self) -> dict[str, Any]:
         """The ZeRO-3 part of DeepSpeed's configuration: parameters sharded, nothing kept whole between
         gathers.
         """
-        zero = {"stage": 3, "stage3_param_persistence_threshold": 0} | self.offload_config()
+        zero = {
+            "stage": 3,
+            "stage3_param_persistence_threshold": 0,
+            "memory_efficient_linear": False,  # would replace torch's linear for good
+        } | self.offload_config()
         return {
             "train_micro_batch_size_per_gpu": 1,
             "zero_optimization": zero,
@@ -38,10 +51,7 @@ class ModelSpec:
         """Where DeepSpeed keeps the shards, when not on the device that computes."""
         if self.offload == "none":
             return {}
-        place: dict[str, Any] = {"device": self.offload, "pin_memory": False}
-        if self.nvme_path is not None:
-            place["nvme_path"] = self.nvme_path
-        return {"offload_param": place}
+        return {"offload_param": {"device": self.offload, "pin_memory": False}}
 
 
 @dataclass(frozen=True)

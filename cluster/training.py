@@ -7,7 +7,6 @@ base too and gathers each module around its forward and backward.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from cluster.memory import peak_resident_bytes
 from cluster.spec import ModelSpec
 from cluster.zero import ShardedModel, join
 from neuron_core.layer_major import Gather, whole
@@ -121,7 +121,6 @@ class TrainingModel:
             sharded = ShardedModel(spec, rank, world_size, address, port)
             self.base: Any = sharded.model
             self.gather: Gather = sharded.gather
-            self._keep = sharded  # DeepSpeed looks its configuration up
             return
         join(rank, world_size, address, port)
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
@@ -133,8 +132,7 @@ class TrainingModel:
 
     def stats(self) -> dict[str, Any]:
         """This process's peak resident bytes."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"rank": self.rank, "peak_resident_bytes": peak * 1024}
+        return {"rank": self.rank, "peak_resident_bytes": peak_resident_bytes()}
 
     def reset_stats(self) -> None:
         """The peak cannot be taken back."""

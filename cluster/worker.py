@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.spec import ModelSpec
+from cluster.spec import ModelSpec, Weights
 from neuron_core.errors import PolyneuronError
 
 
@@ -43,7 +43,7 @@ class Worker:
         tracebacks.
         """
         try:
-            self._model = _class_of(kind)(spec, self._rank, self._world_size, address, port)
+            self._model = _class_of(kind, spec.weights)(spec, self._rank, self._world_size, address, port)
         except PolyneuronError as error:
             return error
         self._state = ("ready", 0, 0)
@@ -82,8 +82,12 @@ class Worker:
         self._model.reset_stats()
 
 
-def _class_of(kind: str) -> Any:
+def _class_of(kind: str, weights: Weights) -> Any:
     """Imported here: the driver has no need of DeepSpeed."""
+    if kind == "passes" and weights == "stream":
+        from cluster.streamed import StreamedModel
+
+        return StreamedModel
     if kind == "passes":
         from cluster.zero import ShardedModel
 

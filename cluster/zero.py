@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from cluster.memory import peak_resident_bytes
 from cluster.spec import ModelSpec
-from neuron_core.errors import ClusterError
 from neuron_core.layer_major import LayerMajor
-from neuron_core.models import from_pretrained, load_config
+from neuron_core.stored_model import StoredModel
 
 
 class ShardedModel:
@@ -28,20 +28,18 @@ class ShardedModel:
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
         join(rank, world_size, address, port)
         import deepspeed
-        from transformers.integrations import HfDeepSpeedConfig
+
+        from cluster.sharded_load import ShardsFromFiles
 
         on_gpu = torch.cuda.is_available()
-        if spec.offload == "nvme":
-            _require_async_io()
-        self._gathered_parameters = deepspeed.zero.GatheredParameters
-        self._config = HfDeepSpeedConfig(
-            spec.deepspeed_config()
-        )  # must outlive loading: zero.Init looks it up
-        config = load_config(spec.source, spec.revision, spec.trust_remote_code)
-        self.model = from_pretrained(spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code)
-        _restore_rotary_tables(self.model)
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
-        self.runner = _ShardedLayerMajor(self.model, gather=self.gather, device=device)
+        self._gathered_parameters = deepspeed.zero.GatheredParameters
+        self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
+        self.model = self._stored.model
+        ShardsFromFiles(self._stored, spec.deepspeed_config())
+        self.runner = LayerMajor(
+            self.model, gather=self.gather, device=device, hidden_bytes=spec.hidden_bytes
+        )
         self.rank, self.world_size = rank, world_size
         self.bytes_received = 0
         self.n_gathers = 0
@@ -58,17 +56,16 @@ class ShardedModel:
             yield
 
     def stats(self) -> dict[str, Any]:
-        """Bytes received from other ranks, gathers, bytes of the whole model, and this process's peak
-        resident bytes.
+        """Bytes received from other ranks, bytes read from files (at loading), gathers, bytes of the whole model, and this
+        process's peak resident bytes.
         """
-        import resource
-
         return {
             "rank": self.rank,
             "bytes_received": self.bytes_received,
+            "bytes_read": self._stored.files.bytes_read,
             "n_gathers": self.n_gathers,
             "model_bytes": sum(p.ds_numel * p.element_size() for p in self.model.parameters()),
-            "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_resident_bytes": peak_resident_bytes(),
         }
 
     def reset_stats(self) -> None:
@@ -100,34 +97,3 @@ def join(rank: int, world_size: int, address: str, port: int) -> None:
         rank=rank,
         world_size=world_size,
     )
-
-
-class _ShardedLayerMajor(LayerMajor):
-    """Computes on a stated device: the shards may rest elsewhere (offload)."""
-
-    def __init__(self, model: nn.Module, gather: Any, device: torch.device) -> None:
-        super().__init__(model, gather=gather)
-        self._device = device
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-
-def _restore_rotary_tables(model: nn.Module) -> None:
-    """zero.Init makes every float tensor in the model's dtype, rotary frequencies too, which belong in float32."""
-    for name, module in model.named_modules():
-        if name.endswith("rotary_emb"):
-            fresh = type(module)(config=module.config)  # type: ignore[call-arg]
-            for buffer_name, buffer in fresh.named_buffers():
-                setattr(module, buffer_name, buffer.to(getattr(module, buffer_name).device))
-
-
-def _require_async_io() -> None:
-    from deepspeed.ops.op_builder import AsyncIOBuilder
-
-    if not AsyncIOBuilder().is_compatible(verbose=False):
-        raise ClusterError(
-            "offload: nvme needs DeepSpeed's async_io operator, which cannot be built here (it wants libaio's headers and a "
-            "compiler: on Debian, install libaio-dev and g++). Use offload: cpu, or install them"
-        )

@@ -59,7 +59,7 @@ def detection_pass(
     any_scores = bool(set(groups) & set(SCORE_GROUPS))
     # sdpa takes the same masks, and is faster where a layer has no candidate left
     always_recording = any_scores and config._attn_implementation != "sdpa"
-    with runner.gathered_outside(), recording_attention(runner.model) if any_scores else nullcontext():
+    with runner.gathered_before(), recording_attention(runner.model) if any_scores else nullcontext():
         running = [runner.begin(batch) for batch in batches]
     for index, layer in enumerate(runner.layers):
         wanted = (

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from neuron_core.anatomy import Anatomy, anatomy_of
 from neuron_core.batches import MicroBatch
+from neuron_core.hidden_store import HiddenStore, KeptTensor
 
 Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
 """Makes sharded parameters whole inside the context, and frees them after it."""
@@ -35,22 +35,48 @@ class _Prologue(Exception):
     """Ends the model's forward once every layer stub has recorded its arguments."""
 
 
-@dataclass
 class LayerInputs:
-    """A micro-batch on its way through the layers.
+    """A micro-batch on its way through the layers; its tensors wait in a `HiddenStore`."""
 
-    hidden: [B, T, d], the output of the layer run last (of the embedding at first).
-    kwargs: what the model passes to each layer (mask, rotary tables, …); equal objects are shared between
-        layers.
-    """
+    def __init__(
+        self, batch: MicroBatch, hidden: KeptTensor, kwargs: list[Any], device: torch.device
+    ) -> None:
+        """hidden: [B, T, d]. kwargs: by layer what the model passes to it, each tensor a `KeptTensor`."""
+        self.batch = batch
+        self._hidden, self._kwargs, self._device = hidden, kwargs, device
 
-    batch: MicroBatch
-    hidden: Tensor
-    kwargs: list[dict[str, Any]]
+    @property
+    def hidden(self) -> Tensor:
+        """[B, T, d], the output of the layer run last (of the embedding at first); not to be written into."""
+        return self._hidden.get(self._device)
+
+    def kwargs(self, index: int) -> Any:
+        """What the model passes to layer `index`: mask, rotary tables, …"""
+        return _mapped(self._kwargs[index], KeptTensor, lambda kept: kept.get(self._device))
+
+    def advance(self, hidden: Tensor) -> None:
+        """Takes the output of the layer that was run."""
+        if self._hidden.n_users > 1:
+            self._hidden.n_users -= 1
+            self._hidden = self._hidden.store.keep(hidden)
+        else:
+            self._hidden.replace(hidden)
 
     def fork(self) -> LayerInputs:
-        """A second copy that starts from the same hidden state; layers never write into it."""
-        return LayerInputs(self.batch, self.hidden, self.kwargs)
+        """A second micro-batch that starts from the same hidden state, which is kept once until one of them advances."""
+        self._hidden.n_users += 1
+        return LayerInputs(self.batch, self._hidden, self._kwargs, self._device)
+
+
+def _mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """`tree` (dicts, tuples and lists) with every leaf of `kind` changed."""
+    if isinstance(tree, kind):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {key: _mapped(value, kind, change) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(_mapped(value, kind, change) for value in tree)
+    return tree
 
 
 class LayerMajor:
@@ -58,30 +84,48 @@ class LayerMajor:
     process.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy | None = None, gather: Gather = whole) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        anatomy: Anatomy | None = None,
+        gather: Gather = whole,
+        device: torch.device | None = None,
+        hidden_bytes: int | None = None,
+    ) -> None:
+        """`device`: where micro-batches are computed (the model's). `hidden_bytes`: host memory for what waits between
+        layers (no bound); see `HiddenStore`."""
         self.model = model
         self.anatomy = anatomy or anatomy_of(model)
         self.layers = self.anatomy.layers(model)
+        self.device = device or next(model.parameters()).device
+        self.hidden = HiddenStore(hidden_bytes)
         self._gather = gather
-        inside = {id(parameter) for parameter in self.layers.parameters()}
-        self._outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the micro-batches are computed."""
-        return self._outside[0].device
+        decoder, _, _ = self.anatomy.family.layers_path.rpartition(".")
+        inside = set(self.layers.parameters())
+        self._before = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
+        after = [
+            *model.get_submodule(decoder).parameters(),
+            *model.get_output_embeddings().parameters(),  # type: ignore[operator]
+        ]
+        tied = set(model.get_output_embeddings().parameters())  # type: ignore[operator]
+        dropped = (inside | set(self._before)) - tied
+        self._after = [parameter for parameter in dict.fromkeys(after) if parameter not in dropped]
 
     def gathered_layer(self, index: int) -> AbstractContextManager[Any]:
         """Inside, the parameters of layer `index` are whole."""
         return self._gather(list(self.layers[index].parameters()))
 
-    def gathered_outside(self) -> AbstractContextManager[Any]:
-        """Inside, all parameters outside the layers (embedding, final norm, head) are whole."""
-        return self._gather(self._outside)
+    def gathered_before(self) -> AbstractContextManager[Any]:
+        """Inside, what runs before the layers is whole: the embedding."""
+        return self._gather(self._before)
+
+    def gathered_after(self) -> AbstractContextManager[Any]:
+        """Inside, what runs after the layers is whole: the final norm and the head."""
+        return self._gather(self._after)
 
     @torch.no_grad()
     def begin(self, batch: MicroBatch) -> LayerInputs:
-        """Embeds a micro-batch and records what each layer will be given. Call inside `gathered_outside`."""
+        """Embeds a micro-batch and records what each layer will be given. Call inside `gathered_before`."""
         recorded: list[dict[str, Any]] = []
         first: list[Tensor] = []
 
@@ -93,31 +137,41 @@ class LayerMajor:
             return hidden
 
         with self._layers_replaced(record), suppress(_Prologue):
-            self._forward(batch.input_ids, batch.attention_mask)
-        return LayerInputs(batch, first[0], recorded)
+            self._forward(batch.attention_mask, input_ids=batch.input_ids.to(self.device))
+        kept: dict[int, KeptTensor] = {}
+        kwargs: dict[tuple[Any, ...], Any] = {}
+
+        def keep(tensor: Tensor) -> KeptTensor:
+            if id(tensor) not in kept:
+                kept[id(tensor)] = self.hidden.keep(tensor)
+            return kept[id(tensor)]
+
+        # Layers share masks and rotary tables, and layers of one kind share all.
+        kinds = [tuple((key, id(value)) for key, value in given.items()) for given in recorded]
+        for kind, given in zip(kinds, recorded, strict=True):
+            if kind not in kwargs:
+                kwargs[kind] = _mapped(given, Tensor, keep)
+        return LayerInputs(batch, self.hidden.keep(first[0]), [kwargs[kind] for kind in kinds], self.device)
 
     @torch.no_grad()
     def run_layer(self, index: int, inputs: LayerInputs) -> None:
         """Advances a micro-batch through layer `index`. Call inside `gathered_layer(index)`."""
-        output = self.layers[index](inputs.hidden, **inputs.kwargs[index])
-        inputs.hidden = output[0] if isinstance(output, tuple) else output
+        output = self.layers[index](inputs.hidden, **inputs.kwargs(index))
+        inputs.advance(output[0] if isinstance(output, tuple) else output)
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In
-        `gathered_outside`.
+        `gathered_after`.
         """
-        ids = torch.zeros(1, hidden.shape[0], dtype=torch.int64)
-        with self._layers_replaced(lambda _, **kwargs: hidden[None]):
-            logits: Tensor = self._forward(ids, torch.ones_like(ids)).logits[0]
+        states = hidden[None]
+        with self._layers_replaced(lambda _, **kwargs: states):
+            mask = torch.ones(states.shape[:2], dtype=torch.int64)
+            logits: Tensor = self._forward(mask, inputs_embeds=states).logits[0]
         return logits
 
-    def _forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        return self.model(
-            input_ids=input_ids.to(self.device),
-            attention_mask=attention_mask.to(self.device),
-            use_cache=False,
-        )
+    def _forward(self, attention_mask: Tensor, **inputs: Tensor) -> Any:
+        return self.model(attention_mask=attention_mask.to(self.device), use_cache=False, **inputs)
 
     @contextmanager
     def _layers_replaced(self, stub: Callable[..., Tensor]) -> Iterator[None]:

@@ -51,9 +51,9 @@ def sentence_nlls(
     Raises:
         ModelError: a likelihood is NaN.
     """
-    with runner.gathered_outside():
+    with runner.gathered_before():
         started = [runner.begin(batch) for batch in batches]
-    running = [[inputs.fork() for inputs in started] for _ in edits]
+    running = [started, *([inputs.fork() for inputs in started] for _ in edits[1:])]
     for index in range(len(runner.layers)):
         with runner.gathered_layer(index):
             for edit, inputs_of_edit in zip(edits, running, strict=True):
@@ -62,7 +62,7 @@ def sentence_nlls(
                         runner.run_layer(index, inputs)
         if progress is not None:
             progress(index + 1, len(runner.layers) + 1)
-    with runner.gathered_outside():
+    with runner.gathered_after():
         found = [
             [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
             for per_edit in running

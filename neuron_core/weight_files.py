@@ -76,7 +76,7 @@ class WeightFiles:
 
 
 def _fill(descriptor: int, into: Tensor, first_byte: int) -> None:
-    view = memoryview(into.view(torch.uint8).numpy())
+    view = into.view(torch.uint8).numpy().data
     while view:
         n = os.preadv(descriptor, [view], first_byte)
         if n == 0:

@@ -239,21 +239,18 @@ class TrainingConfig(Section):
 
 
 class ClusterConfig(Section):
-    """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3."""
+    """How work is spread: Ray actors that share each model. `weights`: each holds its share under DeepSpeed ZeRO-3
+    (shard), or reads layer after layer from the files (stream). `hidden_states_gib`: memory of a worker for what waits
+    between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
 
     world_size: int = Field(default=1, ge=1)
     threads_per_worker: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=0, ge=0)
-    offload: Literal["none", "cpu", "nvme"] = "none"
-    nvme_path: str | None = None
+    weights: Literal["shard", "stream"] = "shard"
+    hidden_states_gib: float = Field(default=8.0, ge=0)
+    offload: Literal["none", "cpu"] = "none"
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
-
-    @model_validator(mode="after")
-    def _place_for_shards(self) -> ClusterConfig:
-        if self.offload == "nvme" and self.nvme_path is None:
-            raise ValueError("offload nvme needs nvme_path, a folder on the device")
-        return self
 
 
 class VariantFile(Section):

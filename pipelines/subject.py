@@ -179,7 +179,8 @@ class Subject:
             self.model.revision,
             self.model.trust_remote_code,
             cluster.offload,
-            cluster.nvme_path,
+            cluster.weights,
+            cluster.hidden_states_gib,
         )
         group = GroupSpec(
             cluster.world_size,

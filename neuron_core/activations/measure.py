@@ -38,7 +38,7 @@ def activation_pass(
         ModelError: an activation is not finite, or too large for a sketch; names the layer.
     """
     width = runner.anatomy.ffn_width
-    with runner.gathered_outside():
+    with runner.gathered_before():
         running = {
             language: [runner.begin(batch) for batch in planned] for language, planned in batches.items()
         }

@@ -7,6 +7,9 @@ d hidden size.
 import torch
 from torch import Tensor
 
+_WIDENED = 1 << 23
+"""Elements of a weight held in float32 at once: a layer's largest matrix need not fit twice more."""
+
 
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
     """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider.
@@ -20,8 +23,13 @@ def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
 
 def output_norms(weight_dN: Tensor) -> Tensor:
     """Euclidean norm of every column of an output projection (down_proj or o_proj): [N], float32 or wider."""
-    w = weight_dN.to(torch.promote_types(weight_dN.dtype, torch.float32))
-    return (w * w).sum(0).sqrt()
+    wide = torch.promote_types(weight_dN.dtype, torch.float32)
+    squares = [part.to(wide).square().sum(0) for part in weight_dN.split(_columns_at_once(weight_dN), dim=1)]
+    return torch.cat(squares).sqrt()
+
+
+def _columns_at_once(weight_dN: Tensor) -> int:
+    return max(1, _WIDENED // weight_dN.shape[0])
 
 
 def ffn_impacts(hidden_BTI: Tensor, scored_BT: Tensor, down_norms_I: Tensor) -> Tensor:

@@ -1,0 +1,47 @@
+"""A model that no rank holds: each reads layer after layer from the files, for its own share of the sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from cluster.memory import peak_resident_bytes
+from cluster.spec import ModelSpec
+from neuron_core.layer_major import LayerMajor
+from neuron_core.stored_model import StoredModel
+
+
+class StreamedModel:
+    """One rank's `runner`, and counts of what was read. Stands where `ShardedModel` stands for passes."""
+
+    def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
+        """Ranks meet because passes may add up what they found; weights are no matter of theirs."""
+        on_gpu = torch.cuda.is_available()
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            init_method=f"tcp://{address}:{port}",
+            rank=rank,
+            world_size=world_size,
+        )
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
+        self.runner = LayerMajor(
+            self._stored.model, gather=self._stored.gather, device=device, hidden_bytes=spec.hidden_bytes
+        )
+        self.rank = rank
+
+    def stats(self) -> dict[str, Any]:
+        """Bytes read from files, bytes of the whole model, and this process's peak resident bytes."""
+        return {
+            "rank": self.rank,
+            "bytes_received": 0,
+            "bytes_read": self._stored.files.bytes_read,
+            "model_bytes": self._stored.model_bytes,
+            "peak_resident_bytes": peak_resident_bytes(),
+        }
+
+    def reset_stats(self) -> None:
+        """Starts counting anew."""
+        self._stored.files.bytes_read = 0
