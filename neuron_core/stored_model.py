@@ -46,6 +46,7 @@ class StoredModel:
             raise ModelError(f"The weights of {source} are quantised; export the model in bfloat16 first")
         self.source, self.device = str(source), torch.device(device)
         self.files = WeightFiles(_weight_paths(source, config, revision))
+        self._buffers: list[Tensor] = []
         wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         self.model = _on_meta(config, wanted, trust_remote_code)
         keys = _file_keys(self.model, self.files, self.source)
@@ -84,14 +85,33 @@ class StoredModel:
             ModelError: a file cannot be read.
         """
         try:
-            for parameter in parameters:
-                whole = torch.empty(self.shape(parameter), dtype=parameter.dtype, device=self.device)
-                self.read(parameter, whole.view(-1))
-                parameter.data = whole
+            for parameter, buffer in zip(parameters, self._buffers_for(parameters), strict=True):
+                self.read(parameter, buffer.view(-1))
+                parameter.data = buffer
             yield
         finally:
+            self._buffers = [parameter.data for parameter in parameters if parameter.numel()]
             for parameter in parameters:
                 parameter.data = torch.empty(0, dtype=parameter.dtype, device=self.device)
+
+    def _buffers_for(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Memory for `parameters`: that of the gather before where shapes agree, as they do from layer to layer.
+
+        Memory given back and taken anew for each layer comes in pieces that the allocator cannot use again.
+        """
+        before, self._buffers = self._buffers, []
+        taken: list[Tensor | None] = []
+        for parameter in parameters:
+            fits = (parameter.dtype, self.shape(parameter))
+            same = next((i for i, old in enumerate(before) if (old.dtype, old.shape) == fits), None)
+            taken.append(None if same is None else before.pop(same))
+        before.clear()
+        return [
+            torch.empty(self.shape(parameter), dtype=parameter.dtype, device=self.device)
+            if old is None
+            else old
+            for parameter, old in zip(parameters, taken, strict=True)
+        ]
 
     def _tie(self, keys: dict[str, str]) -> None:
         missing = set(self.model.state_dict()) - set(keys)

@@ -1,0 +1,55 @@
+"""Run in a process of its own: how much resident memory detection needs beside what is there before it."""
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from neuron_core.batches import Sentence, plan_batches
+from neuron_core.detect import detection_pass
+from neuron_core.groups import DEFAULT_GROUPS
+from neuron_core.layer_major import LayerMajor
+from neuron_core.models import from_pretrained, load_config
+from neuron_core.stored_model import StoredModel
+from tests.own_process import print_found
+from tests.tiny_models import tiny_model, token_ids
+
+WIDE = dict(hidden_size=512, intermediate_size=1536, num_attention_heads=8, num_key_value_heads=8)
+BATCHES = plan_batches([Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([32] * 8))], 2)
+
+
+def resident_bytes(field: str) -> int:
+    """VmRSS, or VmHWM, its peak."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def main() -> None:
+    """Compares the first two layers with a model of two layers; prints the peak above what was resident before."""
+    folder = Path(sys.argv[1])
+    tiny_model("llama-mha-untied", spread=0.05, num_hidden_layers=24, **WIDE).save_pretrained(folder)
+    config = load_config(folder)
+    config.num_hidden_layers = 2
+    expected = detection_pass(LayerMajor(from_pretrained(folder, config, "float32")), BATCHES, DEFAULT_GROUPS)
+    stored = StoredModel(folder, "float32")
+    runner = LayerMajor(stored.model, gather=stored.gather, hidden_bytes=0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident_bytes("VmRSS")
+    found = detection_pass(runner, BATCHES, DEFAULT_GROUPS)
+    print_found(
+        {
+            "model_bytes": stored.model_bytes,
+            "grown_bytes": resident_bytes("VmHWM") - before,
+            "same": all(
+                torch.equal(found[key].minimum, impacts.minimum)
+                and torch.equal(found[key].total, impacts.total)
+                for key, impacts in expected.items()
+            ),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
