@@ -28,7 +28,11 @@ class StreamedModel:
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
         self.runner = LayerMajor(
-            self._stored.model, gather=self._stored.gather, device=device, hidden_bytes=spec.hidden_bytes
+            self._stored.model,
+            gather=self._stored.gather,
+            device=device,
+            hidden_bytes=spec.hidden_bytes,
+            expect=self._stored.expect,
         )
         self.rank = rank
 

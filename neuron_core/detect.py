@@ -32,8 +32,8 @@ from neuron_core.layer_major import LayerMajor
 N_SEED_SENTENCES = 3
 FLOOR_FRACTION = 0.03
 
-_MAX_COLLECTED = 1 << 25
-"""Impact values held before they are accumulated."""
+_MAX_COLLECTED = 1 << 23
+"""Impact values held before they are accumulated; with what that takes, about 30 bytes each."""
 
 Accumulated = dict[tuple[int, str], Impacts]
 Candidates = Mapping[tuple[int, str], Tensor]

@@ -91,15 +91,16 @@ class LayerMajor:
         gather: Gather = whole,
         device: torch.device | None = None,
         hidden_bytes: int | None = None,
+        expect: Callable[[Sequence[nn.Parameter]], None] | None = None,
     ) -> None:
         """`device`: where micro-batches are computed (the model's). `hidden_bytes`: host memory for what waits between
-        layers (no bound); see `HiddenStore`."""
+        layers (no bound); see `HiddenStore`. `expect` is told which parameters will be gathered next."""
         self.model = model
         self.anatomy = anatomy or anatomy_of(model)
         self.layers = self.anatomy.layers(model)
         self.device = device or next(model.parameters()).device
         self.hidden = HiddenStore(hidden_bytes)
-        self._gather = gather
+        self._gather, self._expect = gather, expect
         decoder, _, _ = self.anatomy.family.layers_path.rpartition(".")
         inside = set(self.layers.parameters())
         self._before = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
@@ -111,9 +112,13 @@ class LayerMajor:
         dropped = (inside | set(self._before)) - tied
         self._after = [parameter for parameter in dict.fromkeys(after) if parameter not in dropped]
 
-    def gathered_layer(self, index: int) -> AbstractContextManager[Any]:
+    @contextmanager
+    def gathered_layer(self, index: int) -> Iterator[None]:
         """Inside, the parameters of layer `index` are whole."""
-        return self._gather(list(self.layers[index].parameters()))
+        with self._gather(list(self.layers[index].parameters())):
+            if self._expect is not None and index + 1 < len(self.layers):
+                self._expect(list(self.layers[index + 1].parameters()))
+            yield
 
     def gathered_before(self) -> AbstractContextManager[Any]:
         """Inside, what runs before the layers is whole: the embedding."""

@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model") / "untied", "llama-mha-untied", num_hidden_layers=3)
+    return save_tiny_model(
+        tmp_path_factory.mktemp("model") / "untied", "llama-mha-untied", num_hidden_layers=3
+    )
 
 
 @pytest.fixture(scope="module")
