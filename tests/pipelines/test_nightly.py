@@ -170,7 +170,10 @@ def _kill(arguments: list[str], store: Path, n_files: int, actor: bool) -> None:
         kill_driver(process)
 
 
-@pytest.mark.parametrize("actor", [False, True], ids=["driver", "engine"])
+@pytest.mark.parametrize(
+    "actor",
+    [pytest.param(False, id="driver"), pytest.param(True, id="engine", marks=pytest.mark.slow)],
+)
 def test_sigkill_then_rerun_gives_identical_scores_and_samples(
     first_night: Path, model: Path, tmp_path: Path, actor: bool
 ) -> None:

@@ -109,7 +109,9 @@ def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("actor", [False, True], ids=["driver", "actor"])
-@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize(
+    "moment", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_sigkill_then_rerun_gives_identical_tables(
     finished: Path, model: Path, tmp_path: Path, moment: int, actor: bool
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "above high_score" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_driver_costs_nothing(tmp_path: Path) -> None:
     """SIGKILL once the first checkpoint is there; the same command goes on, and the tables are those of an unbroken run."""
     model = save_tiny_model(tmp_path / "tiny")

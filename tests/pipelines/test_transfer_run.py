@@ -289,6 +289,7 @@ def test_the_papers_numbers_stand_beside_its_own_models_only() -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(600)
 def test_a_whole_study_and_its_rerun(model: Path, tmp_path: Path) -> None:
     """Ray, DeepSpeed and the Hugging Face engine; a second store gives the same tables."""
     pages = []
