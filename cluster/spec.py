@@ -16,7 +16,8 @@ class ModelSpec:
     source: hub id or local folder (GGUF already dequantised); dtype: "float32" or "bfloat16"; offload:
         where parameter shards rest between gathers; weights: for passes, "shard" (each worker holds its share) or
         "stream" (nobody holds them, each worker reads layer after layer from the files); hidden_states_gib: memory
-        (GiB) per worker for what waits between layers, the rest lies in a temporary file.
+        (GiB) per worker for what waits between layers, the rest lies in a temporary file; nf4: for training
+        under ZeRO-2, the frozen base in 4 bits.
     """
 
     source: str
@@ -26,6 +27,7 @@ class ModelSpec:
     offload: Offload = "none"
     weights: Weights = "shard"
     hidden_states_gib: float = 8.0
+    nf4: bool = False
 
     @property
     def hidden_bytes(self) -> int:

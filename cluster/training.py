@@ -20,6 +20,7 @@ from cluster.zero import ShardedModel, join
 from neuron_core.layer_major import Gather, whole
 from neuron_core.models import from_pretrained, load_config
 from neuron_core.neuron_set import NeuronSet
+from neuron_core.stored_model import StoredModel
 from neuron_core.training.checkpoints import Checkpoints
 from neuron_core.training.compact import CompactNeurons
 from neuron_core.training.lora_spec import LoraSpec
@@ -98,7 +99,11 @@ def train_rank(
         values = stepper.values() if trained.best is None else trained.best
     if observer is not None:
         observer.close()
-    edit = trainable.to_edit(job.name, values)
+    edit = (
+        trainable.to_edit(job.name, values)
+        if isinstance(trainable, CompactNeurons)
+        else trainable.to_edit(job.name, values, model.stored())
+    )
     if model.rank:
         return None
     kept_step = len(trained.log)
@@ -126,9 +131,16 @@ class TrainingModel:
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.base = from_pretrained(
-            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code
+            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code, spec.nf4
         ).to(device)
         self.gather = whole
+
+    def stored(self) -> StoredModel | None:
+        """The weights in the files, where `base` holds them in fewer bits; None where it holds them as they are."""
+        spec = self.spec
+        if not spec.nf4:
+            return None
+        return StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code)
 
     def stats(self) -> dict[str, Any]:
         """This process's peak resident bytes."""

@@ -85,19 +85,24 @@ def from_pretrained(
     dtype: torch.dtype | str,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    nf4: bool = False,
 ) -> Any:
     """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they
-    arrive sharded.
+    arrive sharded. `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`).
     """
+    if nf4:
+        from neuron_core.nf4 import quantisation, ready_to_train
+    wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     try:
         model = model_class(config).from_pretrained(
             source,
             config=config,
-            dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype,
+            dtype=wanted,
             attn_implementation=attention_of(config),
             use_safetensors=True,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            quantization_config=quantisation(wanted) if nf4 else None,
         )
     except Exception as error:
         if type(error).__name__ not in _UNREADABLE:
@@ -107,6 +112,8 @@ def from_pretrained(
             "safetensors files are read"
         ) from error
     anatomy_of(model)
+    if nf4:
+        ready_to_train(model)
     return model.eval().requires_grad_(False)
 
 

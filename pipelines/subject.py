@@ -156,17 +156,18 @@ class Subject:
             scratch=engine.scratch,
         )
 
-    def training_group(self) -> Any:
-        """A fresh group of workers that train, as a context manager; passes and engine are ended first."""
+    def training_group(self, nf4: bool = False) -> Any:
+        """A fresh group of workers that train, as a context manager; passes and engine are ended first. `nf4`: on a
+        base in 4 bits."""
         self._stack.close()
         self._group = self._judge = None
-        return self._workers(f"zero{self.config.training.zero_stage}")
+        return self._workers(f"zero{self.config.training.zero_stage}", nf4)
 
     def _start(self) -> Any:
         return self._stack.enter_context(self._workers("passes"))
 
     @contextmanager
-    def _workers(self, kind: str) -> Iterator[Any]:
+    def _workers(self, kind: str, nf4: bool = False) -> Iterator[Any]:
         from cluster.group import ModelGroup
         from cluster.session import ray_session
         from cluster.spec import GroupSpec, ModelSpec
@@ -181,6 +182,7 @@ class Subject:
             cluster.offload,
             cluster.weights,
             cluster.hidden_states_gib,
+            nf4,
         )
         group = GroupSpec(
             cluster.world_size,

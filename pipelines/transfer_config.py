@@ -47,8 +47,10 @@ class InterventionsConfig(Section):
 
 class FineTuningConfig(Section):
     """How a task is trained: a recipe of `neuron_core.training.transfer_recipes` and what differs from it. `recipe`: by
-    default the task's name; `recipes`: by model label; `data`: hub, sample, or a folder."""
+    default the task's name; `recipes`: by model label; `data`: hub, sample, or a folder. `base`: the frozen model in its own
+    dtype (plain) or in 4 bits (nf4); auto is nf4, as in the paper, on GPUs under ZeRO-2."""
 
+    base: Literal["auto", "plain", "nf4"] = "auto"
     recipe: str | None = None
     recipes: dict[str, str] = Field(default_factory=dict)
     data: str = "hub"
@@ -140,10 +142,20 @@ class TransferConfig(Section):
                 raise ValueError(f"{task.name} needs {', '.join(unknown)}, which languages does not list")
             if unknown := sorted(set(task.detectors or ()) - set(self.detectors)):
                 raise ValueError(f"{task.name} names the detectors {', '.join(unknown)}, not listed above")
+            if task.training.base == "nf4" and self.zero_stage == 3:
+                raise ValueError(
+                    f"{task.name}: ZeRO-3 cannot shard a base in nf4; set zero_stage=2 or base=plain"
+                )
             if unknown := sorted(set(task.training.recipes) - {model.label for model in self.models}):
                 raise ValueError(f"{task.name} has recipes of models not listed: {', '.join(unknown)}")
         _ = self.study  # what a study refuses is refused here
         return self
+
+    def trains_in_nf4(self, task: TransferTask) -> bool:
+        """Whether the frozen base of a task's trainings is in 4 bits."""
+        if task.training.base == "auto":
+            return self.cluster.gpus_per_worker > 0 and self.zero_stage == 2
+        return task.training.base == "nf4"
 
     @property
     def study(self) -> StudyConfig:

@@ -22,6 +22,7 @@ from neuron_core.errors import SetError
 from neuron_core.groups import GROUPS
 from neuron_core.layer_major import Gather, whole
 from neuron_core.neuron_set import NeuronSet
+from neuron_core.stored_model import StoredModel
 from neuron_core.training.lora_spec import LoraSpec
 from neuron_core.weight_edit import WeightEdit
 
@@ -163,20 +164,21 @@ class LowRank:
                 b.register_forward_hook(_laid_into(b.out_features, rows.to(b.weight.device)))
                 b.weight = nn.Parameter(b.weight.detach()[: len(rows)].clone())
 
-    def to_edit(self, name: str, values: Mapping[str, Tensor]) -> WeightEdit:
+    def to_edit(
+        self, name: str, values: Mapping[str, Tensor], stored: StoredModel | None = None
+    ) -> WeightEdit:
         """The weights with the adapters of `values` (see `trained`) merged in. Call when detached.
 
-        What a chosen neuron owns beside its adapted rows (biases; an ffn neuron's up row and down column) is in the edit
-        with the model's own values.
+        stored: where the weights are read from when the model holds them in 4 bits. What a chosen neuron owns beside its
+        adapted rows (biases; an ffn neuron's up row and down column) is in the edit with the model's own values.
         """
+        model, gather = (stored.model, stored.gather) if stored else (self._model, self._gather)
         found = {}
         for layer in range(self._anatomy.n_layers):
             places = targets(self.neuron_set, self._anatomy, layer)
-            with self._gather(
-                [self._model.get_parameter(n) for n in {t.name: None for t in places.values()}]
-            ):
+            with gather([model.get_parameter(n) for n in {t.name: None for t in places.values()}]):
                 for key, target in places.items():
-                    value = read_values(parameter_of(self._model, target), target).cpu()
+                    value = read_values(parameter_of(model, target), target).cpu()
                     linear, _, kind = target.name.rpartition(".")
                     if kind == "weight" and linear in self._rows:
                         value = self._merged(value, target, linear, values)

@@ -1,6 +1,6 @@
 """How paper B fine-tunes for cross-lingual transfer (section 2.2, appendix B). Imports nothing heavy.
 
-Its models are loaded in 4 bits (NF4, double quantisation, bfloat16 products); here the base stays in its own dtype.
+Its models are loaded in 4 bits (`neuron_core.nf4`); a recipe does not say so, as it depends on the machine.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ SCORE = "language_agnostic_score_ppl"
 @dataclass(frozen=True)
 class TrainingPlan:
     """One training. language: its languages, joined by "+"; strategy, reason: what is trained, and why; lora: adapters
-    instead of the neurons' own values; step_tokens: of every step, None where steps differ."""
+    instead of the neurons' own values; step_tokens: of every step, None where steps differ; nf4: on a base in 4 bits."""
 
     name: str
     language: str
@@ -52,6 +52,7 @@ class TrainingPlan:
     validation: Validation | None
     step_tokens: int | None
     unit: str
+    nf4: bool = False
 
 
 def train(
@@ -260,7 +261,7 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
         tensorboard=str(curves.absolute()),
     )
     a_step, counted = plan.step_tokens or 1, "steps" if plan.step_tokens is None else "tokens"
-    with subject.training_group() as group, bar(f"training {plan.name}, {counted}") as report:
+    with subject.training_group(plan.nf4) as group, bar(f"training {plan.name}, {counted}") as report:
         results = group.run(
             train_rank,
             [],

@@ -182,6 +182,7 @@ def _plan(
         asked.micro_batch,
         config.checkpoint_every,
     )
+    nf4 = config.trains_in_nf4(tuning.task)
     deciding = {key: value for key, value in asdict(settings).items() if key != "checkpoint_every"}
     unit = training_unit(
         subject.name,
@@ -194,6 +195,7 @@ def _plan(
         epochs=recipe.epochs,
         seed=tuning.seed,
         settings=deciding,
+        base="nf4" if nf4 else "plain",
     )
     return TrainingPlan(
         tuning.name,
@@ -208,4 +210,5 @@ def _plan(
         None,
         None,
         unit,
+        nf4,
     )

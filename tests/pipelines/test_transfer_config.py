@@ -31,6 +31,19 @@ def test_mistakes_are_named(override: str, message: str) -> None:
         load_transfer(QUICK, [override])
 
 
+def test_the_base_is_in_4_bits_on_gpus_as_in_the_paper() -> None:
+    def in_nf4(*overrides: str) -> bool:
+        config = load_transfer(QUICK, list(overrides))
+        return config.trains_in_nf4(config.tasks[0])
+
+    assert not in_nf4() and in_nf4("cluster.gpus_per_worker=1")
+    assert in_nf4("tasks.0.training.base=nf4")
+    assert not in_nf4("cluster.gpus_per_worker=1", "tasks.0.training.base=plain")
+    assert not in_nf4("cluster.gpus_per_worker=1", "zero_stage=3")
+    with pytest.raises(ConfigError, match="ZeRO-3 cannot shard a base in nf4; set zero_stage=2"):
+        load_transfer(QUICK, ["tasks.0.training.base=nf4", "zero_stage=3"])
+
+
 def test_the_study_of_a_transfer_study() -> None:
     config = load_transfer(QUICK, ["interventions.modes=[matched, as_published]", "alpha=0.01"])
     study = config.study

@@ -14,7 +14,8 @@ from cluster.spec import GroupSpec, ModelSpec
 from cluster.training import TrainJob
 from eval.benchmark_data import BenchmarkData
 from eval.training_data import training_data
-from neuron_core.models import load_model
+from neuron_core.models import from_pretrained, load_config, load_model
+from neuron_core.stored_model import StoredModel
 from neuron_core.training.answer_blocks import AnswerFeed, prepare_answers
 from neuron_core.training.feed import with_attention
 from neuron_core.training.lora_spec import LoraSpec
@@ -23,6 +24,7 @@ from neuron_core.training.stepper import PlainStepper
 from neuron_core.training.trainer import train
 from neuron_core.training.transfer_recipes import TRANSFER_RECIPES
 from tests.neuron_core.training.test_masked_lora import chosen
+from tests.neuron_core.training.test_nf4 import WIDE
 from tests.ray.training_checks import train_and_hash
 from tests.tiny_models import save_tiny_model
 
@@ -40,11 +42,18 @@ def session() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["llama-gqa-tied", "phi3"])
-@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("zero_stage", "nf4"),
+    [
+        pytest.param(2, False, id="2"),
+        pytest.param(2, True, id="2-nf4", marks=pytest.mark.slow),
+        pytest.param(3, False, id="3", marks=pytest.mark.slow),
+    ],
+)
 def test_two_actors_train_as_one_process_does(
-    session: None, tmp_path: Path, zero_stage: Any, name: str
+    session: None, tmp_path: Path, zero_stage: Any, nf4: bool, name: str
 ) -> None:
-    folder = save_tiny_model(tmp_path / "model", name)
+    folder = save_tiny_model(tmp_path / "model", name, **WIDE)
     model, tokenizer = load_model(folder)
     examples = training_data("xnli", BenchmarkData("sample")).examples
     answers = prepare_answers(
@@ -54,17 +63,18 @@ def test_two_actors_train_as_one_process_does(
         (str(answers.folder),), with_attention(model.config), "float32", RECIPE.batch, seed=0, epochs=2
     )
     neurons = chosen(model)
-    low_rank = LowRank(model, neurons, RECIPE.lora, seed=1)
+    trained = from_pretrained(folder, load_config(folder), torch.float32, nf4=nf4)
+    low_rank = LowRank(trained, neurons, RECIPE.lora, seed=1)
     with low_rank.attached():
-        stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+        stepper = PlainStepper(trained, low_rank.trained, SETTINGS)
         expected = train(stepper, feed.blocks_of_step, feed.batch, SETTINGS)
         values = stepper.values()
-    edit = low_rank.to_edit("masked", values)
+    edit = low_rank.to_edit("masked", values, StoredModel(folder, "float32"))
     job = TrainJob(
         neurons, SETTINGS, zero_stage, 0.5, "key", str(tmp_path / "steps"), "masked", lora=RECIPE.lora, seed=1
     )
     kind: Any = f"zero{zero_stage}"
-    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), kind) as group:
+    with ModelGroup(ModelSpec(str(folder), nf4=nf4), GroupSpec(2), kind) as group:
         results = group.run(
             train_and_hash, [], job=job, blocks_of_step=feed.blocks_of_step, make_batch=feed.batch
         )
@@ -76,7 +86,9 @@ def test_two_actors_train_as_one_process_does(
     assert found.edit.values is not None and edit.values is not None
     gap = max(abs(a - b) for a, b in zip(losses, wanted, strict=True))
     weight = max(float((found.edit.values[key] - value).abs().max()) for key, value in edit.values.items())
-    print(f"{name}, ZeRO-{zero_stage}: largest difference of a loss {gap:.1e}, of a weight {weight:.1e}")
+    print(
+        f"{name}, ZeRO-{zero_stage}{', NF4' if nf4 else ''}: largest difference of a loss {gap:.1e}, of a weight {weight:.1e}"
+    )
     assert gap < 1e-5 * wanted[0] and weight < 1e-4
     outside(model, found.edit.values, edit.neuron_set)
 
