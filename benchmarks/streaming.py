@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig
@@ -49,10 +50,12 @@ def write_model(folder: Path, n_layers: int) -> None:
         num_key_value_heads=32,
         dtype="bfloat16",
     )
-    generator = torch.Generator().manual_seed(0)
+    generator = np.random.Generator(np.random.SFC64(0))
 
     def drawn(*shape: int) -> torch.Tensor:
-        return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
+        """Random signs and mantissas, exponent -6: from 0.016 to 0.031 in size. Normal values take ten times as long."""
+        bits = generator.integers(0, 2**16, shape, np.uint16)
+        return torch.from_numpy(bits & 0x807F | 0x3C80).view(torch.bfloat16)
 
     wide, narrow = config.intermediate_size, config.hidden_size
     index: dict[str, str] = {}
