@@ -11,13 +11,14 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from eval.store import Store
+from neuron_core.errors import StoreError
 from pipelines.chatter import libraries_quiet
 from pipelines.config import NightlyConfig, StudyConfig
 from pipelines.progress import say
@@ -91,16 +92,20 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
             f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
         )
     log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
-    with store.lock(), libraries_quiet(log):
+    with store.lock() as set_aside, libraries_quiet(log):
+        for path in set_aside:
+            say(
+                f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
+            )
         run = Run(store, config)
         run.record("running")
         try:
             yield run
-        except KeyboardInterrupt:
-            run.record("interrupted")
-            raise
-        except Exception:
-            run.record("failed")
+        except BaseException as error:
+            with suppress(
+                StoreError
+            ):  # what went wrong is told, not that a full disk has no room for the record of it
+                run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         run.record(run.outcome)
 
