@@ -59,10 +59,12 @@ RUNS = _table(
         "hardware_json?": TEXT,
         "seeds_json?": TEXT,
         "timings_json?": TEXT,
+        "failures_json?": TEXT,
         "command?": TEXT,
     },
 )
-"""One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
+"""failures_json: the models that failed, each with stage and reason; null until all models have been worked on.
+One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
 studies."""
 
 CORPORA = _table(

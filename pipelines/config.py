@@ -239,11 +239,13 @@ class TrainingConfig(Section):
 
 
 class ClusterConfig(Section):
-    """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3."""
+    """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3, `models_at_once` models side by side.
+    A worker computes on one GPU, on a part of one (`gpus_per_worker` below 1, for small models), or on the CPU (0)."""
 
+    models_at_once: int = Field(default=1, ge=1)
     world_size: int = Field(default=1, ge=1)
     threads_per_worker: int = Field(default=1, ge=1)
-    gpus_per_worker: float = Field(default=0, ge=0)
+    gpus_per_worker: float = Field(default=0, ge=0, le=1)
     offload: Literal["none", "cpu", "nvme"] = "none"
     nvme_path: str | None = None
     max_restarts: int = Field(default=2, ge=0)
@@ -253,6 +255,16 @@ class ClusterConfig(Section):
     def _place_for_shards(self) -> ClusterConfig:
         if self.offload == "nvme" and self.nvme_path is None:
             raise ValueError("offload nvme needs nvme_path, a folder on the device")
+        return self
+
+    @model_validator(mode="after")
+    def _a_device_for_each_rank(self) -> ClusterConfig:
+        if 0 < self.gpus_per_worker < 1 and self.world_size > 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g} would put several of the {self.world_size} workers of one model on "
+                "one GPU, which NCCL refuses. Set world_size=1, and models_at_once to as many models as share the GPUs; or "
+                "gpus_per_worker=1"
+            )
         return self
 
 

@@ -130,6 +130,7 @@ class Subject:
                 engine.gpus,
                 max_restarts=engine.max_restarts,
                 way_out="Lower evaluation.engine.threads or evaluation.engine.gpus, or add nodes",
+                tell=_tell,
             )
         )
 
@@ -190,9 +191,13 @@ class Subject:
         )
         with (
             ray_session(cluster.world_size * cluster.threads_per_worker),
-            ModelGroup(spec, group, kind) as started,  # type: ignore[arg-type]
+            ModelGroup(spec, group, kind, _tell) as started,  # type: ignore[arg-type]
         ):
             yield started
+
+
+def _tell(text: str) -> None:
+    say(f"  {text}")
 
 
 def model_path(model: ModelConfig) -> str:
