@@ -151,10 +151,11 @@ class BenchmarkConfig(Section):
 
 
 class EngineConfig(Section):
-    """The inference engine: one a model, in one Ray actor with `gpus` GPUs (0: CPU) and `threads` cores."""
+    """The inference engine: one a model, in one Ray actor with `gpus` GPUs of one node (0: CPU; below 1: a part of one)
+    and `threads` cores."""
 
     backend: Literal["vllm", "hf"] = "vllm"
-    gpus: int = Field(default=0, ge=0)
+    gpus: float = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     tensor_parallel: int = Field(default=1, ge=1)
     pipeline_parallel: int = Field(default=1, ge=1)
@@ -168,8 +169,14 @@ class EngineConfig(Section):
     @model_validator(mode="after")
     def _ranks_have_devices(self) -> EngineConfig:
         ranks = self.tensor_parallel * self.pipeline_parallel
-        if self.gpus and self.gpus != ranks:
-            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus}")
+        part = ranks == 1 and self.gpus < 1
+        if self.gpus and self.gpus != ranks and not part:
+            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus:g}")
+        if self.gpus and part and self.gpu_memory_utilization > self.gpus:
+            raise ValueError(
+                f"the engine has gpus={self.gpus:g} of a GPU to itself, but may take {self.gpu_memory_utilization:g} of its "
+                f"memory: set gpu_memory_utilization to {self.gpus:g} or less"
+            )
         return self
 
 

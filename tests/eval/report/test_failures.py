@@ -8,8 +8,7 @@ from typing import Any
 from eval.report.data import read_report
 from eval.report.failures import failures_of
 from eval.report.write import render
-from eval.store import Store
-from tests.eval.report.synthetic import Plan, tables_of
+from tests.eval.report.synthetic import Plan, store_with
 
 
 def run(run_id: str, models: list[str], failed: list[str] | None) -> dict[str, Any]:
@@ -35,12 +34,7 @@ def test_the_newest_run_that_came_to_its_end_decides() -> None:
 
 
 def test_a_failure_is_shown_as_text(tmp_path: Path) -> None:
-    from tests.eval.report.test_data import put
-
-    store = Store(tmp_path)
-    for name, table in tables_of(Plan()).items():
-        put(store, name, table)
-    report = read_report(store)
+    report = read_report(store_with(tmp_path, Plan()))
     assert report.failures == () and 'id="failed"' not in render(report, "t")
     hostile = "<script>alert(1)</script>"
     failures = [{"model": hostile, "stage": "detection", "reason": f"{hostile} is NaN"}]
