@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from pipelines.progress import bar, say
 if TYPE_CHECKING:
     from eval.benchmark_data import BenchmarkData
     from eval.engines.settings import EngineSettings
+
+
+_OPENING = threading.Lock()
+"""Models open one after the other: transformers loads itself piece by piece, and a second thread finds pieces missing."""
 
 
 @dataclass
@@ -41,18 +46,19 @@ class Subject:
         Raises:
             ModelError: nothing there, or nothing that can be read.
         """
-        from transformers import AutoTokenizer
+        with _OPENING:
+            from transformers import AutoTokenizer
 
-        from neuron_core.models import load_config, model_fingerprint, resolve_model
+            from neuron_core.models import load_config, model_fingerprint, resolve_model
 
-        source = resolve_model(model_path(model))
-        hf_config = load_config(source, model.revision, model.trust_remote_code)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                source, revision=model.revision, trust_remote_code=model.trust_remote_code
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+            source = resolve_model(model_path(model))
+            hf_config = load_config(source, model.revision, model.trust_remote_code)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    source, revision=model.revision, trust_remote_code=model.trust_remote_code
+                )
+            except (OSError, ValueError) as error:
+                raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
         # A night has no stages that ask for more than the two configurations share.
         return Subject(
             cast("StudyConfig", config),
