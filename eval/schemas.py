@@ -304,11 +304,12 @@ TRAINING = _table(
         "learning_rate": FLOAT64,
         "gradient_norm": FLOAT64,
         "n_tokens": INT64,
+        "edit?": TEXT,
     },
 )
 """One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
 trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
-step; gradient_norm: before clipping."""
+step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by which damage to its file is found."""
 
 VALIDATIONS = _table(
     "validations",

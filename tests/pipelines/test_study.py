@@ -4,6 +4,7 @@ import html
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from eval.compare import first_difference
 from eval.query import query
 from eval.store import Store
+from neuron_core.errors import StoreError
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
@@ -161,8 +163,10 @@ def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
     assert done.returncode == 2 and f"{os.getpid()}" in done.stderr
 
 
-def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
-    arguments = command(tmp_path, model)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None:
+    twins = f"models=[{{path: {model}, name: tiny}}, {{path: {model}, name: twin}}]"
+    arguments = command(tmp_path, model, twins, f"cluster.models_at_once={at_once}")
     process = subprocess.Popen(
         arguments,
         cwd=ROOT,
@@ -179,6 +183,51 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
     assert process.returncode == 130 and "run the same command again" in errors
     statuses = {row["status"] for row in Store(tmp_path / "store").read("runs").to_pylist()}
     assert statuses == {"interrupted"}
+
+
+def test_a_damaged_shard_is_made_anew(finished: Path, model: Path, tmp_path: Path) -> None:
+    """One flipped bit in the impacts of Swahili: their unit is computed again, the rest is left alone."""
+    arguments = command(tmp_path, model)
+    shutil.copytree(finished / "store", tmp_path / "store")
+    (shard,) = (tmp_path / "store" / "impacts").rglob("language=sw/*.parquet")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match="language=sw.* is damaged"):
+        Store(tmp_path / "store").read("impacts")
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("moved to damaged/") == 2  # impacts and detections of that language
+    assert "detected sw" in done.stderr and "detected en" not in done.stderr
+    aside = [path.read_bytes() for path in (tmp_path / "store" / "damaged").rglob("*.parquet")]
+    assert len(aside) == 2 and bytes(data) in aside
+    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"))
+    assert difference is None, str(difference)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_a_study_that_goes_on_when_there_is_room(
+    finished: Path, model: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
+        pytest.skip("this container may not mount a small disk")
+    try:
+        arguments = command(disk, model)
+        full = run(arguments)
+        assert full.returncode == 2 and "Traceback" not in full.stderr
+        assert "The disk or a quota is full: free some space and start again" in full.stderr
+        stored = set(disk.glob("store/*/model=*/**/*.parquet"))
+        assert stored
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        done = run(arguments)
+        assert done.returncode == 0, done.stderr
+        assert stored <= set(disk.glob("store/*/model=*/**/*.parquet"))
+        difference = first_difference(Store(finished / "store"), Store(disk / "store"))
+        assert difference is None, str(difference)
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def models_of(folder: Path, n: int, broken: int) -> list[dict[str, str]]:
