@@ -22,9 +22,10 @@ class Nodes:
         self.address: str = cluster.address
         self.at_work: list[Any] = []
 
-    def add(self) -> None:
-        """One more node."""
-        self.at_work.append(self._cluster.add_node(num_cpus=self._cpus, include_dashboard=False))
+    def add(self, **environment: str) -> None:
+        """One more node, whose workers see these variables."""
+        node = self._cluster.add_node(num_cpus=self._cpus, include_dashboard=False, env_vars=environment)
+        self.at_work.append(node)
 
     def workers(self, node: Any) -> list[psutil.Process]:
         """The workers of model groups on a node."""

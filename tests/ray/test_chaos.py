@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from eval.compare import first_difference
+from eval.store import Store
 from tests.ray import chaos
 from tests.ray.nodes import nodes_up
 from tests.tiny_models import save_tiny_model
@@ -32,7 +34,18 @@ def test_a_study_over_two_nodes_loses_one_and_ends_well(tmp_path: Path) -> None:
     assert 0 < kills[0].files < n_files
     said = (tmp_path / "disturbed" / "said").read_text("utf-8")
     assert "starting the workers anew" in said
-    difference = chaos.first_difference(
-        chaos.Store(tmp_path / "undisturbed" / "store"), chaos.Store(tmp_path / "disturbed" / "store")
+    difference = first_difference(
+        Store(tmp_path / "undisturbed" / "store"), Store(tmp_path / "disturbed" / "store")
     )
     assert difference is None, str(difference)
+
+
+def test_workers_on_different_devices_are_refused(tmp_path: Path) -> None:
+    """The second node stands for one with an older processor."""
+    model = save_tiny_model(tmp_path / "tiny")
+    with nodes_up(count=1, cpus=1) as nodes:
+        nodes.add(ATEN_CPU_CAPABILITY="default")
+        process = chaos.started(chaos.command(tmp_path / "study", model), nodes, tmp_path / "study")
+        assert process.wait(600) == 2
+    said = (tmp_path / "study" / "said").read_text("utf-8")
+    assert "would compute on different devices" in said and "DEFAULT" in said and "Traceback" not in said
