@@ -23,7 +23,8 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
         PolyneuronError: the only model failed, or the store cannot be used.
     """
     store = Store(config.store)
-    engine = config.evaluation.engine if config.evaluation.benchmarks else None
+    uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
+    engine = config.evaluation.engine if uses_engine else None
     with recorded(config, store) as run:
         found = each_model(
             config.models,
