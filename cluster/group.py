@@ -4,42 +4,36 @@ model work.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cluster.failures import GONE, Lost, first_line, lost_peer
+from cluster.placement import Room, Tell, reserve
 from cluster.session import import_path
 from cluster.spec import GroupSpec, ModelSpec
+from cluster.stopping import raise_if_stopped
+from cluster.watch import Watch
 from cluster.worker import Worker
 from neuron_core.batches import MicroBatch
 from neuron_core.errors import ClusterError, PolyneuronError
 
 Progress = Callable[[int, int], None]
 _POLL_S = 0.2
-_PLACEMENT_TIMEOUT_S = 120.0
 _LOAD_TIMEOUT_S = 3600.0
 """Loading reports nothing until it ends, and a large model comes over a network."""
-_LOST_PEER = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "NCCL",
-    "DistBackendError",
-    "Broken pipe",
-)
-"""How gloo and NCCL say that another rank is gone; the survivors often fail before Ray reports the death."""
 
 
 class ModelGroup:
     """`world_size` actors, each with its shard. Use as a context manager; needs `ray_session`.
 
-    A worker that dies or hangs takes the group down; the group is started anew and the pass that was running
-    runs again, at most `max_restarts` times. Results do not depend on it: a pass has no effect but its return
-    value.
+    A worker that dies or hangs, alone or with its node, takes the group down; the group is started anew where there is
+    room and the pass that was running runs again, at most `max_restarts` times. Results do not depend on it: a pass has
+    no effect but its return value.
     """
 
     def __init__(
@@ -47,9 +41,11 @@ class ModelGroup:
         model: ModelSpec,
         group: GroupSpec | None = None,
         kind: Literal["passes", "zero2", "zero3"] = "passes",
+        tell: Tell | None = None,
     ) -> None:
-        """`kind`: layer-major passes over a sharded model, or training over a whole (zero2) or sharded (zero3) one."""
-        self.model, self.spec, self._kind = model, group or GroupSpec(), kind
+        """`kind`: layer-major passes over a sharded model, or training over a whole (zero2) or sharded (zero3) one;
+        tell: hears a line now and then while the group waits for room, and when it is started anew."""
+        self.model, self.spec, self._kind, self._tell = model, group or GroupSpec(), kind, tell
         self.n_restarts = 0
         self._workers: list[Any] = []
         self._placement: Any = None
@@ -85,7 +81,7 @@ class ModelGroup:
         while True:
             try:
                 return self._run_once(function, list(batches), progress, kwargs)
-            except (RayActorError, _Lost) as failure:
+            except GONE as failure:
                 self._close_or_give_up(failure)
                 self._start_or_retry()
 
@@ -109,23 +105,22 @@ class ModelGroup:
 
     def _start(self) -> None:
         spec = self.spec
-        bundle = {"CPU": float(spec.threads_per_worker)} | (
-            {"GPU": spec.gpus_per_worker} if spec.gpus_per_worker else {}
+        room = Room(
+            spec.world_size,
+            float(spec.threads_per_worker),
+            spec.gpus_per_worker,
+            strict=False,
+            noun=f"{spec.world_size} worker{'s' if spec.world_size > 1 else ''}",
+            way_out="Lower cluster.world_size or cluster.threads_per_worker, or add nodes",
         )
-        self._placement = placement_group([bundle] * spec.world_size, strategy="PACK")
-        if not self._placement.wait(_PLACEMENT_TIMEOUT_S):
-            raise ClusterError(
-                f"The cluster has no room for {spec.world_size} workers of {bundle} beside what runs: of its "
-                f"{_devices(ray.cluster_resources())}, {_devices(ray.available_resources())} are free. "
-                "Lower cluster.world_size or cluster.threads_per_worker, or add nodes"
-            )
+        self._placement = reserve(room, self._tell)
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
         if not spec.gpus_per_worker:
-            environment["DS_ACCELERATOR"] = "cpu"
+            environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         remote = ray.remote(Worker)
         self._workers = [
             remote.options(
-                num_cpus=bundle["CPU"],
+                num_cpus=room.cpus,
                 num_gpus=spec.gpus_per_worker,
                 max_concurrency=2,
                 runtime_env={"env_vars": environment},
@@ -135,6 +130,7 @@ class ModelGroup:
             ).remote(rank, spec.world_size, spec.threads_per_worker)
             for rank in range(spec.world_size)
         ]
+        self._require_one_kind()
         address, port = ray.get(self._workers[0].endpoint.remote())
         self._collect(
             "loading the model",
@@ -160,35 +156,43 @@ class ModelGroup:
     def _collect(
         self, name: str, pending: list[Any], progress: Progress | None, timeout_s: float
     ) -> list[Any]:
-        waiting, before, since = list(pending), None, time.monotonic()
+        results: dict[Any, Any] = {}
+        waiting, watch = list(pending), Watch(self._workers)
         while waiting:
+            raise_if_stopped()
             done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL_S)
-            for reference in done:
-                _raise_if_failed(reference)
-            states = self._states() if waiting else None
-            if states is not None and progress is not None and states[0][2]:
-                progress(states[0][1], states[0][2])
-            if states != before or done:
-                before, since = states, time.monotonic()
-            elif time.monotonic() - since > timeout_s:
-                raise _Lost(f"{name}: no rank advanced for {timeout_s:g} s; " + _where(states))
-        results: list[Any] = ray.get(pending)
-        return results
+            results |= {reference: _result(reference) for reference in done}
+            if done:
+                watch.advanced()
+            if waiting:
+                watch.look(_POLL_S)
+                _, layers_done, layers = watch.states[0]
+                if progress is not None and layers:
+                    progress(layers_done, layers)
+                if watch.idle_s > timeout_s:
+                    raise Lost(f"{name}: no rank advanced for {timeout_s:g} s; {watch.where()}")
+        return [results[reference] for reference in pending]
 
-    def _states(self) -> list[tuple[str, int, int]] | None:
-        references = [worker.state.remote() for worker in self._workers]
-        done, _ = ray.wait(references, num_returns=len(references), timeout=_POLL_S)
-        return ray.get(references) if len(done) == len(references) else None
+    def _require_one_kind(self) -> None:
+        """Ranks wait for each other in every layer, and other devices round otherwise."""
+        devices: list[tuple[str, str]] = ray.get([worker.device.remote() for worker in self._workers])
+        if len({device for device, _ in devices}) > 1:
+            found = ", ".join(f"rank {rank} {device} ({host})" for rank, (device, host) in enumerate(devices))
+            raise ClusterError(
+                f"The workers of one model would compute on different devices: {found}. The slowest would set the pace, and "
+                "the numbers would depend on who measured what. Lower cluster.world_size to what nodes of one kind hold, "
+                "or give the study a cluster of one kind"
+            )
 
     def _start_or_retry(self) -> None:
         while True:
             try:
                 return self._start()
-            except (RayActorError, _Lost) as failure:
+            except GONE as failure:
                 self._close_or_give_up(failure)
 
     def _close_or_give_up(self, failure: Exception) -> None:
-        reason = str(failure).strip().split("\n")[0]
+        reason = first_line(failure)
         self.close()
         if self.n_restarts >= self.spec.max_restarts:
             raise ClusterError(
@@ -196,36 +200,22 @@ class ModelGroup:
                 "the cause (memory? a lost node?) and run the same command again"
             ) from failure
         self.n_restarts += 1
+        if self._tell is not None:
+            self._tell(f"starting the workers anew ({reason})")
 
 
-def _devices(resources: dict[str, float]) -> str:
-    return f"{resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
-
-
-class _Lost(Exception):
-    """No rank advanced for too long, or a rank lost its peer. Starting anew may help."""
-
-
-def _where(states: list[tuple[str, int, int]] | None) -> str:
-    if states is None:
-        return "a worker does not answer"
-    return ", ".join(
-        f"rank {rank} in {name} after layer {done} of {total}"
-        for rank, (name, done, total) in enumerate(states)
-    )
-
-
-def _raise_if_failed(reference: Any) -> None:
+def _result(reference: Any) -> Any:
     try:
         result = ray.get(reference)
-    except RayActorError:
+    except GONE:
         raise
     except RayTaskError as error:
         cause = f"{type(error.cause).__name__}: {error.cause}"
-        if any(sign in cause for sign in _LOST_PEER):
-            raise _Lost(cause) from error
+        if lost_peer(error.cause):
+            raise Lost(cause) from error
         raise ClusterError(f"A worker failed: {cause}") from error
     except RayError as error:
-        raise ClusterError(f"Ray failed: {error}") from error
+        raise ClusterError(f"Ray failed: {first_line(error)}") from error
     if isinstance(result, PolyneuronError):
         raise result
+    return result

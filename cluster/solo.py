@@ -7,9 +7,14 @@ import time
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cluster.failures import GONE, first_line
+from cluster.placement import Room, Tell, reserve
 from cluster.session import import_path
+from cluster.stopping import raise_if_stopped
 from neuron_core.errors import ClusterError, PolyneuronError
 
 _POLL_S = 0.5
@@ -19,7 +24,8 @@ class SoloActor:
     """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no
     effect but their return value. Use as a context manager; needs `ray_session`.
 
-    way_out: what the message about a cluster without room for it says to do.
+    All cores and GPUs come from one node, so that the ranks of a tensor-parallel engine inside it share one. way_out: what
+    the message about a cluster without room for it says to do; tell: hears a line now and then while it waits for room.
     """
 
     def __init__(
@@ -31,16 +37,21 @@ class SoloActor:
         max_restarts: int = 2,
         hang_timeout_s: float = 3600,
         way_out: str = "Add nodes",
+        tell: Tell | None = None,
     ) -> None:
         self._owned, self._arguments = owned, arguments
+        environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus)}
+        if not gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         self._options: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
-            "runtime_env": {"env_vars": {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus)}},
+            "runtime_env": {"env_vars": environment},
         }
-        self._max_restarts, self._hang_timeout_s = max_restarts, hang_timeout_s
-        self._way_out = way_out
+        self._room = Room(1, float(cpus), gpus, strict=True, noun=owned.__name__, way_out=way_out)
+        self._max_restarts, self._hang_timeout_s, self._tell = max_restarts, hang_timeout_s, tell
         self._actor: Any = None
+        self._placement: Any = None
         self.n_restarts = 0
 
     def __enter__(self) -> SoloActor:
@@ -61,7 +72,7 @@ class SoloActor:
                 if self._actor is None:
                     self._start()
                 return self._wait(self._actor.call.remote(method, arguments), method)
-            except RayActorError as failure:
+            except GONE as failure:
                 self._count(failure)
 
     def close(self) -> None:
@@ -69,46 +80,47 @@ class SoloActor:
         if self._actor is not None:
             ray.kill(self._actor)
             self._actor = None
+        if self._placement is not None:
+            remove_placement_group(self._placement)
+            self._placement = None
 
     def _start(self) -> None:
-        self._require_room()
-        self._actor = ray.remote(_Shell).options(**self._options).remote(self._owned, self._arguments)
+        self._placement = reserve(self._room, self._tell)
+        where = PlacementGroupSchedulingStrategy(self._placement)
+        self._actor = (
+            ray.remote(_Shell)
+            .options(**self._options, scheduling_strategy=where)
+            .remote(self._owned, self._arguments)
+        )
         try:
             self._wait(self._actor.ready.remote(), f"starting {self._owned.__name__}")
         except PolyneuronError:
             self.close()
             raise
 
-    def _require_room(self) -> None:
-        total = ray.cluster_resources()
-        for resource, wanted in (("CPU", self._options["num_cpus"]), ("GPU", self._options["num_gpus"])):
-            if total.get(resource, 0) < wanted:
-                raise ClusterError(
-                    f"{self._owned.__name__} needs {wanted:g} {resource}, but the cluster has "
-                    f"{total.get(resource, 0):g}. {self._way_out}"
-                )
-
     def _wait(self, reference: Any, what: str) -> Any:
-        done, _ = ray.wait([reference], timeout=self._hang_timeout_s)
-        if not done:
-            self.close()
-            raise ClusterError(f"{what} has not answered for {self._hang_timeout_s:g} s and was ended")
+        deadline = time.monotonic() + self._hang_timeout_s
+        while not ray.wait([reference], timeout=_POLL_S)[0]:
+            raise_if_stopped()
+            if time.monotonic() > deadline:
+                self.close()
+                raise ClusterError(f"{what} has not answered for {self._hang_timeout_s:g} s and was ended")
         try:
             return ray.get(reference)
-        except RayActorError:
+        except GONE:
             raise
         except RayTaskError as error:
             if isinstance(error.cause, PolyneuronError):
                 raise error.cause from None
             raise ClusterError(f"{what} failed: {type(error.cause).__name__}: {error.cause}") from error
         except RayError as error:
-            raise ClusterError(f"Ray failed during {what}: {error}") from error
+            raise ClusterError(f"Ray failed during {what}: {first_line(error)}") from error
 
     def _count(self, failure: Exception) -> None:
         self.close()
         self.n_restarts += 1
         if self.n_restarts > self._max_restarts:
-            reason = str(failure).strip().split("\n")[0]
+            reason = first_line(failure)
             raise ClusterError(
                 f"The actor of {self._owned.__name__} died {self.n_restarts} times ({reason}). Finished units are in the "
                 "store: mend the cause (memory?) and run the same command again"

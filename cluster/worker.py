@@ -38,6 +38,16 @@ class Worker:
             port: int = probe.getsockname()[1]
         return address, port
 
+    def device(self) -> tuple[str, str]:
+        """What this worker computes on, as far as it decides how numbers are rounded; and its host."""
+        import platform
+
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(), socket.gethostname()
+        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", socket.gethostname()
+
     def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> Any:
         """Joins the group and loads this rank's share. Errors for people come back as values, not as remote
         tracebacks.

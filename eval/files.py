@@ -38,6 +38,8 @@ class Files(Protocol):
     def read_bytes(self, path: str) -> bytes | None: ...
     def write(self, path: str, fill: Callable[[BinaryIO], None]) -> None: ...
     def remove(self, path: str) -> None: ...
+    def move(self, path: str, to: str) -> None: ...
+    def stamp(self, path: str) -> tuple[int, int | None]: ...
     def make_lock_folder(self) -> None: ...
 
 
@@ -118,6 +120,20 @@ class LocalFiles:
         with store_errors(self.root, "write"):
             Path(self.full_path(path)).unlink(missing_ok=True)
 
+    def move(self, path: str, to: str) -> None:
+        """Renames a file; one of that name is replaced."""
+        target = Path(self.full_path(to))
+        with store_errors(self.root, "write"):
+            _make_folders(target.parent)
+            os.replace(self.full_path(path), target)
+            _sync_folder(target.parent)
+
+    def stamp(self, path: str) -> tuple[int, int | None]:
+        """Size in bytes and time of the last change in ns: what a file that was not touched keeps."""
+        with store_errors(self.root, "read"):
+            found = os.stat(self.full_path(path))
+        return found.st_size, found.st_mtime_ns
+
     def make_lock_folder(self) -> None:
         with store_errors(self.root, "write"):
             _make_folders(Path(self.root))
@@ -181,6 +197,19 @@ class RemoteFiles:
     def remove(self, path: str) -> None:
         with store_errors(self.root, "write"):
             self._fs.rm_file(self.full_path(path))
+
+    def move(self, path: str, to: str) -> None:
+        """As `LocalFiles.move`."""
+        target = self.full_path(to)
+        with store_errors(self.root, "write"):
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self._fs.mv(self.full_path(path), target)
+
+    def stamp(self, path: str) -> tuple[int, int | None]:
+        """Size in bytes, and the time of the last change in ns where the file system tells."""
+        with store_errors(self.root, "read"):
+            found = self.arrow.get_file_info(self.full_path(path))
+        return found.size or 0, found.mtime_ns
 
     def make_lock_folder(self) -> None:
         with store_errors(str(self.lock_path.parent), "write"):

@@ -59,10 +59,12 @@ RUNS = _table(
         "hardware_json?": TEXT,
         "seeds_json?": TEXT,
         "timings_json?": TEXT,
+        "failures_json?": TEXT,
         "command?": TEXT,
     },
 )
-"""One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
+"""failures_json: the models that failed, each with stage and reason; null until all models have been worked on.
+One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
 studies."""
 
 CORPORA = _table(
@@ -302,11 +304,12 @@ TRAINING = _table(
         "learning_rate": FLOAT64,
         "gradient_norm": FLOAT64,
         "n_tokens": INT64,
+        "edit?": TEXT,
     },
 )
 """One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
 trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
-step; gradient_norm: before clipping."""
+step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by which damage to its file is found."""
 
 VALIDATIONS = _table(
     "validations",

@@ -8,7 +8,8 @@
     store.read("impacts", [("model", "=", …)])
 
 A file is `<table>/model=<name>/<column>=<value>/<unit>.parquet`, names percent-encoded. The same rows under
-the same unit are the same bytes. Files hold all columns, so the folders' names only serve to find them.
+the same unit are the same bytes. Files hold all columns, so the folders' names only serve to find them. Each
+holds a checksum of its bytes, which every reader here checks first; `lock` moves damaged units to `damaged/`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from eval.checksum import is_damaged, sealed_parquet
 from eval.conform import conform
 from eval.files import open_files, store_errors
 from eval.lock import exclusive_lock
@@ -44,6 +46,10 @@ Filters: TypeAlias = pc.Expression | Sequence[Any] | None
 lists, of which one holds."""
 
 _STORE_FILE = "store.json"
+_DAMAGED = "damaged"
+"""The folder of files whose bytes are no longer what was written, outside all tables."""
+_MAGIC = b"PAR1"
+"""What every whole Parquet file ends with."""
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
@@ -56,6 +62,7 @@ class Store:
         """Raises StoreError when the URL cannot be opened."""
         self._files = open_files(root)
         self.root = self._files.root
+        self._sound: dict[str, tuple[int, int | None]] = {}
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -65,22 +72,27 @@ class Store:
         return self._files.exists()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[list[str]]:
         """Holds the store for one study, until the block or the process ends, even by SIGKILL.
 
+        Yields the files that were moved aside: those of every unit of work of which a file is damaged, so that the whole
+        unit counts as missing. Temporary files of killed writers are removed.
+
         Raises StoreError at once when another study holds it (naming its process and host), and what `check`
-        raises. Temporary files of killed writers are removed.
+        raises.
         """
         self._files.make_lock_folder()
         with ExitStack() as stack:
             with store_errors(self.root, "lock"):
                 stack.enter_context(exclusive_lock(self._files.lock_path, self.root))
+            self._check_marker()
+            moved = self._set_aside()
             self.check()
             self._require_marker()
             for path in self._files.list_files(""):
                 if is_temporary(path):
                     self._files.remove(path)
-            yield
+            yield moved
 
     def check(self) -> None:
         """Raises StoreError for a newer store, and for a newer, foreign or truncated file in its tables."""
@@ -124,7 +136,7 @@ class Store:
     def missing(self, table: str, units: Iterable[str]) -> list[str]:
         """Those of `units` that are not stored in `table`, in order; one listing for all of them."""
         table_spec(table)
-        stored = {path.rsplit("/", 1)[-1] for path in self._data_files(table)}
+        stored = {_file_name(path) for path in self._data_files(table)}
         return [unit for unit in units if safe_name(unit) + SUFFIX not in stored]
 
     def read(self, table: str, filters: Filters = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,13 +160,16 @@ class Store:
     def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
         """The files of `table` that `filters` do not rule out, for scans that need not fit into memory.
 
-        Every file's footer is read: raises StoreError for one of a newer schema, a foreign or a damaged one.
+        Every file is read once to check it: raises StoreError for one of a newer schema, a foreign or a damaged one.
         """
         spec = table_spec(table)
         self._check_marker()
         paths = [path for path in self._data_files(table) if _may_hold(path, filters)]
         if not paths:
             return ds.dataset(spec.schema.empty_table())
+        for path in paths:
+            if self._is_damaged(path):
+                raise _damaged(self._files.full_path(path), "its checksum does not fit")
         dataset = ds.FileSystemDataset.from_paths(
             [self._files.full_path(path) for path in paths],
             schema=spec.schema,
@@ -164,6 +179,26 @@ class Store:
         for fragment in dataset.get_fragments():
             self._check_fragment(spec, fragment)
         return dataset
+
+    def _set_aside(self) -> list[str]:
+        """Moves all files of damaged units below `damaged/`; returns their paths."""
+        stored = [path for table in TABLES for path in self._data_files(table)]
+        units = {_file_name(path) for path in stored if self._is_damaged(path)}
+        moved = [path for path in stored if _file_name(path) in units]
+        for path in moved:
+            self._files.move(path, f"{_DAMAGED}/{path}")
+        return moved
+
+    def _is_damaged(self, path: str) -> bool:
+        """Reads the whole file, but not again while it stays as it is."""
+        stamp = self._files.stamp(path)
+        if self._sound.get(path) == stamp:
+            return False
+        data = self._files.read_bytes(path)
+        if data is None or is_damaged(data) or data[-4:] != _MAGIC:
+            return True
+        self._sound[path] = stamp
+        return False
 
     def raise_if_unreadable(self, dataset: ds.Dataset) -> None:
         """After a failed scan: raises StoreError naming the first file of `dataset` that cannot be read."""
@@ -218,10 +253,11 @@ def _write_bytes(content: bytes, file: BinaryIO) -> None:
 
 
 def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
-    # Checksums find the flipped bits that decompression would let through.
-    pq.write_table(
-        table, file, compression="zstd", compression_level=3, version="2.6", write_page_checksum=True
-    )
+    file.write(sealed_parquet(table))
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def _only_model(spec: TableSpec, rows: pa.Table) -> str:
@@ -262,6 +298,10 @@ def _unreadable(path: str, error: Exception) -> StoreError:
     reason = str(error).splitlines()[0]
     if isinstance(error, OSError) and error.errno:
         return StoreError(f"Cannot read {path}: {reason}. Check the disk and the file's permissions.")
+    return _damaged(path, reason)
+
+
+def _damaged(path: str, reason: str) -> StoreError:
     return StoreError(
-        f"{path} is damaged ({reason}). Delete it and run the study again, which makes only what is missing."
+        f"{path} is damaged ({reason}). Run the study again: it moves the file aside and makes what is missing anew."
     )

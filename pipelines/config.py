@@ -151,10 +151,11 @@ class BenchmarkConfig(Section):
 
 
 class EngineConfig(Section):
-    """The inference engine: one a model, in one Ray actor with `gpus` GPUs (0: CPU) and `threads` cores."""
+    """The inference engine: one a model, in one Ray actor with `gpus` GPUs of one node (0: CPU; below 1: a part of one)
+    and `threads` cores."""
 
     backend: Literal["vllm", "hf"] = "vllm"
-    gpus: int = Field(default=0, ge=0)
+    gpus: float = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     tensor_parallel: int = Field(default=1, ge=1)
     pipeline_parallel: int = Field(default=1, ge=1)
@@ -168,8 +169,14 @@ class EngineConfig(Section):
     @model_validator(mode="after")
     def _ranks_have_devices(self) -> EngineConfig:
         ranks = self.tensor_parallel * self.pipeline_parallel
-        if self.gpus and self.gpus != ranks:
-            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus}")
+        part = ranks == 1 and self.gpus < 1
+        if self.gpus and self.gpus != ranks and not part:
+            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus:g}")
+        if self.gpus and part and self.gpu_memory_utilization > self.gpus:
+            raise ValueError(
+                f"the engine has gpus={self.gpus:g} of a GPU to itself, but may take {self.gpu_memory_utilization:g} of its "
+                f"memory: set gpu_memory_utilization to {self.gpus:g} or less"
+            )
         return self
 
 
@@ -239,18 +246,30 @@ class TrainingConfig(Section):
 
 
 class ClusterConfig(Section):
-    """How work is spread: Ray actors that share each model. `weights`: each holds its share under DeepSpeed ZeRO-3
-    (shard), or reads layer after layer from the files (stream). `hidden_states_gib`: memory of a worker for what waits
-    between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
+    """How work is spread: Ray actors that share each model, `models_at_once` models side by side. `weights`: each holds its
+    share under DeepSpeed ZeRO-3 (shard), or reads layer after layer from the files (stream). A worker computes on one GPU,
+    on a part of one (`gpus_per_worker` below 1, for small models), or on the CPU (0). `hidden_states_gib`: memory of a
+    worker for what waits between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
 
+    models_at_once: int = Field(default=1, ge=1)
     world_size: int = Field(default=1, ge=1)
     threads_per_worker: int = Field(default=1, ge=1)
-    gpus_per_worker: float = Field(default=0, ge=0)
+    gpus_per_worker: float = Field(default=0, ge=0, le=1)
     weights: Literal["shard", "stream"] = "shard"
     hidden_states_gib: float = Field(default=8.0, ge=0)
     offload: Literal["none", "cpu"] = "none"
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
+
+    @model_validator(mode="after")
+    def _a_device_for_each_rank(self) -> ClusterConfig:
+        if 0 < self.gpus_per_worker < 1 and self.world_size > 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g} would put several of the {self.world_size} workers of one model on "
+                "one GPU, which NCCL refuses. Set world_size=1, and models_at_once to as many models as share the GPUs; or "
+                "gpus_per_worker=1"
+            )
+        return self
 
 
 class VariantFile(Section):

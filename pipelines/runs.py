@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import shlex
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from eval.store import Store
+from neuron_core.errors import PolyneuronError, StoreError
 from pipelines.chatter import libraries_quiet
 from pipelines.config import NightlyConfig, StudyConfig
 from pipelines.progress import say
@@ -49,18 +52,43 @@ class Run:
         self._started = _now()
         self.timings_s: dict[str, float] = {}
         self.outcome = "finished"
+        self.failures: list[dict[str, str]] = []
+        self._one_at_a_time = threading.Lock()
+        self._here = threading.local()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the seconds spent inside to `stage`."""
-        began = time.monotonic()
+        """Adds the seconds spent inside to `stage`, those of models at work side by side to one sum."""
+        began, self._here.stage = time.monotonic(), stage
         try:
             yield
+            self._here.stage = None
         finally:
-            self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
+            with self._one_at_a_time:
+                self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
 
-    def record(self, status: str) -> None:
-        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged."""
+    def failed(self, model: str, error: Exception) -> str:
+        """Keeps what failed and why, of the model that this thread works on; returns the reason in words.
+
+        An error that is none for people goes to the log with its traceback.
+        """
+        stage = getattr(self._here, "stage", None) or "opening the model"
+        self._here.stage = None
+        if isinstance(error, PolyneuronError):
+            reason = error.message
+        else:
+            reason = f"unexpected {type(error).__name__}: {error}. polyneuron.log beside the store has the traceback"
+            logging.getLogger(__name__).error("%s failed in %s", model, stage, exc_info=error)
+        with self._one_at_a_time:
+            self.failures.append({"model": model, "stage": stage, "reason": reason})
+            self.outcome = "partly failed"
+        return reason
+
+    def record(self, status: str, judged: bool = True) -> None:
+        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged.
+
+        judged: whether every model has been worked on, so that those not in `failures` are known to be well.
+        """
         row = {
             "run_id": self.id,
             "started_at": self._started,
@@ -71,6 +99,7 @@ class Run:
             "hardware_json": json.dumps(hardware()),
             "seeds_json": json.dumps({"study": self._config.seed}),
             "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
+            "failures_json": json.dumps(self.failures) if judged else None,
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
         table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
@@ -91,16 +120,21 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
             f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
         )
     log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
-    with store.lock(), libraries_quiet(log):
+    with store.lock() as set_aside, libraries_quiet(log):
+        for path in set_aside:
+            say(
+                f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
+            )
         run = Run(store, config)
-        run.record("running")
+        run.record("running", judged=False)
         try:
             yield run
-        except KeyboardInterrupt:
-            run.record("interrupted")
-            raise
-        except Exception:
-            run.record("failed")
+        except BaseException as error:
+            with suppress(
+                StoreError
+            ):  # what went wrong is told, not that a full disk has no room for the record of it
+                interrupted = isinstance(error, KeyboardInterrupt)
+                run.record("interrupted" if interrupted else "failed", judged=bool(run.failures))
             raise
         run.record(run.outcome)
 

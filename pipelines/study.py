@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.store import Store
-from neuron_core.errors import PolyneuronError
 from pipelines.config import ModelConfig, StudyConfig
+from pipelines.models import each_model, exit_code
 from pipelines.progress import say
 from pipelines.runs import Run, recorded
 
@@ -22,25 +22,23 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
     Raises:
         PolyneuronError: the only model failed, or the store cannot be used.
     """
-    store, failed = Store(config.store), list[str]()
+    store = Store(config.store)
+    uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
+    engine = config.evaluation.engine if uses_engine else None
     with recorded(config, store) as run:
-        units: list[str] = []
-        for model in config.models:
-            say(f"{model.label}")
-            try:
-                units += _study_model(config, model, store, run, last_stage)
-            except PolyneuronError as error:
-                if len(config.models) == 1:
-                    raise
-                failed.append(model.label)
-                run.outcome = "partly failed"
-                say(f"  failed: {error.message}")
+        found = each_model(
+            config.models,
+            config.cluster,
+            engine,
+            run,
+            lambda model: _study_model(config, model, store, run, last_stage),
+        )
+        units = [unit for of_model in found for unit in of_model]
         if last_stage == "report" and units:
+            run.record("running")
             with run.timed("report"):
                 say(f"report: {write_study_report(config, store, units)}")
-    if failed:
-        say(f"failed: {', '.join(failed)}; the other models are done")
-    return 1 if failed else 0
+    return exit_code(run)
 
 
 def write_study_report(config: StudyConfig, store: Store, units: list[str] | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from pipelines.progress import bar, say
 if TYPE_CHECKING:
     from eval.benchmark_data import BenchmarkData
     from eval.engines.settings import EngineSettings
+
+
+_OPENING = threading.Lock()
+"""Models open one after the other: transformers loads itself piece by piece, and a second thread finds pieces missing."""
 
 
 @dataclass
@@ -41,18 +46,19 @@ class Subject:
         Raises:
             ModelError: nothing there, or nothing that can be read.
         """
-        from transformers import AutoTokenizer
+        with _OPENING:
+            from transformers import AutoTokenizer
 
-        from neuron_core.models import load_config, model_fingerprint, resolve_model
+            from neuron_core.models import load_config, model_fingerprint, resolve_model
 
-        source = resolve_model(model_path(model))
-        hf_config = load_config(source, model.revision, model.trust_remote_code)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                source, revision=model.revision, trust_remote_code=model.trust_remote_code
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+            source = resolve_model(model_path(model))
+            hf_config = load_config(source, model.revision, model.trust_remote_code)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    source, revision=model.revision, trust_remote_code=model.trust_remote_code
+                )
+            except (OSError, ValueError) as error:
+                raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
         # A night has no stages that ask for more than the two configurations share.
         return Subject(
             cast("StudyConfig", config),
@@ -130,6 +136,7 @@ class Subject:
                 engine.gpus,
                 max_restarts=engine.max_restarts,
                 way_out="Lower evaluation.engine.threads or evaluation.engine.gpus, or add nodes",
+                tell=_tell,
             )
         )
 
@@ -193,9 +200,13 @@ class Subject:
         )
         with (
             ray_session(cluster.world_size * cluster.threads_per_worker),
-            ModelGroup(spec, group, kind) as started,  # type: ignore[arg-type]
+            ModelGroup(spec, group, kind, _tell) as started,  # type: ignore[arg-type]
         ):
             yield started
+
+
+def _tell(text: str) -> None:
+    say(f"  {text}")
 
 
 def model_path(model: ModelConfig) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.store import Store
-from neuron_core.errors import PolyneuronError
 from pipelines.config import ModelConfig
+from pipelines.models import each_model, exit_code
 from pipelines.progress import console, say
 from pipelines.runs import Run, recorded
 from pipelines.transfer_config import TransferConfig
@@ -25,27 +25,23 @@ def run_transfer(config: TransferConfig) -> int:
     """
     from pipelines.stages.training import require_local
 
-    store, failed, grids = Store(config.store), list[str](), list[Grid]()
+    store = Store(config.store)
     require_local(store)
     with recorded(config, store) as run:
-        for model in config.models:
-            say(f"{model.label}")
-            try:
-                grids += _transfer_model(config, model, store, run)
-            except PolyneuronError as error:
-                if len(config.models) == 1:
-                    raise
-                failed.append(model.label)
-                run.outcome = "partly failed"
-                say(f"  failed: {error.message}")
+        found = each_model(
+            config.models,
+            config.cluster,
+            config.engine,
+            run,
+            lambda model: _transfer_model(config, model, store, run),
+        )
+        grids = [grid for of_model in found for grid in of_model]
         page = Path(config.store) / PAGE
         page.write_text(as_markdown("Transfer study", grids, notes(config, grids)), encoding="utf-8")
         for grid in grids:
             console.print(as_rich(grid))
         say(f"tables: {page}")
-    if failed:
-        say(f"failed: {', '.join(failed)}; the other models are done")
-    return 1 if failed else 0
+    return exit_code(run)
 
 
 def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from eval.report.failures import Failure, failures_of
 from eval.report.impact_curves import read_curves
 from eval.report.methods import OtherMethods, Reader, other_methods
 from eval.report.thresholds import Curves
@@ -101,6 +102,7 @@ class ModelStudy:
 class Report:
     runs: list[Row]
     studies: tuple[ModelStudy, ...]
+    failures: tuple[Failure, ...] = ()
 
 
 def read_report(store: Readable, units: Collection[str] | None = None) -> Report:
@@ -121,7 +123,7 @@ def read_report(store: Readable, units: Collection[str] | None = None) -> Report
     for row in selections:
         models.setdefault(row["model"], []).append(row)
     studies = [_read_study(store, rows, runs, order, units) for _, rows in sorted(models.items())]
-    return Report(runs, tuple(studies))
+    return Report(runs, tuple(studies), failures_of(runs))
 
 
 def _of_units(table: pa.Table, units: Collection[str] | None) -> pa.Table:

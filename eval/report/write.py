@@ -73,6 +73,7 @@ def render(report: Report, title: str) -> str:
         title=title,
         subtitle=_subtitle(report),
         models=models,
+        failures=report.failures,
         comparison=compare(report.studies),
         by_benchmark=compare_benchmarks(report.studies),
         chart_legend=LEGEND,

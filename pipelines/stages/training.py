@@ -28,6 +28,7 @@ from neuron_core.training.validation import Validation
 from neuron_core.weight_edit import WeightEdit
 from pipelines.progress import bar, say
 from pipelines.stages.evaluation import Judged
+from pipelines.stages.kept_edits import edit_file, kept_edit
 from pipelines.stages.selection import Selected
 from pipelines.subject import Subject
 from pipelines.units import sentences_hash, training_unit
@@ -225,11 +226,6 @@ def _judged(
     )
 
 
-def edit_file(store: Store, unit: str) -> Path:
-    """Where the edit of a training lies."""
-    return Path(store.root) / "edits" / f"{unit}.safetensors"
-
-
 def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan) -> WeightEdit:
     """The edit of one training, from the store, or trained by a fresh group of workers from its last checkpoint on.
 
@@ -238,9 +234,10 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
     """
     file = edit_file(store, plan.unit)
     folder, checkpoints = file.parent, file.parent / "checkpoints" / plan.unit
-    if file.exists() and store.has("training", plan.unit):
+    kept = kept_edit(store, subject.name, plan.unit)
+    if kept is not None:
         say(f"  {plan.name}: in the store")
-        return WeightEdit.load(file)
+        return kept
     from cluster.training import TrainJob, train_rank
 
     config = subject.config.training
@@ -310,6 +307,7 @@ def _steps(subject: Subject, plan: TrainingPlan, result: Any) -> pa.Table:
             "learning_rate": [row["learning_rate"] for row in log],
             "gradient_norm": [row["gradient_norm"] for row in log],
             "n_tokens": pa.array([row["n_tokens"] for row in log], pa.int64()),
+            "edit": [result.edit.fingerprint()] * n,
         }
     )
 

@@ -13,7 +13,7 @@ from neuron_core.intervention import SITES_OF, Intervention
 from neuron_core.weight_edit import WeightEdit
 from pipelines.config import ActivationSite
 from pipelines.stages.evaluation import BASE, Judged, evaluate
-from pipelines.stages.training import edit_file
+from pipelines.stages.kept_edits import edit_file
 from pipelines.stages.transfer_training import Sets, Tuning, tuning_name
 from pipelines.subject import Subject
 from pipelines.transfer_config import Mode, TransferConfig

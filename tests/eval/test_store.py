@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from eval.checksum import sealed_parquet
 from eval.schemas import SCHEMA_VERSION, TABLES
 from eval.store import Store
 from neuron_core.errors import StoreError
@@ -131,7 +132,8 @@ def test_unfinished_files_do_not_count_and_are_swept(tmp_path: Path) -> None:
 
 def _rewritten(path: Path, metadata: dict[bytes, bytes]) -> None:
     table = pq.read_table(path, partitioning=None)
-    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata}), path)
+    schema = TABLES[path.parent.parent.name].schema
+    path.write_bytes(sealed_parquet(table.replace_schema_metadata({**schema.metadata, **metadata})))
 
 
 def test_a_newer_file_is_refused_with_the_version_it_needs(tmp_path: Path) -> None:
@@ -179,7 +181,8 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, damage: str) -
         data[len(data) // 3] ^= 0x10
     path.write_bytes({"truncated": bytes(data[:-40]), "flipped": bytes(data), "empty": b""}[damage])
     with pytest.raises(
-        StoreError, match=r"language=sw/u-sw\.parquet is damaged.*Delete it and run the study again"
+        StoreError,
+        match=r"language=sw/u-sw\.parquet is damaged.*Run the study again: it moves the file aside",
     ):
         store.read("impacts")
     assert len(store.read("impacts", [("language", "=", "en")])) == 5000

@@ -78,6 +78,14 @@ def test_overrides_reach_every_level() -> None:
     )
 
 
+def test_small_models_share_a_gpu() -> None:
+    study = load_study(
+        QUICK,
+        ["cluster={gpus_per_worker: 0.5}", "evaluation.engine={gpus: 0.4, gpu_memory_utilization: 0.35}"],
+    )
+    assert (study.cluster.gpus_per_worker, study.evaluation.engine.gpus) == (0.5, 0.4)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -91,6 +99,11 @@ def test_overrides_reach_every_level() -> None:
         ("models.5.path=x", "5 is not one of the 1 entries"),
         ("nonsense", "not of the form key.sub=value"),
         ("models.0.path=x", "either path or gguf_package"),
+        ("cluster={gpus_per_worker: 0.5, world_size: 2}", "NCCL refuses. Set world_size=1"),
+        ("cluster.gpus_per_worker=2", "less than or equal to 1"),
+        ("cluster.models_at_once=0", "greater than or equal to 1"),
+        ("evaluation.engine.gpus=0.5", "set gpu_memory_utilization to 0.5 or less"),
+        ("evaluation.engine={gpus: 0.5, tensor_parallel: 2}", "pipeline_parallel is 2, but gpus is 0.5"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str) -> None:

@@ -1,8 +1,10 @@
 """A whole study on a tiny model: resume, bad input, and SIGKILL at any moment leave the same tables."""
 
+import html
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from eval.compare import first_difference
 from eval.query import query
 from eval.store import Store
+from neuron_core.errors import StoreError
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
@@ -162,8 +165,10 @@ def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
     assert done.returncode == 2 and f"{os.getpid()}" in done.stderr
 
 
-def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
-    arguments = command(tmp_path, model)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None:
+    twins = f"models=[{{path: {model}, name: tiny}}, {{path: {model}, name: twin}}]"
+    arguments = command(tmp_path, model, twins, f"cluster.models_at_once={at_once}")
     process = subprocess.Popen(
         arguments,
         cwd=ROOT,
@@ -182,11 +187,99 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path) -> None:
     assert statuses == {"interrupted"}
 
 
-def test_one_failing_model_does_not_stop_the_others(model: Path, tmp_path: Path) -> None:
-    done = run(
-        command(
-            tmp_path, model, f"models=[{{path: /nowhere/at/all, name: lost}}, {{path: {model}, name: tiny}}]"
-        )
+def test_a_damaged_shard_is_made_anew(finished: Path, model: Path, tmp_path: Path) -> None:
+    """One flipped bit in the impacts of Swahili: their unit is computed again, the rest is left alone."""
+    arguments = command(tmp_path, model)
+    shutil.copytree(finished / "store", tmp_path / "store")
+    (shard,) = (tmp_path / "store" / "impacts").rglob("language=sw/*.parquet")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match="language=sw.* is damaged"):
+        Store(tmp_path / "store").read("impacts")
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("moved to damaged/") == 2  # impacts and detections of that language
+    assert "detected sw" in done.stderr and "detected en" not in done.stderr
+    aside = [path.read_bytes() for path in (tmp_path / "store" / "damaged").rglob("*.parquet")]
+    assert len(aside) == 2 and bytes(data) in aside
+    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"))
+    assert difference is None, str(difference)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_a_study_that_goes_on_when_there_is_room(
+    finished: Path, model: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
+        pytest.skip("this container may not mount a small disk")
+    try:
+        arguments = command(disk, model)
+        full = run(arguments)
+        assert full.returncode == 2 and "Traceback" not in full.stderr
+        assert "The disk or a quota is full: free some space and start again" in full.stderr
+        stored = set(disk.glob("store/*/model=*/**/*.parquet"))
+        assert stored
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        done = run(arguments)
+        assert done.returncode == 0, done.stderr
+        assert stored <= set(disk.glob("store/*/model=*/**/*.parquet"))
+        difference = first_difference(Store(finished / "store"), Store(disk / "store"))
+        assert difference is None, str(difference)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def models_of(folder: Path, n: int, broken: int) -> list[dict[str, str]]:
+    """`n` tiny models, one of them with a weight file that was cut off."""
+    models = []
+    for index in range(n):
+        path = save_tiny_model(folder / f"tiny-{index}", seed=index)
+        models.append({"path": str(path), "name": f"tiny-{index}"})
+    weights = folder / f"tiny-{broken}" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return models
+
+
+def study_of(folder: Path, models: list[dict[str, str]], at_once: int) -> tuple[Store, str, str]:
+    """Runs a study that must end with 1: its store, its report and what it said."""
+    arguments = command(folder, Path("replaced"), f"models={json.dumps(models)}", "activations.detectors=[]")
+    done = subprocess.run(
+        [*arguments, f"cluster.models_at_once={at_once}"], capture_output=True, text=True, cwd=ROOT
     )
-    assert done.returncode == 1 and "failed: lost" in done.stderr
-    assert set(Store(tmp_path / "store").read("metrics").column("model").to_pylist()) == {"tiny"}
+    assert done.returncode == 1, done.stderr
+    return Store(folder / "store"), (folder / "store" / "report.html").read_text("utf-8"), done.stderr
+
+
+def assert_one_failed(store: Store, page: str, said: str, models: list[dict[str, str]], broken: str) -> None:
+    names = {model["name"] for model in models}
+    assert set(store.read("metrics")["model"].to_pylist()) == names - {broken}
+    assert page.count("<article") == len(names) - 1
+    assert f"failed: {broken}; the other models are done" in said
+    (row,) = store.read("runs").to_pylist()
+    (failure,) = json.loads(row["failures_json"])
+    assert row["status"] == "partly failed"
+    assert (failure["model"], failure["stage"]) == (broken, "detection")
+    assert "model.safetensors" in failure["reason"] or "cannot be read" in failure["reason"]
+    assert 'id="failed"' in page and html.escape(failure["reason"], quote=True).split("&")[0] in page
+
+
+def test_a_broken_model_fails_alone_and_side_by_side_is_the_same(tmp_path: Path) -> None:
+    models = models_of(tmp_path, 3, broken=0)
+    in_turn, *told_in_turn = study_of(tmp_path / "in turn", models, at_once=1)
+    at_once, *told_at_once = study_of(tmp_path / "at once", models, at_once=3)
+    assert_one_failed(in_turn, *told_in_turn, models, "tiny-0")
+    assert_one_failed(at_once, *told_at_once, models, "tiny-0")
+    difference = first_difference(in_turn, at_once)
+    assert difference is None, str(difference)
+    assert "tiny-2: detected sw" in told_at_once[1]  # every line says whose it is
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_models_with_one_broken(tmp_path: Path) -> None:
+    models = models_of(tmp_path, 20, broken=7)
+    store, page, said = study_of(tmp_path / "study", models, at_once=4)
+    assert_one_failed(store, page, said, models, "tiny-7")

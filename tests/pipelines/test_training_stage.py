@@ -61,6 +61,11 @@ def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
     assert absent.returncode == 2 and "trained are: tuned-shared-sw" in absent.stderr
     again = run(tmp_path)
     assert again.returncode == 0 and "in the store" in again.stderr and "starting" not in again.stderr
+    before = file.read_bytes()
+    file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    mended = run(tmp_path)
+    assert mended.returncode == 0 and "its values are not those that were trained" in mended.stderr
+    assert file.read_bytes() == before and (store.read("training").num_rows, len(log)) == (3, 3)
     refused = run(tmp_path, "training.strategies=[auto]", "training.low_score=9")
     assert refused.returncode == 2 and "above high_score" in refused.stderr
 

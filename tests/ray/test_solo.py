@@ -1,13 +1,18 @@
 """A supervised actor is started anew when it dies, and passes errors for people on as they are."""
 
 import os
+import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from cluster.session import ray_session
 from cluster.solo import SoloActor
+from cluster.stopping import Stopped, stoppable
 from neuron_core.errors import ClusterError, SetError
 
 pytestmark = pytest.mark.ray
@@ -83,9 +88,45 @@ def test_no_room_is_said_at_once_with_the_callers_way_out(session: None) -> None
         SoloActor(Counter, ("",), gpus=1, way_out="Ask less") as actor,
     ):
         actor.call("answer", 1)
-    assert raised.value.message == "Counter needs 1 GPU, but the cluster has 0. Ask less"
+    assert re.fullmatch(
+        r"The cluster has no room for Counter of 1 CPU and 1 GPU on one node: its nodes have \d+ CPU and 0 GPU. Ask less",
+        raised.value.message,
+    )
     with (
         SoloActor(Counter, ("",), cpus=1000) as actor,  # the session may be another module's larger one
-        pytest.raises(ClusterError, match=r"needs 1000 CPU, .* has \d+. Add"),
+        pytest.raises(ClusterError, match=r"Counter of 1000 CPU and 0 GPU on one node.* Add"),
     ):
         actor.call("answer", 1)
+
+
+class Sleeper:
+    """Says where it is, then takes its time."""
+
+    def nap(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_who_finds_the_room_taken_waits_and_says_so(session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also: an actor that asked for no GPU sees none."""
+    monkeypatch.setattr("cluster.placement._TELL_AFTER_S", 0.0)
+    cores, lines = int(ray.cluster_resources()["CPU"]), list[str]()
+    with (
+        SoloActor(Sleeper, (), cpus=cores) as first,
+        SoloActor(Sleeper, (), cpus=1, tell=lines.append) as second,
+    ):
+        assert first.call("nap", 0) == ""
+        leaves = threading.Timer(1.5, first.close)
+        leaves.start()
+        assert second.call("nap", 0) == ""
+        leaves.join()
+    assert len(lines) == 1
+    assert re.match(
+        rf"waiting for room for Sleeper .* 0 CPU and 0 GPU free on nodes of {cores} CPU", lines[0]
+    )
+
+
+def test_a_stopped_study_leaves_its_wait(session: None) -> None:
+    with stoppable() as stop, SoloActor(Sleeper, ()) as actor, pytest.raises(Stopped):
+        threading.Timer(1.0, stop.set).start()
+        actor.call("nap", 100)

@@ -247,6 +247,7 @@ def _run(plan: Plan) -> dict[str, Any]:
         "hardware_json": json.dumps({"cpu": {"count": 2}, "memory_bytes": 8 << 30}),
         "seeds_json": json.dumps({"sampling": 0, "controls": [0, 1, 2, 3, 4]}),
         "timings_json": json.dumps({"detect_s": 71.3, "ablate_s": 214.0}),
+        "failures_json": "[]",
         "command": "python pipelines/full_study.py --config study.yaml",
     }
 

@@ -37,6 +37,7 @@ def steps(strategy: str, language: str, losses: list[float], seed: int | None = 
             "learning_rate": 5e-5,
             "gradient_norm": 1.0,
             "n_tokens": 100,
+            "edit": None,
         }
         | other
         for step, loss in enumerate(losses)

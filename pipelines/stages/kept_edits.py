@@ -1,0 +1,39 @@
+"""Trained edits, kept in safetensors files beside the store's tables; the table `training` says what each should hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eval.store import Store
+from neuron_core.errors import SetError
+from neuron_core.weight_edit import WeightEdit
+from pipelines.progress import say
+
+
+def edit_file(store: Store, unit: str) -> Path:
+    """Where the edit of a training lies."""
+    return Path(store.root) / "edits" / f"{unit}.safetensors"
+
+
+def kept_edit(store: Store, model: str, unit: str) -> WeightEdit | None:
+    """The edit of a training that is done, else None: also when its file is gone, or is no longer what was trained.
+
+    A damaged file is moved to `damaged/edits` in the store, and that is said.
+    """
+    file = edit_file(store, unit)
+    if not file.exists() or not store.has("training", unit):
+        return None
+    rows = store.read("training", [("model", "=", model), ("unit", "=", unit)], ["edit"])
+    wanted = rows["edit"][0].as_py()
+    try:
+        edit = WeightEdit.load(file)
+        if wanted is None or edit.fingerprint() == wanted:
+            return edit
+        reason = "its values are not those that were trained"
+    except SetError as error:
+        reason = error.message
+    aside = Path(store.root) / "damaged" / "edits" / file.name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(aside)
+    say(f"  damaged: {file} ({reason}); moved to {aside.parent}, to be trained anew")
+    return None
