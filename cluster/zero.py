@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.errors import ClusterError
 from neuron_core.layer_major import LayerMajor
@@ -93,6 +94,7 @@ def join(rank: int, world_size: int, address: str, port: int) -> None:
         # killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch is torch
         # itself, hence import_module.
         vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
+    meet(rank, world_size, address, port)
     deepspeed.init_distributed(
         dist_backend="nccl" if on_gpu else "gloo",
         auto_mpi_discovery=False,
