@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
 _ONE_MACHINE = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
