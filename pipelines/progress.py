@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from neuron_core.redact import redacted
+
 _LINE_EVERY_S = 20.0
 console = Console(stderr=True, highlight=False)
 """Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
@@ -27,8 +29,8 @@ Report = Callable[[float, float], None]
 
 
 def say(text: str) -> None:
-    """One line to the user."""
-    console.print(text, markup=False, soft_wrap=True)
+    """One line to the user, without credentials."""
+    console.print(redacted(text), markup=False, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
