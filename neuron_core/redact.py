@@ -10,10 +10,9 @@ HIDDEN = "***"
 _USER = re.compile(
     r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@'\"]*(?:@[^/?#\s@'\"]*)*@"
 )
-_PARAMETER = re.compile(
-    r"(?P<name>[?&;][^=&;\s'\"]*(?:token|secret|passw|signature|credential|api-?_?key|access-?_?key|\bsig|\bkey|auth)"
-    r"[^=&;\s'\"]*=)[^&;#\s'\"]+",
-    re.IGNORECASE,
+_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"]+")
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|signature|credential|auth|(?:api|access)[-_]?key|[?&;](?:sig|key)=", re.IGNORECASE
 )
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*")
 _VARIABLES = (
@@ -35,5 +34,9 @@ def redacted(text: str) -> str:
         if len(value) >= _SHORTEST:
             text = text.replace(value, HIDDEN)
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
-    text = _PARAMETER.sub(rf"\g<name>{HIDDEN}", text)
+    text = _PARAMETER.sub(_without_value, text)
     return _TOKEN.sub(HIDDEN, text)
+
+
+def _without_value(parameter: re.Match[str]) -> str:
+    return parameter["name"] + HIDDEN if _SECRET_NAME.search(parameter["name"]) else parameter[0]
