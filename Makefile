@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint bench lock clean
+.PHONY: help study test test-slow lint bench lock audit clean
 
 help:  ## print the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +49,19 @@ lock:  ## resolve requirements/pins.in anew into both locks
 		mv $(LOCK_DIR)/$$kind.lock requirements/$$kind.lock || exit 1; \
 	done
 	rm -rf $(LOCK_DIR)
+
+AUDIT_DIR := build/audit
+
+audit:  ## look both locks up among known vulnerabilities (needs the network; fails only where one is found)
+	$(PYTHON) -m venv $(AUDIT_DIR)
+	$(AUDIT_DIR)/bin/python -m pip install -q pip-audit==2.10.1
+	@found=0; for kind in cpu cuda; do \
+		rm -f $(AUDIT_DIR)/$$kind.json; \
+		if $(AUDIT_DIR)/bin/pip-audit --no-deps --disable-pip -r requirements/$$kind.lock $(AUDIT_FLAGS) \
+			-f json -o $(AUDIT_DIR)/$$kind.json 2> $(AUDIT_DIR)/$$kind.log; then echo "$$kind.lock: nothing known"; \
+		elif [ -s $(AUDIT_DIR)/$$kind.json ]; then found=1; echo "$$kind.lock: see $(AUDIT_DIR)/$$kind.json"; \
+		else echo "$$kind.lock: NOT AUDITED, the service gave no answer ($(AUDIT_DIR)/$$kind.log)"; fi; \
+	done; exit $$found
 
 clean:  ## remove caches and build outputs, not .venv and not stores
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

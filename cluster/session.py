@@ -1,22 +1,28 @@
-"""Connecting to Ray: a running cluster where there is one, else a quiet local one bound to loopback."""
+"""Connecting to Ray: a running cluster where there is one, else a quiet local one that only this study can reach."""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
+_ONE_MACHINE = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
 
 
 @contextmanager
 def ray_session(n_cpus: int | None = None) -> Iterator[None]:
     """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one
-    otherwise.
+    otherwise, bound to loopback and behind a token of its own.
 
     A session that was up already is used and left alone.
     """
@@ -26,7 +32,12 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    else:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with _loopback_only(), _token_of_its_own():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
             address="local",
@@ -37,10 +48,40 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
             object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
             _node_ip_address="127.0.0.1",
         )
-    try:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Inside, a Ray that starts listens on 127.0.0.1 alone. On Linux it replaces 127.0.0.1 by an address that others can
+    reach, unless it believes that there are no clusters; it reads the variable when it is imported, and its processes
+    read it again.
+    """
+    with patch.dict(os.environ, _ONE_MACHINE), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
-    finally:
-        ray.shutdown()
+
+
+@contextmanager
+def _token_of_its_own() -> Iterator[None]:
+    """Inside, Ray asks for a token that lies in a file only this user can read, and that ends with the session."""
+    with tempfile.TemporaryDirectory(prefix="polyneuron-ray-") as folder:
+        file = Path(folder) / "token"
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32), encoding="ascii")
+        with patch.dict(os.environ, {"RAY_AUTH_TOKEN_PATH": str(file)}):
+            for name in (
+                "RAY_AUTH_MODE",
+                "RAY_AUTH_TOKEN",
+            ):  # without a mode Ray turns tokens on; patch puts them back
+                os.environ.pop(name, None)
+            AuthenticationTokenLoader.instance().reset_cache()
+            try:
+                yield
+            finally:
+                AuthenticationTokenLoader.instance().reset_cache()
 
 
 def import_path() -> str:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from cluster.memory import peak_resident_bytes
+from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.layer_major import LayerMajor
 from neuron_core.stored_model import StoredModel
@@ -90,6 +91,7 @@ def join(rank: int, world_size: int, address: str, port: int) -> None:
         # killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch is torch
         # itself, hence import_module.
         vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
+    meet(rank, world_size, address, port)
     deepspeed.init_distributed(
         dist_backend="nccl" if on_gpu else "gloo",
         auto_mpi_discovery=False,

@@ -1,8 +1,13 @@
-"""Errors a user can act on. Each message says what was wrong, where, and how to mend it."""
+"""Errors a user can act on. Each message says what was wrong, where, and how to mend it; credentials are taken out of it."""
+
+from neuron_core.redact import redacted
 
 
 class PolyneuronError(Exception):
     """Base of every error that is shown to a user as one message, without a traceback."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
     @property
     def message(self) -> str:

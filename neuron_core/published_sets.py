@@ -5,7 +5,6 @@ unpickled.
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,7 +100,9 @@ def load_lape(
 
     try:
         listed: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged file makes torch's reader raise whatever its next instruction runs into
         reason = str(error).strip().split("\n")[0]
         raise SetError(
             f"No LAPE set can be read from {path} without running code from it: {reason}"
@@ -143,7 +144,7 @@ def counts_text(sets: Mapping[str, NeuronSet]) -> str:
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SetError(f"No published set can be read from {path}: {error}") from error
     if not isinstance(listed, dict) or not all(isinstance(layers, dict) for layers in listed.values()):
         raise SetError(f"{path} is not a published set: expected an object of key -> layer -> indices")
@@ -153,19 +154,23 @@ def _read_json(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _layer(text: str, path: str | Path) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 6:
         raise SetError(f"{path}: {text!r} is not a layer; layers are whole numbers")
     return int(text)
 
 
 def _integers(values: Any) -> Any:
-    return values.numpy() if hasattr(values, "numpy") else values
+    """The numbers of a plain tensor of integers; anything else as it is."""
+    import torch
+
+    plain = isinstance(values, torch.Tensor) and not (values.is_floating_point() or values.is_complex())
+    return values.numpy() if plain and values.layout == torch.strided else values
 
 
 def _checked(values: Any, width: int, where: str) -> npt.NDArray[np.int64]:
     try:
         indices = np.asarray(values)
-    except ValueError:
+    except (ValueError, TypeError, RuntimeError):  # ragged lists; tensors that NumPy has no like of
         indices = np.array([None])
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
         raise SetError(f"{where}: expected a list of whole numbers")

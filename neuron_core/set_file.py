@@ -82,7 +82,7 @@ class SetFile:
             about |= {name: described.get(name, absent) for name, absent in self.later.items()}
             indices = {self._place(place): listed for place, listed in described["indices"].items()}
             shape = described["model"], described["widths"], described["n_layers"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SetError(
                 f"The description of the {self.noun} in {path} is damaged ({error!r}); save it again"
             ) from error

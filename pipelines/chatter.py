@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from neuron_core.errors import StoreError
+from neuron_core.redact import redacted
 from pipelines.progress import console
 
 _QUIET = {
@@ -38,7 +39,7 @@ def libraries_quiet(log: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"The log {log} cannot be written: {error.strerror}. Name another store") from error
     handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(name)s %(levelname)s %(message)s"))
     with file:
         before, root.handlers = root.handlers, [handler]
         logging.captureWarnings(True)
@@ -48,6 +49,13 @@ def libraries_quiet(log: Path) -> Iterator[None]:
         finally:
             root.handlers = before
             logging.captureWarnings(False)
+
+
+class _Redacting(logging.Formatter):
+    """Takes credentials out of records, tracebacks included: HTTP libraries name the URLs they ask for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuron_core.errors import PolyneuronError
+from neuron_core.redact import redacted
 from pipelines.config import StudyConfig
 from pipelines.load_config import load_nightly, load_study, load_transfer
 
@@ -82,7 +83,7 @@ def transfer(
     """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
     resolved = load_transfer(config, overrides or ())
     if dry_run:
-        print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        _print_yaml(resolved.model_dump(mode="json"))
         return
     from pipelines.transfer_run import run_transfer
 
@@ -155,7 +156,7 @@ def plan(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> 
 def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: str) -> None:
     resolved = load_study(config, overrides or ())
     if dry_run:
-        print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        _print_yaml(resolved.model_dump(mode="json"))
         _print_plan(resolved)
         return
     from pipelines.study import run_study
@@ -166,7 +167,11 @@ def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: s
 def _print_plan(config: StudyConfig) -> None:
     from pipelines.planning import plan as make_plan
 
-    print(yaml.safe_dump({"plan": make_plan(config)}, sort_keys=False, allow_unicode=True))
+    _print_yaml({"plan": make_plan(config)})
+
+
+def _print_yaml(document: Any) -> None:
+    print(redacted(yaml.safe_dump(document, sort_keys=False, allow_unicode=True)))
 
 
 def main(arguments: list[str] | None = None) -> None:

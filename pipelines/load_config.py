@@ -18,6 +18,8 @@ from pipelines.transfer_config import TransferConfig
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The shipped configurations."""
 
+_MOST_VALUES = 100_000
+
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """Reads a study's configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
@@ -79,9 +81,26 @@ def _text_of(file: Path) -> str:
 
 def _parsed(text: str, what: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise ConfigError(f"{what} is nested too deeply") from None
+    if _is_larger_than(data, _MOST_VALUES):
+        raise ConfigError(
+            f"{what} has more than {_MOST_VALUES:,} values, counting what aliases (*name) repeat"
+        )
+    return data
+
+
+def _is_larger_than(data: Any, most: int) -> bool:
+    """Whether a tree has more nodes than `most`. Aliases make a few lines of YAML a tree without end."""
+    waiting, n_seen = [data], 0
+    while waiting and n_seen <= most:
+        node = waiting.pop()
+        n_seen += 1
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return n_seen > most
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

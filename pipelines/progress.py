@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from neuron_core.redact import redacted
+
 _LINE_EVERY_S = 20.0
 console = Console(stderr=True, highlight=False)
 """Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
@@ -32,13 +34,13 @@ _shared: Progress | None = None
 
 
 def say(text: str) -> None:
-    """One line to the user, after the model's name while several are at work."""
+    """One line to the user, after the model's name while several are at work; without credentials."""
     name = _speaker.get()
     _print(f"{name}: {text.strip()}" if name else text)
 
 
 def _print(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(redacted(text), markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from eval.store import Store
 from neuron_core.errors import PolyneuronError, StoreError
+from neuron_core.redact import redacted
 from pipelines.chatter import libraries_quiet
 from pipelines.config import NightlyConfig, StudyConfig
 from pipelines.progress import say
@@ -94,13 +95,13 @@ class Run:
             "started_at": self._started,
             "finished_at": None if status == "running" else _now(),
             "status": status,
-            "config_json": self._config.model_dump_json(),
+            "config_json": redacted(self._config.model_dump_json()),
             "versions_json": json.dumps(versions()),
             "hardware_json": json.dumps(hardware()),
             "seeds_json": json.dumps({"study": self._config.seed}),
             "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
-            "failures_json": json.dumps(self.failures) if judged else None,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "failures_json": redacted(json.dumps(self.failures)) if judged else None,
+            "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         }
         table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
         self._store.write("runs", table, self.id, {}, run_id=self.id)
@@ -120,6 +121,12 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
             f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
         )
     log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
+    for model in config.models:
+        if model.trust_remote_code:
+            say(
+                f"Warning: models.trust_remote_code is on for {model.label}: Python code that comes with {model.path} runs on "
+                "this machine and on every worker, with all your rights"
+            )
     with store.lock() as set_aside, libraries_quiet(log):
         for path in set_aside:
             say(

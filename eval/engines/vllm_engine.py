@@ -46,6 +46,7 @@ class VllmEngine:
                 max_num_seqs=settings.max_num_seqs,
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 seed=settings.seed,
+                load_format="safetensors",  # else it would unpickle a checkpoint that has no safetensors files
                 enforce_eager=True,
                 worker_extension_cls=_EXTENSION,
             )
@@ -129,6 +130,9 @@ def _nll(sentence: Sentence, logprobs: Any) -> SentenceNll:
 def _environment(settings: EngineSettings) -> None:
     """Read by vLLM when it is imported, so set before."""
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    # All ranks are on this machine: they find each other through a file and talk over loopback.
+    os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if settings.tensor_parallel == settings.pipeline_parallel == 1:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

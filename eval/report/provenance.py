@@ -18,6 +18,8 @@ class Run:
     started: str
     finished: str
     command: str
+    trusted: list[str]
+    """Models whose own Python code ran, because `trust_remote_code` was on for them."""
     sections: list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -46,8 +48,18 @@ def run_of(row: Row) -> Run:
         started=_moment(row["started_at"]),
         finished=_moment(row["finished_at"]),
         command=row["command"] or "",
+        trusted=_trusted(json.loads(row["config_json"] or "{}")),
         sections=sections,
     )
+
+
+def _trusted(config: Any) -> list[str]:
+    models = config.get("models") if isinstance(config, dict) else None
+    return [
+        str(model.get("name") or model.get("path"))
+        for model in models or ()
+        if isinstance(model, dict) and model.get("trust_remote_code")
+    ]
 
 
 def _flat(value: Any, prefix: str = "") -> Any:

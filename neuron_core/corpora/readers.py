@@ -24,6 +24,8 @@ SUFFIXES = tuple(
     if form != ".parquet" or not compression
 )
 _MARKS_OF_A_PATTERN = "*?["
+_LONGEST_LINE, _LONGEST_LIST = 1 << 26, 1 << 30
+"""Characters. A longer line is no text; a few kilobytes of a compressed file can hold one that fills the memory."""
 
 
 def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
@@ -135,7 +137,7 @@ def _decompressed(raw: IO[bytes], path: str) -> Any:
 
 
 def _txt(stream: io.TextIOWrapper, path: str) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
+    for number, line in _lines(stream, path):
         if "\0" in line:
             raise CorpusError(
                 f"{path}, line {number}, holds a zero byte: it is a binary file, or text in UTF-16. "
@@ -145,18 +147,36 @@ def _txt(stream: io.TextIOWrapper, path: str) -> Iterator[str]:
 
 
 def _json(stream: io.TextIOWrapper, path: str, column: str) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
+    for number, line in _lines(stream, path):
         if number == 1 and _form(path) == ".json" and line.lstrip().startswith("["):
-            for item, row in enumerate(_parsed(line + stream.read(), path, "the list"), start=1):
+            rest = stream.read(_LONGEST_LIST)
+            if stream.read(1):
+                raise CorpusError(
+                    f"{path} is one list of more than {_LONGEST_LIST:,} characters. Write one object a line (.jsonl)."
+                )
+            for item, row in enumerate(_parsed(line + rest, path, "the list"), start=1):
                 yield text_of(row, column, f"{path}, item {item}")
         elif line.strip():
             yield text_of(_parsed(line, path, f"line {number}"), column, f"{path}, line {number}")
 
 
+def _lines(stream: io.TextIOWrapper, path: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, from 1."""
+    number = 0
+    while line := stream.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            raise CorpusError(
+                f"{path}, line {number}, has more than {_LONGEST_LINE:,} characters: it is no text. Split it, or take the "
+                "file out of the corpus."
+            )
+        yield number, line
+
+
 def _parsed(text: str, path: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorpusError(
             f"{path}: {where} is not JSON ({error}). Write one object a line (.jsonl) or one list (.json), "
             "or name the file for its true format."

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from neuron_core.corpora.embedded_corpus import embedded, embedded_languages
 from neuron_core.corpora.readers import list_files, read_file, text_of
 from neuron_core.errors import CorpusError
+from neuron_core.redact import redacted
 
 _ON_THE_HUB = re.compile(r"^hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<rest>/.*)?$")
 
@@ -46,11 +47,11 @@ class CorpusSource:
         )
 
     def describe(self) -> str:
-        """One line that names the source, without its revision."""
+        """One line that names the source, without its revision and without credentials."""
         if self.kind == "embedded":
             return "embedded"
         config = f":{self.config}:{self.split}" if self.kind == "hub" and self.config else ""
-        return f"{self.path}{config}" + (f" [{self.data_files}]" if self.data_files else "")
+        return redacted(f"{self.path}{config}" + (f" [{self.data_files}]" if self.data_files else ""))
 
 
 def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:

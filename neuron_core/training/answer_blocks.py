@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from neuron_core.errors import CorpusError, StoreError
+from neuron_core.names import safe_name
 from neuron_core.training.answers import AnswerCounts, Example, answer_tokens
 from neuron_core.training.blocks import MANIFEST
 from neuron_core.training.feed import Feed
@@ -110,7 +111,7 @@ def prepare_answers(
         "max_tokens": max_tokens,
         "add_bos": add_bos,
     }
-    folder = Path(cache).expanduser() / f"{language}-{digest(parts)}"
+    folder = Path(cache).expanduser() / f"{safe_name(language)}-{digest(parts)}"
     if not folder.exists():
         counts = AnswerCounts()
         found = [

@@ -27,6 +27,7 @@ from neuron_core.corpora.embedded_corpus import embedded
 from neuron_core.corpora.readers import list_files
 from neuron_core.corpora.sources import CorpusSource, pin
 from neuron_core.errors import CorpusError
+from neuron_core.names import safe_name
 from neuron_core.training.blocks import MANIFEST, BlockSummary, PreparedBlocks, open_blocks
 from neuron_core.training.documents import (
     EMBEDDED_ROWS_A_DOCUMENT,
@@ -138,7 +139,7 @@ def prepare_blocks(
         "validation_share": validation_share,
     }
     key = digest(parts)
-    folder = Path(cache).expanduser() / f"{language}-{key}"
+    folder = Path(cache).expanduser() / f"{safe_name(language)}-{key}"
     if not folder.exists():
         counts = DocumentCounts()
         texts = documents(pinned, language, n_documents, seed, exclude, counts)

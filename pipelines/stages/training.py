@@ -15,6 +15,7 @@ from eval.store import Store
 from neuron_core.anatomy import anatomy_of
 from neuron_core.errors import ConfigError, SetError
 from neuron_core.models import cache_folder
+from neuron_core.names import safe_name
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.training.block_cache import prepare_blocks
 from neuron_core.training.blocks import PreparedBlocks
@@ -243,7 +244,7 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
     config = subject.config.training
     what = f"{len(plan.neurons)} neurons" if plan.lora is None else f"adapters of rank {plan.lora.rank}"
     say(f"  training {plan.name}: {what}, {plan.settings.n_steps} steps ({plan.reason})")
-    curves = Path(store.root) / "tensorboard" / f"{plan.name}-{plan.unit[:8]}"
+    curves = Path(store.root) / "tensorboard" / f"{safe_name(plan.name)}-{plan.unit[:8]}"
     job = TrainJob(
         neuron_set=plan.neurons,
         settings=plan.settings,

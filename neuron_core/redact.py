@@ -1,0 +1,42 @@
+"""Takes credentials out of text before anybody reads or stores it: what a URL carries for its server is for that server alone."""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "***"
+
+_USER = re.compile(
+    r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@'\"]*(?:@[^/?#\s@'\"]*)*@"
+)
+_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"]+")
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|signature|credential|auth|(?:api|access)[-_]?key|[?&;](?:sig|key)=", re.IGNORECASE
+)
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*")
+_VARIABLES = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "RAY_AUTH_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+_SHORTEST = 8
+"""A shorter value of such a variable is no secret, and may well be an ordinary word."""
+
+
+def redacted(text: str) -> str:
+    """`text` with `***` for user and password in URLs, for parameters such as `?token=`, for the hub's and bearer tokens,
+    and for the values of the environment's own variables of secrets (`_VARIABLES`)."""
+    for variable in _VARIABLES:
+        value = os.environ.get(variable, "").strip()
+        if len(value) >= _SHORTEST:
+            text = text.replace(value, HIDDEN)
+    text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _PARAMETER.sub(_without_value, text)
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def _without_value(parameter: re.Match[str]) -> str:
+    return parameter["name"] + HIDDEN if _SECRET_NAME.search(parameter["name"]) else parameter[0]

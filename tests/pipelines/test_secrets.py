@@ -1,0 +1,97 @@
+"""What a run says, logs, stores and reports names no credentials, and names the code it trusts."""
+
+import io
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval.report.provenance import run_of
+from eval.schemas import TABLES
+from eval.store import Store
+from neuron_core.errors import CorpusError
+from pipelines import cli
+from pipelines.progress import console
+from pipelines.runs import recorded
+from pipelines.study import run_study
+from tests.pipelines.in_process import tiny_config
+from tests.tiny_models import save_tiny_model
+
+SECRET = "hunter2Secret"
+SOURCE = f"http://me:{SECRET}@127.0.0.1:9/{{language}}.txt?token={SECRET}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def everything_in(folder: Path) -> str:
+    """Every file as text, and the rows of every table (their bytes are compressed)."""
+    store = Store(folder)
+    rows = [str(store.read(table).to_pylist()) for table in TABLES]
+    return "\n".join(
+        [*rows, *(file.read_text(errors="replace") for file in folder.rglob("*") if file.is_file())]
+    )
+
+
+def test_a_failed_study_leaves_no_credentials(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", f"environment{SECRET}")
+    monkeypatch.setattr(sys, "argv", ["polyneuron", "study", f"corpus.source={SOURCE}"])
+    config = tiny_config(
+        model, tmp_path / "store", corpus={"source": SOURCE, "n_detection": 1, "n_heldout": 1}
+    )
+    with pytest.raises(CorpusError) as refused:
+        run_study(config)
+    assert "127.0.0.1:9" in refused.value.message and SECRET not in refused.value.message
+    store = Store(tmp_path / "store")
+    with recorded(config, store):
+        logging.getLogger("urllib3").warning("GET %s", SOURCE)
+        try:
+            raise ValueError(f"401 for environment{SECRET}")
+        except ValueError:
+            logging.getLogger("urllib3").exception("failed")
+    kept = everything_in(tmp_path / "store")
+    assert "127.0.0.1:9" in kept and "Traceback" in kept and "study" in kept
+    assert SECRET not in kept
+    for row in store.read("runs").to_pylist():
+        assert SECRET not in str(run_of(row)) and "127.0.0.1:9" in str(run_of(row))
+    captured = capfd.readouterr()
+    assert SECRET not in captured.out + captured.err
+
+
+def test_a_dry_run_prints_no_credentials(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(
+            [
+                "study",
+                "--dry-run",
+                f"models=[{{path: {model}}}]",
+                f"store={tmp_path}",
+                f"corpus.source={SOURCE}",
+            ]
+        )
+    out = capsys.readouterr().out
+    assert "127.0.0.1:9" in out and SECRET not in out
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_trusted_code_is_loud_in_every_run_and_recorded(
+    trusted: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(console, "file", said)
+    models = [{"path": str(model), "name": "foreign", "trust_remote_code": trusted}]
+    config, store = tiny_config(model, tmp_path / "store", models=models), Store(tmp_path / "store")
+    for _ in range(2):
+        with recorded(config, store):
+            pass
+    assert said.getvalue().count("Warning: models.trust_remote_code is on for foreign") == 2 * trusted
+    assert [run_of(row).trusted for row in store.read("runs").to_pylist()] == [
+        ["foreign"] if trusted else []
+    ] * 2

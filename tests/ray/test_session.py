@@ -1,0 +1,154 @@
+"""Who can reach a local session: nobody beyond this machine, and on it nobody without the session's token."""
+
+import ipaddress
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+import ray
+
+from cluster.group import ModelGroup
+from cluster.session import ray_session
+from cluster.spec import GroupSpec, ModelSpec
+from tests.own_process import found_by, print_found
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+LIST_NODES = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
+SERVICES = {
+    "gcs_server": LIST_NODES,
+    "raylet": "/ray.rpc.NodeManagerService/GetNodeStats",
+    "ray::Worker": "/ray.rpc.CoreWorkerService/GetCoreWorkerStats",
+}
+
+
+def processes() -> Iterator[psutil.Process]:
+    yield psutil.Process()
+    yield from psutil.Process().children(recursive=True)
+
+
+def listening(process: psutil.Process) -> list[tuple[str, int]]:
+    found = process.net_connections("inet")
+    return [(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN]
+
+
+def is_loopback(ip: str) -> bool:
+    address = ipaddress.ip_address(ip)
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
+
+
+def _global_node() -> Any:
+    from ray._private.worker import _global_node
+
+    return _global_node
+
+
+def token() -> str:
+    return Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text()
+
+
+def answer(port: int, method: str, key: str | None) -> grpc.StatusCode | None:
+    """The status of a call with an empty request, which every one of these methods takes; None: not a Ray service."""
+    metadata = [("authorization", f"Bearer {key}")] if key else []
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            channel.unary_unary(method)(b"", metadata=metadata, timeout=2)
+        except grpc.RpcError as error:
+            silent = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            return None if silent else error.code()
+    return grpc.StatusCode.OK
+
+
+def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(tiny_folder: Path) -> None:
+    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2)):
+        open_to_others, asked = (
+            [],
+            {name: dict[str | None, set[grpc.StatusCode | None]]() for name in SERVICES},
+        )
+        n_listening = 0
+        for process in processes():
+            for ip, port in listening(process):
+                n_listening += 1
+                open_to_others += [] if is_loopback(ip) else [f"{process.name()} {ip}:{port}"]
+                for name, method in SERVICES.items():
+                    if process.name().startswith(name) and (bare := answer(port, method, None)):
+                        asked[name].setdefault(None, set()).add(bare)
+                        for key in ("0" * 64, token()):
+                            asked[name].setdefault(key, set()).add(answer(port, method, key))
+    assert open_to_others == []
+    assert n_listening > len(SERVICES)
+    for name, answers in asked.items():
+        for key in (None, "0" * 64):
+            assert (
+                grpc.StatusCode.UNAUTHENTICATED in answers[key] and grpc.StatusCode.OK not in answers[key]
+            ), name
+        assert grpc.StatusCode.OK in answers[token()], name
+
+
+def test_no_http_server_takes_orders_without_the_token() -> None:
+    # The job agent's port is fixed, so a second Ray on the machine goes without it; the other agent always has one.
+    orders = {"DashboardAgent": "/api/job_agent/jobs/", "RuntimeEnvAgent": "/get_or_create_runtime_env"}
+    answers: dict[str, set[int]] = {name: set() for name in orders}
+    for process in processes():
+        for name, path in orders.items():
+            for _, port in listening(process) if name in process.name() else ():
+                request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", b"{}", method="POST")
+                try:
+                    answers[name].add(urllib.request.urlopen(request, timeout=10).status)
+                except urllib.error.HTTPError as error:
+                    answers[name].add(error.code)
+                except (OSError, HTTPException):
+                    pass  # a port for gRPC
+    assert answers["RuntimeEnvAgent"] == {401}
+    assert answers["DashboardAgent"] <= {401, 404, 405}, "metrics answer 404 or 405"
+
+
+def test_the_token_is_in_a_private_file_alone() -> None:
+    file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
+    assert len(token()) == 64
+    for process in processes():
+        assert token() not in " ".join(process.cmdline())
+        assert token() not in "".join(process.environ().values())
+    logs = [file for file in Path(_global_node().get_logs_dir_path()).rglob("*") if file.is_file()]
+    assert logs and not [file for file in logs if token().encode() in file.read_bytes()]
+
+
+def main() -> None:
+    """Two sessions after each other, in a process whose environment names another cluster's token."""
+    os.environ |= {"RAY_AUTH_TOKEN": "of another cluster", "RAY_AUTH_MODE": "disabled"}
+    before, tokens = dict(os.environ), []
+    for _ in range(2):
+        with ray_session(1):
+            file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+            tokens.append(file.read_text())
+            nodes = len(ray.nodes())
+        changed = {
+            name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)
+        }
+        before |= {name: os.environ[name] for name in ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",)}
+    print_found(
+        {
+            "tokens": tokens,
+            "nodes": nodes,
+            "left": file.parent.exists(),
+            "changed": sorted(changed - {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}),
+        }
+    )
+
+
+def test_every_session_has_its_own_token_and_leaves_nothing() -> None:
+    found = found_by("tests.ray.test_session", threads=1, timeout_s=120)
+    assert len(set(found["tokens"])) == 2 and found["nodes"] == 1
+    assert not found["left"] and found["changed"] == []
+
+
+if __name__ == "__main__":
+    main()
