@@ -89,11 +89,8 @@ def from_pretrained(
     """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they
     arrive sharded.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
-
-    wants = AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM
     try:
-        model = wants.from_pretrained(
+        model = class_to_load(config).from_pretrained(
             source,
             config=config,
             dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype,
@@ -111,6 +108,13 @@ def from_pretrained(
         ) from error
     anatomy_of(model)
     return model.eval().requires_grad_(False)
+
+
+def class_to_load(config: Any) -> Any:
+    """transformers' class that loads the model of `config`, the parts of it that are not language included."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM
 
 
 def attention_of(config: Any) -> str:
