@@ -84,6 +84,10 @@ def transfer(
     resolved = load_transfer(config, overrides or ())
     if dry_run:
         print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        from pipelines.plan_page import print_plan
+        from pipelines.planning import plan_transfer
+
+        print_plan(plan_transfer(resolved), Console(highlight=False))
         return
     from pipelines.transfer_run import run_transfer
 

@@ -48,7 +48,8 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text | str]:
         f"{gib(shape.outside_bytes)}"
     )
     yield Text(f"Neurons: {neurons}")
-    yield Text(f"Units: {_units(model.units)}")
+    if model.units:
+        yield Text(f"Units: {_units(model.units)}")
     yield _stages_table(model)
     for one in model.stages:
         yield from (Text(f"{one.stage.name}: {note}") for note in one.stage.notes)
@@ -134,16 +135,19 @@ def _verdict(model: ModelPlan) -> Iterator[Text]:
         yield Text("Everything fits.")
         return
     advice = model.advice
-    assert advice is not None
     for one in model.stages:
         if one.fits:
             continue
         yield Text(f"{one.stage.name} does not fit: {'; '.join(one.missing)}.")
+        if advice is None:
+            continue
         change = advice.by_stage[one.stage.name]
         if change is None:
             yield Text("  No change of the configuration that the planner knows makes it fit here.")
         else:
             yield Text(f"  It fits with: {' '.join(change)}")
+    if advice is None:
+        return
     if advice.together is not None:
         yield Text(f"Everything fits with: {' '.join(advice.together)}")
         yield Text(f"  and takes at most {_sum(model.mended)}.")

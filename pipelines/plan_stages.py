@@ -14,7 +14,7 @@ from cluster.capacity.estimate import Stage
 from cluster.capacity.memory import GIB, Phase
 from cluster.capacity.shape import ModelShape
 from eval.benchmarks import BENCHMARKS
-from pipelines.config import ModelConfig, StudyConfig
+from pipelines.config import BenchmarkConfig, ModelConfig, StudyConfig
 from pipelines.plan_units import n_activation_units, n_judged, n_variants
 
 TRAINED_SHARE = 0.01
@@ -235,18 +235,24 @@ def study_requests(config: StudyConfig) -> engines.Requests:
 
 
 def benchmark_requests(config: StudyConfig, n_models: int) -> engines.Requests:
-    """Every benchmark in every language for `n_models` variants; answers are taken to be half as long as they may be."""
-    evaluation, prompt, generated = config.evaluation, 0, 0
-    for asked in evaluation.benchmarks:
-        benchmark = BENCHMARKS[asked.name]
-        n_items = _ITEMS.get(asked.name.split("_")[0], 11_759)
-        n_items = min(n_items, 20 if evaluation.data == "sample" else n_items, asked.max_items or n_items)
-        shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
-        length = min((shots + 1) * _EXAMPLE_TOKENS, evaluation.engine.max_model_len)
-        n_all = n_models * n_items * len(evaluation.languages or config.languages)
-        prompt += n_all * length * _CHOICES.get(asked.name, 1)
-        generated += n_all * (asked.max_gen_toks or benchmark.max_gen_toks or 0) // 2
-    return engines.Requests(prompt, generated)
+    """Every benchmark in every language for `n_models` variants."""
+    evaluation = config.evaluation
+    times = n_models * len(evaluation.languages or config.languages)
+    each = [task_requests(config, asked) for asked in evaluation.benchmarks]
+    return engines.Requests(
+        times * sum(one.prompt_tokens for one in each), times * sum(one.generated_tokens for one in each)
+    )
+
+
+def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> engines.Requests:
+    """One benchmark in one language for one variant; answers are taken to be half as long as they may be."""
+    evaluation, benchmark = config.evaluation, BENCHMARKS[asked.name]
+    n_items = _ITEMS.get(asked.name.split("_")[0], 11_759)
+    n_items = min(n_items, 20 if evaluation.data == "sample" else n_items, asked.max_items or n_items)
+    shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
+    length = min((shots + 1) * _EXAMPLE_TOKENS, evaluation.engine.max_model_len)
+    answer = (asked.max_gen_toks or benchmark.max_gen_toks or 0) // 2
+    return engines.Requests(n_items * length * _CHOICES.get(asked.name, 1), n_items * answer)
 
 
 def engine_stage(

@@ -19,6 +19,8 @@ from pipelines.load_config import with_overrides
 from pipelines.plan_advice import Advice, advise
 from pipelines.plan_stages import assumptions, placing_of, stages_of, threads_of
 from pipelines.plan_units import config_of_model, units_of
+from pipelines.transfer_config import TransferConfig
+from pipelines.transfer_plan import transfer_stages
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,38 @@ def plan(config: StudyConfig, machines: Machines | None = None, calibrated: bool
     found = machines or machines_at_hand()
     models = tuple(_plan_model(config, index, found, calibrated) for index in range(len(config.models)))
     return StudyPlan(found, models, (*assumptions(config), *found.assumed))
+
+
+def plan_transfer(config: TransferConfig) -> StudyPlan:
+    """Plans a transfer study for the machines at hand. Nothing is suggested where something does not fit.
+
+    Raises:
+        ClusterError: the machines at hand cannot be seen.
+    """
+    machines = machines_at_hand()
+    models = tuple(_plan_transfer(config, model, machines) for model in config.models)
+    return StudyPlan(machines, models, (*assumptions(config.study), *machines.assumed))
+
+
+def _plan_transfer(config: TransferConfig, model: ModelConfig, machines: Machines) -> ModelPlan:
+    try:
+        hf_config = config_of_model(model)
+        anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
+    except PolyneuronError as error:
+        return ModelPlan(model.label, model.dtype, error.message)
+    study, rates, plans = config.study, dict[str, Rates](), list[StagePlan]()
+    for stage in transfer_stages(config, model, shape, anatomy, machines):
+        rates[stage.name] = rates_of(study, model, stage, machines, None)
+        plans.append(plan_stage(stage, machines, rates[stage.name]))
+    return ModelPlan(
+        model.label,
+        model.dtype,
+        family=anatomy.family.name,
+        shape=shape,
+        neurons={"ffn": anatomy.ffn_width * anatomy.n_layers},
+        stages=tuple(plans),
+        rates=tuple(rates.items()),
+    )
 
 
 def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated: bool) -> ModelPlan:

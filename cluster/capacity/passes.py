@@ -20,13 +20,15 @@ _LOGIT_BYTES = 64 * MIB
 """Logits held at once, float32 (`neuron_core.perplexity`)."""
 _CHUNK_ELEMENTS = 1 << 20
 """Elements of changed attention scores held at once (`neuron_core.impacts.scores`)."""
+_MIN_ROWS = 32
+"""The shortest block of queries (`neuron_core.impacts.scores`)."""
 _MAX_COLLECTED = 1 << 25
 """Impact values held before they are accumulated (`neuron_core.detect`)."""
 _IMPACT_BYTES = 56
 """Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`neuron_core.accumulate`)."""
 _SKETCH_BYTES = 7704
 """A neuron and language, of activation statistics (`neuron_core.activations.sketch`)."""
-_FEW = 4
+CANDIDATE_SPREAD = 4
 """How many times its average the layer with the most q or k candidates has (assumed)."""
 
 
@@ -62,12 +64,12 @@ def hidden_state_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, n_co
 
 
 def layer_activation_bytes(shape: ModelShape, corpus: Corpus) -> int:
-    """A layer's forward over one micro-batch: three hidden states beside three rows of the feed-forward width, or the
-    queries, keys and values with their rotated copies."""
+    """A layer's forward over one micro-batch, beside its input: two hidden states, with three rows of the feed-forward width
+    or the queries, keys and values with their rotated copies."""
     mlp = 3 * shape.ffn_width
     attention = 4 * shape.query_width + 4 * shape.kv_width
     tokens = corpus.batch * corpus.n_tokens
-    return tokens * (3 * shape.hidden_size + max(mlp, attention)) * shape.value_bytes
+    return tokens * (2 * shape.hidden_size + max(mlp, attention)) * shape.value_bytes
 
 
 def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
@@ -88,25 +90,25 @@ def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detect
     running = tokens * (q + 2 * kv) * 4 + 4 * square * 4
     return max(
         layer_activation_bytes(shape, corpus) + running,
-        tokens * (recorded + squares) + 2 * square * 4,
+        tokens * (recorded + squares + 2 * q * 4) + 2 * square * 4,
         tokens * recorded + 2 * square * 4 + _score_bytes(shape, corpus, detection),
     )
 
 
 def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
-    """Values and outputs of all heads [B, H, T, D], twice those of the gathered candidates with their weights, and a
-    chunk of changed scores with its product with the values."""
+    """Values and outputs of all heads [B, H, T, D], and for a block of queries a chunk of changed scores with its product with
+    the values: of one head's neurons, or of all candidates of the layer, with the values, outputs and weights of the heads
+    they reach."""
     tokens = corpus.batch * corpus.n_tokens
-    heads = 2 * tokens * shape.query_width * 4
-    of_chunk = max(1, _CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
-    pairs = shape.head_dim
+    most = max(1, _CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
+    block = min(corpus.n_tokens, max(_MIN_ROWS, -(-corpus.n_tokens // 4)))
+    of_pair = 4 * corpus.batch * block * (corpus.n_tokens + shape.head_dim)
+    needed = min(most, shape.head_dim) * of_pair
     if detection.certified:
-        few = min(1.0, _FEW * detection.floor_fraction)
-        pairs = max(pairs, int(few * shape.query_width))
-        heads += pairs * tokens * (corpus.n_tokens + 2 * shape.head_dim + 4) * 4
-    n = min(of_chunk, pairs)
-    chunk = n * tokens * corpus.n_tokens * 4
-    return heads + 3 * chunk + 2 * n * tokens * shape.head_dim * 4
+        pairs = int(min(1.0, CANDIDATE_SPREAD * detection.floor_fraction) * shape.query_width)
+        reached = pairs * tokens * (corpus.n_tokens + 2 * shape.head_dim + 4) * 4
+        needed = max(needed, reached + min(most, pairs) * of_pair)
+    return 2 * tokens * shape.query_width * 4 + needed
 
 
 def collected_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, groups: tuple[str, ...]) -> int:
@@ -143,26 +145,32 @@ def detection_phases(
 def activation_phases(
     shape: ModelShape, placing: Placing, corpus: Corpus, n_languages: int
 ) -> tuple[Phase, ...]:
-    """All languages in one pass: `corpus` holds the sentences of all. Sketches of one layer wait in host memory, one is on
-    the device; counting takes 21 bytes a value of a micro-batch."""
+    """All languages in one pass: `corpus` holds the sentences of all.
+
+    While a layer is counted, its sketches and those of the layer before wait in host memory; counting takes 21 bytes a value
+    of a micro-batch. Statistics are made from cumulative counts in int64, twice a sketch's size: of all languages together,
+    of one, and of the next.
+    """
     sketch = shape.ffn_width * _SKETCH_BYTES
     tokens = corpus.batch * corpus.n_tokens
     counting = {"activations": layer_activation_bytes(shape, corpus) + tokens * shape.ffn_width * 21}
-    # Statistics are computed from cumulative counts, int64, of one language and of all.
-    added = {"sketches, layer": (n_languages + 1) * sketch + 4 * sketch}
+    on_device = {"sketch": sketch} if placing.on_gpu else {}
+    waiting = {"sketches": 2 * n_languages * sketch}
+    statistics = {"sketches": n_languages * sketch, "statistics": (6 if n_languages > 1 else 4) * sketch}
     return (
         _phase("embedding", shape, placing, corpus, 1, _outside(shape, placing), {}),
-        _phase("a layer", shape, placing, corpus, 1, _layer(shape, placing) | counting, added),
+        _phase("a layer", shape, placing, corpus, 1, _layer(shape, placing) | counting | on_device, waiting),
+        _phase("statistics", shape, placing, corpus, 1, {}, statistics),
     )
 
 
 def perplexity_phases(
     shape: ModelShape, placing: Placing, corpus: Corpus, n_variants: int
 ) -> tuple[Phase, ...]:
-    """`n_variants` of the model in one pass; logits of as many tokens as fit into 64 MiB, with their softmax."""
-    narrow = 0 if shape.value_bytes == 4 else 0.5
-    copies = 2 + narrow + (2 if shape.softcap else 0)
-    logits = {"logits": int(copies * max(_LOGIT_BYTES, 4 * shape.vocabulary))}
+    """`n_variants` of the model in one pass; logits of a micro-batch, as far as 64 MiB go, with their softmax."""
+    n_tokens = min(max(1, _LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
+    copies = 3 if shape.softcap else 2
+    logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
     running = {"activations": layer_activation_bytes(shape, corpus)}
     return (
         _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),

@@ -8,7 +8,7 @@ from typing import Literal
 from cluster.capacity.memory import GIB, MIB
 from cluster.capacity.shape import ModelShape
 
-LIBRARIES_CPU = 600 * MIB
+LIBRARIES_CPU = 580 * MIB
 """Resident memory of a worker before it loads a model: Python, Ray, torch, transformers, DeepSpeed, gloo."""
 LIBRARIES_HOST = 4 * GIB
 """The same where torch drives a GPU (assumed)."""

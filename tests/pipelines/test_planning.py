@@ -1,12 +1,19 @@
 """The plan against the model it speaks of: exact counts, and units that are done."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from pydantic import ValidationError
 
+from cluster.capacity.devices import parse_devices
 from eval.store import Store
+from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
+from pipelines import cli
 from pipelines.config import StudyConfig
+from pipelines.load_config import with_overrides
 from pipelines.planning import ModelPlan, plan
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
@@ -88,3 +95,100 @@ def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
         assert list(detection_units(subject, study.detection.floor_fraction)) == ["en"]
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}
+
+
+SHAPES = Path(__file__).parents[1] / "shapes"
+
+
+def large(store: Path, **sections: object) -> StudyConfig:
+    """Llama-3.1-70B with every stage, on eight GPUs."""
+    values: dict[str, object] = {
+        "models": [{"path": str(SHAPES / "llama-3.1-70b"), "name": "70B", "dtype": "bfloat16"}],
+        "languages": ["en", "sw"],
+        "corpus": {"n_detection": 1000, "n_heldout": 200, "max_tokens": 64},
+        "training": {"languages": ["sw"], "strategies": ["shared"]},
+        "evaluation": {"benchmarks": [{"name": "xnli"}], "engine": {"tensor_parallel": 8, "gpus": 8}},
+        "cluster": {"world_size": 8, "gpus_per_worker": 1},
+        "store": str(store),
+        **sections,
+    }
+    return StudyConfig.model_validate(values)
+
+
+@pytest.mark.parametrize("devices", ["8x80GB", "2x80GB", "2x141GB", "2x4xH100"])
+def test_with_the_suggested_changes_everything_fits_and_with_fewer_it_does_not(
+    devices: str, tmp_path: Path
+) -> None:
+    config, machines = large(tmp_path / "store"), parse_devices(devices)
+    (before,) = plan(config, machines).models
+    assert not before.fits and before.advice is not None
+    changes = before.advice.together
+    assert changes
+    (after,) = plan(with_overrides(config, changes), machines).models
+    assert after.fits, [one.missing for one in after.stages]
+    for stage in before.stages:
+        wanted = before.advice.by_stage.get(stage.stage.name)
+        assert stage.fits == (wanted is None)
+        for left_out in wanted or ():
+            fewer = [change for change in wanted or () if change != left_out]
+            try:
+                changed = with_overrides(config, fewer)
+            except ValidationError:
+                continue  # two of them only make sense together
+            (again,) = plan(changed, machines).models
+            assert not next(one for one in again.stages if one.stage.name == stage.stage.name).fits
+
+
+def test_where_nothing_helps_the_number_of_devices_is_said(tmp_path: Path) -> None:
+    (row,) = plan(large(tmp_path / "store"), parse_devices("1x24GB")).models
+    assert row.advice is not None and row.advice.by_stage["evaluation"] is None
+    assert row.advice.together is None
+    assert row.advice.devices is not None and row.advice.devices > 1
+
+
+def test_the_page_says_what_does_not_fit_and_the_json_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(SHAPES / "qwen2.5-72b")
+    arguments = ["plan", "--config", "llama3_70b", "--devices", "1x141GB", f"models.0.path={path}"]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*arguments, f"store={tmp_path / 'store'}"])
+    page = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "72.71 billion parameters" in page
+    assert "detection does not fit: 8 GPUs are asked for, and there are 1." in page
+    assert "It fits with: cluster.world_size=1" in page
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--json", f"store={tmp_path / 'store'}"])
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert row["parameters"] == 72_706_203_648 and not row["fits"]
+    assert (
+        row["stages"]["detection"]["phases"][0]["device"]["outside, whole"]
+        == 2 * row["shape"]["outside_parameters"]
+    )
+
+
+def test_streaming_and_the_budget_of_hidden_states_are_planned(tmp_path: Path) -> None:
+    cluster = {"world_size": 2, "gpus_per_worker": 1, "weights": "stream", "hidden_states_gib": 0.001}
+    (row,) = plan(large(tmp_path / "store", cluster=cluster), parse_devices("2x80GB")).models
+    detection = row.stages[0]
+    assert (
+        detection.stage.received_bytes == 0 and detection.stage.read_bytes > 2 * detection.stage.spilled_bytes
+    )
+    assert detection.peak.host["hidden states"] == int(0.001 * 2**30)
+    assert "shard" not in detection.peak.device and detection.fits
+
+
+def test_calibration_replaces_the_assumed_rate(model: Path, tmp_path: Path) -> None:
+    (row,) = plan(tiny_config(model, tmp_path / "store"), calibrated=True).models
+    assert row.measured is not None and row.measured.flops_per_s > 0
+    rates = dict(row.rates)["detection"]
+    assert rates.flops_per_s == row.measured.flops_per_s
+    assert rates.origin["flops_per_s"].startswith("measured")
+
+
+def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ClusterError, match="no GPU here"):
+        plan(tiny_config(model, tmp_path / "store", cluster={"gpus_per_worker": 1}), calibrated=True)
