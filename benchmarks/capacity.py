@@ -50,6 +50,7 @@ LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
 SMALL = ("SmolLM2-135M", "Gemma-3-270M")
 TRAINED = ("SmolLM2-135M",)
 N_SENTENCES, N_TOKENS, BATCH, N_VARIANTS = 24, 32, 8, 4
+_ROW = "ROW "
 GROUPS = ("q", "k", "v", "ffn")
 STEPS, MICRO_BATCH, BLOCK_TOKENS = 3, 4, 128
 
@@ -64,7 +65,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.run:
         name, folder, ranks = arguments.run
-        print(json.dumps(list(measure(name, Path(folder), int(ranks)))))
+        for row in measure(name, Path(folder), int(ranks)):
+            print(_ROW + json.dumps(row), flush=True)
         return
     for name in arguments.models or names:
         with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
@@ -83,12 +85,16 @@ def line_of(row: dict[str, Any]) -> str:
     )
 
 
-def measure_in_own_process(name: str, folder: Path, ranks: int) -> list[dict[str, Any]]:
-    """A Ray of its own for each, so that nothing is left of the one before."""
+def measure_in_own_process(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
+    """The rows of `measure`, from a process with a Ray of its own, so that nothing is left of the one before."""
     command = [sys.executable, "-m", "benchmarks.capacity", "--run", name, str(folder), str(ranks)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: list[dict[str, Any]] = json.loads(output.splitlines()[-1])
-    return found
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(_ROW):
+                yield json.loads(line.removeprefix(_ROW))
+    if process.returncode:
+        raise SystemExit(f"Measuring {name} on {ranks} ranks failed; what went wrong is above")
 
 
 def folder_of(name: str, scratch: Path) -> Path:

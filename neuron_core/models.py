@@ -90,7 +90,7 @@ def from_pretrained(
     arrive sharded.
     """
     try:
-        model = class_to_load(config).from_pretrained(
+        model = model_class(config).from_pretrained(
             source,
             config=config,
             dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype,
@@ -110,8 +110,8 @@ def from_pretrained(
     return model.eval().requires_grad_(False)
 
 
-def class_to_load(config: Any) -> Any:
-    """transformers' class that loads the model of `config`, the parts of it that are not language included."""
+def model_class(config: Any) -> Any:
+    """transformers' Auto class that makes a model of this config."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     return AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM

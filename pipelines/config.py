@@ -239,16 +239,17 @@ class TrainingConfig(Section):
 
 
 class ClusterConfig(Section):
-    """How work is spread: Ray actors that share each model under DeepSpeed ZeRO-3 (`weights: shard`), or that read one layer at
-    a time from its files (`stream`). `hidden_states_gib`: memory for hidden states, a worker; the rest goes to disk."""
+    """How work is spread: Ray actors that share each model. `weights`: each holds its share under DeepSpeed ZeRO-3
+    (shard), or reads layer after layer from the files (stream). `hidden_states_gib`: memory of a worker for what waits
+    between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
 
     world_size: int = Field(default=1, ge=1)
     threads_per_worker: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=0, ge=0)
+    weights: Literal["shard", "stream"] = "shard"
+    hidden_states_gib: float = Field(default=8.0, ge=0)
     offload: Literal["none", "cpu", "nvme"] = "none"
     nvme_path: str | None = None
-    weights: Literal["shard", "stream"] = "shard"
-    hidden_states_gib: float = Field(default=8.0, gt=0)
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
 

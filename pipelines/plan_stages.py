@@ -83,7 +83,7 @@ def detection_stage(
         flops=n_languages * passes.forward_flops(shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=2 * n_languages,
-        outside_gathers=1,
+        with_head=False,
         spilled=passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers * n_languages,
     )
 
@@ -103,7 +103,7 @@ def activation_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         passes.activation_phases(shape, where, corpus, n_languages),
         flops=n_sites * passes.forward_flops(shape, corpus, with_head=False),
         n_passes=n_sites,
-        outside_gathers=1,
+        with_head=False,
         spilled=n_sites * passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers,
     )
 
@@ -125,7 +125,7 @@ def perplexity_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         passes.perplexity_phases(shape, where, corpus, copies),
         flops=n_all * passes.forward_flops(shape, corpus, with_head=True),
         n_passes=n_passes,
-        outside_gathers=2,
+        with_head=True,
         spilled=n_passes * passes.hidden_state_bytes(shape, where, corpus, copies)[1] * shape.n_layers,
         notes=(f"{n_all} variants in {n_passes} passes",),
     )
@@ -139,7 +139,7 @@ def _pass_stage(
     phases: tuple[Phase, ...],
     flops: float,
     n_passes: int,
-    outside_gathers: int,
+    with_head: bool,
     spilled: int,
     score_flops: float = 0.0,
     notes: tuple[str, ...] = (),
@@ -163,9 +163,9 @@ def _pass_stage(
         phases,
         flops,
         score_flops,
-        placing.received(shape, where, n_passes, outside_gathers),
+        placing.received(shape, where, n_passes, with_head),
         moved,
-        placing.read(shape, where, n_passes, outside_gathers),
+        placing.read(shape, where, n_passes, with_head),
         2 * spilled,
         notes=notes,
     )

@@ -22,8 +22,10 @@ _CHUNK_ELEMENTS = 1 << 20
 """Elements of changed attention scores held at once (`neuron_core.impacts.scores`)."""
 _MIN_ROWS = 32
 """The shortest block of queries (`neuron_core.impacts.scores`)."""
-_MAX_COLLECTED = 1 << 25
+_MAX_COLLECTED = 1 << 23
 """Impact values held before they are accumulated (`neuron_core.detect`)."""
+_WIDENED = 1 << 23
+"""Elements of a weight squared at once, in float32 (`neuron_core.impacts.columns`)."""
 _IMPACT_BYTES = 56
 """Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`neuron_core.accumulate`)."""
 _SKETCH_BYTES = 7704
@@ -128,7 +130,7 @@ def detection_phases(
 ) -> tuple[Phase, ...]:
     """A language's larger pass: embedding, then a layer. measured_bytes: of one micro-batch, in place of the formula."""
     n_neurons = shape.n_layers * sum(shape.width(group) for group in detection.groups)
-    rows = shape.ffn_width * shape.hidden_size * (4 if shape.value_bytes == 4 else 8)
+    rows = min(_WIDENED, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
     norms = {"norms of weights": rows if "ffn" in detection.groups else 0}
     collected = {"impacts, layer": collected_bytes(shape, placing, corpus, detection.groups)}
     kept = {"impacts": n_neurons * _IMPACT_BYTES}
@@ -136,7 +138,7 @@ def detection_phases(
     running = {"activations": formula if measured_bytes is None else measured_bytes}
     in_layer = _layer(shape, placing)
     return (
-        _phase("embedding", shape, placing, corpus, 1, _outside(shape, placing), {}),
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
         _phase("a layer's norms", shape, placing, corpus, 1, in_layer | norms, kept),
         _phase("a layer", shape, placing, corpus, 1, in_layer | running, collected | kept),
     )
@@ -158,7 +160,7 @@ def activation_phases(
     waiting = {"sketches": 2 * n_languages * sketch}
     statistics = {"sketches": n_languages * sketch, "statistics": (6 if n_languages > 1 else 4) * sketch}
     return (
-        _phase("embedding", shape, placing, corpus, 1, _outside(shape, placing), {}),
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
         _phase("a layer", shape, placing, corpus, 1, _layer(shape, placing) | counting | on_device, waiting),
         _phase("statistics", shape, placing, corpus, 1, {}, statistics),
     )
@@ -174,7 +176,7 @@ def perplexity_phases(
     running = {"activations": layer_activation_bytes(shape, corpus)}
     return (
         _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),
-        _phase("head", shape, placing, corpus, n_variants, _outside(shape, placing) | logits, {}),
+        _phase("head", shape, placing, corpus, n_variants, _after(shape, placing) | logits, {}),
     )
 
 
@@ -183,9 +185,12 @@ def _layer(shape: ModelShape, placing: Placing) -> dict[str, int]:
     return gathered(shape.layer_bytes, largest, "layer, whole", placing)
 
 
-def _outside(shape: ModelShape, placing: Placing) -> dict[str, int]:
-    largest = min(shape.largest_tensor, shape.outside_parameters) * shape.value_bytes
-    return gathered(shape.outside_bytes, largest, "outside, whole", placing)
+def _before(shape: ModelShape, placing: Placing) -> dict[str, int]:
+    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing)
+
+
+def _after(shape: ModelShape, placing: Placing) -> dict[str, int]:
+    return gathered(shape.after_bytes, shape.after_bytes, "head, whole", placing)
 
 
 def _phase(

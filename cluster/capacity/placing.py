@@ -54,10 +54,10 @@ def parameters(shape: ModelShape, placing: Placing) -> tuple[dict[str, int], dic
 
 
 def gathered(n_bytes: int, largest_bytes: int, what: str, placing: Placing) -> dict[str, int]:
-    """Parameters made whole: of a layer, or of what lies outside the layers.
+    """Parameters made whole: of a layer, of the embedding, or of the head; largest_bytes: of the largest tensor among them.
 
-    One rank that holds its shard where it computes has them whole already. gloo, on CPUs, stages every tensor in a
-    second buffer; two are on their way at once, of which the larger is counted.
+    One rank that holds its shard where it computes has them whole already. gloo, on CPUs, stages every tensor in a second
+    buffer; two are on their way at once, of which the larger is counted.
     """
     if (
         placing.weights == "shard"
@@ -71,18 +71,22 @@ def gathered(n_bytes: int, largest_bytes: int, what: str, placing: Placing) -> d
     return {what: n_bytes, "gather staging": staging}
 
 
-def received(shape: ModelShape, placing: Placing, n_passes: int, outside_gathers: int) -> int:
-    """Bytes a rank receives in `n_passes` passes that gather every layer once and the outside `outside_gathers` times."""
+def made_whole(shape: ModelShape, with_head: bool) -> int:
+    """Bytes that one pass makes whole: the embedding, every layer once, and at the end the head where it is asked for."""
+    inside = shape.model_bytes - shape.outside_bytes
+    return inside + shape.before_bytes + (shape.after_bytes if with_head else 0)
+
+
+def received(shape: ModelShape, placing: Placing, n_passes: int, with_head: bool) -> int:
+    """Bytes a rank receives from the others in `n_passes` passes."""
     if placing.weights == "stream":
         return 0
-    inside = shape.model_bytes - shape.outside_bytes
-    whole = n_passes * (inside + outside_gathers * shape.outside_bytes)
+    whole = n_passes * made_whole(shape, with_head)
     return whole * (placing.world_size - 1) // placing.world_size
 
 
-def read(shape: ModelShape, placing: Placing, n_passes: int, outside_gathers: int) -> int:
+def read(shape: ModelShape, placing: Placing, n_passes: int, with_head: bool) -> int:
     """Bytes one node reads from files: each shard once while loading, or every pass by every rank when streaming."""
     if placing.weights == "shard":
         return shape.model_bytes
-    inside = shape.model_bytes - shape.outside_bytes
-    return placing.ranks_per_node * n_passes * (inside + outside_gathers * shape.outside_bytes)
+    return placing.ranks_per_node * n_passes * made_whole(shape, with_head)

@@ -12,9 +12,9 @@ VALUE_BYTES = {"float32": 4, "bfloat16": 2}
 class ModelShape:
     """Sizes of one model.
 
-    layer_parameters: of its largest layer; outside_parameters: embedding, head and final norm (and whatever else lies
-    outside the layers); largest_tensor: values of the largest parameter; tied: head and embedding are one tensor;
-    n_norms: norms of the hidden states in a layer; gathers_cap: whether the scores or logits are soft-capped.
+    layer_parameters: of its largest layer; before_parameters: of the embedding; after_parameters: of final norm and head;
+    outside_parameters: of all that is not in a layer (tied: embedding and head are one tensor; a part that is not language
+    counts here and is never gathered); n_norms: norms of the hidden states in a layer; softcap: whether logits are capped.
     """
 
     n_layers: int
@@ -27,7 +27,8 @@ class ModelShape:
     parameters: int
     layer_parameters: int
     outside_parameters: int
-    largest_tensor: int
+    before_parameters: int
+    after_parameters: int
     tied: bool
     n_norms: int
     qk_norm: bool
@@ -55,6 +56,16 @@ class ModelShape:
         return self.layer_parameters * self.value_bytes
 
     @property
+    def before_bytes(self) -> int:
+        """The embedding."""
+        return self.before_parameters * self.value_bytes
+
+    @property
+    def after_bytes(self) -> int:
+        """Final norm and head."""
+        return self.after_parameters * self.value_bytes
+
+    @property
     def outside_bytes(self) -> int:
         """What lies outside the layers."""
         return self.outside_parameters * self.value_bytes
@@ -74,11 +85,11 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
     import torch
 
     from neuron_core.anatomy import anatomy_of
-    from neuron_core.models import class_to_load
+    from neuron_core.models import model_class
 
     anatomy = anatomy_of(hf_config)
     with torch.device("meta"):
-        model: Any = class_to_load(hf_config).from_config(hf_config)
+        model: Any = model_class(hf_config).from_config(hf_config)
     layers = anatomy.layers(model)
     inside = {id(parameter) for parameter in layers.parameters()}
     outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
@@ -100,7 +111,8 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layer_parameters=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
         outside_parameters=sum(parameter.numel() for parameter in outside),
-        largest_tensor=max(parameter.numel() for parameter in model.parameters()),
+        before_parameters=model.get_input_embeddings().weight.numel(),
+        after_parameters=head.numel() + anatomy.hidden_size,
         tied=head is model.get_input_embeddings().weight,
         n_norms=len(norms),
         qk_norm=anatomy.family.qk_norm is not None,

@@ -162,10 +162,8 @@ def test_the_page_says_what_does_not_fit_and_the_json_is_json(
         cli.main([*arguments, "--json", f"store={tmp_path / 'store'}"])
     (row,) = json.loads(capsys.readouterr().out)["models"]
     assert row["parameters"] == 72_706_203_648 and not row["fits"]
-    assert (
-        row["stages"]["detection"]["phases"][0]["device"]["outside, whole"]
-        == 2 * row["shape"]["outside_parameters"]
-    )
+    embedding = row["stages"]["detection"]["phases"][0]["device"]["embedding, whole"]
+    assert embedding == 2 * 152_064 * 8192
 
 
 def test_streaming_and_the_budget_of_hidden_states_are_planned(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
         group.reset_stats()
         group.run(sentence_nlls, plan_batches(sentences, 4), edits=[None, None])
         of_perplexity = group.stats()[0]["bytes_received"]
-    assert after_detection == received(shape, pair, n_passes=2, outside_gathers=1)
-    assert of_perplexity == received(shape, pair, n_passes=1, outside_gathers=2)
+    assert after_detection == received(shape, pair, n_passes=2, with_head=False)
+    assert of_perplexity == received(shape, pair, n_passes=1, with_head=True)
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("name", ["SmolLM2-135M", "Gemma-3-270M", *LLAMAS])
 def test_peaks_are_predicted_within_15_percent(name: str, ranks: int, tmp_path: Path) -> None:
-    rows = measure_in_own_process(name, folder_of(name, tmp_path), ranks)
+    rows = list(measure_in_own_process(name, folder_of(name, tmp_path), ranks))
     for row in rows:
         print(line_of(row))
     stages = {row["stage"] for row in rows}
@@ -61,7 +61,7 @@ def test_peaks_are_predicted_within_15_percent(name: str, ranks: int, tmp_path: 
 def test_streaming_gathers_nothing_and_reads_every_pass() -> None:
     shape = shape_of(load_config(Path(__file__).parents[1] / "shapes" / "llama-3.1-70b"), "bfloat16")
     stream = Placing(4, 2, on_gpu=False, weights="stream")
-    assert received(shape, stream, 6, 1) == 0
+    assert received(shape, stream, 6, True) == 0
     layer = passes.detection_phases(
         shape, stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03)
     )[1]
