@@ -5,6 +5,7 @@ Heavy libraries load inside the commands, so that `--help` and configuration err
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -84,6 +85,10 @@ def transfer(
     resolved = load_transfer(config, overrides or ())
     if dry_run:
         _print_yaml(resolved.model_dump(mode="json"))
+        from pipelines.plan_page import print_plan
+        from pipelines.planning import plan_transfer
+
+        print_plan(plan_transfer(resolved), Console(highlight=False))
         return
     from pipelines.transfer_run import run_transfer
 
@@ -148,9 +153,24 @@ def query(
 
 
 @app.command()
-def plan(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Print what a study would take, from the models' configs alone."""
-    _print_plan(load_study(config, overrides or ()))
+def plan(
+    config: ConfigOption = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan for [NODESx]DEVICESxKIND, such as 8x80GB or 2x8xH100, not for what is at hand."
+        ),
+    ] = None,
+    host_gib: Annotated[float | None, typer.Option(help="Memory of a node, beside --devices.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First measure one layer with random weights on the device here."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
+) -> None:
+    """Print what a study would take, stage by stage, and what to change where it does not fit; reads no weights."""
+    _print_plan(load_study(config, overrides or ()), devices, host_gib, calibrate, as_json)
 
 
 def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: str) -> None:
@@ -164,10 +184,24 @@ def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: s
     raise typer.Exit(run_study(resolved, last_stage))
 
 
-def _print_plan(config: StudyConfig) -> None:
+def _print_plan(
+    config: StudyConfig,
+    devices: str | None = None,
+    host_gib: float | None = None,
+    calibrate: bool = False,
+    as_json: bool = False,
+) -> None:
+    from cluster.capacity.devices import parse_devices
+
+    machines = None if devices is None else parse_devices(devices, host_gib)
+    from pipelines.plan_page import as_data, print_plan
     from pipelines.planning import plan as make_plan
 
-    _print_yaml({"plan": make_plan(config)})
+    found = make_plan(config, machines, calibrate)
+    if as_json:
+        print(redacted(json.dumps(as_data(found), indent=2)))
+    else:
+        print_plan(found, Console(highlight=False))
 
 
 def _print_yaml(document: Any) -> None:

@@ -45,6 +45,18 @@ def load_transfer(path: str | Path, overrides: Sequence[str] = ()) -> TransferCo
 _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
 
 
+def with_overrides(config: _Config, overrides: Sequence[str]) -> _Config:
+    """The configuration with `key.sub=value` overrides on top.
+
+    Raises:
+        ConfigError: an override of another form. pydantic.ValidationError: a value that does not fit.
+    """
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        _apply(data, override)
+    return type(config).model_validate(data)
+
+
 def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:
     file = _shipped(path)
     data = _parsed(_text_of(file), f"The configuration {file}")

@@ -1,12 +1,20 @@
 """The plan against the model it speaks of: exact counts, and units that are done."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from pydantic import ValidationError
 
+from cluster.capacity.devices import parse_devices
 from eval.store import Store
+from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
-from pipelines.planning import plan
+from pipelines import cli
+from pipelines.config import StudyConfig
+from pipelines.load_config import with_overrides
+from pipelines.planning import ModelPlan, plan
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
 from pipelines.stages.detection import detect, detection_units
@@ -19,17 +27,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
+def planned(config: StudyConfig) -> ModelPlan:
+    """The plan of its only model, for this machine."""
+    (row,) = plan(config).models
+    return row
+
+
 def test_parameters_and_neurons_are_those_of_the_model(model: Path, tmp_path: Path) -> None:
-    (row,) = plan(tiny_config(model, tmp_path / "store", cluster={"world_size": 2}))
+    row = planned(tiny_config(model, tmp_path / "store", cluster={"world_size": 2}))
     live, _ = load_model(model)
-    assert row["parameters"] == sum(p.numel() for p in live.parameters())
-    assert row["neurons"] == {"q": 3 * 32, "k": 3 * 16, "v": 3 * 16, "ffn": 3 * 40}
-    assert row["memory_per_worker_bytes"]["shard"] == row["parameters"] * 4 // 2
-    assert row["units"]["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3
+    assert row.shape is not None
+    assert row.shape.parameters == sum(p.numel() for p in live.parameters())
+    assert row.neurons == {"q": 3 * 32, "k": 3 * 16, "v": 3 * 16, "ffn": 3 * 40}
+    assert row.stages[0].peak.host["shard"] == row.shape.parameters * 4 // 2
+    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3
 
 
 def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> None:
-    (row,) = plan(
+    row = planned(
         tiny_config(
             model,
             tmp_path / "store",
@@ -45,26 +60,26 @@ def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> No
             },
         )
     )
-    assert row["units"]["training"] == {"to_do_at_most": 2 * 2 * 3}
-    assert row["units"]["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
-    assert row["units"]["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3 + 12
+    assert row.units["training"] == {"to_do_at_most": 2 * 2 * 3}
+    assert row.units["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
+    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3 + 12
 
 
 def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) -> None:
-    (without,) = plan(tiny_config(model, tmp_path / "store"))
+    without = planned(tiny_config(model, tmp_path / "store"))
     activations = {"detectors": ["lape", "act_prob"], "sites": ["matched", "pre_activation"], "controls": 2}
-    (row,) = plan(tiny_config(model, tmp_path / "store", activations=activations))
-    assert row["units"]["activations"] == {"to_do_at_most": 2}
-    assert row["units"]["perplexity_of_detected_sets"] == {"to_do_at_most": 2 * 2 * (1 + 2)}
-    assert row["units"].items() > without["units"].items()
+    row = planned(tiny_config(model, tmp_path / "store", activations=activations))
+    assert row.units["activations"] == {"to_do_at_most": 2}
+    assert row.units["perplexity_of_detected_sets"] == {"to_do_at_most": 2 * 2 * (1 + 2)}
+    assert row.units.items() > without.units.items()
     # the hidden states of both languages wait at once
-    key = "memory_per_worker_bytes"
-    assert row[key]["hidden_states"] == max(2 * 6 * 12 * 32 * 4, without[key]["hidden_states"])
+    activations = next(one for one in row.stages if one.stage.name == "activations")
+    assert activations.peak.host["hidden states"] == 2 * 6 * 12 * 32 * 4
 
 
 def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> None:
-    (row,) = plan(tiny_config(Path("/nowhere/at/all"), tmp_path / "store"))
-    assert "No model at /nowhere/at/all" in row["error"]
+    row = planned(tiny_config(Path("/nowhere/at/all"), tmp_path / "store"))
+    assert row.error is not None and "No model at /nowhere/at/all" in row.error
 
 
 def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
@@ -78,5 +93,100 @@ def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
         del subject.detection["sw"]
         detect(subject, store, run.id, study.detection.floor_fraction)
         assert list(detection_units(subject, study.detection.floor_fraction)) == ["en"]
-    (row,) = plan(study)
-    assert row["units"]["detection"] == {"done": 1, "to_do": 1}
+    row = planned(study)
+    assert row.units["detection"] == {"done": 1, "to_do": 1}
+
+
+SHAPES = Path(__file__).parents[1] / "shapes"
+
+
+def large(store: Path, **sections: object) -> StudyConfig:
+    """Llama-3.1-70B with every stage, on eight GPUs."""
+    values: dict[str, object] = {
+        "models": [{"path": str(SHAPES / "llama-3.1-70b"), "name": "70B", "dtype": "bfloat16"}],
+        "languages": ["en", "sw"],
+        "corpus": {"n_detection": 1000, "n_heldout": 200, "max_tokens": 64},
+        "training": {"languages": ["sw"], "strategies": ["shared"]},
+        "evaluation": {"benchmarks": [{"name": "xnli"}], "engine": {"tensor_parallel": 8, "gpus": 8}},
+        "cluster": {"world_size": 8, "gpus_per_worker": 1},
+        "store": str(store),
+        **sections,
+    }
+    return StudyConfig.model_validate(values)
+
+
+@pytest.mark.parametrize("devices", ["8x80GB", "2x80GB", "2x141GB", "2x4xH100"])
+def test_with_the_suggested_changes_everything_fits_and_with_fewer_it_does_not(
+    devices: str, tmp_path: Path
+) -> None:
+    config, machines = large(tmp_path / "store"), parse_devices(devices)
+    (before,) = plan(config, machines).models
+    assert not before.fits and before.advice is not None
+    changes = before.advice.together
+    assert changes
+    (after,) = plan(with_overrides(config, changes), machines).models
+    assert after.fits, [one.missing for one in after.stages]
+    for stage in before.stages:
+        wanted = before.advice.by_stage.get(stage.stage.name)
+        assert stage.fits == (wanted is None)
+        for left_out in wanted or ():
+            fewer = [change for change in wanted or () if change != left_out]
+            try:
+                changed = with_overrides(config, fewer)
+            except ValidationError:
+                continue  # two of them only make sense together
+            (again,) = plan(changed, machines).models
+            assert not next(one for one in again.stages if one.stage.name == stage.stage.name).fits
+
+
+def test_where_nothing_helps_the_number_of_devices_is_said(tmp_path: Path) -> None:
+    (row,) = plan(large(tmp_path / "store"), parse_devices("1x24GB")).models
+    assert row.advice is not None and row.advice.by_stage["evaluation"] is None
+    assert row.advice.together is None
+    assert row.advice.devices is not None and row.advice.devices > 1
+
+
+def test_the_page_says_what_does_not_fit_and_the_json_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(SHAPES / "qwen2.5-72b")
+    arguments = ["plan", "--config", "llama3_70b", "--devices", "1x141GB", f"models.0.path={path}"]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*arguments, f"store={tmp_path / 'store'}"])
+    page = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "72.71 billion parameters" in page
+    assert "detection does not fit: 8 GPUs are asked for, and there are 1." in page
+    assert "It fits with: cluster.world_size=1" in page
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--json", f"store={tmp_path / 'store'}"])
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert row["parameters"] == 72_706_203_648 and not row["fits"]
+    embedding = row["stages"]["detection"]["phases"][0]["device"]["embedding, whole"]
+    assert embedding == 2 * 152_064 * 8192
+
+
+def test_streaming_and_the_budget_of_hidden_states_are_planned(tmp_path: Path) -> None:
+    cluster = {"world_size": 2, "gpus_per_worker": 1, "weights": "stream", "hidden_states_gib": 0.001}
+    (row,) = plan(large(tmp_path / "store", cluster=cluster), parse_devices("2x80GB")).models
+    detection = row.stages[0]
+    assert (
+        detection.stage.received_bytes == 0 and detection.stage.read_bytes > 2 * detection.stage.spilled_bytes
+    )
+    assert detection.peak.host["hidden states"] == int(0.001 * 2**30)
+    assert "shard" not in detection.peak.device and detection.fits
+
+
+def test_calibration_replaces_the_assumed_rate(model: Path, tmp_path: Path) -> None:
+    (row,) = plan(tiny_config(model, tmp_path / "store"), calibrated=True).models
+    assert row.measured is not None and row.measured.flops_per_s > 0
+    rates = dict(row.rates)["detection"]
+    assert rates.flops_per_s == row.measured.flops_per_s
+    assert rates.origin["flops_per_s"].startswith("measured")
+
+
+def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ClusterError, match="no GPU here"):
+        plan(tiny_config(model, tmp_path / "store", cluster={"gpus_per_worker": 1}), calibrated=True)

@@ -1,0 +1,87 @@
+"""The machines at hand: the Ray cluster of $RAY_ADDRESS, else this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cluster.capacity.devices import KINDS, DeviceKind, Machines
+from neuron_core.errors import ClusterError
+
+
+def machines_at_hand() -> Machines:
+    """What a study started here would run on.
+
+    Raises:
+        ClusterError: $RAY_ADDRESS is set and nobody answers, or its nodes differ in their devices.
+    """
+    return _of_ray() if os.environ.get("RAY_ADDRESS") else _of_this_machine()
+
+
+def _of_this_machine() -> Machines:
+    import psutil
+    import torch
+
+    kind, n_devices = None, torch.cuda.device_count()
+    if n_devices:
+        found = torch.cuda.get_device_properties(0)
+        kind = _like(found.name, found.total_memory)
+    return Machines(1, n_devices, kind, psutil.virtual_memory().total, os.cpu_count() or 1, "this machine")
+
+
+def _of_ray() -> Machines:
+    import ray
+
+    from cluster.session import ray_session
+
+    try:
+        with ray_session():
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    except (ConnectionError, RuntimeError) as error:
+        raise ClusterError(
+            f"No Ray cluster answers at {os.environ['RAY_ADDRESS']} ({str(error).splitlines()[0]}). State the machines "
+            "with --devices, or unset RAY_ADDRESS to plan for this machine"
+        ) from error
+    devices = {int(node.get("GPU", 0)) for node in nodes} - {0}
+    if len(devices) > 1:
+        raise ClusterError(
+            f"The nodes of the Ray cluster have {' and '.join(map(str, sorted(devices)))} GPUs: state the ones to plan for "
+            "with --devices"
+        )
+    with_devices = [node for node in nodes if node.get("GPU")] or nodes
+    n_devices = max(devices, default=0)
+    return Machines(
+        len(with_devices),
+        n_devices,
+        _kind_in_ray(with_devices[0]) if n_devices else None,
+        # What Ray keeps for its object store is memory of the node all the same.
+        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in with_devices)),
+        int(min(node.get("CPU", 1) for node in with_devices)),
+        f"the Ray cluster at {os.environ['RAY_ADDRESS']}",
+        counts_cores=True,
+    )
+
+
+def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
+    names = [key.removeprefix("accelerator_type:") for key in node if key.startswith("accelerator_type:")]
+    for kind in KINDS.values():
+        if any(name.upper().startswith(kind.name.split("-")[0]) for name in names):
+            return kind
+    raise ClusterError(
+        f"Ray calls the nodes' devices {', '.join(names) or 'nothing'}, which is none of {', '.join(KINDS)}: state them "
+        "with --devices"
+    )
+
+
+def _like(name: str, memory_bytes: int) -> DeviceKind:
+    """The known kind of that name and nearest memory, with the memory it really has; else as fast as the nearest."""
+    named = [kind for kind in KINDS.values() if kind.name.split("-")[0].lower() in name.lower()]
+    like = min(named or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
+    return DeviceKind(
+        name,
+        memory_bytes,
+        like.bfloat16_flops,
+        like.float32_flops,
+        like.memory_bytes_per_s,
+        like.link_bytes_per_s,
+    )

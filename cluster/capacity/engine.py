@@ -1,0 +1,86 @@
+"""The inference engine (vLLM): weights and key-value cache of a tensor- and pipeline-parallel rank, and its work.
+
+L layers, G key-value heads, D head dim, V vocabulary, s bytes of a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.capacity.memory import GIB, Phase, phase
+from cluster.capacity.shape import ModelShape
+
+LIBRARIES_CPU = 1200 * (1 << 20)
+"""Resident memory of an engine's actor before it loads a model, on a CPU."""
+LIBRARIES_HOST = 6 * GIB
+"""The same with a GPU (assumed)."""
+LIBRARIES_DEVICE = int(1.5 * GIB)
+"""CUDA context and NCCL buffers (assumed)."""
+_PROMPT_TOKENS = 8192
+"""Tokens that vLLM computes at once, with logits of every one where prompts are scored (its default for long prompts)."""
+
+
+@dataclass(frozen=True)
+class EngineNeed:
+    """As `evaluation.engine.*`. utilisation: share of a GPU that vLLM may take; cache_bytes: on a CPU."""
+
+    tensor_parallel: int
+    pipeline_parallel: int
+    on_gpu: bool
+    max_model_len: int
+    max_num_seqs: int
+    cache_bytes: int
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is asked of it. prompt_tokens: computed at once; generated_tokens: one after the other."""
+
+    prompt_tokens: int
+    generated_tokens: int
+
+
+def cache_token_bytes(shape: ModelShape, need: EngineNeed) -> int:
+    """Keys and values of one token on a rank: 2 L G D s over the ranks; a head is not divided, but repeated."""
+    heads = max(1, -(-shape.n_kv_heads // need.tensor_parallel))
+    layers = -(-shape.n_layers // need.pipeline_parallel)
+    return 2 * layers * heads * shape.head_dim * shape.value_bytes
+
+
+def weights_bytes(shape: ModelShape, need: EngineNeed) -> int:
+    """Of a rank: layers over tensor- and pipeline-parallel ranks, embedding and head over tensor-parallel ones."""
+    inside = (shape.model_bytes - shape.outside_bytes) // need.pipeline_parallel
+    return (inside + shape.outside_bytes) // need.tensor_parallel
+
+
+def engine_phases(shape: ModelShape, need: EngineNeed, device_bytes: int) -> tuple[Phase, ...]:
+    """Of a rank. On a GPU the cache is what vLLM's share leaves, at least one prompt of `max_model_len`; scoring prompts
+    takes logits of `_PROMPT_TOKENS` tokens twice, outside that share."""
+    tokens = min(_PROMPT_TOKENS, need.max_num_seqs * need.max_model_len)
+    running = (
+        tokens * (4 * shape.hidden_size + 3 * shape.ffn_width) * shape.value_bytes // need.tensor_parallel
+    )
+    inside = {"weights": weights_bytes(shape, need), "activations": running}
+    scored = {"scored logits": 2 * 4 * shape.vocabulary * min(tokens, need.max_model_len)}
+    if not need.on_gpu:
+        near = {"libraries": LIBRARIES_CPU} | inside | {"key-value cache": need.cache_bytes} | scored
+        return (phase("scoring", False, near, {}),)
+    left = int(need.utilisation * device_bytes) - sum(inside.values()) - LIBRARIES_DEVICE
+    cache = max(left, need.max_model_len * cache_token_bytes(shape, need))
+    near = {"libraries": LIBRARIES_DEVICE} | inside | {"key-value cache": cache} | scored
+    return (phase("scoring", True, near, {"libraries": LIBRARIES_HOST}),)
+
+
+def engine_flops(shape: ModelShape, requests: Requests) -> float:
+    """Two operations a weight and token; the head on prompts too, since they are scored."""
+    weights = shape.n_layers * shape.layer_parameters + shape.vocabulary * shape.hidden_size
+    return 2.0 * weights * (requests.prompt_tokens + requests.generated_tokens)
+
+
+def decode_seconds(
+    shape: ModelShape, need: EngineNeed, requests: Requests, memory_bytes_per_s: float
+) -> float:
+    """Generating reads all weights of a rank for each token of `max_num_seqs` answers at once."""
+    steps = requests.generated_tokens / need.max_num_seqs
+    return steps * weights_bytes(shape, need) / memory_bytes_per_s

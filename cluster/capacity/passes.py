@@ -1,0 +1,237 @@
+"""Passes over a corpus in layer-major order: detection, activation statistics, perplexity.
+
+Formulas count what the code of `neuron_core` holds at once. B sentences of a micro-batch, T tokens of the longest, d hidden
+size, H query heads, G key-value heads, D head dim, I feed-forward width, V vocabulary, s bytes of a value; records of
+attention and impacts are float32, 4 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.capacity.memory import MIB, Phase, phase
+from cluster.capacity.placing import Placing, gathered, libraries, parameters
+from cluster.capacity.shape import ModelShape
+
+SCORE_GROUPS = ("q", "k")
+N_SEED_SENTENCES = 3
+"""Measured in full in each language by certified detection (`neuron_core.detect`)."""
+_LOGIT_BYTES = 64 * MIB
+"""Logits held at once, float32 (`neuron_core.perplexity`)."""
+_CHUNK_ELEMENTS = 1 << 20
+"""Elements of changed attention scores held at once (`neuron_core.impacts.scores`)."""
+_MIN_ROWS = 32
+"""The shortest block of queries (`neuron_core.impacts.scores`)."""
+_MAX_COLLECTED = 1 << 23
+"""Impact values held before they are accumulated (`neuron_core.detect`)."""
+_WIDENED = 1 << 23
+"""Elements of a weight squared at once, in float32 (`neuron_core.impacts.columns`)."""
+_IMPACT_BYTES = 56
+"""Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`neuron_core.accumulate`)."""
+_SKETCH_BYTES = 7704
+"""A neuron and language, of activation statistics (`neuron_core.activations.sketch`)."""
+CANDIDATE_SPREAD = 4
+"""How many times its average the layer with the most q or k candidates has (assumed)."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences of a pass. n_sentences: at once, over all ranks; n_tokens: of the longest; batch: of a micro-batch."""
+
+    n_sentences: int
+    n_tokens: int
+    batch: int
+
+    @property
+    def all_tokens(self) -> int:
+        """At most."""
+        return self.n_sentences * self.n_tokens
+
+
+@dataclass(frozen=True)
+class Detection:
+    """groups: measured; certified: q and k neurons are dropped when they cannot be selected, `floor_fraction` stay."""
+
+    groups: tuple[str, ...]
+    certified: bool
+    floor_fraction: float
+
+
+def hidden_state_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, n_copies: int) -> tuple[int, int]:
+    """(in memory, on disk) of a rank: [tokens, d] of its sentences, once a variant of the model, within the budget."""
+    mine = placing.share(corpus.n_sentences) * corpus.n_tokens
+    n_bytes = n_copies * mine * shape.hidden_size * shape.value_bytes
+    kept = min(n_bytes, placing.hidden_states_bytes)
+    return kept, n_bytes - kept
+
+
+def layer_activation_bytes(shape: ModelShape, corpus: Corpus) -> int:
+    """A layer's forward over one micro-batch, beside its input: two hidden states, with three rows of the feed-forward width
+    or the queries, keys and values with their rotated copies."""
+    mlp = 3 * shape.ffn_width
+    attention = 4 * shape.query_width + 4 * shape.kv_width
+    tokens = corpus.batch * corpus.n_tokens
+    return tokens * (2 * shape.hidden_size + max(mlp, attention)) * shape.value_bytes
+
+
+def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
+    """What detection holds of one micro-batch at its fullest, the layer's own activations included.
+
+    Recorded: o_proj's and down_proj's inputs; for q and k also the projections before RoPE and, in float32, queries, keys,
+    values, scores and weights [B, H, T, T]. Measured: squares of down_proj's input, or changed scores of some neurons with
+    what they do to the output.
+    """
+    tokens, wide = corpus.batch * corpus.n_tokens, 0 if shape.value_bytes == 4 else 4
+    recorded = (shape.query_width + shape.ffn_width) * shape.value_bytes
+    squares = shape.ffn_width * (4 + wide) if "ffn" in detection.groups else 0
+    n_score_groups = sum(group in SCORE_GROUPS for group in detection.groups)
+    if not n_score_groups:
+        return max(layer_activation_bytes(shape, corpus), tokens * (recorded + squares))
+    q, kv, square = shape.query_width, shape.kv_width, corpus.batch * shape.n_heads * corpus.n_tokens**2
+    recorded += (q + kv) * shape.value_bytes + (q + 2 * kv) * 4
+    running = tokens * (q + 2 * kv) * 4 + 4 * square * 4
+    return max(
+        layer_activation_bytes(shape, corpus) + running,
+        tokens * (recorded + squares + 2 * q * 4) + 2 * square * 4,
+        tokens * recorded + 2 * square * 4 + _score_bytes(shape, corpus, detection),
+    )
+
+
+def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
+    """Values and outputs of all heads [B, H, T, D], and for a block of queries a chunk of changed scores with its product with
+    the values: of one head's neurons, or of all candidates of the layer, with the values, outputs and weights of the heads
+    they reach."""
+    tokens = corpus.batch * corpus.n_tokens
+    most = max(1, _CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
+    block = min(corpus.n_tokens, max(_MIN_ROWS, -(-corpus.n_tokens // 4)))
+    of_pair = 4 * corpus.batch * block * (corpus.n_tokens + shape.head_dim)
+    needed = min(most, shape.head_dim) * of_pair
+    if detection.certified:
+        pairs = int(min(1.0, CANDIDATE_SPREAD * detection.floor_fraction) * shape.query_width)
+        reached = pairs * tokens * (corpus.n_tokens + 2 * shape.head_dim + 4) * 4
+        needed = max(needed, reached + min(most, pairs) * of_pair)
+    return 2 * tokens * shape.query_width * 4 + needed
+
+
+def collected_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, groups: tuple[str, ...]) -> int:
+    """Impacts of a layer's neurons on a rank's sentences while they are accumulated: float32, and of the widest group 24
+    bytes a value more."""
+    widths = [shape.width(group) for group in groups]
+    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, _MAX_COLLECTED // sum(widths)))
+    return n_sentences * (4 * sum(widths) + 24 * max(widths))
+
+
+def detection_phases(
+    shape: ModelShape,
+    placing: Placing,
+    corpus: Corpus,
+    detection: Detection,
+    measured_bytes: int | None = None,
+) -> tuple[Phase, ...]:
+    """A language's larger pass: embedding, then a layer. measured_bytes: of one micro-batch, in place of the formula."""
+    n_neurons = shape.n_layers * sum(shape.width(group) for group in detection.groups)
+    rows = min(_WIDENED, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
+    norms = {"norms of weights": rows if "ffn" in detection.groups else 0}
+    collected = {"impacts, layer": collected_bytes(shape, placing, corpus, detection.groups)}
+    kept = {"impacts": n_neurons * _IMPACT_BYTES}
+    formula = impact_activation_bytes(shape, corpus, detection)
+    running = {"activations": formula if measured_bytes is None else measured_bytes}
+    in_layer = _layer(shape, placing)
+    return (
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
+        _phase("a layer's norms", shape, placing, corpus, 1, in_layer | norms, kept),
+        _phase("a layer", shape, placing, corpus, 1, in_layer | running, collected | kept),
+    )
+
+
+def activation_phases(
+    shape: ModelShape, placing: Placing, corpus: Corpus, n_languages: int
+) -> tuple[Phase, ...]:
+    """All languages in one pass: `corpus` holds the sentences of all.
+
+    While a layer is counted, its sketches and those of the layer before wait in host memory; counting takes 21 bytes a value
+    of a micro-batch. Statistics are made from cumulative counts in int64, twice a sketch's size: of all languages together,
+    of one, and of the next.
+    """
+    sketch = shape.ffn_width * _SKETCH_BYTES
+    tokens = corpus.batch * corpus.n_tokens
+    counting = {"activations": layer_activation_bytes(shape, corpus) + tokens * shape.ffn_width * 21}
+    on_device = {"sketch": sketch} if placing.on_gpu else {}
+    waiting = {"sketches": 2 * n_languages * sketch}
+    statistics = {"sketches": n_languages * sketch, "statistics": (6 if n_languages > 1 else 4) * sketch}
+    return (
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
+        _phase("a layer", shape, placing, corpus, 1, _layer(shape, placing) | counting | on_device, waiting),
+        _phase("statistics", shape, placing, corpus, 1, {}, statistics),
+    )
+
+
+def perplexity_phases(
+    shape: ModelShape, placing: Placing, corpus: Corpus, n_variants: int
+) -> tuple[Phase, ...]:
+    """`n_variants` of the model in one pass; logits of a micro-batch, as far as 64 MiB go, with their softmax."""
+    n_tokens = min(max(1, _LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
+    copies = 3 if shape.softcap else 2
+    logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
+    running = {"activations": layer_activation_bytes(shape, corpus)}
+    return (
+        _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),
+        _phase("head", shape, placing, corpus, n_variants, _after(shape, placing) | logits, {}),
+    )
+
+
+def _layer(shape: ModelShape, placing: Placing) -> dict[str, int]:
+    largest = max(shape.ffn_width, shape.query_width) * shape.hidden_size * shape.value_bytes
+    return gathered(shape.layer_bytes, largest, "layer, whole", placing)
+
+
+def _before(shape: ModelShape, placing: Placing) -> dict[str, int]:
+    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing)
+
+
+def _after(shape: ModelShape, placing: Placing) -> dict[str, int]:
+    return gathered(shape.after_bytes, shape.after_bytes, "head, whole", placing)
+
+
+def _phase(
+    name: str,
+    shape: ModelShape,
+    placing: Placing,
+    corpus: Corpus,
+    n_copies: int,
+    computing: dict[str, int],
+    waiting: dict[str, int],
+) -> Phase:
+    near, far = libraries(placing)
+    shard_near, shard_far = parameters(shape, placing)
+    hidden, _ = hidden_state_bytes(shape, placing, corpus, n_copies)
+    return phase(
+        name,
+        placing.on_gpu,
+        near | shard_near | computing,
+        far | shard_far | {"hidden states": hidden} | waiting,
+    )
+
+
+def forward_flops(shape: ModelShape, corpus: Corpus, with_head: bool) -> float:
+    """Of all layers over the corpus: two operations a weight and token, and the whole square of attention scores (masked
+    entries are computed too) twice."""
+    layer = 2 * shape.layer_parameters + 4 * shape.query_width * corpus.n_tokens
+    head = 2 * shape.vocabulary * shape.hidden_size if with_head else 0
+    return corpus.all_tokens * (shape.n_layers * layer + head)
+
+
+def score_flops(shape: ModelShape, corpus: Corpus, detection: Detection) -> float:
+    """Of q and k impacts: for each pair of a neuron and a query head it reaches, the change of T^2 scores times the D values
+    of the head, of which causal blocks of a quarter leave 5/8. There are H * D pairs in either group.
+
+    Certified detection measures three sentences in full and then the candidates.
+    """
+    n_groups = sum(group in SCORE_GROUPS for group in detection.groups)
+    one_sentence = (
+        n_groups * shape.n_layers * shape.query_width * 2 * corpus.n_tokens**2 * shape.head_dim * 5 / 8
+    )
+    if not detection.certified:
+        return corpus.n_sentences * one_sentence
+    seeds = min(N_SEED_SENTENCES, corpus.n_sentences)
+    return (seeds + detection.floor_fraction * (corpus.n_sentences - seeds)) * one_sentence

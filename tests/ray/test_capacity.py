@@ -1,0 +1,68 @@
+"""The planner against real groups: bytes gathered exactly, peak memory within 15%."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
+from cluster.capacity import passes
+from cluster.capacity.placing import Placing, received
+from cluster.capacity.shape import shape_of
+from cluster.group import ModelGroup
+from cluster.spec import GroupSpec, ModelSpec
+from neuron_core.batches import Sentence, plan_batches
+from neuron_core.detect import detect_language, detection_pass, merge_passes
+from neuron_core.models import load_config
+from neuron_core.perplexity import sentence_nlls
+from tests.tiny_models import token_ids
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
+    """Two passes of detection, then one of perplexity, on two ranks."""
+    shape = shape_of(load_config(tiny_folder), "float32")
+    sentences = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([9] * 8, vocabulary=250))]
+    pair = Placing(2, 2, on_gpu=False)
+    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(2)) as group:
+
+        def run(batches, candidates):
+            found = group.run(detection_pass, batches, groups=GROUPS, candidates=candidates)
+            return merge_passes(found)
+
+        detect_language(run, sentences, GROUPS)
+        after_detection = group.stats()[0]["bytes_received"]
+        group.reset_stats()
+        group.run(sentence_nlls, plan_batches(sentences, 4), edits=[None, None])
+        of_perplexity = group.stats()[0]["bytes_received"]
+    assert after_detection == received(shape, pair, n_passes=2, with_head=False)
+    assert of_perplexity == received(shape, pair, n_passes=1, with_head=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("name", ["SmolLM2-135M", "Gemma-3-270M", *LLAMAS])
+def test_peaks_are_predicted_within_15_percent(name: str, ranks: int, tmp_path: Path) -> None:
+    rows = list(measure_in_own_process(name, folder_of(name, tmp_path), ranks))
+    for row in rows:
+        print(line_of(row))
+    stages = {row["stage"] for row in rows}
+    assert {"detection", "activations", "perplexity"} <= stages
+    wrong = [
+        line_of(row)
+        for row in rows
+        if row["stage"] != "loading" and not 0.85 <= row["predicted"] / row["measured"] <= 1.15
+    ]
+    assert not wrong
+
+
+def test_streaming_gathers_nothing_and_reads_every_pass() -> None:
+    shape = shape_of(load_config(Path(__file__).parents[1] / "shapes" / "llama-3.1-70b"), "bfloat16")
+    stream = Placing(4, 2, on_gpu=False, weights="stream")
+    assert received(shape, stream, 6, True) == 0
+    layer = passes.detection_phases(
+        shape, stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03)
+    )[1]
+    assert "shard" not in layer.host and layer.host["layer, whole"] == shape.layer_bytes
