@@ -33,6 +33,8 @@ bench: .venv/.installed  ## what detection, layer-major order and switching vari
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.nightly_power
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.streaming
 
 LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
 LOCK_DIR := build/lock

@@ -32,7 +32,6 @@ class StreamedModel:
             gather=self._stored.gather,
             device=device,
             hidden_bytes=spec.hidden_bytes,
-            expect=self._stored.expect,
         )
         self.rank = rank
 

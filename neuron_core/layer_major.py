@@ -91,34 +91,25 @@ class LayerMajor:
         gather: Gather = whole,
         device: torch.device | None = None,
         hidden_bytes: int | None = None,
-        expect: Callable[[Sequence[nn.Parameter]], None] | None = None,
     ) -> None:
         """`device`: where micro-batches are computed (the model's). `hidden_bytes`: host memory for what waits between
-        layers (no bound); see `HiddenStore`. `expect` is told which parameters will be gathered next."""
+        layers (no bound); see `HiddenStore`."""
         self.model = model
         self.anatomy = anatomy or anatomy_of(model)
         self.layers = self.anatomy.layers(model)
         self.device = device or next(model.parameters()).device
         self.hidden = HiddenStore(hidden_bytes)
-        self._gather, self._expect = gather, expect
+        self._gather = gather
+        causal_lm: Any = model
         decoder, _, _ = self.anatomy.family.layers_path.rpartition(".")
-        inside = set(self.layers.parameters())
-        self._before = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
-        after = [
-            *model.get_submodule(decoder).parameters(),
-            *model.get_output_embeddings().parameters(),  # type: ignore[operator]
-        ]
-        tied = set(model.get_output_embeddings().parameters())  # type: ignore[operator]
-        dropped = (inside | set(self._before)) - tied
-        self._after = [parameter for parameter in dict.fromkeys(after) if parameter not in dropped]
+        self._before = list(causal_lm.get_input_embeddings().parameters())
+        elsewhere = {*self.layers.parameters(), *self._before}
+        norm = [p for p in model.get_submodule(decoder).parameters() if p not in elsewhere]
+        self._after = [*norm, *causal_lm.get_output_embeddings().parameters()]
 
-    @contextmanager
-    def gathered_layer(self, index: int) -> Iterator[None]:
+    def gathered_layer(self, index: int) -> AbstractContextManager[Any]:
         """Inside, the parameters of layer `index` are whole."""
-        with self._gather(list(self.layers[index].parameters())):
-            if self._expect is not None and index + 1 < len(self.layers):
-                self._expect(list(self.layers[index + 1].parameters()))
-            yield
+        return self._gather(list(self.layers[index].parameters()))
 
     def gathered_before(self) -> AbstractContextManager[Any]:
         """Inside, what runs before the layers is whole: the embedding."""

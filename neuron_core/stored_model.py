@@ -94,11 +94,6 @@ class StoredModel:
             for parameter in parameters:
                 parameter.data = torch.empty(0, dtype=parameter.dtype, device=self.device)
 
-    def expect(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Says that `parameters` will be gathered next, so that the disk may begin."""
-        for parameter in parameters:
-            self.files.expect(self._keys[parameter])
-
     def _buffers_for(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Memory for `parameters`: that of the gather before where shapes agree, as they do from layer to layer.
 

@@ -74,13 +74,6 @@ class WeightFiles:
             ) from error
         self.bytes_read += len(into) * item
 
-    def expect(self, name: str) -> None:
-        """Asks the system to begin reading a tensor into its cache, which costs this process no memory."""
-        stored = self.tensors[name]
-        n_bytes = stored.shape.numel() * stored.dtype.itemsize
-        with stored.path.open("rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), stored.first_byte, n_bytes, os.POSIX_FADV_WILLNEED)
-
 
 def _fill(descriptor: int, into: Tensor, first_byte: int) -> None:
     view = into.view(torch.uint8).numpy().data

@@ -29,7 +29,7 @@ def resident_bytes(field: str) -> int:
 def main() -> None:
     """Compares the first two layers with a model of two layers; prints the peak above what was resident before."""
     folder = Path(sys.argv[1])
-    tiny_model("llama-mha-untied", spread=0.05, num_hidden_layers=24, **WIDE).save_pretrained(folder)
+    tiny_model("llama-mha-untied", spread=0.05, num_hidden_layers=16, **WIDE).save_pretrained(folder)
     config = load_config(folder)
     config.num_hidden_layers = 2
     expected = detection_pass(LayerMajor(from_pretrained(folder, config, "float32")), BATCHES, DEFAULT_GROUPS)

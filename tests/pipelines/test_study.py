@@ -111,6 +111,15 @@ def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path:
     assert difference is None, str(difference)
 
 
+def test_weights_and_hidden_states_from_files_give_the_same_tables(
+    finished: Path, model: Path, tmp_path: Path
+) -> None:
+    done = run(command(tmp_path, model, "cluster.weights=stream", "cluster.hidden_states_gib=0"))
+    assert done.returncode == 0, done.stderr
+    difference = first_difference(Store(finished / "store"), Store(tmp_path / "store"))
+    assert difference is None, str(difference)
+
+
 @pytest.mark.parametrize("actor", [False, True], ids=["driver", "actor"])
 @pytest.mark.parametrize(
     "moment", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
