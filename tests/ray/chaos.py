@@ -101,6 +101,8 @@ def disturbed(
         if process.poll() is not None:
             if process.returncode == 0:
                 return kills, starts
+            if process.returncode > 0:
+                print(f"the command gave up: {_last_line(folder / 'said')}", flush=True)
             process, starts = started(arguments, nodes, folder), starts + 1
         wanted = len(kills) < len(kinds) and files_in(folder) >= due[len(kills)]
         if not wanted or not nodes.all_workers():
@@ -115,6 +117,10 @@ def disturbed(
             print(f"kill {len(kills)}: {kind} {pid}, {at}", flush=True)
     process.kill()
     raise TimeoutError(f"The study had not ended after {_LONGEST_S:g} s and {len(kills)} kills")
+
+
+def _last_line(said: Path) -> str:
+    return said.read_text("utf-8").strip().splitlines()[-1]
 
 
 def _kill(kind: str, nodes: Nodes, process: subprocess.Popen[bytes], dice: random.Random) -> int | None:
