@@ -23,9 +23,13 @@ _LOST_PEER = (
     "Connection reset by peer",
     "NCCL",
     "DistBackendError",
+    "DistNetworkError",
+    "DistStoreError",
+    "connectFullMesh",
     "Broken pipe",
 )
-"""How gloo and NCCL say that another rank is gone; the survivors often fail before Ray reports the death."""
+"""How gloo, NCCL and torch's rendezvous say that another rank is gone; the survivors often fail before Ray reports the
+death."""
 
 
 def lost_peer(error: BaseException) -> bool:
