@@ -6,6 +6,7 @@ from ray.exceptions import (
     ActorUnschedulableError,
     NodeDiedError,
     ObjectLostError,
+    OutOfMemoryError,
     RayActorError,
     WorkerCrashedError,
 )
@@ -15,8 +16,17 @@ class Lost(Exception):
     """No rank advanced for too long, or a rank lost its peer. Starting anew may help."""
 
 
-GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, WorkerCrashedError, ObjectLostError, Lost)
-"""A process, its node, or an object that lay there. Inputs are put into the object store again for every attempt."""
+GONE = (
+    RayActorError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    WorkerCrashedError,
+    OutOfMemoryError,
+    ObjectLostError,
+    Lost,
+)
+"""A process (also one that Ray ended because its node ran short of memory), its node, or an object that lay there. Inputs
+are put into the object store again for every attempt."""
 
 _LOST_PEER = (
     "Connection closed by peer",
