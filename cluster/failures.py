@@ -6,6 +6,7 @@ from ray.exceptions import (
     ActorUnschedulableError,
     NodeDiedError,
     ObjectLostError,
+    OutOfMemoryError,
     RayActorError,
     WorkerCrashedError,
 )
@@ -15,17 +16,30 @@ class Lost(Exception):
     """No rank advanced for too long, or a rank lost its peer. Starting anew may help."""
 
 
-GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, WorkerCrashedError, ObjectLostError, Lost)
-"""A process, its node, or an object that lay there. Inputs are put into the object store again for every attempt."""
+GONE = (
+    RayActorError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    WorkerCrashedError,
+    OutOfMemoryError,
+    ObjectLostError,
+    Lost,
+)
+"""A process (also one that Ray ended because its node ran short of memory), its node, or an object that lay there. Inputs
+are put into the object store again for every attempt."""
 
 _LOST_PEER = (
     "Connection closed by peer",
     "Connection reset by peer",
     "NCCL",
     "DistBackendError",
+    "DistNetworkError",
+    "DistStoreError",
+    "connectFullMesh",
     "Broken pipe",
 )
-"""How gloo and NCCL say that another rank is gone; the survivors often fail before Ray reports the death."""
+"""How gloo, NCCL and torch's rendezvous say that another rank is gone; the survivors often fail before Ray reports the
+death."""
 
 
 def lost_peer(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from cluster.stopping import raise_if_stopped
 from neuron_core.errors import ClusterError
 
 Tell = Callable[[str], None]
-_POLL_S = 0.5
+_POLL_S = 1.0
 _GROWTH_S = 120.0
 """How long a cluster may take to grow or to bring a lost node back. A local session cannot."""
 _TELL_AFTER_S, _TELL_EVERY_S = 5.0, 60.0

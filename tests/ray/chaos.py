@@ -30,12 +30,12 @@ KINDS = ("worker", "node", "driver")
 _LONGEST_S = 3600.0
 CONFIG = """
 models: [{{path: {model}, name: tiny}}]
-languages: [en, sw, de]
-corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
+languages: [en, zh, th, sw, fr, de]
+corpus: {{n_detection: 20, n_heldout: 10, max_tokens: 16}}
 detection: {{floor_fraction: 0.5}}
 selection: {{target_shared: 0.02}}
-activations: {{detectors: [lape, act_prob_pooled], sites: [matched, pre_activation]}}
-ablation: {{shared_control_seeds: 3, exclusive_control_seeds: 2, n_bootstrap: 50, variants_per_pass: 1}}
+activations: {{detectors: [lape], sites: [matched]}}
+ablation: {{shared_control_seeds: 20, exclusive_control_seeds: 6, n_bootstrap: 50, variants_per_pass: 1}}
 cluster: {{world_size: 2, threads_per_worker: 1, max_restarts: 1000}}
 store: {store}
 """
@@ -92,28 +92,35 @@ def disturbed(
 ) -> tuple[list[Kill], int]:
     """The study with one kill of each of `kinds`, in that order; the kills and how often it was started.
 
-    Kill k waits until its share of the files is stored, so that kills spread over the stages of the study.
+    Kills spread over the files that the study makes: each waits for a number of its own to be stored.
     """
     arguments, began, kills = command(folder, model), time.monotonic(), list[Kill]()
-    due = sorted(dice.randrange(int(0.8 * n_files)) for _ in kinds)
+    due = sorted(dice.sample(range(int(0.9 * n_files)), len(kinds)))
     process, starts = started(arguments, nodes, folder), 1
     while time.monotonic() - began < _LONGEST_S:
         if process.poll() is not None:
             if process.returncode == 0:
                 return kills, starts
+            if process.returncode > 0:
+                print(f"the command gave up: {_last_line(folder / 'said')}", flush=True)
             process, starts = started(arguments, nodes, folder), starts + 1
         wanted = len(kills) < len(kinds) and files_in(folder) >= due[len(kills)]
         if not wanted or not nodes.all_workers():
             time.sleep(0.02)
             continue
-        time.sleep(dice.random() * 3)
+        time.sleep(dice.random() * 0.5)
         kind = kinds[len(kills)]
         pid = _kill(kind, nodes, process, dice)
         if pid is not None:
             kills.append(Kill(kind, pid, time.monotonic() - began, files_in(folder)))
-            print(f"kill {len(kills)}: {kind} {pid}, {kills[-1].files} of {n_files} files", flush=True)
+            at = f"{kills[-1].at_s:.0f} s, {kills[-1].files} of {n_files} files"
+            print(f"kill {len(kills)}: {kind} {pid}, {at}", flush=True)
     process.kill()
     raise TimeoutError(f"The study had not ended after {_LONGEST_S:g} s and {len(kills)} kills")
+
+
+def _last_line(said: Path) -> str:
+    return said.read_text("utf-8").strip().splitlines()[-1]
 
 
 def _kill(kind: str, nodes: Nodes, process: subprocess.Popen[bytes], dice: random.Random) -> int | None:
