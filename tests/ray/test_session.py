@@ -1,22 +1,20 @@
 """Who can reach a local session: nobody beyond this machine, and on it nobody without the session's token."""
 
-import ipaddress
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 import ray
 
 from cluster.group import ModelGroup
 from cluster.session import ray_session
 from cluster.spec import GroupSpec, ModelSpec
+from tests.listening import listening, open_to_others, processes
 from tests.own_process import found_by, print_found
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -27,21 +25,6 @@ SERVICES = {
     "raylet": "/ray.rpc.NodeManagerService/GetNodeStats",
     "ray::Worker": "/ray.rpc.CoreWorkerService/GetCoreWorkerStats",
 }
-
-
-def processes() -> Iterator[psutil.Process]:
-    yield psutil.Process()
-    yield from psutil.Process().children(recursive=True)
-
-
-def listening(process: psutil.Process) -> list[tuple[str, int]]:
-    found = process.net_connections("inet")
-    return [(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN]
-
-
-def is_loopback(ip: str) -> bool:
-    address = ipaddress.ip_address(ip)
-    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 def _global_node() -> Any:
@@ -68,21 +51,17 @@ def answer(port: int, method: str, key: str | None) -> grpc.StatusCode | None:
 
 def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(tiny_folder: Path) -> None:
     with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2)):
-        open_to_others, asked = (
-            [],
-            {name: dict[str | None, set[grpc.StatusCode | None]]() for name in SERVICES},
-        )
-        n_listening = 0
+        asked = {name: dict[str | None, set[grpc.StatusCode | None]]() for name in SERVICES}
+        beyond, n_listening = open_to_others(), 0
         for process in processes():
-            for ip, port in listening(process):
+            for _, port in listening(process):
                 n_listening += 1
-                open_to_others += [] if is_loopback(ip) else [f"{process.name()} {ip}:{port}"]
                 for name, method in SERVICES.items():
                     if process.name().startswith(name) and (bare := answer(port, method, None)):
                         asked[name].setdefault(None, set()).add(bare)
                         for key in ("0" * 64, token()):
                             asked[name].setdefault(key, set()).add(answer(port, method, key))
-    assert open_to_others == []
+    assert beyond == []
     assert n_listening > len(SERVICES)
     for name, answers in asked.items():
         for key in (None, "0" * 64):
@@ -122,32 +101,26 @@ def test_the_token_is_in_a_private_file_alone() -> None:
 
 
 def main() -> None:
-    """Two sessions after each other, in a process whose environment names another cluster's token."""
-    os.environ |= {"RAY_AUTH_TOKEN": "of another cluster", "RAY_AUTH_MODE": "disabled"}
-    before, tokens = dict(os.environ), []
+    """Two sessions after each other, in a process whose environment, like the images', is made for another cluster."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of another cluster"}
+    before, tokens = authentication(), []
     for _ in range(2):
         with ray_session(1):
             file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
             tokens.append(file.read_text())
             nodes = len(ray.nodes())
-        changed = {
-            name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)
-        }
-        before |= {name: os.environ[name] for name in ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",)}
-    print_found(
-        {
-            "tokens": tokens,
-            "nodes": nodes,
-            "left": file.parent.exists(),
-            "changed": sorted(changed - {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}),
-        }
-    )
+    left = file.parent.exists()
+    print_found({"tokens": tokens, "nodes": nodes, "left": left, "changed": authentication() != before})
+
+
+def authentication() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
 
 
 def test_every_session_has_its_own_token_and_leaves_nothing() -> None:
     found = found_by("tests.ray.test_session", threads=1, timeout_s=120)
     assert len(set(found["tokens"])) == 2 and found["nodes"] == 1
-    assert not found["left"] and found["changed"] == []
+    assert not found["left"] and not found["changed"]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from neuron_core.models import load_model
 from neuron_core.neuron_set import NeuronSet
 from neuron_core.weight_edit import WeightEdit
 from tests.edits import edits_of, random_neurons
+from tests.listening import open_to_others
 from tests.own_process import print_found
 from tests.tiny_models import token_ids
 
@@ -70,6 +71,7 @@ def main(folder: Path, tensor_parallel: int) -> None:
         found[backend] = {name: nlls(engine, change) for name, change in changes(folder).items()}
         found[backend]["refused"] = refused(engine, changes(folder)["values"])
         found[backend]["again"] = nlls(engine, None)
+        found[backend]["open_to_others"] = open_to_others()
         engine.close()
     print_found(found)
 

@@ -36,6 +36,7 @@ def check(found: dict[str, Any]) -> None:
     assert vllm["both"] not in (vllm["values"], vllm["set"])
     assert vllm["again"] == vllm["base"]  # bit for bit, also after the refused change
     assert "layers" in vllm["refused"] and "layers" in hf["refused"]
+    assert vllm["open_to_others"] == []
 
 
 @pytest.mark.slow
