@@ -114,14 +114,23 @@ def folder_of(name: str, scratch: Path) -> Path:
 
 
 def random_llama(folder: Path, dtype: str, fields: dict[str, int]) -> Path:
-    """A Llama of some shape with random weights, as a folder without a tokenizer."""
+    """A Llama of some shape with random weights (a million of them, over and over), as a folder without a tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config: Any = LlamaConfig(vocab_size=128_256, tie_word_embeddings=True, **fields)  # type: ignore[arg-type]
-    AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).save_pretrained(
-        folder, max_shard_size="1GB"
-    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    model.to_empty(device="cpu")
+    tile = 0.02 * torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.fill_(1)
+                continue
+            for part in parameter.view(-1).split(len(tile)):
+                part.copy_(tile[: len(part)])
+    model.save_pretrained(folder, max_shard_size="1GB")
     return folder
 
 

@@ -186,7 +186,7 @@ def _layer(shape: ModelShape, placing: Placing) -> dict[str, int]:
 
 
 def _before(shape: ModelShape, placing: Placing) -> dict[str, int]:
-    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing)
+    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing, single=True)
 
 
 def _after(shape: ModelShape, placing: Placing) -> dict[str, int]:
