@@ -56,12 +56,21 @@ def _smallest(
 ) -> tuple[str, ...] | None:
     options = [change for name in stages for change in _options(config, index, shape, machines, name)]
     options = list(dict.fromkeys(options))
-    for n in range(1, _MOST_CHANGES + 1):
-        for chosen in combinations(options, n):
-            overrides = tuple(override for change in chosen for override in change)
-            keys = [override.partition("=")[0] for override in overrides]
-            if len(set(keys)) == len(keys) and _fits(config, overrides, index, shape, machines, stages):
-                return overrides
+    sizes = list(_world_sizes(config, machines))
+    starts: list[Change] = [()]
+    if config.cluster.world_size * config.cluster.gpus_per_worker > machines.n_devices and set(stages) != {
+        "evaluation"
+    }:
+        starts, options = sizes, [change for change in options if change not in sizes]  # it must shrink first
+    for n in range(_MOST_CHANGES + 1):
+        for start in starts:
+            for chosen in combinations(options, n):
+                overrides = (*start, *(override for change in chosen for override in change))
+                keys = [override.partition("=")[0] for override in overrides]
+                if len(set(keys)) < len(keys):
+                    continue
+                if overrides and _fits(config, overrides, index, shape, machines, stages):
+                    return overrides
     return None
 
 

@@ -216,7 +216,7 @@ def fine_tuning_stage(
         received_bytes=sum(training.gathered_in_training(shape, where, one) for one in trainings),
         read_bytes=len(trainings) * shape.model_bytes,
         notes=(
-            f"{len(trainings)} trainings of {largest.n_steps} steps, {largest.n_trained:,} scalars at most",
+            f"{len(trainings)} x {largest.n_steps} steps, {largest.n_trained:,} scalars at most",
             *(idle if n_micro % where.world_size else ()),
         ),
     )
