@@ -120,6 +120,8 @@ class ModelGroup:
                 "Lower cluster.world_size or cluster.threads_per_worker, or add nodes"
             )
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
+        # A pass runs in a thread beside the main one; the arena glibc would give it keeps freed tensors.
+        environment["MALLOC_ARENA_MAX"] = "1"
         if not spec.gpus_per_worker:
             environment["DS_ACCELERATOR"] = "cpu"
         remote = ray.remote(Worker)

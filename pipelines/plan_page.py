@@ -119,7 +119,7 @@ def _on_device(one: StagePlan) -> dict[str, int]:
 
 
 def _in_host(one: StagePlan) -> dict[str, int]:
-    return one.peak.host
+    return max(one.stage.phases, key=lambda phase: phase.host_bytes).host
 
 
 def _flop(flops: float) -> str:
@@ -129,7 +129,7 @@ def _flop(flops: float) -> str:
     return f"{flops / 1e9:.3g} GFLOP"
 
 
-def _verdict(model: ModelPlan) -> Iterator[Text]:
+def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
     yield Text(f"All stages: at most {_sum(model.stages)}; starting workers and engine is not counted.")
     if model.fits:
         yield Text("Everything fits.")
@@ -149,7 +149,9 @@ def _verdict(model: ModelPlan) -> Iterator[Text]:
     if advice is None:
         return
     if advice.together is not None:
-        yield Text(f"Everything fits with: {' '.join(advice.together)}")
+        left = ", ".join(name for name, change in advice.by_stage.items() if change is None)
+        what = f"All but {left} fit" if left else "Everything fits"
+        yield Text(f"{what} with: {' '.join(advice.together)}")
         yield Text(f"  and takes at most {_sum(model.mended)}:")
         yield _stages_table(model.mended)
     if advice.devices is not None:
