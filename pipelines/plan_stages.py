@@ -214,6 +214,7 @@ def fine_tuning_stage(
         training.training_phases(shape, where, largest),
         sum(training.training_flops(shape, one) for one in trainings),
         received_bytes=sum(training.gathered_in_training(shape, where, one) for one in trainings),
+        moved_bytes=sum(training.moved_in_training(shape, where, one) for one in trainings),
         read_bytes=len(trainings) * shape.model_bytes,
         notes=(
             f"{len(trainings)} x {largest.n_steps} steps, {largest.n_trained:,} scalars at most",
