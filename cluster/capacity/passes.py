@@ -175,6 +175,7 @@ def perplexity_phases(
     logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
     running = {"activations": layer_activation_bytes(shape, corpus)}
     return (
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
         _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),
         _phase("head", shape, placing, corpus, n_variants, _after(shape, placing) | logits, {}),
     )
