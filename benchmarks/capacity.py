@@ -222,14 +222,14 @@ def _passes(
                 ),
             ),
             (
-                "activations",
-                passes.activation_phases(shape, where, corpus, 1),
-                lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
-            ),
-            (
                 "perplexity",
                 passes.perplexity_phases(shape, where, corpus, N_VARIANTS),
                 lambda: group.run(sentence_nlls, batches, edits=[None] * N_VARIANTS),
+            ),
+            (
+                "activations",
+                passes.activation_phases(shape, where, corpus, 1),
+                lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
             ),
         ]
         for stage, phases, run in stages:
