@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.capacity.memory import MIB, Phase, phase
-from cluster.capacity.placing import Placing, gathered, libraries, parameters
+from cluster.capacity.placing import Placing, gathered, parameters, working
 from cluster.capacity.shape import ModelShape
 
 SCORE_GROUPS = ("q", "k")
@@ -203,7 +203,7 @@ def _phase(
     computing: dict[str, int],
     waiting: dict[str, int],
 ) -> Phase:
-    near, far = libraries(placing)
+    near, far = working(placing)
     shard_near, shard_far = parameters(shape, placing)
     hidden, _ = hidden_state_bytes(shape, placing, corpus, n_copies)
     return phase(

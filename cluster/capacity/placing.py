@@ -10,6 +10,8 @@ from cluster.capacity.shape import ModelShape
 
 LIBRARIES_CPU = 580 * MIB
 """Resident memory of a worker before it loads a model: Python, Ray, torch, transformers, DeepSpeed, gloo."""
+KEPT_CPU = 50 * MIB
+"""What the allocator keeps of freed memory once something has run on a CPU."""
 LIBRARIES_HOST = 4 * GIB
 """The same where torch drives a GPU (assumed)."""
 LIBRARIES_DEVICE = int(1.5 * GIB)
@@ -43,6 +45,12 @@ def libraries(placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
     if placing.on_gpu:
         return {"libraries": LIBRARIES_DEVICE}, {"libraries": LIBRARIES_HOST}
     return {"libraries": LIBRARIES_CPU}, {}
+
+
+def working(placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
+    """As `libraries`, of a rank that has run something."""
+    near, far = libraries(placing)
+    return near | ({} if placing.on_gpu else {"kept by malloc": KEPT_CPU}), far
 
 
 def parameters(shape: ModelShape, placing: Placing) -> tuple[dict[str, int], dict[str, int]]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from cluster.capacity.memory import MIB, Phase, phase
 from cluster.capacity.passes import Corpus, layer_activation_bytes
-from cluster.capacity.placing import Placing, gathered, libraries
+from cluster.capacity.placing import Placing, gathered, working
 from cluster.capacity.shape import ModelShape
 
 _LOGIT_BYTES = 16 * MIB
@@ -67,7 +67,7 @@ def optimizer_bytes(placing: Placing, training: Training) -> tuple[int, int]:
 
 def training_phases(shape: ModelShape, placing: Placing, training: Training) -> tuple[Phase, ...]:
     """The end of a forward pass, the backward pass of a layer, and keeping a checkpoint."""
-    near, far = libraries(placing)
+    near, far = working(placing)
     trained, sharded = optimizer_bytes(placing, training)
     logits = int(4 * max(_LOGIT_BYTES, 4 * shape.vocabulary))
     gradients = 2 * layer_activation_bytes(shape, training.micro_batch_shape)

@@ -20,7 +20,7 @@ from tests.cluster.live_bytes import LiveBytes
 
 GROUPS = ("q", "k", "v", "ffn")
 ALONE = Placing(1, 1, on_gpu=False)
-WEIGHTS = ("libraries", "shard")
+WEIGHTS = ("libraries", "kept by malloc", "shard")
 NARROW: dict[str, Any] = dict(
     hidden_size=192, intermediate_size=512, num_attention_heads=6, num_key_value_heads=2
 )
