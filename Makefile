@@ -27,7 +27,7 @@ lint: .venv/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate
+bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate; planned and measured memory
 	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.layer_major
 	$(BIN)/python -m benchmarks.engine
@@ -35,6 +35,7 @@ bench: .venv/.installed  ## what detection, layer-major order and switching vari
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m benchmarks.capacity SmolLM2-135M Gemma-3-270M
 
 LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
 LOCK_DIR := build/lock

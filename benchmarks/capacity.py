@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.capacity import passes, placing, training
-from cluster.capacity.memory import MIB, Phase, fullest
+from cluster.capacity.memory import GIB, MIB, Phase, fullest
 from cluster.capacity.resident import reset_peak, resident_bytes, resident_peak
 from cluster.capacity.shape import ModelShape, shape_of
 
@@ -50,6 +50,8 @@ LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
 SMALL = ("SmolLM2-135M", "Gemma-3-270M")
 TRAINED = ("SmolLM2-135M",)
 N_SENTENCES, N_TOKENS, BATCH, N_VARIANTS = 24, 32, 8, 4
+ROOM_BYTES = 9 * GIB
+"""Free memory that a run of the random models wants."""
 _ROW = "ROW "
 GROUPS = ("q", "k", "v", "ffn")
 STEPS, MICRO_BATCH, BLOCK_TOKENS = 3, 4, 128
@@ -70,6 +72,9 @@ def main() -> None:
         return
     for name in arguments.models or names:
         with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
+            if name in LLAMAS and _room_bytes() < ROOM_BYTES:
+                print(f"{name}: skipped, {ROOM_BYTES / GIB:.0f} GiB of free memory are needed")
+                continue
             folder = folder_of(name, Path(scratch))
             for ranks in arguments.ranks:
                 for row in measure_in_own_process(name, folder, ranks):
@@ -83,6 +88,12 @@ def line_of(row: dict[str, Any]) -> str:
         f"{row['predicted'] / MIB:6.0f} MiB, measured {row['measured'] / MIB:6.0f} MiB, ratio "
         f"{row['predicted'] / row['measured']:.2f}"
     )
+
+
+def _room_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def measure_in_own_process(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
@@ -114,14 +125,36 @@ def folder_of(name: str, scratch: Path) -> Path:
 
 
 def random_llama(folder: Path, dtype: str, fields: dict[str, int]) -> Path:
-    """A Llama of some shape with random weights, as a folder without a tokenizer."""
+    """A Llama of some shape with random weights (a million of them, over and over), as a folder without a tokenizer; a file a
+    layer, so that it is never whole in memory."""
     import torch
+    from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    config: Any = LlamaConfig(vocab_size=128_256, tie_word_embeddings=True, **fields)  # type: ignore[arg-type]
-    AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).save_pretrained(
-        folder, max_shard_size="1GB"
-    )
+    config: Any = LlamaConfig(vocab_size=128_256, tie_word_embeddings=True, dtype=dtype, **fields)  # type: ignore[arg-type]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    tile = (0.02 * torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))).to(getattr(torch, dtype))
+    parts: dict[str, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        parts.setdefault(".".join(name.split(".")[:3]), {})[name] = parameter.shape
+    config.save_pretrained(folder)
+    where = {}
+    for number, shapes in enumerate(parts.values(), 1):
+        file = f"model-{number:05}-of-{len(parts):05}.safetensors"
+        tensors = {
+            name: torch.ones(size, dtype=tile.dtype)
+            if "norm" in name
+            else tile.repeat(size.numel() // len(tile) + 1)[: size.numel()].view(size)
+            for name, size in shapes.items()
+        }
+        save_file(tensors, folder / file, {"format": "pt"})
+        where |= dict.fromkeys(tensors, file)
+    index = {
+        "metadata": {"total_parameters": sum(p.numel() for p in model.parameters())},
+        "weight_map": where,
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
 
 
@@ -189,14 +222,14 @@ def _passes(
                 ),
             ),
             (
-                "activations",
-                passes.activation_phases(shape, where, corpus, 1),
-                lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
-            ),
-            (
                 "perplexity",
                 passes.perplexity_phases(shape, where, corpus, N_VARIANTS),
                 lambda: group.run(sentence_nlls, batches, edits=[None] * N_VARIANTS),
+            ),
+            (
+                "activations",
+                passes.activation_phases(shape, where, corpus, 1),
+                lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
             ),
         ]
         for stage, phases, run in stages:

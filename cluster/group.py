@@ -115,6 +115,8 @@ class ModelGroup:
         )
         self._placement = reserve(room, self._tell)
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
+        # Else glibc raises the bound by itself, and keeps what is freed below it: hundreds of MiB.
+        environment["MALLOC_MMAP_THRESHOLD_"] = str(4 << 20)
         if not spec.gpus_per_worker:
             environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         remote = ray.remote(Worker)

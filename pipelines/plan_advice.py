@@ -25,8 +25,9 @@ _ENGINE = "evaluation.engine"
 
 @dataclass(frozen=True)
 class Advice:
-    """by_stage: overrides with which the stage fits, None where none was found; together: overrides with which every stage
-    fits at once, None where there are none; devices: the fewest devices of the kind at hand with which they would."""
+    """by_stage: overrides with which the stage fits, None where none was found; together: overrides with which all stages fit at
+    once, those without a way out left aside, None where there are none; devices: the fewest devices of the kind at hand with
+    which these would fit as well."""
 
     by_stage: dict[str, tuple[str, ...] | None]
     together: tuple[str, ...] | None
@@ -40,11 +41,12 @@ def advise(
     by_stage = {name: _smallest(config, index, shape, machines, (name,)) for name in stages}
     every = tuple(stage.name for stage in stages_of(config, config.models[index], shape, machines, None))
     together: tuple[str, ...] | None = None
-    if all(change is not None for change in by_stage.values()):
-        merged = tuple(dict.fromkeys(key for change in by_stage.values() for key in change or ()))
-        together = merged if _fits(config, merged, index, shape, machines, every) else None
+    rest = tuple(name for name in every if by_stage.get(name, ()) is not None)
+    merged = tuple(dict.fromkeys(key for change in by_stage.values() for key in change or ()))
+    if merged:
+        together = merged if _fits(config, merged, index, shape, machines, rest) else None
         if together is None:
-            together = _smallest(config, index, shape, machines, every)
+            together = _smallest(config, index, shape, machines, rest)
     devices = None
     if machines.kind is not None and any(change is None for change in by_stage.values()):
         devices = _fewest(config, index, shape, machines, stages)
@@ -56,12 +58,21 @@ def _smallest(
 ) -> tuple[str, ...] | None:
     options = [change for name in stages for change in _options(config, index, shape, machines, name)]
     options = list(dict.fromkeys(options))
-    for n in range(1, _MOST_CHANGES + 1):
-        for chosen in combinations(options, n):
-            overrides = tuple(override for change in chosen for override in change)
-            keys = [override.partition("=")[0] for override in overrides]
-            if len(set(keys)) == len(keys) and _fits(config, overrides, index, shape, machines, stages):
-                return overrides
+    sizes = list(_world_sizes(config, machines))
+    starts: list[Change] = [()]
+    if config.cluster.world_size * config.cluster.gpus_per_worker > machines.n_devices and set(stages) != {
+        "evaluation"
+    }:
+        starts, options = sizes, [change for change in options if change not in sizes]  # it must shrink first
+    for n in range(_MOST_CHANGES + 1):
+        for start in starts:
+            for chosen in combinations(options, n):
+                overrides = (*start, *(override for change in chosen for override in change))
+                keys = [override.partition("=")[0] for override in overrides]
+                if len(set(keys)) < len(keys):
+                    continue
+                if overrides and _fits(config, overrides, index, shape, machines, stages):
+                    return overrides
     return None
 
 

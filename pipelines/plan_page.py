@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -50,7 +50,7 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text | str]:
     yield Text(f"Neurons: {neurons}")
     if model.units:
         yield Text(f"Units: {_units(model.units)}")
-    yield _stages_table(model)
+    yield _stages_table(model.stages)
     for one in model.stages:
         yield from (Text(f"{one.stage.name}: {note}") for note in one.stage.notes)
     yield from _verdict(model)
@@ -72,9 +72,9 @@ def _units(units: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _stages_table(model: ModelPlan) -> Table:
+def _stages_table(stages: Sequence[StagePlan]) -> Table:
     """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic and time."""
-    table = Table("", *(one.stage.name for one in model.stages), box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("", *(one.stage.name for one in stages), box=SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
@@ -82,27 +82,27 @@ def _stages_table(model: ModelPlan) -> Table:
     def row(title: str, cells: Iterable[str], style: str = "", end: bool = False) -> None:
         table.add_row(title, *cells, style=style, end_section=end)
 
-    row("ranks", (_ranks(one) for one in model.stages))
-    row("fullest phase", (one.peak.name for one in model.stages), end=True)
+    row("ranks", (_ranks(one) for one in stages))
+    row("fullest phase", (one.peak.name for one in stages), end=True)
     for place, held in (("device", _on_device), ("host", _in_host)):
-        names = dict.fromkeys(name for one in model.stages for name in held(one))
+        names = dict.fromkeys(name for one in stages for name in held(one))
         for name in names:
-            row(f"  {name}", (gib(held(one)[name]) if name in held(one) else "" for one in model.stages))
+            row(f"  {name}", (gib(held(one)[name]) if name in held(one) else "" for one in stages))
         if names:
             row(
                 f"a rank's {place} memory",
-                (gib(sum(held(one).values())) if held(one) else "" for one in model.stages),
+                (gib(sum(held(one).values())) if held(one) else "" for one in stages),
                 "bold",
                 True,
             )
-    row("received by a rank", (gib(one.stage.received_bytes) for one in model.stages))
-    row("read by a node", (gib(one.stage.read_bytes) for one in model.stages))
-    if any(one.stage.spilled_bytes for one in model.stages):
-        row("spilled, read back", (gib(one.stage.spilled_bytes) for one in model.stages))
-    row("computed", (_flop(one.stage.flops) for one in model.stages))
-    row("time, at most", (duration(one.total_s) for one in model.stages))
-    row("held", (f"{one.device_hours:.3g} {_unit(one)}" for one in model.stages))
-    row("fits", ("yes" if one.fits else "NO" for one in model.stages), "bold")
+    row("received by a rank", (gib(one.stage.received_bytes) for one in stages))
+    row("read by a node", (gib(one.stage.read_bytes) for one in stages))
+    if any(one.stage.spilled_bytes for one in stages):
+        row("spilled, read back", (gib(one.stage.spilled_bytes) for one in stages))
+    row("computed", (_flop(one.stage.flops) for one in stages))
+    row("time, at most", (duration(one.total_s) for one in stages))
+    row("held", (f"{one.device_hours:.3g} {_unit(one)}" for one in stages))
+    row("fits", ("yes" if one.fits else "NO" for one in stages), "bold")
     return table
 
 
@@ -119,7 +119,7 @@ def _on_device(one: StagePlan) -> dict[str, int]:
 
 
 def _in_host(one: StagePlan) -> dict[str, int]:
-    return one.peak.host
+    return max(one.stage.phases, key=lambda phase: phase.host_bytes).host
 
 
 def _flop(flops: float) -> str:
@@ -129,7 +129,7 @@ def _flop(flops: float) -> str:
     return f"{flops / 1e9:.3g} GFLOP"
 
 
-def _verdict(model: ModelPlan) -> Iterator[Text]:
+def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
     yield Text(f"All stages: at most {_sum(model.stages)}; starting workers and engine is not counted.")
     if model.fits:
         yield Text("Everything fits.")
@@ -149,8 +149,11 @@ def _verdict(model: ModelPlan) -> Iterator[Text]:
     if advice is None:
         return
     if advice.together is not None:
-        yield Text(f"Everything fits with: {' '.join(advice.together)}")
-        yield Text(f"  and takes at most {_sum(model.mended)}.")
+        left = ", ".join(name for name, change in advice.by_stage.items() if change is None)
+        what = f"All but {left} fit" if left else "Everything fits"
+        yield Text(f"{what} with: {' '.join(advice.together)}")
+        yield Text(f"  and takes at most {_sum(model.mended)}:")
+        yield _stages_table(model.mended)
     if advice.devices is not None:
         yield Text(f"The fewest such devices with which these stages fit: {advice.devices}.")
 

@@ -10,7 +10,7 @@ from cluster.capacity import engine as engines
 from cluster.capacity import passes, placing, training
 from cluster.capacity.calibration import Measured
 from cluster.capacity.devices import Machines
-from cluster.capacity.estimate import Stage
+from cluster.capacity.estimate import HEADROOM, Stage
 from cluster.capacity.memory import GIB, Phase
 from cluster.capacity.shape import ModelShape
 from eval.benchmarks import BENCHMARKS
@@ -214,9 +214,10 @@ def fine_tuning_stage(
         training.training_phases(shape, where, largest),
         sum(training.training_flops(shape, one) for one in trainings),
         received_bytes=sum(training.gathered_in_training(shape, where, one) for one in trainings),
+        moved_bytes=sum(training.moved_in_training(shape, where, one) for one in trainings),
         read_bytes=len(trainings) * shape.model_bytes,
         notes=(
-            f"{len(trainings)} trainings of {largest.n_steps} steps, {largest.n_trained:,} scalars at most",
+            f"{len(trainings)} x {largest.n_steps} steps, {largest.n_trained:,} scalars at most",
             *(idle if n_micro % where.world_size else ()),
         ),
     )
@@ -319,7 +320,13 @@ def _devices(config: StudyConfig) -> float:
 
 def assumptions(config: StudyConfig) -> list[str]:
     """What the numbers of this configuration take for granted, beside rates."""
-    said = ["sentences are as long as corpus.max_tokens allows, micro-batches are full"]
+    said = [
+        "sentences are as long as corpus.max_tokens allows, micro-batches are full",
+        f"{HEADROOM:.0%} of a memory may be planned with",
+    ]
+    if config.cluster.gpus_per_worker:
+        device, host = placing.LIBRARIES_DEVICE / GIB, placing.LIBRARIES_HOST / GIB
+        said.append(f"libraries of a rank take {device:g} GiB on its GPU and {host:g} GiB of its node")
     if config.training.languages and "full" not in config.training.strategies:
         said.append(f"a trained set has {TRAINED_SHARE:.0%} of the neurons of each group")
     if config.training.languages:

@@ -25,8 +25,8 @@ from pipelines.transfer_plan import transfer_stages
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """One model of a study. error: why it cannot be planned, and then nothing else is known; mended: the stages after the
-    changes with which everything fits."""
+    """One model of a study. error: why it cannot be planned, and then nothing else is known; mended: the stages that
+    fit after the changes."""
 
     model: str
     dtype: str
@@ -117,7 +117,8 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
         if advice.together is not None:
             changed = with_overrides(config, advice.together)
             shape_then = replace(shape, value_bytes=VALUE_BYTES[changed.models[index].dtype])
-            mended, _ = plan_stages(changed, changed.models[index], shape_then, machines, measured)
+            every, _ = plan_stages(changed, changed.models[index], shape_then, machines, measured)
+            mended = [stage for stage in every if stage.fits]
     return ModelPlan(
         model.label,
         model.dtype,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.capacity.memory import MIB, Phase, phase
-from cluster.capacity.placing import Placing, gathered, libraries, parameters
+from cluster.capacity.placing import Placing, gathered, parameters, working
 from cluster.capacity.shape import ModelShape
 
 SCORE_GROUPS = ("q", "k")
@@ -175,6 +175,7 @@ def perplexity_phases(
     logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
     running = {"activations": layer_activation_bytes(shape, corpus)}
     return (
+        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
         _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),
         _phase("head", shape, placing, corpus, n_variants, _after(shape, placing) | logits, {}),
     )
@@ -186,7 +187,7 @@ def _layer(shape: ModelShape, placing: Placing) -> dict[str, int]:
 
 
 def _before(shape: ModelShape, placing: Placing) -> dict[str, int]:
-    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing)
+    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing, single=True)
 
 
 def _after(shape: ModelShape, placing: Placing) -> dict[str, int]:
@@ -202,7 +203,7 @@ def _phase(
     computing: dict[str, int],
     waiting: dict[str, int],
 ) -> Phase:
-    near, far = libraries(placing)
+    near, far = working(placing)
     shard_near, shard_far = parameters(shape, placing)
     hidden, _ = hidden_state_bytes(shape, placing, corpus, n_copies)
     return phase(

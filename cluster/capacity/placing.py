@@ -10,6 +10,8 @@ from cluster.capacity.shape import ModelShape
 
 LIBRARIES_CPU = 580 * MIB
 """Resident memory of a worker before it loads a model: Python, Ray, torch, transformers, DeepSpeed, gloo."""
+KEPT_CPU = 50 * MIB
+"""What the allocator keeps of freed memory once something has run on a CPU."""
 LIBRARIES_HOST = 4 * GIB
 """The same where torch drives a GPU (assumed)."""
 LIBRARIES_DEVICE = int(1.5 * GIB)
@@ -45,6 +47,12 @@ def libraries(placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
     return {"libraries": LIBRARIES_CPU}, {}
 
 
+def working(placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
+    """As `libraries`, of a rank that has run something."""
+    near, far = libraries(placing)
+    return near | ({} if placing.on_gpu else {"kept by malloc": KEPT_CPU}), far
+
+
 def parameters(shape: ModelShape, placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
     """The rank's shard between gathers: (where it computes, in its node's memory). Nothing when layers are streamed."""
     if placing.weights == "stream" or placing.offload == "nvme":
@@ -53,22 +61,19 @@ def parameters(shape: ModelShape, placing: Placing) -> tuple[dict[str, int], dic
     return ({}, shard) if placing.on_gpu and placing.offload == "cpu" else (shard, {})
 
 
-def gathered(n_bytes: int, largest_bytes: int, what: str, placing: Placing) -> dict[str, int]:
+def gathered(
+    n_bytes: int, largest_bytes: int, what: str, placing: Placing, single: bool = False
+) -> dict[str, int]:
     """Parameters made whole: of a layer, of the embedding, or of the head; largest_bytes: of the largest tensor among them.
 
-    One rank that holds its shard where it computes has them whole already. gloo, on CPUs, stages every tensor in a second
-    buffer; two are on their way at once, of which the larger is counted.
+    One rank that holds its shard where it computes has them whole already; DeepSpeed copies a `single` tensor all the same.
+    gloo, on CPUs, stages every tensor in a second buffer; of those on their way at once the largest is counted.
     """
-    if (
-        placing.weights == "shard"
-        and placing.world_size == 1
-        and not (placing.on_gpu and placing.offload != "none")
-    ):
+    if placing.weights == "stream":
+        return {what: n_bytes}
+    if placing.world_size == 1 and not single and not (placing.on_gpu and placing.offload != "none"):
         return {}
-    staging = (
-        largest_bytes if placing.weights == "shard" and not placing.on_gpu and placing.world_size > 1 else 0
-    )
-    return {what: n_bytes, "gather staging": staging}
+    return {what: n_bytes, "gather staging": 0 if placing.on_gpu else largest_bytes}
 
 
 def made_whole(shape: ModelShape, with_head: bool) -> int:

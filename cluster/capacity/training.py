@@ -11,7 +11,7 @@ from typing import Literal
 
 from cluster.capacity.memory import MIB, Phase, phase
 from cluster.capacity.passes import Corpus, layer_activation_bytes
-from cluster.capacity.placing import Placing, gathered, libraries
+from cluster.capacity.placing import Placing, gathered, working
 from cluster.capacity.shape import ModelShape
 
 _LOGIT_BYTES = 16 * MIB
@@ -67,7 +67,7 @@ def optimizer_bytes(placing: Placing, training: Training) -> tuple[int, int]:
 
 def training_phases(shape: ModelShape, placing: Placing, training: Training) -> tuple[Phase, ...]:
     """The end of a forward pass, the backward pass of a layer, and keeping a checkpoint."""
-    near, far = libraries(placing)
+    near, far = working(placing)
     trained, sharded = optimizer_bytes(placing, training)
     logits = int(4 * max(_LOGIT_BYTES, 4 * shape.vocabulary))
     gradients = 2 * layer_activation_bytes(shape, training.micro_batch_shape)
@@ -80,7 +80,7 @@ def training_phases(shape: ModelShape, placing: Placing, training: Training) -> 
         near, far = (
             (near, far | shard) if placing.on_gpu and placing.offload != "none" else (near | shard, far)
         )
-        in_layer = gathered(shape.layer_bytes, 0, "a layer", placing)
+        in_layer = gathered(shape.layer_bytes, 0, "layer, whole", placing)
     state = {"trained, gradients": trained}
     moments = {"optimizer": sharded}
     if placing.offload != "none":
@@ -110,6 +110,16 @@ def training_flops(shape: ModelShape, training: Training) -> float:
     again = training.recomputed_layers
     layers = shape.n_layers * ((2 + again) * layer + (3 + again) * scores)
     return tokens * (layers + 4 * shape.vocabulary * shape.hidden_size)
+
+
+def moved_in_training(shape: ModelShape, placing: Placing, training: Training) -> int:
+    """Bytes between a rank's host and device: with offloaded ZeRO-3 shards, its share twice a micro-batch; with an offloaded
+    optimizer, gradients and values once a step."""
+    if not placing.on_gpu or placing.offload == "none":
+        return 0
+    rounds = training.n_steps * placing.share(-(-training.global_batch // training.micro_batch))
+    weights = 2 * rounds * placing.share(shape.model_bytes) if training.zero_stage == 3 else 0
+    return weights + training.n_steps * placing.share(2 * 4 * training.n_trained)
 
 
 def gathered_in_training(shape: ModelShape, placing: Placing, training: Training) -> int:
