@@ -6,17 +6,15 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import ray
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
-_ONE_MACHINE = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
 
 
 @contextmanager
@@ -60,8 +58,13 @@ def _loopback_only() -> Iterator[None]:
     reach, unless it believes that there are no clusters; it reads the variable when it is imported, and its processes
     read it again.
     """
-    with patch.dict(os.environ, _ONE_MACHINE), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
-        yield
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
@@ -71,17 +74,33 @@ def _token_of_its_own() -> Iterator[None]:
         file = Path(folder) / "token"
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(32), encoding="ascii")
-        with patch.dict(os.environ, {"RAY_AUTH_TOKEN_PATH": str(file)}):
-            for name in (
-                "RAY_AUTH_MODE",
-                "RAY_AUTH_TOKEN",
-            ):  # without a mode Ray turns tokens on; patch puts them back
-                os.environ.pop(name, None)
+        # without a mode Ray turns tokens on
+        private = {"RAY_AUTH_TOKEN_PATH": str(file), "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": None}
+        with _environment(private):
             AuthenticationTokenLoader.instance().reset_cache()
             try:
                 yield
             finally:
                 AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str | None]) -> Iterator[None]:
+    """Inside, these variables of the environment are so (None: not set); after, what they were."""
+    before = {name: os.environ.get(name) for name in wanted}
+    _set(wanted)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def import_path() -> str:
