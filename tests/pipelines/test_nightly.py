@@ -109,6 +109,7 @@ def broken(model: Path, path: Path) -> Path:
     return WeightEdit.from_values(which, {k: 100 * v for k, v in captured.values.items()}, "tuned").save(path)
 
 
+@pytest.mark.slow
 def test_a_night_without_a_good_one_before_could_not_be_judged(model: Path, tmp_path: Path) -> None:
     arguments = command(tmp_path, model, "n1", "evaluation.benchmarks=[{name: xnli, max_items: 2}]")
     done = run(arguments)

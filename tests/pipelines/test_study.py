@@ -112,6 +112,7 @@ def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path:
     assert difference is None, str(difference)
 
 
+@pytest.mark.slow
 def test_weights_and_hidden_states_from_files_give_the_same_tables(
     finished: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -175,7 +176,7 @@ def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
     assert done.returncode == 2 and f"{os.getpid()}" in done.stderr
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None:
     twins = f"models=[{{path: {model}, name: tiny}}, {{path: {model}, name: twin}}]"
     arguments = command(tmp_path, model, twins, f"cluster.models_at_once={at_once}")

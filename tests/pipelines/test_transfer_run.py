@@ -113,7 +113,8 @@ class Ran:
             return self.judges[-1]
 
         @contextmanager
-        def group(subject: Subject) -> Iterator[PlainGroup]:
+        def group(subject: Subject, nf4: bool) -> Iterator[PlainGroup]:
+            assert not nf4
             subject._group = subject._judge = None
             yield PlainGroup(model)
 
