@@ -7,9 +7,11 @@ import psutil
 
 
 def processes() -> Iterator[psutil.Process]:
-    """This process and everything below it."""
+    """This process and everything alive below it."""
     yield psutil.Process()
-    yield from psutil.Process().children(recursive=True)
+    for child in psutil.Process().children(recursive=True):
+        if child.status() != psutil.STATUS_ZOMBIE:
+            yield child
 
 
 def listening(process: psutil.Process) -> list[tuple[str, int]]:

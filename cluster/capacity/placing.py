@@ -26,7 +26,7 @@ class Placing:
     world_size: int
     ranks_per_node: int
     on_gpu: bool
-    offload: Literal["none", "cpu", "nvme"] = "none"
+    offload: Literal["none", "cpu"] = "none"
     weights: Literal["shard", "stream"] = "shard"
     hidden_states_bytes: int = 8 * GIB
 
@@ -55,7 +55,7 @@ def working(placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
 
 def parameters(shape: ModelShape, placing: Placing) -> tuple[dict[str, int], dict[str, int]]:
     """The rank's shard between gathers: (where it computes, in its node's memory). Nothing when layers are streamed."""
-    if placing.weights == "stream" or placing.offload == "nvme":
+    if placing.weights == "stream":
         return {}, {}
     shard = {"shard": placing.share(shape.model_bytes)}
     return ({}, shard) if placing.on_gpu and placing.offload == "cpu" else (shard, {})
