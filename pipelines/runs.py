@@ -137,9 +137,8 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
         try:
             yield run
         except BaseException as error:
-            with suppress(
-                StoreError
-            ):  # what went wrong is told, not that a full disk has no room for the record of it
+            # what went wrong is told, not that a full disk has no room for the record of it
+            with suppress(StoreError):
                 interrupted = isinstance(error, KeyboardInterrupt)
                 run.record("interrupted" if interrupted else "failed", judged=bool(run.failures))
             raise
