@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval.comparisons import Pair, compare_all, verdict_table
+from eval.comparisons import Pair
 from eval.store import Store
-from pipelines.progress import say
 from pipelines.stages.transfer_evaluation import Cell
+from pipelines.stages.verdicts import compare_and_store
 from pipelines.subject import Subject
 from pipelines.units import verdicts_unit
 
@@ -66,14 +65,5 @@ def store_transfer_verdicts(
         for row in found
         if row["metric"] in METRICS.get(row["benchmark"], ())
     }
-    verdicts = compare_all(
-        pairs,
-        primary,
-        alpha=evaluation.alpha,
-        min_effect=evaluation.min_effect,
-        seed=subject.config.seed,
-    )
-    store.write("verdicts", verdict_table(verdicts), unit, {"model": subject.name}, run_id=run_id)
-    counted = Counter(verdict.verdict for verdict in verdicts)
-    say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
+    compare_and_store(subject, store, run_id, unit, pairs, primary)
     return unit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow.compute as pc
 
@@ -43,6 +43,20 @@ def store_verdicts(
         Pair(by_variant[name], by_variant[baseline], subject.name, None, name, baseline)
         for name, baseline in names
     ]
+    compare_and_store(subject, store, run_id, unit, pairs, primary)
+    return unit
+
+
+def compare_and_store(
+    subject: Subject,
+    store: Store,
+    run_id: str,
+    unit: str,
+    pairs: Sequence[Pair],
+    primary: Collection[tuple[str, str, str]],
+) -> None:
+    """Judges `pairs` by the `primary` metrics (benchmark, metric, filter), as one family (Holm), and stores the verdicts as `unit`."""
+    evaluation = subject.config.evaluation
     verdicts = compare_all(
         pairs,
         primary,
@@ -53,7 +67,6 @@ def store_verdicts(
     store.write("verdicts", verdict_table(verdicts), unit, {"model": subject.name}, run_id=run_id)
     counted = Counter(verdict.verdict for verdict in verdicts)
     say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
-    return unit
 
 
 def comparisons(judged: Sequence[Judged]) -> list[tuple[str, str]]:
