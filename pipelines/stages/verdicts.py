@@ -55,7 +55,7 @@ def compare_and_store(
     pairs: Sequence[Pair],
     primary: Collection[tuple[str, str, str]],
 ) -> None:
-    """Judges `pairs` by the `primary` metrics (benchmark, metric, filter), as one family (Holm), and stores the verdicts as `unit`."""
+    """Judges `pairs` by the `primary` (benchmark, metric, filter), as one family (Holm), and stores the verdicts as `unit`."""
     evaluation = subject.config.evaluation
     verdicts = compare_all(
         pairs,
