@@ -1,6 +1,7 @@
 """A 7B-shaped Llama in a worker that may not use 4 GB: detection and perplexity with weights streamed from the files.
 
-    python -m benchmarks.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--folder FOLDER]
+    python -m benchmarks.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--hidden-gib 0.001]
+                                   [--folder FOLDER]
 
 Writes random bfloat16 weights (about 13.5 GB at 32 layers) to a temporary folder, one file a layer, and removes
 them afterwards; a folder given by --folder is kept, and used again when it is there. The worker's private memory is held
@@ -9,7 +10,6 @@ by RLIMIT_DATA. The impacts of layer 0 are compared bit for bit with an ordinary
 
 import argparse
 import json
-import os
 import resource
 import tempfile
 import time
@@ -215,5 +215,4 @@ def anatomy_on_worker(runner: LayerMajor, batches: Sequence[MicroBatch], progres
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     main()

@@ -37,9 +37,10 @@ _LOST_PEER = (
     "DistStoreError",
     "connectFullMesh",
     "Broken pipe",
+    "Address already in use",
 )
-"""How gloo, NCCL and torch's rendezvous say that another rank is gone; the survivors often fail before Ray reports the
-death."""
+"""How gloo, NCCL and torch's rendezvous say that another rank is gone (the survivors often fail before Ray reports the
+death), or that the port was taken before rank 0 listened there."""
 
 
 def lost_peer(error: BaseException) -> bool:

@@ -43,7 +43,7 @@ class ModelGroup:
         kind: Literal["passes", "zero2", "zero3"] = "passes",
         tell: Tell | None = None,
     ) -> None:
-        """`kind`: layer-major passes over a sharded model, or training over a whole (zero2) or sharded (zero3) one;
+        """`kind`: layer-major passes over a sharded or streamed model, or training over a whole (zero2) or sharded (zero3) one;
         tell: hears a line now and then while the group waits for room, and when it is started anew."""
         self.model, self.spec, self._kind, self._tell = model, group or GroupSpec(), kind, tell
         self.n_restarts = 0
@@ -77,6 +77,7 @@ class ModelGroup:
         Raises:
             ClusterError: workers failed more often than `max_restarts` allows.
             PolyneuronError: the first error for people that a rank met.
+            Stopped: the study was interrupted (`cluster.stopping`).
         """
         while True:
             try:
@@ -86,7 +87,8 @@ class ModelGroup:
                 self._start_or_retry()
 
     def stats(self) -> list[dict[str, Any]]:
-        """Per rank: bytes received, gathers, bytes of the model, peak resident bytes, pid, host."""
+        """Per rank what its model counts (see `ShardedModel.stats`, `StreamedModel.stats`, `TrainingModel.stats`), pid, host
+        and working directory."""
         found: list[dict[str, Any]] = ray.get([worker.stats.remote() for worker in self._workers])
         return found
 
@@ -177,7 +179,12 @@ class ModelGroup:
 
     def _require_one_kind(self) -> None:
         """Ranks wait for each other in every layer, and other devices round otherwise."""
-        devices: list[tuple[str, str]] = ray.get([worker.device.remote() for worker in self._workers])
+        devices: list[tuple[str, str]] = self._collect(
+            "starting the workers",
+            [worker.device.remote() for worker in self._workers],
+            None,
+            _LOAD_TIMEOUT_S,
+        )
         if len({device for device, _ in devices}) > 1:
             found = ", ".join(f"rank {rank} {device} ({host})" for rank, (device, host) in enumerate(devices))
             raise ClusterError(

@@ -7,9 +7,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+_TIMEOUT = timedelta(minutes=10)
 
 
 def meet(rank: int, world_size: int, address: str, port: int) -> None:
@@ -17,8 +20,6 @@ def meet(rank: int, world_size: int, address: str, port: int) -> None:
 
     Rank 0 listens there. On a loopback address gloo's own connections stay on loopback as well.
     """
-    from deepspeed.constants import default_pg_timeout
-
     ip = ipaddress.ip_address(address)
     if ip.is_loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -26,16 +27,14 @@ def meet(rank: int, world_size: int, address: str, port: int) -> None:
     if rank == 0:
         family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
         listening = socket.create_server((address, port), family=family).detach()
-    store = dist.TCPStore(
-        address, port, world_size, rank == 0, timeout=default_pg_timeout, master_listen_fd=listening
-    )
+    store = dist.TCPStore(address, port, world_size, rank == 0, timeout=_TIMEOUT, master_listen_fd=listening)
     on_gpu = torch.cuda.is_available()
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=store,
         rank=rank,
         world_size=world_size,
-        timeout=default_pg_timeout,
+        timeout=_TIMEOUT,
         # DeepSpeed names the device too, and for the same ranks.
         device_id=torch.device("cuda", 0) if on_gpu and world_size > 1 else None,
     )

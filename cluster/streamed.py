@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from cluster.memory import peak_resident_bytes
+from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.layer_major import LayerMajor
 from neuron_core.stored_model import StoredModel
@@ -18,13 +18,8 @@ class StreamedModel:
 
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
         """Ranks meet because passes may add up what they found; weights are no matter of theirs."""
+        meet(rank, world_size, address, port)
         on_gpu = torch.cuda.is_available()
-        dist.init_process_group(
-            "nccl" if on_gpu else "gloo",
-            init_method=f"tcp://{address}:{port}",
-            rank=rank,
-            world_size=world_size,
-        )
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
         self.runner = LayerMajor(

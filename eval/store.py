@@ -183,9 +183,11 @@ class Store:
     def _set_aside(self) -> list[str]:
         """Moves all files of damaged units below `damaged/`; returns their paths."""
         stored = [path for table in TABLES for path in self._data_files(table)]
-        units = {_file_name(path) for path in stored if self._is_damaged(path)}
+        damaged = {path for path in stored if self._is_damaged(path)}
+        units = {_file_name(path) for path in damaged}
         moved = [path for path in stored if _file_name(path) in units]
-        for path in moved:
+        # Damaged ones last: if this is killed halfway, the next study still finds the unit.
+        for path in sorted(moved, key=damaged.__contains__):
             self._files.move(path, f"{_DAMAGED}/{path}")
         return moved
 
@@ -298,7 +300,10 @@ def _unreadable(path: str, error: Exception) -> StoreError:
     reason = str(error).splitlines()[0]
     if isinstance(error, OSError) and error.errno:
         return StoreError(f"Cannot read {path}: {reason}. Check the disk and the file's permissions.")
-    return _damaged(path, reason)
+    return StoreError(
+        f"{path} is damaged ({reason}). Delete it and the files of the same name in other tables, then run the study "
+        "again, which makes only what is missing."
+    )
 
 
 def _damaged(path: str, reason: str) -> StoreError:

@@ -100,9 +100,8 @@ def load_lape(
 
     try:
         listed: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # a damaged file makes torch's reader raise whatever its next instruction runs into
+    # A damaged file makes torch's reader raise whatever its next instruction runs into.
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise SetError(
             f"No LAPE set can be read from {path} without running code from it: {reason}"

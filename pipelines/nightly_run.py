@@ -11,10 +11,10 @@ from eval.nightly.first import first_night
 from eval.nightly.judge import Judgement, Outcome, judge, worst
 from eval.nightly.render import html, junit, markdown
 from eval.nightly.sections import ModelNight
-from eval.paths import safe_name
 from eval.store import Store
 from eval.units import unit_key
 from neuron_core.errors import ConfigError, PolyneuronError, StoreError
+from neuron_core.names import safe_name
 from pipelines.config import ModelConfig, NightlyConfig
 from pipelines.progress import say
 from pipelines.runs import Run, recorded

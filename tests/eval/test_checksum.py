@@ -73,6 +73,30 @@ def test_a_damaged_unit_is_moved_aside_whole_and_counts_as_missing(tmp_path: Pat
         assert moved == [] and len(store.read("impacts")) == 8
 
 
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_a_kill_between_two_moves_leaves_no_half_unit(
+    tmp_path: Path, victim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, paths = _stored(tmp_path)
+    beside = tmp_path / store.write("impacts", impacts("de"), "u-sw", {"model": MODEL, "language": "de"}, "r")
+    _damage(paths["sw"] if victim == "first" else beside)
+    move, moved = store._files.move, list[str]()
+
+    def killed_at_the_second(path: str, to: str) -> None:
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(path)
+        move(path, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._files, "move", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt), store.lock():
+            pass
+    assert len(moved) == 1
+    with Store(tmp_path).lock() as rest:
+        assert len(rest) == 1 and store.missing("impacts", ["u-sw"]) == ["u-sw"]
+
+
 def test_a_store_at_a_url_moves_damaged_files_too() -> None:
     import fsspec
 

@@ -26,6 +26,16 @@ NAMES = st.one_of(
 )
 
 
+def test_ordinary_names_are_readable() -> None:
+    assert safe_name("Qwen/Qwen3-0.6B") == "Qwen%2FQwen3-0.6B"
+
+
+@pytest.mark.parametrize("name", ["", "\udc80"])
+def test_names_without_text_are_refused(name: str) -> None:
+    with pytest.raises(StoreError):
+        safe_name(name)
+
+
 @given(NAMES)
 @example("../../etc/passwd")
 @example("/etc/passwd")

@@ -13,7 +13,7 @@ import ray
 
 from cluster.group import ModelGroup
 from cluster.session import ray_session
-from cluster.spec import GroupSpec, ModelSpec
+from cluster.spec import GroupSpec, ModelSpec, Weights
 from tests.listening import listening, open_to_others, processes
 from tests.own_process import found_by, print_found
 
@@ -49,8 +49,11 @@ def answer(port: int, method: str, key: str | None) -> grpc.StatusCode | None:
     return grpc.StatusCode.OK
 
 
-def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(tiny_folder: Path) -> None:
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2)):
+@pytest.mark.parametrize("weights", ["shard", "stream"])
+def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(
+    tiny_folder: Path, weights: Weights
+) -> None:
+    with ModelGroup(ModelSpec(str(tiny_folder), weights=weights), GroupSpec(world_size=2)):
         asked = {name: dict[str | None, set[grpc.StatusCode | None]]() for name in SERVICES}
         beyond, n_listening = open_to_others(), 0
         for process in processes():
