@@ -1,7 +1,6 @@
 """What a full disk, a read-only folder and an interruption leave behind: a clear error, and no half file."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from eval import store as store_module
 from eval.store import Store
 from neuron_core.errors import StoreError
 from tests.eval.tables import impacts, run_row
+from tests.small_files import small_files
 
 NOBODY = 65534
 
@@ -59,15 +59,8 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 def test_a_file_size_limit(tmp_path: Path) -> None:
     store, rows = Store(tmp_path), big_rows()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(StoreError, match=r"File too large.*disk or a quota is full"):
-            store.write("impacts", rows, "u", None, "r")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with small_files(100_000), pytest.raises(StoreError, match=r"File too large.*disk or a quota is full"):
+        store.write("impacts", rows, "u", None, "r")
     assert files_below(tmp_path) == ["store.json"]
     store.write("impacts", rows, "u", None, "r")
     assert store.has("impacts", "u")

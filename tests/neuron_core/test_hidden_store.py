@@ -1,8 +1,6 @@
 """What waits between layers comes back bit for bit, from memory or from a file, within the budget."""
 
 import os
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from neuron_core.errors import StoreError
 from neuron_core.hidden_store import HiddenStore
 from neuron_core.layer_major import LayerMajor
 from tests.neuron_core.test_streaming import BATCHES
+from tests.small_files import small_files
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -73,19 +72,10 @@ def test_the_file_has_no_name(temporary: Path) -> None:
     assert kept.get(CPU).sum() == 1000
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """The kernel refuses to let files grow beyond 4 kB, as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_one_clear_error(temporary: Path, small_files: None) -> None:
+def test_a_full_disk_is_one_clear_error(temporary: Path) -> None:
     store = HiddenStore(2**20)
     held = store.keep(torch.zeros(2**18))
-    with pytest.raises(StoreError, match=r"is full: .* Set TMPDIR .* cluster.hidden_states_gib"):
+    with small_files(4096), pytest.raises(StoreError, match=r"is full: .* Set TMPDIR .* cluster.hidden_states_gib"):
         store.keep(torch.zeros(2000))
     assert float(held.get(CPU).sum()) == 0
 
