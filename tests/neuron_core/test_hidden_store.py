@@ -75,7 +75,10 @@ def test_the_file_has_no_name(temporary: Path) -> None:
 def test_a_full_disk_is_one_clear_error(temporary: Path) -> None:
     store = HiddenStore(2**20)
     held = store.keep(torch.zeros(2**18))
-    with small_files(4096), pytest.raises(StoreError, match=r"is full: .* Set TMPDIR .* cluster.hidden_states_gib"):
+    with (
+        small_files(4096),
+        pytest.raises(StoreError, match=r"is full: .* Set TMPDIR .* cluster.hidden_states_gib"),
+    ):
         store.keep(torch.zeros(2000))
     assert float(held.get(CPU).sum()) == 0
 
