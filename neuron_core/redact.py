@@ -10,7 +10,7 @@ HIDDEN = "***"
 _USER = re.compile(
     r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@'\"]*(?:@[^/?#\s@'\"]*)*@"
 )
-_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"]+")
+_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"\\]+")
 _SECRET_NAME = re.compile(
     r"token|secret|passw|signature|credential|auth|(?:api|access)[-_]?key|[?&;](?:sig|key)=", re.IGNORECASE
 )

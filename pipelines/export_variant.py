@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.store import Store
-from neuron_core.errors import ConfigError
+from neuron_core.errors import ConfigError, SetError
 from pipelines.config import StudyConfig
 from pipelines.progress import say
+from pipelines.runs import warn_of_trusted_code
+from pipelines.stages.kept_edits import edit_file, kept_edit
 
 
 def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
@@ -15,9 +17,10 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
 
     Raises:
         ConfigError: the study has no trained variant of that name, or several: of more than one model or training.
-        SetError: the folder holds files or cannot be written.
+        SetError: the folder holds files or cannot be written, or the trained edit is gone or damaged.
     """
-    rows = Store(config.store).read("training", columns=["model", "variant", "unit"]).to_pylist()
+    store = Store(config.store)
+    rows = store.read("training", columns=["model", "variant", "unit"]).to_pylist()
     found = sorted({(row["model"], row["unit"]) for row in rows if row["variant"] == variant})
     if not found:
         names = ", ".join(sorted({row["variant"] for row in rows})) or "none yet"
@@ -32,11 +35,15 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
     ((label, unit),) = mine
     from neuron_core.export import export_checkpoint
     from neuron_core.models import load_model
-    from neuron_core.weight_edit import WeightEdit
     from pipelines.subject import model_path
 
-    edit = WeightEdit.load(Path(config.store) / "edits" / f"{unit}.safetensors")
+    edit = kept_edit(store, label, unit)
+    if edit is None:
+        raise SetError(
+            f"{edit_file(store, unit)} is gone or damaged; run the study again, which trains {variant} anew"
+        )
     model = next(m for m in config.models if m.label == label)
+    warn_of_trusted_code(model)
     base, tokenizer = load_model(
         model_path(model), model.dtype, revision=model.revision, trust_remote_code=model.trust_remote_code
     )

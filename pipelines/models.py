@@ -37,6 +37,7 @@ def each_model(
         except Exception as error:
             reason = run.failed(model.label, error)
             if len(models) == 1:
+                run.judged = True
                 raise
             say(f"  failed: {reason}")
             return []
@@ -46,8 +47,10 @@ def each_model(
         for model in models:
             say(model.label)
             found += one(model)
-        return found
-    return _at_once(models, cluster, engine, one)
+    else:
+        found = _at_once(models, cluster, engine, one)
+    run.judged = True
+    return found
 
 
 def _at_once(

@@ -9,6 +9,7 @@ from typing import Any
 from eval.store import Store
 from neuron_core.errors import ModelError
 from pipelines.config import ModelConfig, StudyConfig
+from pipelines.runs import warn_of_trusted_code
 from pipelines.subject import Subject, model_path
 
 _LOCAL_CORPORA = ("embedded", "files")
@@ -18,6 +19,7 @@ def config_of_model(model: ModelConfig) -> Any:
     """The model's config; of a GGUF file from its header, without dequantising it."""
     from neuron_core.models import load_config, resolve_model
 
+    warn_of_trusted_code(model)
     path = Path(model_path(model)).expanduser()
     if path.suffix != ".gguf":
         return load_config(resolve_model(model_path(model)), model.revision, model.trust_remote_code)

@@ -23,7 +23,7 @@ from eval.store import Store
 from neuron_core.errors import PolyneuronError, StoreError
 from neuron_core.redact import redacted
 from pipelines.chatter import libraries_quiet
-from pipelines.config import NightlyConfig, StudyConfig
+from pipelines.config import ModelConfig, NightlyConfig, StudyConfig
 from pipelines.progress import say
 from pipelines.transfer_config import TransferConfig
 
@@ -54,6 +54,8 @@ class Run:
         self.timings_s: dict[str, float] = {}
         self.outcome = "finished"
         self.failures: list[dict[str, str]] = []
+        self.judged = False
+        """Whether every model has been worked on, so that those not in `failures` are known to be well."""
         self._one_at_a_time = threading.Lock()
         self._here = threading.local()
 
@@ -85,11 +87,8 @@ class Run:
             self.outcome = "partly failed"
         return reason
 
-    def record(self, status: str, judged: bool = True) -> None:
-        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged.
-
-        judged: whether every model has been worked on, so that those not in `failures` are known to be well.
-        """
+    def record(self, status: str) -> None:
+        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged."""
         row = {
             "run_id": self.id,
             "started_at": self._started,
@@ -100,7 +99,7 @@ class Run:
             "hardware_json": json.dumps(hardware()),
             "seeds_json": json.dumps({"study": self._config.seed}),
             "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
-            "failures_json": redacted(json.dumps(self.failures)) if judged else None,
+            "failures_json": redacted(json.dumps(self.failures)) if self.judged else None,
             "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         }
         table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
@@ -122,27 +121,32 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
         )
     log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
     for model in config.models:
-        if model.trust_remote_code:
-            say(
-                f"Warning: models.trust_remote_code is on for {model.label}: Python code that comes with {model.path} runs on "
-                "this machine and on every worker, with all your rights"
-            )
+        warn_of_trusted_code(model)
     with store.lock() as set_aside, libraries_quiet(log):
         for path in set_aside:
             say(
                 f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
             )
         run = Run(store, config)
-        run.record("running", judged=False)
+        run.record("running")
         try:
             yield run
         except BaseException as error:
             # what went wrong is told, not that a full disk has no room for the record of it
             with suppress(StoreError):
                 interrupted = isinstance(error, KeyboardInterrupt)
-                run.record("interrupted" if interrupted else "failed", judged=bool(run.failures))
+                run.record("interrupted" if interrupted else "failed")
             raise
         run.record(run.outcome)
+
+
+def warn_of_trusted_code(model: ModelConfig) -> None:
+    """Says that a model's own Python code is about to run, where the user allowed that."""
+    if model.trust_remote_code:
+        say(
+            f"Warning: models.trust_remote_code is on for {model.label}: Python code that comes with {model.path} runs on "
+            "this machine and on every worker, with all your rights"
+        )
 
 
 def versions() -> dict[str, str]:

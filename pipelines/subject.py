@@ -135,7 +135,7 @@ class Subject:
                 engine.threads,
                 engine.gpus,
                 max_restarts=engine.max_restarts,
-                way_out="Lower evaluation.engine.threads or evaluation.engine.gpus, or add nodes",
+                way_out="Lower the engine's threads or gpus, or add nodes",
                 tell=_tell,
             )
         )

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.benchmarks import BENCHMARKS
+from pipelines.config import ModelConfig
 from pipelines.paper_b import paper_model, paper_value
 from pipelines.stages.evaluation import BASE
 from pipelines.stages.transfer_evaluation import Cell
@@ -32,9 +33,9 @@ class Grid:
 
 
 def transfer_grids(
-    config: TransferConfig, model: Any, cells: Sequence[Cell], scores: Rows, verdicts: Rows
+    config: TransferConfig, model: ModelConfig, cells: Sequence[Cell], scores: Rows, verdicts: Rows
 ) -> list[Grid]:
-    """The tables of one model, one a task, metric, detector and seed. model: a `ModelConfig`.
+    """The tables of one model, one a task, metric, detector and seed.
 
     scores, verdicts: rows of the store, as dictionaries.
     """
@@ -48,8 +49,7 @@ def transfer_grids(
         found = [_score(scored.get((cell.variant, cell.task, cell.language, metric)))]
         for baseline in cell.baselines:
             verdict = judged.get((cell.variant, baseline, cell.task, cell.language, metric))
-            against = "" if cell.mode is not None else f" than {_role(baseline)}"
-            found.append(_verdict(verdict, against))
+            found.append(_verdict(verdict, "" if cell.mode is not None else _role(baseline)))
         if (value := paper_value(known, cell, metric)) is not None:
             found.append(f"paper {value:g}")
         return "; ".join(part for part in found if part)
@@ -95,13 +95,11 @@ def _score(row: Mapping[str, Any] | None) -> str:
     return f"{100 * row['value']:.1f} [{low}, {high}]{unscored}"
 
 
-def _verdict(row: Mapping[str, Any] | None, against: str) -> str:
-    if row is None:
-        return f"not judged{against.replace(' than', ' against')}"
-    words = str(row["verdict"])
-    if words in ("no evidence", "not judged"):
-        return words + against.replace(" than", " against")
-    return words + against
+def _verdict(row: Mapping[str, Any] | None, role: str) -> str:
+    words = "not judged" if row is None else str(row["verdict"])
+    if not role:
+        return words
+    return f"{words} {'against' if words in ('no evidence', 'not judged') else 'than'} {role}"
 
 
 def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:

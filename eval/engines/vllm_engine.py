@@ -65,24 +65,22 @@ class VllmEngine:
             return
         parts = change.parts if isinstance(change, IntervenedEdit) else (change,)
         with tempfile.TemporaryDirectory(dir=self.settings.scratch) as folder:
-            for part in parts:
-                self._apply(part, Path(folder) / "change.safetensors")
             try:
+                for part in parts:
+                    self._apply(part, Path(folder) / "change.safetensors")
                 self._forget_prefixes()
                 yield
             finally:
                 self._restore()
 
     def _apply(self, part: WeightEdit | Intervention, file: Path) -> None:
-        """Applies one part of a change on all ranks; where that cannot be done, undoes it and those before it."""
+        """Applies one part of a change on all ranks. Raises SetError where a rank refuses it; the caller restores."""
         method = "polyneuron_intervene" if isinstance(part, Intervention) else "polyneuron_apply"
         done = self._llm.collective_rpc(method, args=(str(part.save(file)),))
         if refused := [rank["error"] for rank in done if "error" in rank]:
-            self._restore()
             raise SetError(f"The change {part.name!r} cannot be applied: {refused[0]}")
         missing = set(range(self._layers)) - {layer for rank in done for layer in rank["layers"]}
         if missing:
-            self._restore()
             raise EngineError(f"No rank of the engine holds layers {sorted(missing)}; report this")
 
     def _restore(self) -> None:

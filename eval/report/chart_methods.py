@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from eval.report.method_overlap import ABOVE, BELOW, COMPARED, WITHIN, layer_tally, verdict_of
+from eval.report.method_cells import ABOVE, BELOW, WITHIN
+from eval.report.method_overlap import COMPARED, layer_tally, verdict_of
 from eval.report.methods import MethodSets, Row
 from eval.report.svg import Axis, Drawing
 from eval.report.wording import count, language_name, percent, plural

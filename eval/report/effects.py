@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,7 @@ def effect_between(base: Variant, variant: Variant, language: str) -> Effect | N
     return Effect(ppl, times, low, high, len(nats))
 
 
+@lru_cache(maxsize=8)
 def _resamples(n_sentences: int) -> NDArray[np.float64]:
     """How often each sentence is drawn in each resample, [RESAMPLES, S]."""
     rng = np.random.default_rng(SEED)

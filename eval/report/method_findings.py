@@ -6,15 +6,8 @@ import numpy as np
 
 from eval.report.effects import Effects, effects_among
 from eval.report.findings import ENOUGH_DRAWS, Finding
-from eval.report.method_overlap import (
-    ABOVE,
-    BELOW,
-    COMPARED,
-    WITHIN,
-    chance_ratio,
-    pairs_of,
-    verdict_of,
-)
+from eval.report.method_cells import ABOVE, BELOW, WITHIN
+from eval.report.method_overlap import COMPARED, chance_ratio, pairs_of, verdict_of
 from eval.report.method_perplexity import UNJUDGED, against_random, controls_of, own_set
 from eval.report.method_words import DEGENERATE, method_name
 from eval.report.methods import IMPACT_METHODS, Detector, OtherMethods, Row

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
 from eval.report.method_words import method_name
 from eval.report.methods import MethodSets, OtherMethods, Row
 from eval.report.wording import DASH, count, language_name, number, times
 
-ABOVE, WITHIN, BELOW, EMPTY, APART = "above", "within", "below", "empty", "apart"
+EMPTY, APART = "empty", "apart"
 COMPARED = (ABOVE, WITHIN, BELOW)
 MARKS = {
     ABOVE: "▲ above chance",
@@ -28,21 +29,10 @@ _STEPS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
 
 
 @dataclass(frozen=True)
-class OverlapCell:
-    """``text``: the Jaccard; ``shade``: 0 to 6, by the Jaccard; ``css``: the verdict."""
-
-    text: str
-    mark: str = ""
-    details: tuple[str, ...] = ()
-    shade: int = 0
-    css: str = ""
-
-
-@dataclass(frozen=True)
 class OverlapLine:
     a: str
     b: str
-    cells: list[OverlapCell]
+    cells: list[MethodCell]
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class LanguageMatrix:
 
     name: str
     languages: list[str]
-    lines: list[tuple[str, list[OverlapCell]]]
+    lines: list[tuple[str, list[MethodCell]]]
 
 
 def pairs_of(others: OtherMethods) -> list[tuple[str, str]]:
@@ -109,14 +99,14 @@ def layer_tally(rows: Sequence[Row]) -> dict[str, int]:
     return {name: verdicts.count(name) for name in COMPARED}
 
 
-def _cell(rows: list[Row] | None) -> OverlapCell:
+def _cell(rows: list[Row] | None) -> MethodCell:
     if rows is None:
-        return OverlapCell("", details=("not compared",))
+        return MethodCell("", details=("not compared",))
     row = rows[0]
     verdict = verdict_of(row)
     if verdict not in COMPARED:
         sizes = f"{count(row['n_a'])} and {count(row['n_b'])} neurons"
-        return OverlapCell(DASH, MARKS[verdict], (sizes,), 0, EMPTY)
+        return MethodCell(DASH, MARKS[verdict], (sizes,), 0, EMPTY)
     ratio = chance_ratio(row)
     common = f"{count(row['n_common'])} common"
     expected, ends = number(row["chance_common"], 2), (count(row["chance_low"]), count(row["chance_high"]))
@@ -125,21 +115,21 @@ def _cell(rows: list[Row] | None) -> OverlapCell:
         f"{common}, {times(ratio)}" if ratio else common,
         f"{expected} [{ends[0]}, {ends[1]}], {p_words(row['p_value'])}",
     )
-    return OverlapCell(_jaccard(row["jaccard"]), MARKS[verdict], details, _shade(row["jaccard"]), verdict)
+    return MethodCell(_jaccard(row["jaccard"]), MARKS[verdict], details, _shade(row["jaccard"]), verdict)
 
 
-def _language_cell(sets: MethodSets, a: str, b: str, n_neurons: int) -> OverlapCell:
+def _language_cell(sets: MethodSets, a: str, b: str, n_neurons: int) -> MethodCell:
     if a == b:
-        return OverlapCell("–", details=(count(sets.size(a)),))
+        return MethodCell("–", details=(count(sets.size(a)),))
     ours, theirs = sets.members[a], sets.members[b]
     common = len(np.intersect1d(ours, theirs, assume_unique=True))
     either = len(ours) + len(theirs) - common
     if not either:
-        return OverlapCell("–", details=("both empty",))
+        return MethodCell("–", details=("both empty",))
     expected = float(sets.by_layer(a) @ sets.by_layer(b)) * sets.n_layers / n_neurons
     jaccard = common / either
     details = (f"{count(common)} common", f"chance {number(expected, 2)}")
-    return OverlapCell(_jaccard(jaccard), "", details, _shade(jaccard))
+    return MethodCell(_jaccard(jaccard), "", details, _shade(jaccard))
 
 
 def p_words(p_value: float) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 
 from eval.report.chart_effects import draws_name, shade
 from eval.report.effects import Effect, Effects, effect_between, effects_among
+from eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
 from eval.report.method_words import method_name
 from eval.report.methods import Detector, OtherMethods
 from eval.report.variants import Variant
 from eval.report.wording import count, fine_times, language_name, number
 
-ABOVE, WITHIN, BELOW, UNJUDGED = "above", "within", "below", "not judged"
+UNJUDGED = "not judged"
 MARKS = {
     ABOVE: "▲ above random",
     WITHIN: "○ as random",
@@ -26,22 +27,10 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class ChangeCell:
-    """``own``: the language whose neurons are off; ``css``: the verdict."""
-
-    text: str
-    mark: str = ""
-    details: tuple[str, ...] = ()
-    shade: int = 0
-    css: str = ""
-    own: bool = False
-
-
-@dataclass(frozen=True)
 class ChangeLine:
     name: str
     remark: str
-    cells: list[ChangeCell]
+    cells: list[MethodCell]
     css: str = ""
 
 
@@ -60,7 +49,7 @@ def change_matrices(others: OtherMethods) -> list[ChangeMatrix]:
         if effects is None:
             continue
         measured = [code for code in others.languages if code in effects.base]
-        base = [ChangeCell(number(effects.base[code])) for code in measured]
+        base = [MethodCell(number(effects.base[code])) for code in measured]
         lines = [ChangeLine("nothing off: perplexity", "", base, "base")]
         for code in others.languages:
             if detector.sets.size(code) is not None:
@@ -101,7 +90,7 @@ def _lines(detector: Detector, effects: Effects, language: str, measured: Sequen
     variant = own_set(detector, language)
     if variant is None:
         why = "no neurons to switch off" if not size else "not measured"
-        cells = [ChangeCell("", details=(why,), own=code == language) for code in measured]
+        cells = [MethodCell("", details=(why,), own=code == language) for code in measured]
         return [ChangeLine(name, f"{count(size)} neurons", cells)]
     cells = [
         _cell(effects.of(variant.name, code), against_random(detector, variant, code), code == language)
@@ -115,23 +104,23 @@ def _lines(detector: Detector, effects: Effects, language: str, measured: Sequen
     return lines
 
 
-def _cell(effect: Effect | None, verdict: str, own: bool) -> ChangeCell:
+def _cell(effect: Effect | None, verdict: str, own: bool) -> MethodCell:
     if effect is None:
-        return ChangeCell("", details=("not measured",), own=own)
+        return MethodCell("", details=("not measured",), own=own)
     interval = (
         f"{fine_times(effect.low)} to {fine_times(effect.high)}"
         if effect.n_sentences > 1
         else "one sentence, no interval"
     )
     css = verdict if verdict in (ABOVE, BELOW) else "quiet"
-    return ChangeCell(fine_times(effect.times), MARKS[verdict], (interval,), shade(effect.times), css, own)
+    return MethodCell(fine_times(effect.times), MARKS[verdict], (interval,), shade(effect.times), css, own)
 
 
-def _draws_cell(effects: Effects, controls: Sequence[Variant], language: str) -> ChangeCell:
+def _draws_cell(effects: Effects, controls: Sequence[Variant], language: str) -> MethodCell:
     """The median of the random controls, and their range where there are several."""
     found = [e.times for v in controls if (e := effects.of(v.name, language)) is not None]
     if not found:
-        return ChangeCell("", details=("not measured",))
+        return MethodCell("", details=("not measured",))
     middle = float(np.median(found))
     ends = f"{fine_times(min(found))} to {fine_times(max(found))}"
-    return ChangeCell(fine_times(middle), details=(ends,) * (len(found) > 1), shade=shade(middle))
+    return MethodCell(fine_times(middle), details=(ends,) * (len(found) > 1), shade=shade(middle))

@@ -24,6 +24,7 @@ SECRET = "hunter2Secret"
         (f"https://host/a?v=1&X-Amz-Signature={SECRET}", "https://host/a?v=1&X-Amz-Signature=***"),
         (f"az://c/a?sv=1&sig={SECRET}#top", "az://c/a?sv=1&sig=***#top"),
         (f'{{"store": "https://h/?api_key={SECRET}"}}', '{"store": "https://h/?api_key=***"}'),
+        (rf'["no \"https://h/?token={SECRET}\" now"]', r'["no \"https://h/?token=***\" now"]'),
         (f"Authorization: Bearer {SECRET}0123456789", "Authorization: ***"),
         ("hf_abcdefghijklmnopqrstuvwxyz012345", "***"),
     ],

@@ -67,13 +67,3 @@ def test_peaks_are_predicted_within_15_percent(name: str, ranks: int, tmp_path: 
         if row["stage"] != "loading" and not 0.85 <= row["predicted"] / row["measured"] <= 1.15
     ]
     assert not wrong
-
-
-def test_streaming_gathers_nothing_and_reads_every_pass() -> None:
-    shape = shape_of(load_config(Path(__file__).parents[1] / "shapes" / "llama-3.1-70b"), "bfloat16")
-    stream = Placing(4, 2, on_gpu=False, weights="stream")
-    assert received(shape, stream, 6, True) == 0
-    layer = passes.detection_phases(
-        shape, stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03)
-    )[1]
-    assert "shard" not in layer.host and layer.host["layer, whole"] == shape.layer_bytes

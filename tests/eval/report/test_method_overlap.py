@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from eval.report.data import read_report
+from eval.report.method_cells import ABOVE, BELOW, WITHIN
 from eval.report.method_overlap import (
-    ABOVE,
     APART,
-    BELOW,
     EMPTY,
-    WITHIN,
     language_matrices,
     layer_tally,
     overlap_lines,

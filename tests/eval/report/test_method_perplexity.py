@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from eval.report.data import read_report
-from eval.report.method_perplexity import ABOVE, BELOW, ChangeMatrix, change_matrices
+from eval.report.method_cells import ABOVE, BELOW
+from eval.report.method_perplexity import ChangeMatrix, change_matrices
 from eval.store import Store
 from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps
 from tests.eval.report.synthetic import Plan, store_with
