@@ -1,5 +1,6 @@
 """The planner's formulas of memory and arithmetic against the code they speak of, tensor by tensor."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from cluster.capacity import passes
-from cluster.capacity.placing import Placing
+from cluster.capacity.placing import Placing, received
 from cluster.capacity.shape import shape_of
 from neuron_core.activations.measure import activation_pass
 from neuron_core.activations.statistics import layer_statistics
 from neuron_core.batches import MicroBatch, Sentence, plan_batches
 from neuron_core.detect import detection_pass
 from neuron_core.layer_major import LayerMajor
+from neuron_core.models import load_config
 from neuron_core.perplexity import sentence_nlls
 from tests.cluster.live_bytes import LiveBytes
 
@@ -136,3 +138,13 @@ def test_hidden_states_beyond_the_budget_go_to_disk() -> None:
     assert passes.hidden_state_bytes(case.shape, small, case.corpus, 3) == (whole, 2 * whole)
     pair = Placing(2, 2, on_gpu=False)
     assert passes.hidden_state_bytes(case.shape, pair, case.corpus, 1) == (whole // 2, 0)
+
+
+def test_streaming_gathers_nothing_and_reads_every_pass() -> None:
+    shape = shape_of(load_config(Path(__file__).parents[1] / "shapes" / "llama-3.1-70b"), "bfloat16")
+    stream = Placing(4, 2, on_gpu=False, weights="stream")
+    assert received(shape, stream, 6, True) == 0
+    layer = passes.detection_phases(
+        shape, stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03)
+    )[1]
+    assert "shard" not in layer.host and layer.host["layer, whole"] == shape.layer_bytes

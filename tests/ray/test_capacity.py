@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
-from cluster.capacity import passes
 from cluster.capacity.placing import Placing, received
 from cluster.capacity.shape import shape_of
 from cluster.group import ModelGroup
