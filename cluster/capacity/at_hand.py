@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cluster.capacity.devices import KINDS, DeviceKind, Machines
+from cluster.capacity.devices import KINDS, DeviceKind, Machines, kinds_called
 from neuron_core.errors import ClusterError
 
 
@@ -64,9 +64,9 @@ def _of_ray() -> Machines:
 
 def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
     names = [key.removeprefix("accelerator_type:") for key in node if key.startswith("accelerator_type:")]
-    for kind in KINDS.values():
-        if any(name.upper().startswith(kind.name.split("-")[0]) for name in names):
-            return kind
+    for name in names:
+        if kinds := kinds_called(name):
+            return kinds[0]
     raise ClusterError(
         f"Ray calls the nodes' devices {', '.join(names) or 'nothing'}, which is none of {', '.join(KINDS)}: state them "
         "with --devices"
@@ -75,8 +75,7 @@ def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
 
 def _like(name: str, memory_bytes: int) -> DeviceKind:
     """The known kind of that name and nearest memory, with the memory it really has; else as fast as the nearest."""
-    named = [kind for kind in KINDS.values() if kind.name.split("-")[0].lower() in name.lower()]
-    like = min(named or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
+    like = min(kinds_called(name) or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
     return DeviceKind(
         name,
         memory_bytes,
