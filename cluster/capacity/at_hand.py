@@ -48,15 +48,18 @@ def _of_ray() -> Machines:
             f"The nodes of the Ray cluster have {' and '.join(map(str, sorted(devices)))} GPUs: state the ones to plan for "
             "with --devices"
         )
-    with_devices = [node for node in nodes if node.get("GPU")] or nodes
+    # A head node that takes no work has neither GPUs nor CPUs.
+    working = (
+        [node for node in nodes if node.get("GPU")] or [node for node in nodes if node.get("CPU")] or nodes
+    )
     n_devices = max(devices, default=0)
     return Machines(
-        len(with_devices),
+        len(working),
         n_devices,
-        _kind_in_ray(with_devices[0]) if n_devices else None,
+        _kind_in_ray(working[0]) if n_devices else None,
         # What Ray keeps for its object store is memory of the node all the same.
-        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in with_devices)),
-        int(min(node.get("CPU", 1) for node in with_devices)),
+        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in working)),
+        int(min(node.get("CPU", 1) for node in working)),
         f"the Ray cluster at {os.environ['RAY_ADDRESS']}",
         counts_cores=True,
     )

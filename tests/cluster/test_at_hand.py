@@ -56,3 +56,16 @@ def test_devices_of_ray_are_of_the_series_it_names(
     node = NODE_GIB | {"CPU": 16.0, "GPU": 8.0, f"accelerator_type:{called}": 1.0}
     machines = in_ray([node, node], monkeypatch)
     assert (machines.n_nodes, machines.devices_per_node, machines.kind) == (2, 8, KINDS[kind])
+
+
+def test_a_node_of_ray_without_cpus_and_gpus_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = {"memory": 2.0 * GIB, "object_store_memory": 1.0 * GIB}
+    worker = NODE_GIB | {"CPU": 16.0}
+    machines = in_ray([head, worker, worker], monkeypatch)
+    assert (machines.n_nodes, machines.cores, machines.host_bytes) == (2, 16, 64 * GIB)
+
+
+def test_where_ray_has_gpus_its_other_nodes_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus = NODE_GIB | {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0}
+    machines = in_ray([NODE_GIB | {"CPU": 64.0}, with_gpus], monkeypatch)
+    assert (machines.n_nodes, machines.n_devices, machines.cores) == (1, 4, 8)
