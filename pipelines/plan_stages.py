@@ -77,14 +77,15 @@ def detection_stage(
         config,
         shape,
         where,
+        corpus,
         passes.detection_phases(
             shape, where, corpus, what, None if measured is None else measured.detection_bytes
         ),
         flops=n_languages * passes.forward_flops(shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=2 * n_languages,
+        n_rounds=n_languages,
         with_head=False,
-        spilled=passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers * n_languages,
     )
 
 
@@ -100,11 +101,12 @@ def activation_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         config,
         shape,
         where,
+        corpus,
         passes.activation_phases(shape, where, corpus, n_languages),
         flops=n_sites * passes.forward_flops(shape, corpus, with_head=False),
         n_passes=n_sites,
+        n_rounds=n_sites,
         with_head=False,
-        spilled=n_sites * passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers,
     )
 
 
@@ -122,11 +124,13 @@ def perplexity_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         config,
         shape,
         where,
+        corpus,
         passes.perplexity_phases(shape, where, corpus, copies),
         flops=n_all * passes.forward_flops(shape, corpus, with_head=True),
         n_passes=n_passes,
+        n_rounds=n_passes,
         with_head=True,
-        spilled=n_passes * passes.hidden_state_bytes(shape, where, corpus, copies)[1] * shape.n_layers,
+        n_copies=copies,
         notes=(f"{n_all} variants in {n_passes} passes",),
     )
 
@@ -136,20 +140,22 @@ def _pass_stage(
     config: StudyConfig,
     shape: ModelShape,
     where: placing.Placing,
+    corpus: passes.Corpus,
     phases: tuple[Phase, ...],
     flops: float,
     n_passes: int,
+    n_rounds: int,
     with_head: bool,
-    spilled: int,
+    n_copies: int = 1,
     score_flops: float = 0.0,
     notes: tuple[str, ...] = (),
 ) -> Stage:
+    """n_passes: in which weights are gathered; n_rounds: how often all of `corpus` goes through the layers, in `n_copies`."""
+    times = n_rounds * shape.n_layers
+    kept, spilled = (times * n for n in passes.hidden_state_bytes(shape, where, corpus, n_copies))
     moved = 0
     if where.on_gpu:
-        corpus_bytes = sum(phase.host.get("hidden states", 0) for phase in phases[:1]) + spilled // max(
-            1, shape.n_layers
-        )
-        moved = 2 * shape.n_layers * corpus_bytes
+        moved = 2 * (kept + spilled)
         if where.offload != "none" or where.weights == "stream":
             whole = shape.model_bytes if where.weights == "stream" else where.share(shape.model_bytes)
             moved += n_passes * whole

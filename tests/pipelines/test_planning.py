@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from cluster.capacity.devices import parse_devices
+from cluster.capacity.estimate import Stage
 from eval.store import Store
 from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
@@ -190,3 +191,30 @@ def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> 
         pytest.skip("there is a GPU")
     with pytest.raises(ClusterError, match="no GPU here"):
         plan(tiny_config(model, tmp_path / "store", cluster={"gpus_per_worker": 1}), calibrated=True)
+
+
+def test_hidden_states_move_once_a_layer_in_every_round_and_copy(tmp_path: Path) -> None:
+    """In host memory or on disk alike: there and back, for each language, site, and variant of a pass."""
+    machines = parse_devices("8x80GB")
+
+    def stage(name: str, **sections: object) -> Stage:
+        (row,) = plan(large(tmp_path / "store", **sections), machines).models
+        return next(one.stage for one in row.stages if one.stage.name == name)
+
+    once = 2 * 80 * (1000 // 8) * 64 * 8192 * 2
+    assert stage("detection").moved_bytes == 2 * once
+    four = stage("detection", languages=["en", "sw", "th", "de"])
+    assert four.moved_bytes == 4 * once
+    cluster = {"world_size": 8, "gpus_per_worker": 1, "hidden_states_gib": 0.1}
+    spilling = stage("detection", cluster=cluster)
+    assert spilling.spilled_bytes > 0 and spilling.moved_bytes == 2 * once
+    activations = {"detectors": ["lape"], "sites": ["matched", "pre_activation"]}
+    assert stage("activations", activations=activations).moved_bytes == 2 * 2 * once
+    ablation = {"shared_control_seeds": 0, "exclusive_control_seeds": 0, "variants_per_pass": 3}
+    variants = stage("perplexity", ablation=ablation)  # base, shared, two exclusive and a trained one
+    assert variants.moved_bytes == 2 * 3 * 2 * 80 * (400 // 8) * 64 * 8192 * 2
+
+
+def test_on_a_cpu_no_hidden_state_moves(model: Path, tmp_path: Path) -> None:
+    row = planned(tiny_config(model, tmp_path / "store"))
+    assert [one.stage.moved_bytes for one in row.stages] == [0] * len(row.stages)
