@@ -142,10 +142,10 @@ def _world_sizes(config: StudyConfig, machines: Machines) -> Iterator[Change]:
 def _engine_options(config: StudyConfig, shape: ModelShape, machines: Machines) -> Iterator[Change]:
     engine = config.evaluation.engine
     if machines.n_devices:
-        sizes = [n for n in (1, 2, 4, 8, 16) if n <= machines.n_devices and shape.n_heads % n == 0]
-        for n in sizes:
-            if n * engine.pipeline_parallel != engine.gpus:
-                yield (f"{_ENGINE}.tensor_parallel={n}", f"{_ENGINE}.gpus={n * engine.pipeline_parallel}")
+        for n in (1, 2, 4, 8, 16):
+            ranks = n * engine.pipeline_parallel
+            if shape.n_heads % n == 0 and ranks <= machines.devices_per_node and ranks != engine.gpus:
+                yield (f"{_ENGINE}.tensor_parallel={n}", f"{_ENGINE}.gpus={ranks}")
     elif engine.gpus:
         yield (f"{_ENGINE}.gpus=0", f"{_ENGINE}.tensor_parallel=1", f"{_ENGINE}.pipeline_parallel=1")
     yield from ((f"{_ENGINE}.max_model_len={n}",) for n in _halves(engine.max_model_len) if n >= 1024)

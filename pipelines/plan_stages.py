@@ -21,8 +21,16 @@ TRAINED_SHARE = 0.01
 """Neurons of each group that a chosen set is assumed to have; how many it has is known after detection."""
 ASSUMED_DOCUMENTS = 1000
 """In place of `training.n_documents: all`; a document is taken as one block of `max_tokens`."""
-_ITEMS = {"mgsm": 250, "mmmlu": 14_042, "mmlu": 14_042, "global": 14_042, "xnli": 5_010, "xquad": 1_190}
-"""Items of a benchmark in one language; MMLU-ProX, 11,759, is what remains."""
+_ITEMS = {
+    "mgsm": 250,
+    "mmmlu": 14_042,
+    "mmlu": 14_042,
+    "global_mmlu": 14_042,
+    "mmlu_prox": 11_759,
+    "xnli": 2_490,
+    "xquad": 1_190,
+}
+"""Items of a benchmark in one language, of the split that is judged; by its name, or what the name begins with (mgsm_direct)."""
 _CHOICES = {"mmmlu": 4, "mmlu": 4, "global_mmlu": 4, "xnli": 3}
 """Prompts an item; those that generate have one."""
 _EXAMPLE_TOKENS = 120
@@ -254,7 +262,7 @@ def benchmark_requests(config: StudyConfig, n_models: int) -> engines.Requests:
 def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> engines.Requests:
     """One benchmark in one language for one variant; answers are taken to be half as long as they may be."""
     evaluation, benchmark = config.evaluation, BENCHMARKS[asked.name]
-    n_items = _ITEMS.get(asked.name.split("_")[0], 11_759)
+    n_items = _ITEMS.get(asked.name) or _ITEMS[asked.name.split("_")[0]]
     n_items = min(n_items, 20 if evaluation.data == "sample" else n_items, asked.max_items or n_items)
     shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
     length = min((shots + 1) * _EXAMPLE_TOKENS, evaluation.engine.max_model_len)
@@ -285,6 +293,10 @@ def engine_stage(
     refused = []
     if machines.n_devices and config.cluster.gpus_per_worker and not on_gpu:
         refused.append("evaluation.engine.gpus is 0: the engine would run on the CPU beside idle GPUs")
+    if machines.devices_per_node < asked.gpus <= machines.n_devices:
+        refused.append(
+            f"the engine is given {asked.gpus:g} GPUs of one node, and a node has {machines.devices_per_node}"
+        )
     if shape.n_heads % asked.tensor_parallel:
         refused.append(
             f"{shape.n_heads} heads cannot be split over {asked.tensor_parallel} tensor-parallel ranks"

@@ -13,8 +13,9 @@ from eval.store import Store
 from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
 from pipelines import cli
-from pipelines.config import StudyConfig
+from pipelines.config import BenchmarkConfig, StudyConfig
 from pipelines.load_config import with_overrides
+from pipelines.plan_stages import task_requests
 from pipelines.planning import ModelPlan, plan
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
@@ -218,3 +219,42 @@ def test_hidden_states_move_once_a_layer_in_every_round_and_copy(tmp_path: Path)
 def test_on_a_cpu_no_hidden_state_moves(model: Path, tmp_path: Path) -> None:
     row = planned(tiny_config(model, tmp_path / "store"))
     assert [one.stage.moved_bytes for one in row.stages] == [0] * len(row.stages)
+
+
+def test_an_engine_stays_within_a_node(tmp_path: Path) -> None:
+    """Its ranks are one actor's: eight on two nodes of four are refused, and what is suggested instead has four at most."""
+    (row,) = plan(large(tmp_path / "store"), parse_devices("2x4xH100")).models
+    evaluation = row.stages[-1]
+    assert "the engine is given 8 GPUs of one node, and a node has 4" in evaluation.missing
+    assert row.advice is not None
+    assert row.advice.by_stage["evaluation"] == (
+        "evaluation.engine.tensor_parallel=4",
+        "evaluation.engine.gpus=4",
+    )
+    engine = {"tensor_parallel": 4, "pipeline_parallel": 2, "gpus": 8}
+    evaluated = {"benchmarks": [{"name": "xnli"}], "engine": engine}
+    (row,) = plan(large(tmp_path / "store", evaluation=evaluated), parse_devices("2x4xH100")).models
+    assert row.advice is not None
+    assert row.advice.by_stage["evaluation"] == (
+        "evaluation.engine.tensor_parallel=2",
+        "evaluation.engine.gpus=4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "n_prompts"),
+    [
+        ("mgsm_direct", 250),
+        ("mgsm_native_cot", 250),
+        ("mgsm_en_cot", 250),
+        ("mmmlu", 4 * 14_042),
+        ("mmlu", 4 * 14_042),
+        ("global_mmlu", 4 * 14_042),
+        ("mmlu_prox", 11_759),
+        ("xnli", 3 * 2_490),
+        ("xquad", 1_190),
+    ],
+)
+def test_every_item_of_a_benchmark_is_asked(name: str, n_prompts: int, tmp_path: Path) -> None:
+    asked = task_requests(large(tmp_path / "store"), BenchmarkConfig(name=name, n_shots=0))
+    assert asked.prompt_tokens == n_prompts * 120
