@@ -1,4 +1,4 @@
-"""The stages of a study as the planner's numbers: what each holds, computes, gathers and reads. Imports no torch."""
+"""The stages of a study as the planner's numbers: what each holds, computes, gathers and reads."""
 
 from __future__ import annotations
 
@@ -239,13 +239,13 @@ def fine_tuning_stage(
 
 def study_requests(config: StudyConfig) -> engines.Requests:
     """What a study asks of the engine."""
-    asked = engines.Requests(0, 0)
+    asked = engines.Requests()
     if config.evaluation.benchmarks:
         asked = benchmark_requests(config, n_judged(config))
     if config.ablation.through == "engine":
         n_all = n_variants(config) + n_activation_units(config)[1]
         tokens = n_all * len(config.languages) * config.corpus.n_heldout * config.corpus.max_tokens
-        asked = engines.Requests(asked.prompt_tokens + tokens, asked.generated_tokens)
+        asked += engines.Requests(tokens)
     return asked
 
 
@@ -253,10 +253,8 @@ def benchmark_requests(config: StudyConfig, n_models: int) -> engines.Requests:
     """Every benchmark in every language for `n_models` variants."""
     evaluation = config.evaluation
     times = n_models * len(evaluation.languages or config.languages)
-    each = [task_requests(config, asked) for asked in evaluation.benchmarks]
-    return engines.Requests(
-        times * sum(one.prompt_tokens for one in each), times * sum(one.generated_tokens for one in each)
-    )
+    each = (task_requests(config, asked) for asked in evaluation.benchmarks)
+    return sum(each, engines.Requests()) * times
 
 
 def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> engines.Requests:
@@ -267,7 +265,8 @@ def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> engines.Reques
     shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
     length = min((shots + 1) * _EXAMPLE_TOKENS, evaluation.engine.max_model_len)
     answer = (asked.max_gen_toks or benchmark.max_gen_toks or 0) // 2
-    return engines.Requests(n_items * length * _CHOICES.get(asked.name, 1), n_items * answer)
+    one = engines.Requests(length * _CHOICES.get(asked.name, 1), answer, answer * (length + answer // 2))
+    return one * n_items
 
 
 def engine_stage(
@@ -288,8 +287,8 @@ def engine_stage(
     ranks = asked.tensor_parallel * asked.pipeline_parallel
     device_bytes = machines.kind.memory_bytes if machines.kind else 0
     phases = engines.engine_phases(shape, need, device_bytes)
-    tokens = phases[0].device.get("key-value cache", phases[0].host.get("key-value cache", 0))
-    held = tokens // engines.cache_token_bytes(shape, need)
+    cache_bytes = phases[0].device.get("key-value cache", phases[0].host.get("key-value cache", 0))
+    held = cache_bytes // engines.cache_token_bytes(shape, need)
     refused = []
     if machines.n_devices and config.cluster.gpus_per_worker and not on_gpu:
         refused.append("evaluation.engine.gpus is 0: the engine would run on the CPU beside idle GPUs")
@@ -318,17 +317,13 @@ def engine_stage(
         phases,
         engines.engine_flops(shape, requests),
         read_bytes=shape.model_bytes,
-        extra_s=engines.decode_seconds(shape, need, requests, _memory_rate(machines, on_gpu)),
+        generating_bytes=engines.generating_bytes(shape, need, requests),
         notes=(
             f"cache of {held:,} tokens; {requests.prompt_tokens / 1e6:.1f} M tokens read, "
             f"{requests.generated_tokens / 1e6:.2f} M written",
         ),
         refused=tuple(refused),
     )
-
-
-def _memory_rate(machines: Machines, on_gpu: bool) -> float:
-    return machines.kind.memory_bytes_per_s if on_gpu and machines.kind else 1e10
 
 
 def _devices(config: StudyConfig) -> float:

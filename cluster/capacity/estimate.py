@@ -19,8 +19,8 @@ class Stage:
 
     world_size: ranks; devices: held while it runs, in GPUs (or, without, in cores); phases: of a rank; flops: over all ranks;
     score_flops: the part of them on attention scores; received_bytes: by a rank; moved_bytes: between a rank's host and
-    device; read_bytes: by a node, from files; spilled_bytes: of hidden states a rank keeps on disk; extra_s: what none of these
-    is; n_runs: how often the load is paid.
+    device; read_bytes: by a node, from files; spilled_bytes: of hidden states, to a rank's disk and back; generating_bytes: that
+    a rank reads of its own memory while it generates; notes: in words; refused: what rules it out, in words.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Stage:
     moved_bytes: int = 0
     read_bytes: int = 0
     spilled_bytes: int = 0
-    extra_s: float = 0.0
+    generating_bytes: int = 0
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
         "moving": stage.moved_bytes / rates.host_bytes_per_s,
         "reading": (stage.read_bytes + stage.spilled_bytes * min(stage.ranks_per_node, stage.world_size))
         / rates.read_bytes_per_s,
-        "generating": stage.extra_s,
+        "generating": stage.generating_bytes / rates.memory_bytes_per_s,
     }
     return StagePlan(
         stage,

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from cluster.capacity.devices import parse_devices
+from cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from cluster.capacity.estimate import Stage
 from eval.store import Store
 from neuron_core.errors import ClusterError
@@ -15,7 +16,7 @@ from neuron_core.models import load_model
 from pipelines import cli
 from pipelines.config import BenchmarkConfig, StudyConfig
 from pipelines.load_config import with_overrides
-from pipelines.plan_stages import task_requests
+from pipelines.plan_stages import study_requests, task_requests
 from pipelines.planning import ModelPlan, plan
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
@@ -258,3 +259,18 @@ def test_an_engine_stays_within_a_node(tmp_path: Path) -> None:
 def test_every_item_of_a_benchmark_is_asked(name: str, n_prompts: int, tmp_path: Path) -> None:
     asked = task_requests(large(tmp_path / "store"), BenchmarkConfig(name=name, n_shots=0))
     assert asked.prompt_tokens == n_prompts * 120
+
+
+def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -> None:
+    """An answer of MGSM is taken to have 256 tokens, after eight examples and the question."""
+    tasks = {"benchmarks": [{"name": "mgsm_direct"}], "languages": ["sw"], "variants": []}
+    engine = {"engine": {"tensor_parallel": 8, "gpus": 8}}
+    config = large(tmp_path / "store", evaluation=tasks | engine, training={})
+    (row,) = plan(config, parse_devices("8x80GB")).models
+    asked = Requests(250 * 9 * 120, 250 * 256, 250 * 256 * (9 * 120 + 128))
+    assert study_requests(config) == asked
+    evaluation = row.stages[-1]
+    need = EngineNeed(8, 1, True, 4096, 64, 0, 0.85)
+    assert row.shape is not None
+    assert evaluation.stage.generating_bytes == generating_bytes(row.shape, need, asked)
+    assert evaluation.seconds["generating"] == evaluation.stage.generating_bytes / 2e12
