@@ -9,8 +9,7 @@ from itertools import combinations
 from pydantic import ValidationError
 
 from cluster.capacity.devices import Machines
-from cluster.capacity.estimate import Stage, plan_stage
-from cluster.capacity.rates import assumed_rates
+from cluster.capacity.estimate import missing
 from cluster.capacity.shape import VALUE_BYTES, ModelShape
 from pipelines.config import StudyConfig
 from pipelines.load_config import with_overrides
@@ -90,12 +89,8 @@ def _fits(
         return False
     model = changed.models[index]
     shape = replace(shape, value_bytes=VALUE_BYTES[model.dtype])
-    found = [s for s in stages_of(changed, model, shape, machines, None) if s.name in stages]
-    return all(_stage_fits(stage, machines) for stage in found)
-
-
-def _stage_fits(stage: Stage, machines: Machines) -> bool:
-    return plan_stage(stage, machines, assumed_rates(machines, "bfloat16", 1, stage.on_gpu, 1)).fits
+    found = (s for s in stages_of(changed, model, shape, machines, None) if s.name in stages)
+    return not any(missing(stage, machines) for stage in found)
 
 
 def _options(

@@ -225,7 +225,7 @@ def _stage_data(one: StagePlan) -> dict[str, Any]:
     return {
         "ranks": stage.world_size,
         "device_bytes": one.peak.device_bytes,
-        "host_bytes": one.host_bytes,
+        "host_bytes": stage.host_bytes,
         "phases": [dataclasses.asdict(phase) for phase in stage.phases],
         "fullest_phase": one.peak.name,
         "flops": stage.flops,

@@ -39,6 +39,11 @@ class Stage:
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
+    @property
+    def host_bytes(self) -> int:
+        """Of a rank in its node's memory, at most."""
+        return max(one.host_bytes for one in self.phases)
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -46,7 +51,6 @@ class StagePlan:
 
     stage: Stage
     peak: Phase
-    host_bytes: int
     seconds: dict[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -68,8 +72,6 @@ class StagePlan:
 
 def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
     """Sets the stage against the machines."""
-    peak = fullest(stage.phases, stage.on_gpu)
-    host_bytes = max(one.host_bytes for one in stage.phases)
     plain = stage.flops - stage.score_flops
     per_rank = (plain + rates.score_slowdown * stage.score_flops) / stage.world_size
     seconds = {
@@ -82,15 +84,15 @@ def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
     }
     return StagePlan(
         stage,
-        peak,
-        host_bytes,
+        fullest(stage.phases, stage.on_gpu),
         {cause: value for cause, value in seconds.items() if value},
-        (*stage.refused, *_missing(stage, peak, host_bytes, machines)),
+        missing(stage, machines),
     )
 
 
-def _missing(stage: Stage, peak: Phase, host_bytes: int, machines: Machines) -> list[str]:
-    found = []
+def missing(stage: Stage, machines: Machines) -> tuple[str, ...]:
+    """What of the stage does not fit the machines, in words, `refused` first; empty where it fits."""
+    peak, host_bytes, found = fullest(stage.phases, stage.on_gpu), stage.host_bytes, [*stage.refused]
     if stage.on_gpu:
         if machines.kind is None:
             found.append(f"{stage.world_size} GPUs are asked for, and there is none")
@@ -113,7 +115,7 @@ def _missing(stage: Stage, peak: Phase, host_bytes: int, machines: Machines) -> 
     if on_node * host_bytes > room:
         ranks = f"{on_node} ranks with {gib(host_bytes)} each" if on_node > 1 else gib(host_bytes)
         found.append(f"{ranks} in a node's memory; {gib(room)} of {gib(machines.host_bytes)} may be used")
-    return found
+    return tuple(found)
 
 
 def gib(n_bytes: float) -> str:

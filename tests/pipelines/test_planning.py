@@ -15,9 +15,9 @@ from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
 from pipelines import cli
 from pipelines.config import BenchmarkConfig, StudyConfig
-from pipelines.load_config import with_overrides
+from pipelines.load_config import CONFIGS, load_transfer, with_overrides
 from pipelines.plan_stages import study_requests, task_requests
-from pipelines.planning import ModelPlan, plan
+from pipelines.planning import ModelPlan, plan, plan_transfer
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
 from pipelines.stages.detection import detect, detection_units
@@ -274,3 +274,14 @@ def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -
     assert row.shape is not None
     assert evaluation.stage.generating_bytes == generating_bytes(row.shape, need, asked)
     assert evaluation.seconds["generating"] == evaluation.stage.generating_bytes / 2e12
+
+
+def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: Path, tmp_path: Path) -> None:
+    overrides = [f"models=[{{path: {model}, name: tiny}}]", f"store={tmp_path / 'store'}"]
+    config = load_transfer(CONFIGS / "transfer_smollm2.yaml", overrides)
+    (row,) = plan_transfer(config).models
+    assert [one.stage.name for one in row.stages] == ["activations", "training", "evaluation"]
+    (study,) = plan(config.study).models
+    rates, of_study = dict(row.rates), dict(study.rates)
+    assert all(rates[name] == of_study[name] for name in ("activations", "evaluation"))
+    assert all(one.total_s > 0 for one in row.stages)
