@@ -337,6 +337,8 @@ def assumptions(config: StudyConfig) -> list[str]:
         "sentences are as long as corpus.max_tokens allows, micro-batches are full",
         f"{HEADROOM:.0%} of a memory may be planned with",
     ]
+    if config.cluster.models_at_once > 1:
+        said.append("one model at a time, whatever cluster.models_at_once is")
     if config.cluster.gpus_per_worker:
         device, host = placing.LIBRARIES_DEVICE / GIB, placing.LIBRARIES_HOST / GIB
         said.append(f"libraries of a rank take {device:g} GiB on its GPU and {host:g} GiB of its node")

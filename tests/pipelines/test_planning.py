@@ -285,3 +285,19 @@ def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: P
     rates, of_study = dict(row.rates), dict(study.rates)
     assert all(rates[name] == of_study[name] for name in ("activations", "evaluation"))
     assert all(one.total_s > 0 for one in row.stages)
+
+
+def test_models_are_planned_one_at_a_time_and_the_page_says_so(model: Path, tmp_path: Path) -> None:
+    def said(models_at_once: int) -> bool:
+        config = tiny_config(model, tmp_path / "store", cluster={"models_at_once": models_at_once})
+        return any("one model at a time" in one for one in plan(config).assumptions)
+
+    assert said(2) and not said(1)
+
+
+def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["plan", "--config", "llama3_70b", "--host-gib", "2000"])
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--host-gib" in line and "--devices" in line
