@@ -1,10 +1,28 @@
-"""How much memory this process has used at most."""
+"""Resident memory of this process as Linux counts it, now and at most, in bytes."""
 
 from __future__ import annotations
 
-import resource
+from pathlib import Path
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def resident_bytes() -> int:
+    """Now."""
+    return _line("VmRSS")
 
 
 def peak_resident_bytes() -> int:
-    """The largest resident set since the process began."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most since the process began, or since `reset_peak`. It is of this process alone: getrusage's peak is inherited from
+    the parent."""
+    return _line("VmHWM")
+
+
+def reset_peak() -> None:
+    """From here on, the peak is counted anew."""
+    _CLEAR.write_text("5")
+
+
+def _line(name: str) -> int:
+    lines = _STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))

@@ -104,7 +104,7 @@ def _measured(run: Any, device: Any) -> tuple[float, int]:
     """(seconds, the fastest of some runs after one of warm-up; bytes of the peak above what was held before)."""
     import torch
 
-    from cluster.capacity.resident import reset_peak, resident_bytes, resident_peak
+    from cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
 
     seconds, on_gpu = [], device.type == "cuda"
     run()
@@ -121,7 +121,7 @@ def _measured(run: Any, device: Any) -> tuple[float, int]:
         if on_gpu:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-        peak = torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
+        peak = torch.cuda.max_memory_allocated() if on_gpu else peak_resident_bytes()
     return min(seconds), peak - before
 
 
