@@ -80,15 +80,14 @@ def detection_stage(
     corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, settings.batch_size)
     what = passes.Detection(settings.groups, settings.mode == "certified", settings.floor_fraction)
     scores = n_languages * passes.score_flops(shape, corpus, what)
+    scale = measured.detection_memory if measured and measured.on_gpu == where.on_gpu else 1.0
     return _pass_stage(
         "detection",
         config,
         shape,
         where,
         corpus,
-        passes.detection_phases(
-            shape, where, corpus, what, None if measured is None else measured.detection_bytes
-        ),
+        passes.detection_phases(shape, where, corpus, what, scale),
         flops=n_languages * passes.forward_flops(shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=2 * n_languages,

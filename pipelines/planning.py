@@ -18,7 +18,7 @@ from neuron_core.errors import PolyneuronError
 from pipelines.config import ModelConfig, StudyConfig
 from pipelines.load_config import with_overrides
 from pipelines.plan_advice import Advice, advise
-from pipelines.plan_stages import assumptions, placing_of, stages_of, threads_of
+from pipelines.plan_stages import assumptions, stages_of, threads_of
 from pipelines.plan_units import config_of_model, units_of
 from pipelines.transfer_config import TransferConfig
 from pipelines.transfer_plan import transfer_stages
@@ -114,7 +114,7 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
     advice, mended = None, list[StagePlan]()
     if not all(stage.fits for stage in stages):
         broken = [stage.stage.name for stage in stages if not stage.fits]
-        advice = advise(config, index, shape, machines, broken)
+        advice = advise(config, index, shape, machines, measured, broken)
         if advice.together is not None:
             changed = with_overrides(config, advice.together)
             shape_then = replace(shape, value_bytes=VALUE_BYTES[changed.models[index].dtype])
@@ -158,15 +158,14 @@ def rates_of(
     """Assumed, or measured where the stage runs as the measured layer did."""
     n_nodes = -(-stage.world_size // stage.ranks_per_node)
     rates = assumed_rates(machines, model.dtype, threads_of(config, stage), stage.on_gpu, n_nodes)
-    if measured is None or stage.on_gpu != placing_of(config, machines).on_gpu:
+    if measured is None or stage.on_gpu != measured.on_gpu:
         return rates
     said = f"measured: one layer on {measured.device}"
-    return replace(
-        rates,
-        flops_per_s=measured.flops_per_s,
-        score_slowdown=measured.score_slowdown,
-        origin=rates.origin | {"flops_per_s": said, "score_slowdown": said},
-    )
+    rates = replace(rates, flops_per_s=measured.flops_per_s, origin=rates.origin | {"flops_per_s": said})
+    if measured.score_slowdown is None:
+        return rates
+    origin = rates.origin | {"score_slowdown": said}
+    return replace(rates, score_slowdown=measured.score_slowdown, origin=origin)
 
 
 def _measured(config: StudyConfig, hf_config: Any, shape: ModelShape, model: ModelConfig) -> Measured:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from cluster.capacity.calibration import Measured
 from cluster.capacity.devices import parse_devices
 from cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from cluster.capacity.estimate import Stage
@@ -301,3 +302,27 @@ def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str
     assert left.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--host-gib" in line and "--devices" in line
+
+
+def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A micro-batch that takes 120 times what is planned must be halved; fewer ranks, which cost less, would not help."""
+    measured = Measured("a device", True, 2e14, None, 120.0)
+    monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
+    config, machines = large(tmp_path / "store"), parse_devices("8x80GB")
+    (without,) = plan(config, machines).models
+    (row,) = plan(config, machines, calibrated=True).models
+    taken = [one.stages[0].stage.phases[-1].device["activations"] for one in (without, row)]
+    assert taken[1] == 120 * taken[0] and without.stages[0].fits and not row.stages[0].fits
+    assert row.advice is not None and row.advice.by_stage["detection"] == ("detection.batch_size=4",)
+    assert row.mended[0].stage.name == "detection"
+    rates = dict(row.rates)["detection"]
+    assert rates.flops_per_s == 2e14
+    assert rates.score_slowdown == dict(without.rates)["detection"].score_slowdown
+
+
+def test_what_a_gpu_takes_is_not_said_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured("a device", True, 2e14, 9.0, 120.0)
+    monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
+    config = large(tmp_path / "store", cluster={"world_size": 1, "threads_per_worker": 8})
+    (row,), (without,) = (plan(config, parse_devices("8x80GB"), c).models for c in (True, False))
+    assert row.stages[0] == without.stages[0]
