@@ -21,8 +21,8 @@ from typing import Any
 
 from cluster.capacity import passes, placing, training
 from cluster.capacity.memory import GIB, MIB, Phase, fullest
-from cluster.capacity.resident import reset_peak, resident_bytes, resident_peak
 from cluster.capacity.shape import ModelShape, shape_of
+from cluster.memory import peak_resident_bytes, reset_peak
 
 LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
     "llama-1B": (
@@ -205,9 +205,7 @@ def _passes(
     corpus = passes.Corpus(N_SENTENCES, N_TOKENS, BATCH)
     what = passes.Detection(GROUPS, True, 0.03)
     with ModelGroup(model, spec) as group:
-        after_loading = group.run(_peaks, [])
-        loaded = max(peak for _, peak in after_loading)
-        yield "loading", _peak(loading_phases(shape, where)), loaded
+        yield "loading", _peak(loading_phases(shape, where)), max(group.run(_peak_of_rank, []))
         stages: list[tuple[str, tuple[Phase, ...], Callable[[], Any]]] = [
             (
                 "detection",
@@ -235,7 +233,7 @@ def _passes(
         for stage, phases, run in stages:
             group.run(_reset_peak, [])
             run()
-            yield stage, _peak(phases), max(peak for _, peak in group.run(_peaks, []))
+            yield stage, _peak(phases), max(group.run(_peak_of_rank, []))
 
 
 def loading_phases(shape: ModelShape, where: placing.Placing) -> tuple[Phase, ...]:
@@ -264,7 +262,7 @@ def _training(
             results = group.run(
                 train_rank, [], job=job, blocks_of_step=blocks.of_step, make_batch=blocks.batch
             )
-            measured = max(peak for _, peak in group.run(_peaks, []))
+            measured = max(group.run(_peak_of_rank, []))
     what = training.Training(
         results[0].n_trainable,
         STEPS,
@@ -281,9 +279,9 @@ def _peak(phases: tuple[Phase, ...]) -> int:
     return fullest(phases, on_gpu=False).host_bytes
 
 
-def _peaks(runner: Any, batches: Any, progress: Any) -> tuple[int, int]:
-    """On a rank: resident bytes now, and at most."""
-    return resident_bytes(), resident_peak()
+def _peak_of_rank(runner: Any, batches: Any, progress: Any) -> int:
+    """On a rank: resident bytes at most."""
+    return peak_resident_bytes()
 
 
 def _reset_peak(runner: Any, batches: Any, progress: Any) -> None:

@@ -15,8 +15,9 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
+
+from cluster.memory import peak_resident_bytes, resident_bytes
 
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
 LR, DECAY = 1e-4, 0.1
@@ -114,7 +115,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
     from neuron_core.anatomy import anatomy_of
 
     disable_progress_bar()
-    start_bytes = _status_bytes("VmRSS")
+    start_bytes = resident_bytes()
     model = _model(name)
     anatomy = anatomy_of(model)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -133,7 +134,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
         cpu_seconds.append(time.process_time() - cpu_began)
         losses.append(loss.item())
         del loss
-    peak_bytes = _status_bytes("VmHWM")
+    peak_bytes = peak_resident_bytes()
     counter: Any = _Counter()
     torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, counter)
     return {
@@ -332,12 +333,6 @@ class _Counter:
 
     def flush(self) -> None:
         """Nothing is held back."""
-
-
-def _status_bytes(field: str) -> int:
-    """A line of /proc/self/status: of this process alone, unlike getrusage, whose peak is inherited from the parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 
 def _available_bytes() -> int:

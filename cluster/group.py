@@ -13,6 +13,7 @@ from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cluster.failures import GONE, Lost, first_line, lost_peer
+from cluster.memory import MMAP_THRESHOLD
 from cluster.placement import Room, Tell, reserve
 from cluster.session import import_path
 from cluster.spec import GroupSpec, ModelSpec
@@ -117,8 +118,7 @@ class ModelGroup:
         )
         self._placement = reserve(room, self._tell)
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
-        # Else glibc raises the bound by itself, and keeps what is freed below it: hundreds of MiB.
-        environment["MALLOC_MMAP_THRESHOLD_"] = str(4 << 20)
+        environment["MALLOC_MMAP_THRESHOLD_"] = str(MMAP_THRESHOLD)
         if not spec.gpus_per_worker:
             environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         remote = ray.remote(Worker)

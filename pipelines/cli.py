@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from neuron_core.errors import PolyneuronError
+from neuron_core.errors import ConfigError, PolyneuronError
 from neuron_core.redact import redacted
 from pipelines.config import StudyConfig
 from pipelines.load_config import load_nightly, load_study, load_transfer
@@ -193,6 +193,10 @@ def _print_plan(
 ) -> None:
     from cluster.capacity.devices import parse_devices
 
+    if devices is None and host_gib is not None:
+        raise ConfigError(
+            "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
+        )
     machines = None if devices is None else parse_devices(devices, host_gib)
     from pipelines.plan_page import as_data, print_plan
     from pipelines.planning import plan as make_plan

@@ -8,9 +8,9 @@ from itertools import combinations
 
 from pydantic import ValidationError
 
+from cluster.capacity.calibration import Measured
 from cluster.capacity.devices import Machines
-from cluster.capacity.estimate import Stage, plan_stage
-from cluster.capacity.rates import assumed_rates
+from cluster.capacity.estimate import missing
 from cluster.capacity.shape import VALUE_BYTES, ModelShape
 from pipelines.config import StudyConfig
 from pipelines.load_config import with_overrides
@@ -35,26 +35,36 @@ class Advice:
 
 
 def advise(
-    config: StudyConfig, index: int, shape: ModelShape, machines: Machines, stages: Sequence[str]
+    config: StudyConfig,
+    index: int,
+    shape: ModelShape,
+    machines: Machines,
+    measured: Measured | None,
+    stages: Sequence[str],
 ) -> Advice:
-    """What to change so that `stages` of model `index` fit the machines."""
-    by_stage = {name: _smallest(config, index, shape, machines, (name,)) for name in stages}
-    every = tuple(stage.name for stage in stages_of(config, config.models[index], shape, machines, None))
+    """What to change so that `stages` of model `index` fit the machines. measured: as the stages were planned with."""
+    by_stage = {name: _smallest(config, index, shape, machines, measured, (name,)) for name in stages}
+    every = tuple(stage.name for stage in stages_of(config, config.models[index], shape, machines, measured))
     together: tuple[str, ...] | None = None
     rest = tuple(name for name in every if by_stage.get(name, ()) is not None)
     merged = tuple(dict.fromkeys(key for change in by_stage.values() for key in change or ()))
     if merged:
-        together = merged if _fits(config, merged, index, shape, machines, rest) else None
+        together = merged if _fits(config, merged, index, shape, machines, measured, rest) else None
         if together is None:
-            together = _smallest(config, index, shape, machines, rest)
+            together = _smallest(config, index, shape, machines, measured, rest)
     devices = None
     if machines.kind is not None and any(change is None for change in by_stage.values()):
-        devices = _fewest(config, index, shape, machines, stages)
+        devices = _fewest(config, index, shape, machines, measured, stages)
     return Advice(by_stage, together, devices)
 
 
 def _smallest(
-    config: StudyConfig, index: int, shape: ModelShape, machines: Machines, stages: Sequence[str]
+    config: StudyConfig,
+    index: int,
+    shape: ModelShape,
+    machines: Machines,
+    measured: Measured | None,
+    stages: Sequence[str],
 ) -> tuple[str, ...] | None:
     options = [change for name in stages for change in _options(config, index, shape, machines, name)]
     options = list(dict.fromkeys(options))
@@ -71,7 +81,7 @@ def _smallest(
                 keys = [override.partition("=")[0] for override in overrides]
                 if len(set(keys)) < len(keys):
                     continue
-                if overrides and _fits(config, overrides, index, shape, machines, stages):
+                if overrides and _fits(config, overrides, index, shape, machines, measured, stages):
                     return overrides
     return None
 
@@ -82,6 +92,7 @@ def _fits(
     index: int,
     shape: ModelShape,
     machines: Machines,
+    measured: Measured | None,
     stages: Sequence[str],
 ) -> bool:
     try:
@@ -90,12 +101,8 @@ def _fits(
         return False
     model = changed.models[index]
     shape = replace(shape, value_bytes=VALUE_BYTES[model.dtype])
-    found = [s for s in stages_of(changed, model, shape, machines, None) if s.name in stages]
-    return all(_stage_fits(stage, machines) for stage in found)
-
-
-def _stage_fits(stage: Stage, machines: Machines) -> bool:
-    return plan_stage(stage, machines, assumed_rates(machines, "bfloat16", 1, stage.on_gpu, 1)).fits
+    found = (s for s in stages_of(changed, model, shape, machines, measured) if s.name in stages)
+    return not any(missing(stage, machines) for stage in found)
 
 
 def _options(
@@ -142,10 +149,10 @@ def _world_sizes(config: StudyConfig, machines: Machines) -> Iterator[Change]:
 def _engine_options(config: StudyConfig, shape: ModelShape, machines: Machines) -> Iterator[Change]:
     engine = config.evaluation.engine
     if machines.n_devices:
-        sizes = [n for n in (1, 2, 4, 8, 16) if n <= machines.n_devices and shape.n_heads % n == 0]
-        for n in sizes:
-            if n * engine.pipeline_parallel != engine.gpus:
-                yield (f"{_ENGINE}.tensor_parallel={n}", f"{_ENGINE}.gpus={n * engine.pipeline_parallel}")
+        for n in (1, 2, 4, 8, 16):
+            ranks = n * engine.pipeline_parallel
+            if shape.n_heads % n == 0 and ranks <= machines.devices_per_node and ranks != engine.gpus:
+                yield (f"{_ENGINE}.tensor_parallel={n}", f"{_ENGINE}.gpus={ranks}")
     elif engine.gpus:
         yield (f"{_ENGINE}.gpus=0", f"{_ENGINE}.tensor_parallel=1", f"{_ENGINE}.pipeline_parallel=1")
     yield from ((f"{_ENGINE}.max_model_len={n}",) for n in _halves(engine.max_model_len) if n >= 1024)
@@ -157,7 +164,12 @@ def _engine_options(config: StudyConfig, shape: ModelShape, machines: Machines) 
 
 
 def _fewest(
-    config: StudyConfig, index: int, shape: ModelShape, machines: Machines, stages: Sequence[str]
+    config: StudyConfig,
+    index: int,
+    shape: ModelShape,
+    machines: Machines,
+    measured: Measured | None,
+    stages: Sequence[str],
 ) -> int | None:
     """Devices of this kind, in powers of two and at most eight a node."""
     host_per_device = machines.host_bytes // max(1, machines.devices_per_node)
@@ -173,8 +185,8 @@ def _fewest(
             cores=on_node * machines.cores // max(1, machines.devices_per_node),
         )
         if all(
-            _fits(config, (), index, shape, larger, (name,))
-            or _smallest(config, index, shape, larger, (name,)) is not None
+            _fits(config, (), index, shape, larger, measured, (name,))
+            or _smallest(config, index, shape, larger, measured, (name,)) is not None
             for name in stages
         ):
             return n

@@ -20,7 +20,7 @@ _UNITS = {
     "gather_bytes_per_s": ("gathering, a rank", 1e9, "GB/s"),
     "host_bytes_per_s": ("between host and device", 1e9, "GB/s"),
     "read_bytes_per_s": ("reading files, a node", 1e9, "GB/s"),
-    "memory_bytes_per_s": ("reading weights to generate", 1e9, "GB/s"),
+    "memory_bytes_per_s": ("reading weights and cache to generate", 1e9, "GB/s"),
     "score_slowdown": ("an operation on attention scores, beside a plain one", 1, "x"),
 }
 
@@ -225,7 +225,7 @@ def _stage_data(one: StagePlan) -> dict[str, Any]:
     return {
         "ranks": stage.world_size,
         "device_bytes": one.peak.device_bytes,
-        "host_bytes": one.host_bytes,
+        "host_bytes": stage.host_bytes,
         "phases": [dataclasses.asdict(phase) for phase in stage.phases],
         "fullest_phase": one.peak.name,
         "flops": stage.flops,

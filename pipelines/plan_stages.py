@@ -1,4 +1,4 @@
-"""The stages of a study as the planner's numbers: what each holds, computes, gathers and reads. Imports no torch."""
+"""The stages of a study as the planner's numbers: what each holds, computes, gathers and reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,16 @@ TRAINED_SHARE = 0.01
 """Neurons of each group that a chosen set is assumed to have; how many it has is known after detection."""
 ASSUMED_DOCUMENTS = 1000
 """In place of `training.n_documents: all`; a document is taken as one block of `max_tokens`."""
-_ITEMS = {"mgsm": 250, "mmmlu": 14_042, "mmlu": 14_042, "global": 14_042, "xnli": 5_010, "xquad": 1_190}
-"""Items of a benchmark in one language; MMLU-ProX, 11,759, is what remains."""
+_ITEMS = {
+    "mgsm": 250,
+    "mmmlu": 14_042,
+    "mmlu": 14_042,
+    "global_mmlu": 14_042,
+    "mmlu_prox": 11_759,
+    "xnli": 2_490,
+    "xquad": 1_190,
+}
+"""Items of a benchmark in one language, of the split that is judged; by its name, or what the name begins with (mgsm_direct)."""
 _CHOICES = {"mmmlu": 4, "mmlu": 4, "global_mmlu": 4, "xnli": 3}
 """Prompts an item; those that generate have one."""
 _EXAMPLE_TOKENS = 120
@@ -72,19 +80,19 @@ def detection_stage(
     corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, settings.batch_size)
     what = passes.Detection(settings.groups, settings.mode == "certified", settings.floor_fraction)
     scores = n_languages * passes.score_flops(shape, corpus, what)
+    scale = measured.detection_memory if measured and measured.on_gpu == where.on_gpu else 1.0
     return _pass_stage(
         "detection",
         config,
         shape,
         where,
-        passes.detection_phases(
-            shape, where, corpus, what, None if measured is None else measured.detection_bytes
-        ),
+        corpus,
+        passes.detection_phases(shape, where, corpus, what, scale),
         flops=n_languages * passes.forward_flops(shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=2 * n_languages,
+        n_rounds=n_languages,
         with_head=False,
-        spilled=passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers * n_languages,
     )
 
 
@@ -100,11 +108,12 @@ def activation_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         config,
         shape,
         where,
+        corpus,
         passes.activation_phases(shape, where, corpus, n_languages),
         flops=n_sites * passes.forward_flops(shape, corpus, with_head=False),
         n_passes=n_sites,
+        n_rounds=n_sites,
         with_head=False,
-        spilled=n_sites * passes.hidden_state_bytes(shape, where, corpus, 1)[1] * shape.n_layers,
     )
 
 
@@ -122,11 +131,13 @@ def perplexity_stage(config: StudyConfig, shape: ModelShape, machines: Machines)
         config,
         shape,
         where,
+        corpus,
         passes.perplexity_phases(shape, where, corpus, copies),
         flops=n_all * passes.forward_flops(shape, corpus, with_head=True),
         n_passes=n_passes,
+        n_rounds=n_passes,
         with_head=True,
-        spilled=n_passes * passes.hidden_state_bytes(shape, where, corpus, copies)[1] * shape.n_layers,
+        n_copies=copies,
         notes=(f"{n_all} variants in {n_passes} passes",),
     )
 
@@ -136,20 +147,22 @@ def _pass_stage(
     config: StudyConfig,
     shape: ModelShape,
     where: placing.Placing,
+    corpus: passes.Corpus,
     phases: tuple[Phase, ...],
     flops: float,
     n_passes: int,
+    n_rounds: int,
     with_head: bool,
-    spilled: int,
+    n_copies: int = 1,
     score_flops: float = 0.0,
     notes: tuple[str, ...] = (),
 ) -> Stage:
+    """n_passes: in which weights are gathered; n_rounds: how often all of `corpus` goes through the layers, in `n_copies`."""
+    times = n_rounds * shape.n_layers
+    kept, spilled = (times * n for n in passes.hidden_state_bytes(shape, where, corpus, n_copies))
     moved = 0
     if where.on_gpu:
-        corpus_bytes = sum(phase.host.get("hidden states", 0) for phase in phases[:1]) + spilled // max(
-            1, shape.n_layers
-        )
-        moved = 2 * shape.n_layers * corpus_bytes
+        moved = 2 * (kept + spilled)
         if where.offload != "none" or where.weights == "stream":
             whole = shape.model_bytes if where.weights == "stream" else where.share(shape.model_bytes)
             moved += n_passes * whole
@@ -225,13 +238,13 @@ def fine_tuning_stage(
 
 def study_requests(config: StudyConfig) -> engines.Requests:
     """What a study asks of the engine."""
-    asked = engines.Requests(0, 0)
+    asked = engines.Requests()
     if config.evaluation.benchmarks:
         asked = benchmark_requests(config, n_judged(config))
     if config.ablation.through == "engine":
         n_all = n_variants(config) + n_activation_units(config)[1]
         tokens = n_all * len(config.languages) * config.corpus.n_heldout * config.corpus.max_tokens
-        asked = engines.Requests(asked.prompt_tokens + tokens, asked.generated_tokens)
+        asked += engines.Requests(tokens)
     return asked
 
 
@@ -239,21 +252,20 @@ def benchmark_requests(config: StudyConfig, n_models: int) -> engines.Requests:
     """Every benchmark in every language for `n_models` variants."""
     evaluation = config.evaluation
     times = n_models * len(evaluation.languages or config.languages)
-    each = [task_requests(config, asked) for asked in evaluation.benchmarks]
-    return engines.Requests(
-        times * sum(one.prompt_tokens for one in each), times * sum(one.generated_tokens for one in each)
-    )
+    each = (task_requests(config, asked) for asked in evaluation.benchmarks)
+    return sum(each, engines.Requests()) * times
 
 
 def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> engines.Requests:
     """One benchmark in one language for one variant; answers are taken to be half as long as they may be."""
     evaluation, benchmark = config.evaluation, BENCHMARKS[asked.name]
-    n_items = _ITEMS.get(asked.name.split("_")[0], 11_759)
+    n_items = _ITEMS.get(asked.name) or _ITEMS[asked.name.split("_")[0]]
     n_items = min(n_items, 20 if evaluation.data == "sample" else n_items, asked.max_items or n_items)
     shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
     length = min((shots + 1) * _EXAMPLE_TOKENS, evaluation.engine.max_model_len)
     answer = (asked.max_gen_toks or benchmark.max_gen_toks or 0) // 2
-    return engines.Requests(n_items * length * _CHOICES.get(asked.name, 1), n_items * answer)
+    one = engines.Requests(length * _CHOICES.get(asked.name, 1), answer, answer * (length + answer // 2))
+    return one * n_items
 
 
 def engine_stage(
@@ -274,11 +286,15 @@ def engine_stage(
     ranks = asked.tensor_parallel * asked.pipeline_parallel
     device_bytes = machines.kind.memory_bytes if machines.kind else 0
     phases = engines.engine_phases(shape, need, device_bytes)
-    tokens = phases[0].device.get("key-value cache", phases[0].host.get("key-value cache", 0))
-    held = tokens // engines.cache_token_bytes(shape, need)
+    cache_bytes = phases[0].device.get("key-value cache", phases[0].host.get("key-value cache", 0))
+    held = cache_bytes // engines.cache_token_bytes(shape, need)
     refused = []
     if machines.n_devices and config.cluster.gpus_per_worker and not on_gpu:
         refused.append("evaluation.engine.gpus is 0: the engine would run on the CPU beside idle GPUs")
+    if machines.devices_per_node < asked.gpus <= machines.n_devices:
+        refused.append(
+            f"the engine is given {asked.gpus:g} GPUs of one node, and a node has {machines.devices_per_node}"
+        )
     if shape.n_heads % asked.tensor_parallel:
         refused.append(
             f"{shape.n_heads} heads cannot be split over {asked.tensor_parallel} tensor-parallel ranks"
@@ -300,17 +316,13 @@ def engine_stage(
         phases,
         engines.engine_flops(shape, requests),
         read_bytes=shape.model_bytes,
-        extra_s=engines.decode_seconds(shape, need, requests, _memory_rate(machines, on_gpu)),
+        generating_bytes=engines.generating_bytes(shape, need, requests),
         notes=(
             f"cache of {held:,} tokens; {requests.prompt_tokens / 1e6:.1f} M tokens read, "
             f"{requests.generated_tokens / 1e6:.2f} M written",
         ),
         refused=tuple(refused),
     )
-
-
-def _memory_rate(machines: Machines, on_gpu: bool) -> float:
-    return machines.kind.memory_bytes_per_s if on_gpu and machines.kind else 1e10
 
 
 def _devices(config: StudyConfig) -> float:
@@ -324,6 +336,8 @@ def assumptions(config: StudyConfig) -> list[str]:
         "sentences are as long as corpus.max_tokens allows, micro-batches are full",
         f"{HEADROOM:.0%} of a memory may be planned with",
     ]
+    if config.cluster.models_at_once > 1:
+        said.append("one model at a time, whatever cluster.models_at_once is")
     if config.cluster.gpus_per_worker:
         device, host = placing.LIBRARIES_DEVICE / GIB, placing.LIBRARIES_HOST / GIB
         said.append(f"libraries of a rank take {device:g} GiB on its GPU and {host:g} GiB of its node")

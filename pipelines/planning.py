@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from neuron_core.errors import PolyneuronError
 from pipelines.config import ModelConfig, StudyConfig
 from pipelines.load_config import with_overrides
 from pipelines.plan_advice import Advice, advise
-from pipelines.plan_stages import assumptions, placing_of, stages_of, threads_of
+from pipelines.plan_stages import assumptions, stages_of, threads_of
 from pipelines.plan_units import config_of_model, units_of
 from pipelines.transfer_config import TransferConfig
 from pipelines.transfer_plan import transfer_stages
@@ -84,10 +85,8 @@ def _plan_transfer(config: TransferConfig, model: ModelConfig, machines: Machine
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
     except PolyneuronError as error:
         return ModelPlan(model.label, model.dtype, error.message)
-    study, rates, plans = config.study, dict[str, Rates](), list[StagePlan]()
-    for stage in transfer_stages(config, model, shape, anatomy, machines):
-        rates[stage.name] = rates_of(study, model, stage, machines, None)
-        plans.append(plan_stage(stage, machines, rates[stage.name]))
+    stages = transfer_stages(config, model, shape, anatomy, machines)
+    plans, rates = plan_stages(stages, config.study, model, machines)
     return ModelPlan(
         model.label,
         model.dtype,
@@ -109,15 +108,18 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
     except PolyneuronError as error:
         return ModelPlan(model.label, model.dtype, error.message)
     measured = _measured(config, hf_config, shape, model) if calibrated else None
-    stages, rates = plan_stages(config, model, shape, machines, measured)
+    stages, rates = plan_stages(
+        stages_of(config, model, shape, machines, measured), config, model, machines, measured
+    )
     advice, mended = None, list[StagePlan]()
     if not all(stage.fits for stage in stages):
         broken = [stage.stage.name for stage in stages if not stage.fits]
-        advice = advise(config, index, shape, machines, broken)
+        advice = advise(config, index, shape, machines, measured, broken)
         if advice.together is not None:
             changed = with_overrides(config, advice.together)
             shape_then = replace(shape, value_bytes=VALUE_BYTES[changed.models[index].dtype])
-            every, _ = plan_stages(changed, changed.models[index], shape_then, machines, measured)
+            after = stages_of(changed, changed.models[index], shape_then, machines, measured)
+            every, _ = plan_stages(after, changed, changed.models[index], machines, measured)
             mended = [stage for stage in every if stage.fits]
     return ModelPlan(
         model.label,
@@ -136,15 +138,15 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
 
 
 def plan_stages(
+    stages: Iterable[Stage],
     config: StudyConfig,
     model: ModelConfig,
-    shape: ModelShape,
     machines: Machines,
     measured: Measured | None = None,
 ) -> tuple[list[StagePlan], dict[str, Rates]]:
-    """Every stage of one model, and the rates of each."""
+    """The stages of one model against the machines, and the rates of each."""
     plans, rates = [], {}
-    for stage in stages_of(config, model, shape, machines, measured):
+    for stage in stages:
         rates[stage.name] = rates_of(config, model, stage, machines, measured)
         plans.append(plan_stage(stage, machines, rates[stage.name]))
     return plans, rates
@@ -156,15 +158,14 @@ def rates_of(
     """Assumed, or measured where the stage runs as the measured layer did."""
     n_nodes = -(-stage.world_size // stage.ranks_per_node)
     rates = assumed_rates(machines, model.dtype, threads_of(config, stage), stage.on_gpu, n_nodes)
-    if measured is None or stage.on_gpu != placing_of(config, machines).on_gpu:
+    if measured is None or stage.on_gpu != measured.on_gpu:
         return rates
     said = f"measured: one layer on {measured.device}"
-    return replace(
-        rates,
-        flops_per_s=measured.flops_per_s,
-        score_slowdown=measured.score_slowdown,
-        origin=rates.origin | {"flops_per_s": said, "score_slowdown": said},
-    )
+    rates = replace(rates, flops_per_s=measured.flops_per_s, origin=rates.origin | {"flops_per_s": said})
+    if measured.score_slowdown is None:
+        return rates
+    origin = rates.origin | {"score_slowdown": said}
+    return replace(rates, score_slowdown=measured.score_slowdown, origin=origin)
 
 
 def _measured(config: StudyConfig, hf_config: Any, shape: ModelShape, model: ModelConfig) -> Measured:

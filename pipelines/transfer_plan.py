@@ -40,13 +40,12 @@ def transfer_stages(
     trainings = [_training(config, model, tuning.task, shape) for tuning in trained]
     yield fine_tuning_stage(study, shape, placing_of(study, machines), trainings)
     tasks = {task.name: task for task in config.tasks}
-    prompt = generated = 0
+    requests = engines.Requests()
     for cell in cells_of(config, tunings, sets):
         task = tasks[cell.task]  # type: ignore[index]
         asked = BenchmarkConfig(name=task.name, max_items=task.max_items, max_gen_toks=task.max_gen_toks)
-        one = task_requests(study, asked)
-        prompt, generated = prompt + one.prompt_tokens, generated + one.generated_tokens
-    yield engine_stage(study, shape, machines, engines.Requests(prompt, generated))
+        requests += task_requests(study, asked)
+    yield engine_stage(study, shape, machines, requests)
 
 
 def _some_sets(config: TransferConfig, model: ModelConfig, anatomy: Anatomy) -> Sets:

@@ -1,11 +1,11 @@
 """Run in a process of its own: how much resident memory detection needs beside what is there before it."""
 
-import re
 import sys
 from pathlib import Path
 
 import torch
 
+from cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
 from neuron_core.batches import Sentence, plan_batches
 from neuron_core.detect import detection_pass
 from neuron_core.groups import DEFAULT_GROUPS
@@ -19,13 +19,6 @@ WIDE = dict(hidden_size=512, intermediate_size=1536, num_attention_heads=8, num_
 BATCHES = plan_batches([Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([32] * 8))], 2)
 
 
-def resident_bytes(field: str) -> int:
-    """VmRSS, or VmHWM, its peak."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
-
-
 def main() -> None:
     """Compares the first two layers with a model of two layers; prints the peak above what was resident before."""
     folder = Path(sys.argv[1])
@@ -35,13 +28,13 @@ def main() -> None:
     expected = detection_pass(LayerMajor(from_pretrained(folder, config, "float32")), BATCHES, DEFAULT_GROUPS)
     stored = StoredModel(folder, "float32")
     runner = LayerMajor(stored.model, gather=stored.gather, hidden_bytes=0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = resident_bytes("VmRSS")
+    reset_peak()
+    before = resident_bytes()
     found = detection_pass(runner, BATCHES, DEFAULT_GROUPS)
     print_found(
         {
             "model_bytes": stored.model_bytes,
-            "grown_bytes": resident_bytes("VmHWM") - before,
+            "grown_bytes": peak_resident_bytes() - before,
             "same": all(
                 torch.equal(found[key].minimum, impacts.minimum)
                 and torch.equal(found[key].total, impacts.total)

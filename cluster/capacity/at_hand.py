@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cluster.capacity.devices import KINDS, DeviceKind, Machines
+from cluster.capacity.devices import KINDS, DeviceKind, Machines, kinds_called
 from neuron_core.errors import ClusterError
 
 
@@ -48,15 +48,18 @@ def _of_ray() -> Machines:
             f"The nodes of the Ray cluster have {' and '.join(map(str, sorted(devices)))} GPUs: state the ones to plan for "
             "with --devices"
         )
-    with_devices = [node for node in nodes if node.get("GPU")] or nodes
+    # A head node that takes no work has neither GPUs nor CPUs.
+    working = (
+        [node for node in nodes if node.get("GPU")] or [node for node in nodes if node.get("CPU")] or nodes
+    )
     n_devices = max(devices, default=0)
     return Machines(
-        len(with_devices),
+        len(working),
         n_devices,
-        _kind_in_ray(with_devices[0]) if n_devices else None,
+        _kind_in_ray(working[0]) if n_devices else None,
         # What Ray keeps for its object store is memory of the node all the same.
-        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in with_devices)),
-        int(min(node.get("CPU", 1) for node in with_devices)),
+        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in working)),
+        int(min(node.get("CPU", 1) for node in working)),
         f"the Ray cluster at {os.environ['RAY_ADDRESS']}",
         counts_cores=True,
     )
@@ -64,9 +67,9 @@ def _of_ray() -> Machines:
 
 def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
     names = [key.removeprefix("accelerator_type:") for key in node if key.startswith("accelerator_type:")]
-    for kind in KINDS.values():
-        if any(name.upper().startswith(kind.name.split("-")[0]) for name in names):
-            return kind
+    for name in names:
+        if kinds := kinds_called(name):
+            return kinds[0]
     raise ClusterError(
         f"Ray calls the nodes' devices {', '.join(names) or 'nothing'}, which is none of {', '.join(KINDS)}: state them "
         "with --devices"
@@ -75,8 +78,7 @@ def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
 
 def _like(name: str, memory_bytes: int) -> DeviceKind:
     """The known kind of that name and nearest memory, with the memory it really has; else as fast as the nearest."""
-    named = [kind for kind in KINDS.values() if kind.name.split("-")[0].lower() in name.lower()]
-    like = min(named or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
+    like = min(kinds_called(name) or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
     return DeviceKind(
         name,
         memory_bytes,

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.capacity.passes import Corpus, Detection
+from cluster.capacity.passes import (
+    CANDIDATE_SPREAD,
+    SCORE_GROUPS,
+    Corpus,
+    Detection,
+    detection_phases,
+    forward_flops,
+    score_flops,
+)
+from cluster.capacity.placing import Placing
 from cluster.capacity.shape import ModelShape
+from cluster.memory import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
 from neuron_core.errors import ClusterError
 
 _REPEATS, _VOCABULARY = 3, 512
+_HELD_BEFORE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")
+"""Of a phase, what is there before the run, or not at all in one process."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """device: in words; flops_per_s: of a plain forward; detection_flops_per_s: of certified detection's second pass, by the
-    operations of its forward alone; forward_bytes, detection_bytes: the peak over one micro-batch, without weights."""
+    """device: in words; flops_per_s: of a plain forward; score_slowdown: of an operation on attention scores beside a plain one,
+    None where neither q nor k is measured; detection_memory: the peak of detecting in one micro-batch, without weights, over
+    what is planned for it."""
 
     device: str
+    on_gpu: bool
     flops_per_s: float
-    score_slowdown: float
-    forward_bytes: int
-    detection_bytes: int
+    score_slowdown: float | None
+    detection_memory: float
 
 
 def calibrate(
     hf_config: Any, shape: ModelShape, dtype: str, corpus: Corpus, detection: Detection, on_gpu: bool
 ) -> Measured:
-    """Runs a layer over one micro-batch of `corpus`, forward and with all its neurons measured.
+    """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured: in certified mode as many of q and
+    k as `floor_fraction` leaves.
 
     Peaks on a CPU are those of this process: run it where little else is held, with as many threads as a worker has.
 
@@ -48,6 +62,7 @@ def calibrate(
             "one, or plan without"
         )
     device = torch.device("cuda" if on_gpu else "cpu")
+    give_back_freed()  # as workers do, which takes some time too
     model = _one_layer(hf_config, dtype, device)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, _VOCABULARY, (corpus.batch, corpus.n_tokens), generator=generator).tolist()
@@ -56,7 +71,7 @@ def calibrate(
     candidates = {
         (0, group): torch.arange(max(1, int(detection.floor_fraction * shape.width(group))))
         for group in detection.groups
-        if group in ("q", "k")
+        if group in SCORE_GROUPS
     }
 
     def forward() -> None:
@@ -65,21 +80,16 @@ def calibrate(
     def detect() -> None:
         detection_pass(runner, [batch], detection.groups, candidates if detection.certified else None)
 
-    plain_s, plain_bytes = _measured(forward, device)
-    detect_s, detect_bytes = _measured(detect, device)
-    n_flops = (
-        corpus.batch
-        * corpus.n_tokens
-        * (2 * shape.layer_parameters + 4 * shape.query_width * corpus.n_tokens)
-    )
-    pairs = sum(
-        2 * corpus.n_tokens**2 * shape.head_dim * 5 / 8 for group in detection.groups if group in ("q", "k")
-    )
+    plain_s, detect_s = _seconds(forward, device), _seconds(detect, device)
+    layer, once = replace(shape, n_layers=1), replace(corpus, n_sentences=corpus.batch)
+    flops_per_s = forward_flops(layer, once, with_head=False) / plain_s
     share = detection.floor_fraction if detection.certified else 1.0
-    score_flops = max(1.0, corpus.batch * share * pairs * shape.query_width)
-    flops_per_s = n_flops / plain_s
-    slowdown = max(1.0, (detect_s - plain_s) * flops_per_s / score_flops)
-    return Measured(str(_name(device)), flops_per_s, slowdown, plain_bytes, detect_bytes)
+    on_scores = share * score_flops(layer, once, replace(detection, certified=False))
+    slowdown = max(1.0, (detect_s - plain_s) * flops_per_s / on_scores) if on_scores else None
+    # The plan is for the layer with the most candidates; this one has as many as the average.
+    average = replace(detection, floor_fraction=detection.floor_fraction / CANDIDATE_SPREAD)
+    memory = _peak_bytes(detect, device) / _planned_bytes(layer, once, average, on_gpu)
+    return Measured(_name(device), on_gpu, flops_per_s, slowdown, memory)
 
 
 def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
@@ -100,36 +110,46 @@ def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _measured(run: Any, device: Any) -> tuple[float, int]:
-    """(seconds, the fastest of some runs after one of warm-up; bytes of the peak above what was held before)."""
+def _seconds(run: Any, device: Any) -> float:
+    """The fastest of some runs after one of warm-up."""
     import torch
 
-    from cluster.capacity.resident import reset_peak, resident_bytes, resident_peak
-
-    seconds, on_gpu = [], device.type == "cuda"
-    run()
-    for _ in range(_REPEATS):
-        if on_gpu:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-        else:
-            reset_peak()
-            before = resident_bytes()
+    seconds = []
+    for _ in range(1 + _REPEATS):
         began = time.perf_counter()
         run()
-        if on_gpu:
+        if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-        peak = torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
-    return min(seconds), peak - before
+    return min(seconds[1:])
+
+
+def _peak_bytes(run: Any, device: Any) -> int:
+    """The peak of a run above what was held before; what runs once for all has run."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    give_back_freed()  # else it would be used again, and not seen
+    reset_peak()
+    before = resident_bytes()
+    run()
+    return peak_resident_bytes() - before
+
+
+def _planned_bytes(shape: ModelShape, corpus: Corpus, detection: Detection, on_gpu: bool) -> int:
+    """What the planner expects `_peak_bytes` to be."""
+    phases = detection_phases(shape, Placing(1, 1, on_gpu), corpus, detection)
+    held = [one.device if on_gpu else one.host for one in phases]
+    return max(sum(n for name, n in one.items() if name not in _HELD_BEFORE) for one in held)
 
 
 def _name(device: Any) -> str:
     import torch
 
-    return (
-        torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else f"this CPU, {torch.get_num_threads()} threads"
-    )
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"this CPU, {torch.get_num_threads()} threads"

@@ -43,6 +43,14 @@ KINDS: dict[str, DeviceKind] = {
 }
 """TFLOP/s, TB/s and GB/s of the makers' data sheets; memory as `nvidia-smi` shows it, or nearly."""
 
+_SERIES = re.compile(r"\b[A-Z]+\d+")
+
+
+def kinds_called(name: str) -> list[DeviceKind]:
+    """Known kinds of the series that `name` holds: both A100s for "NVIDIA A100-SXM4-80GB", and never an A10."""
+    series = _SERIES.search(name.upper())
+    return [kind for kind in KINDS.values() if series and _SERIES.findall(kind.name)[0] == series[0]]
+
 
 @dataclass(frozen=True)
 class Machines:
@@ -111,7 +119,7 @@ def parse_devices(text: str, host_gib: float | None = None) -> Machines:
 
 
 def _named(name: str) -> DeviceKind:
-    matching = [kind for key, kind in KINDS.items() if key.lower().startswith(name.lower())]
+    matching = [kind for kind in kinds_called(name) if kind.name.lower().startswith(name.lower())]
     if not matching:
         raise ConfigError(f"--devices: the kind {name!r} is not known; there are {', '.join(KINDS)}")
     return max(matching, key=lambda kind: kind.memory_bytes)

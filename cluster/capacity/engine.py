@@ -35,10 +35,24 @@ class EngineNeed:
 
 @dataclass(frozen=True)
 class Requests:
-    """What is asked of it. prompt_tokens: computed at once; generated_tokens: one after the other."""
+    """What is asked of it. prompt_tokens: computed at once; generated_tokens: one after the other; attended_tokens: those before
+    each generated one, whose keys and values are read for it."""
 
-    prompt_tokens: int
-    generated_tokens: int
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    attended_tokens: int = 0
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(
+            self.prompt_tokens + other.prompt_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.attended_tokens + other.attended_tokens,
+        )
+
+    def __mul__(self, times: int) -> Requests:
+        return Requests(
+            times * self.prompt_tokens, times * self.generated_tokens, times * self.attended_tokens
+        )
 
 
 def cache_token_bytes(shape: ModelShape, need: EngineNeed) -> int:
@@ -78,9 +92,9 @@ def engine_flops(shape: ModelShape, requests: Requests) -> float:
     return 2.0 * weights * (requests.prompt_tokens + requests.generated_tokens)
 
 
-def decode_seconds(
-    shape: ModelShape, need: EngineNeed, requests: Requests, memory_bytes_per_s: float
-) -> float:
-    """Generating reads all weights of a rank for each token of `max_num_seqs` answers at once."""
-    steps = requests.generated_tokens / need.max_num_seqs
-    return steps * weights_bytes(shape, need) / memory_bytes_per_s
+def generating_bytes(shape: ModelShape, need: EngineNeed, requests: Requests) -> int:
+    """That a rank reads of its memory to generate: all its weights for a token of `max_num_seqs` answers at once, and the cache
+    of the tokens before each."""
+    steps = -(-requests.generated_tokens // need.max_num_seqs)
+    cache = requests.attended_tokens * cache_token_bytes(shape, need)
+    return steps * weights_bytes(shape, need) + cache

@@ -19,8 +19,8 @@ class Stage:
 
     world_size: ranks; devices: held while it runs, in GPUs (or, without, in cores); phases: of a rank; flops: over all ranks;
     score_flops: the part of them on attention scores; received_bytes: by a rank; moved_bytes: between a rank's host and
-    device; read_bytes: by a node, from files; spilled_bytes: of hidden states a rank keeps on disk; extra_s: what none of these
-    is; n_runs: how often the load is paid.
+    device; read_bytes: by a node, from files; spilled_bytes: of hidden states, to a rank's disk and back; generating_bytes: that
+    a rank reads of its own memory while it generates; notes: in words; refused: what rules it out, in words.
     """
 
     name: str
@@ -35,9 +35,14 @@ class Stage:
     moved_bytes: int = 0
     read_bytes: int = 0
     spilled_bytes: int = 0
-    extra_s: float = 0.0
+    generating_bytes: int = 0
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+
+    @property
+    def host_bytes(self) -> int:
+        """Of a rank in its node's memory, at most."""
+        return max(one.host_bytes for one in self.phases)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,6 @@ class StagePlan:
 
     stage: Stage
     peak: Phase
-    host_bytes: int
     seconds: dict[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -68,8 +72,6 @@ class StagePlan:
 
 def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
     """Sets the stage against the machines."""
-    peak = fullest(stage.phases, stage.on_gpu)
-    host_bytes = max(one.host_bytes for one in stage.phases)
     plain = stage.flops - stage.score_flops
     per_rank = (plain + rates.score_slowdown * stage.score_flops) / stage.world_size
     seconds = {
@@ -78,19 +80,19 @@ def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
         "moving": stage.moved_bytes / rates.host_bytes_per_s,
         "reading": (stage.read_bytes + stage.spilled_bytes * min(stage.ranks_per_node, stage.world_size))
         / rates.read_bytes_per_s,
-        "generating": stage.extra_s,
+        "generating": stage.generating_bytes / rates.memory_bytes_per_s,
     }
     return StagePlan(
         stage,
-        peak,
-        host_bytes,
+        fullest(stage.phases, stage.on_gpu),
         {cause: value for cause, value in seconds.items() if value},
-        (*stage.refused, *_missing(stage, peak, host_bytes, machines)),
+        missing(stage, machines),
     )
 
 
-def _missing(stage: Stage, peak: Phase, host_bytes: int, machines: Machines) -> list[str]:
-    found = []
+def missing(stage: Stage, machines: Machines) -> tuple[str, ...]:
+    """What of the stage does not fit the machines, in words, `refused` first; empty where it fits."""
+    peak, host_bytes, found = fullest(stage.phases, stage.on_gpu), stage.host_bytes, [*stage.refused]
     if stage.on_gpu:
         if machines.kind is None:
             found.append(f"{stage.world_size} GPUs are asked for, and there is none")
@@ -113,7 +115,7 @@ def _missing(stage: Stage, peak: Phase, host_bytes: int, machines: Machines) -> 
     if on_node * host_bytes > room:
         ranks = f"{on_node} ranks with {gib(host_bytes)} each" if on_node > 1 else gib(host_bytes)
         found.append(f"{ranks} in a node's memory; {gib(room)} of {gib(machines.host_bytes)} may be used")
-    return found
+    return tuple(found)
 
 
 def gib(n_bytes: float) -> str:

@@ -126,16 +126,15 @@ def detection_phases(
     placing: Placing,
     corpus: Corpus,
     detection: Detection,
-    measured_bytes: int | None = None,
+    scale: float = 1.0,
 ) -> tuple[Phase, ...]:
-    """A language's larger pass: embedding, then a layer. measured_bytes: of one micro-batch, in place of the formula."""
+    """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula."""
     n_neurons = shape.n_layers * sum(shape.width(group) for group in detection.groups)
     rows = min(_WIDENED, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
     norms = {"norms of weights": rows if "ffn" in detection.groups else 0}
     collected = {"impacts, layer": collected_bytes(shape, placing, corpus, detection.groups)}
     kept = {"impacts": n_neurons * _IMPACT_BYTES}
-    formula = impact_activation_bytes(shape, corpus, detection)
-    running = {"activations": formula if measured_bytes is None else measured_bytes}
+    running = {"activations": int(scale * impact_activation_bytes(shape, corpus, detection))}
     in_layer = _layer(shape, placing)
     return (
         _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),

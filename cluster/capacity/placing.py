@@ -30,11 +30,6 @@ class Placing:
     weights: Literal["shard", "stream"] = "shard"
     hidden_states_bytes: int = 8 * GIB
 
-    @property
-    def n_nodes(self) -> int:
-        """Nodes that the group spans."""
-        return -(-self.world_size // self.ranks_per_node)
-
     def share(self, n: int) -> int:
         """The largest part of n things dealt to the ranks."""
         return -(-n // self.world_size)

@@ -15,8 +15,8 @@ _CORE_FLOPS = 2.5e10
 @dataclass(frozen=True)
 class Rates:
     """Of one rank. flops_per_s: sustained, in plain layers; gather_bytes_per_s: received from other ranks; host_bytes_per_s:
-    between host and device; read_bytes_per_s: from files, of one node; memory_bytes_per_s: of the memory that holds the
-    weights, which bounds decoding; score_slowdown: how much slower the work on attention scores runs, an operation;
+    between host and device; read_bytes_per_s: from files, of one node; memory_bytes_per_s: of the memory that holds weights
+    and cache, which bounds decoding; score_slowdown: how much slower the work on attention scores runs, an operation;
     origin: in words, by field."""
 
     flops_per_s: float

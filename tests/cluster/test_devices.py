@@ -14,6 +14,8 @@ from neuron_core.errors import ConfigError
         ("1x141GB", 1, 1, "H200-141GB"),
         ("2x8xH100", 2, 8, "H100-80GB"),
         ("4xa100-40gb", 1, 4, "A100-40GB"),
+        ("4xA10", 1, 4, "A10-24GB"),
+        ("4xA100", 1, 4, "A100-80GB"),
     ],
 )
 def test_forms(text: str, n_nodes: int, on_node: int, kind: str) -> None:
@@ -29,7 +31,7 @@ def test_a_size_nobody_makes_is_taken_at_its_word() -> None:
     assert any("as fast as" in said for said in machines.assumed)
 
 
-@pytest.mark.parametrize("text", ["80GB", "0x80GB", "8xGTX", "eight", "2x0xH100"])
+@pytest.mark.parametrize("text", ["80GB", "0x80GB", "8xGTX", "8xH", "eight", "2x0xH100"])
 def test_nonsense_is_one_message_with_the_form(text: str) -> None:
     with pytest.raises(ConfigError, match="--devices"):
         parse_devices(text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.capacity.engine import EngineNeed, cache_token_bytes, weights_bytes
+from cluster.capacity.engine import EngineNeed, Requests, cache_token_bytes, generating_bytes, weights_bytes
 from cluster.capacity.shape import ModelShape, shape_of
 from neuron_core.models import load_config
 from tests.tiny_models import TINY, tiny_model
@@ -33,6 +33,14 @@ def test_the_cache_of_a_token_by_hand() -> None:
     by_ranks = {n: EngineNeed(n, 1, True, 4096, 64, 0, 0.85) for n in (1, 8, 16)}
     assert [cache_token_bytes(shape, need) for need in by_ranks.values()] == [327_680, 40_960, 40_960]
     assert weights_bytes(shape, by_ranks[8]) == pytest.approx(shape.model_bytes / 8, abs=1)
+
+
+def test_generating_reads_the_weights_once_a_step_and_the_cache_once_a_token() -> None:
+    """100 answers of 10 tokens after prompts of 1,000, 64 at once; a rank of 8 has an eighth of the weights and of the heads."""
+    shape, need = published("llama-3.1-70b"), EngineNeed(8, 1, True, 4096, 64, 0, 0.85)
+    asked = Requests(1000, 10, 10 * (1000 + 5)) * 100
+    weights = 16 * weights_bytes(shape, need)  # 1,000 tokens, 64 at a time
+    assert generating_bytes(shape, need, asked) == weights + 100 * 10 * 1005 * 40_960
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -7,14 +7,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from cluster.capacity.calibration import Measured
 from cluster.capacity.devices import parse_devices
+from cluster.capacity.engine import EngineNeed, Requests, generating_bytes
+from cluster.capacity.estimate import Stage
 from eval.store import Store
 from neuron_core.errors import ClusterError
 from neuron_core.models import load_model
 from pipelines import cli
-from pipelines.config import StudyConfig
-from pipelines.load_config import with_overrides
-from pipelines.planning import ModelPlan, plan
+from pipelines.config import BenchmarkConfig, StudyConfig
+from pipelines.load_config import CONFIGS, load_transfer, with_overrides
+from pipelines.plan_stages import study_requests, task_requests
+from pipelines.planning import ModelPlan, plan, plan_transfer
 from pipelines.runs import Run
 from pipelines.stages.corpora import prepare_corpora
 from pipelines.stages.detection import detect, detection_units
@@ -190,3 +194,135 @@ def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> 
         pytest.skip("there is a GPU")
     with pytest.raises(ClusterError, match="no GPU here"):
         plan(tiny_config(model, tmp_path / "store", cluster={"gpus_per_worker": 1}), calibrated=True)
+
+
+def test_hidden_states_move_once_a_layer_in_every_round_and_copy(tmp_path: Path) -> None:
+    """In host memory or on disk alike: there and back, for each language, site, and variant of a pass."""
+    machines = parse_devices("8x80GB")
+
+    def stage(name: str, **sections: object) -> Stage:
+        (row,) = plan(large(tmp_path / "store", **sections), machines).models
+        return next(one.stage for one in row.stages if one.stage.name == name)
+
+    once = 2 * 80 * (1000 // 8) * 64 * 8192 * 2
+    assert stage("detection").moved_bytes == 2 * once
+    four = stage("detection", languages=["en", "sw", "th", "de"])
+    assert four.moved_bytes == 4 * once
+    cluster = {"world_size": 8, "gpus_per_worker": 1, "hidden_states_gib": 0.1}
+    spilling = stage("detection", cluster=cluster)
+    assert spilling.spilled_bytes > 0 and spilling.moved_bytes == 2 * once
+    activations = {"detectors": ["lape"], "sites": ["matched", "pre_activation"]}
+    assert stage("activations", activations=activations).moved_bytes == 2 * 2 * once
+    ablation = {"shared_control_seeds": 0, "exclusive_control_seeds": 0, "variants_per_pass": 3}
+    variants = stage("perplexity", ablation=ablation)  # base, shared, two exclusive and a trained one
+    assert variants.moved_bytes == 2 * 3 * 2 * 80 * (400 // 8) * 64 * 8192 * 2
+
+
+def test_on_a_cpu_no_hidden_state_moves(model: Path, tmp_path: Path) -> None:
+    row = planned(tiny_config(model, tmp_path / "store"))
+    assert [one.stage.moved_bytes for one in row.stages] == [0] * len(row.stages)
+
+
+def test_an_engine_stays_within_a_node(tmp_path: Path) -> None:
+    """Its ranks are one actor's: eight on two nodes of four are refused, and what is suggested instead has four at most."""
+    (row,) = plan(large(tmp_path / "store"), parse_devices("2x4xH100")).models
+    evaluation = row.stages[-1]
+    assert "the engine is given 8 GPUs of one node, and a node has 4" in evaluation.missing
+    assert row.advice is not None
+    assert row.advice.by_stage["evaluation"] == (
+        "evaluation.engine.tensor_parallel=4",
+        "evaluation.engine.gpus=4",
+    )
+    engine = {"tensor_parallel": 4, "pipeline_parallel": 2, "gpus": 8}
+    evaluated = {"benchmarks": [{"name": "xnli"}], "engine": engine}
+    (row,) = plan(large(tmp_path / "store", evaluation=evaluated), parse_devices("2x4xH100")).models
+    assert row.advice is not None
+    assert row.advice.by_stage["evaluation"] == (
+        "evaluation.engine.tensor_parallel=2",
+        "evaluation.engine.gpus=4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "n_prompts"),
+    [
+        ("mgsm_direct", 250),
+        ("mgsm_native_cot", 250),
+        ("mgsm_en_cot", 250),
+        ("mmmlu", 4 * 14_042),
+        ("mmlu", 4 * 14_042),
+        ("global_mmlu", 4 * 14_042),
+        ("mmlu_prox", 11_759),
+        ("xnli", 3 * 2_490),
+        ("xquad", 1_190),
+    ],
+)
+def test_every_item_of_a_benchmark_is_asked(name: str, n_prompts: int, tmp_path: Path) -> None:
+    asked = task_requests(large(tmp_path / "store"), BenchmarkConfig(name=name, n_shots=0))
+    assert asked.prompt_tokens == n_prompts * 120
+
+
+def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -> None:
+    """An answer of MGSM is taken to have 256 tokens, after eight examples and the question."""
+    tasks = {"benchmarks": [{"name": "mgsm_direct"}], "languages": ["sw"], "variants": []}
+    engine = {"engine": {"tensor_parallel": 8, "gpus": 8}}
+    config = large(tmp_path / "store", evaluation=tasks | engine, training={})
+    (row,) = plan(config, parse_devices("8x80GB")).models
+    asked = Requests(250 * 9 * 120, 250 * 256, 250 * 256 * (9 * 120 + 128))
+    assert study_requests(config) == asked
+    evaluation = row.stages[-1]
+    need = EngineNeed(8, 1, True, 4096, 64, 0, 0.85)
+    assert row.shape is not None
+    assert evaluation.stage.generating_bytes == generating_bytes(row.shape, need, asked)
+    assert evaluation.seconds["generating"] == evaluation.stage.generating_bytes / 2e12
+
+
+def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: Path, tmp_path: Path) -> None:
+    overrides = [f"models=[{{path: {model}, name: tiny}}]", f"store={tmp_path / 'store'}"]
+    config = load_transfer(CONFIGS / "transfer_smollm2.yaml", overrides)
+    (row,) = plan_transfer(config).models
+    assert [one.stage.name for one in row.stages] == ["activations", "training", "evaluation"]
+    (study,) = plan(config.study).models
+    rates, of_study = dict(row.rates), dict(study.rates)
+    assert all(rates[name] == of_study[name] for name in ("activations", "evaluation"))
+    assert all(one.total_s > 0 for one in row.stages)
+
+
+def test_models_are_planned_one_at_a_time_and_the_page_says_so(model: Path, tmp_path: Path) -> None:
+    def said(models_at_once: int) -> bool:
+        config = tiny_config(model, tmp_path / "store", cluster={"models_at_once": models_at_once})
+        return any("one model at a time" in one for one in plan(config).assumptions)
+
+    assert said(2) and not said(1)
+
+
+def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["plan", "--config", "llama3_70b", "--host-gib", "2000"])
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--host-gib" in line and "--devices" in line
+
+
+def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A micro-batch that takes 120 times what is planned must be halved; fewer ranks, which cost less, would not help."""
+    measured = Measured("a device", True, 2e14, None, 120.0)
+    monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
+    config, machines = large(tmp_path / "store"), parse_devices("8x80GB")
+    (without,) = plan(config, machines).models
+    (row,) = plan(config, machines, calibrated=True).models
+    taken = [one.stages[0].stage.phases[-1].device["activations"] for one in (without, row)]
+    assert taken[1] == 120 * taken[0] and without.stages[0].fits and not row.stages[0].fits
+    assert row.advice is not None and row.advice.by_stage["detection"] == ("detection.batch_size=4",)
+    assert row.mended[0].stage.name == "detection"
+    rates = dict(row.rates)["detection"]
+    assert rates.flops_per_s == 2e14
+    assert rates.score_slowdown == dict(without.rates)["detection"].score_slowdown
+
+
+def test_what_a_gpu_takes_is_not_said_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured("a device", True, 2e14, 9.0, 120.0)
+    monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
+    config = large(tmp_path / "store", cluster={"world_size": 1, "threads_per_worker": 8})
+    (row,), (without,) = (plan(config, parse_devices("8x80GB"), c).models for c in (True, False))
+    assert row.stages[0] == without.stages[0]
