@@ -13,7 +13,6 @@ from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cluster.failures import GONE, Lost, first_line, lost_peer
-from cluster.memory import MMAP_THRESHOLD
 from cluster.placement import Room, Tell, reserve
 from cluster.session import import_path
 from cluster.spec import GroupSpec, ModelSpec
@@ -118,7 +117,9 @@ class ModelGroup:
         )
         self._placement = reserve(room, self._tell)
         environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(spec.threads_per_worker)}
-        environment["MALLOC_MMAP_THRESHOLD_"] = str(MMAP_THRESHOLD)
+        if self._kind != "passes":
+            # Passes give freed memory back after every layer; a training step is at its fullest before it could.
+            environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
         if not spec.gpus_per_worker:
             environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         remote = ray.remote(Worker)

@@ -1,14 +1,10 @@
-"""Resident memory of this process as Linux counts it, now and at most, in bytes; and when freed memory is given back."""
+"""Resident memory of this process as Linux counts it, now and at most, in bytes; and giving back what has been freed."""
 
 from __future__ import annotations
 
 import ctypes
 from pathlib import Path
 
-MMAP_THRESHOLD = 4 << 20
-"""Allocations of workers from this size on are given back when they are freed. Else glibc raises the bound by itself, and keeps
-what is freed below it: hundreds of MiB."""
-_M_MMAP_THRESHOLD = -3
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -29,10 +25,8 @@ def reset_peak() -> None:
 
 
 def give_back_freed() -> None:
-    """What has been freed goes back to the system, and from here on as workers do it."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-    libc.malloc_trim(0)
+    """Hands the system what has been freed: glibc keeps it, in pieces between what is still held, hundreds of MiB in all."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _line(name: str) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
-from cluster.memory import peak_resident_bytes
+from cluster.memory import give_back_freed, peak_resident_bytes
 from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.layer_major import LayerMajor
@@ -19,16 +22,24 @@ class StreamedModel:
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
         """Ranks meet because passes may add up what they found; weights are no matter of theirs."""
         meet(rank, world_size, address, port)
-        on_gpu = torch.cuda.is_available()
-        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        self._on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", torch.cuda.current_device()) if self._on_gpu else torch.device("cpu")
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
         self.runner = LayerMajor(
             self._stored.model,
-            gather=self._stored.gather,
+            gather=self.gather,
             device=device,
             hidden_bytes=spec.hidden_bytes,
         )
         self.rank = rank
+
+    @contextmanager
+    def gather(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+        """Reads parameters; inside they are whole. Changes made inside are lost."""
+        with self._stored.gather(parameters):
+            yield
+        if not self._on_gpu:
+            give_back_freed()
 
     def stats(self) -> dict[str, Any]:
         """Bytes read from files, bytes of the whole model, and this process's peak resident bytes."""

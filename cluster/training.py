@@ -8,12 +8,14 @@ base too and gathers each module around its forward and backward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from cluster.frozen_linears import frozen_linears
 from cluster.memory import peak_resident_bytes
 from cluster.spec import ModelSpec
 from cluster.zero import ShardedModel, join
@@ -90,7 +92,8 @@ def train_rank(
     observer = (
         TensorBoard(job.tensorboard, checkpoints.last_step()) if job.tensorboard and not model.rank else None
     )
-    with trainable.attached():
+    sharded = frozen_linears(model.base) if job.zero_stage == 3 else nullcontext()
+    with trainable.attached(), sharded:
         recompute_layers(model.base, job.recomputed_layers)
         stepper = DeepSpeedStepper(model, trainable.trained, job)
         trained = train(

@@ -62,7 +62,7 @@ def calibrate(
             "one, or plan without"
         )
     device = torch.device("cuda" if on_gpu else "cpu")
-    give_back_freed()  # as workers do, which takes some time too
+    give_back_freed()
     model = _one_layer(hf_config, dtype, device)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, _VOCABULARY, (corpus.batch, corpus.n_tokens), generator=generator).tolist()

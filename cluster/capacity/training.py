@@ -16,6 +16,9 @@ from cluster.capacity.shape import ModelShape
 
 _LOGIT_BYTES = 16 * MIB
 """Logits held at once, float32 (`neuron_core.training.head_loss`)."""
+_KEPT_PARAMETERS = 500_000_000
+"""Parameters that DeepSpeed's ZeRO-3 keeps whole from forward to backward: those used again within the next 1e9
+(`stage3_max_reuse_distance`), counted to the last layer and back."""
 _BUCKET_BYTES = 4 * 500_000_000
 """DeepSpeed's buffer for gradients on their way; on a CPU only its used pages count."""
 
@@ -72,7 +75,8 @@ def training_phases(shape: ModelShape, placing: Placing, training: Training) -> 
     logits = int(4 * max(_LOGIT_BYTES, 4 * shape.vocabulary))
     gradients = 2 * layer_activation_bytes(shape, training.micro_batch_shape)
     saved = {"kept for backward": saved_bytes(shape, training)}
-    in_layer: dict[str, int] = {}
+    in_layers: dict[str, int] = {}
+    in_head: dict[str, int] = {}
     if training.zero_stage == 2:
         near = near | {"whole model": shape.model_bytes}
     else:
@@ -80,7 +84,9 @@ def training_phases(shape: ModelShape, placing: Placing, training: Training) -> 
         near, far = (
             (near, far | shard) if placing.on_gpu and placing.offload != "none" else (near | shard, far)
         )
-        in_layer = gathered(shape.layer_bytes, 0, "layer, whole", placing)
+        kept = min(shape.n_layers * shape.layer_parameters, max(_KEPT_PARAMETERS, shape.layer_parameters))
+        in_layers = gathered(kept * shape.value_bytes, 0, "layers, whole", placing)
+        in_head = gathered(shape.after_bytes, shape.after_bytes, "head, whole", placing)
     state = {"trained, gradients": trained}
     moments = {"optimizer": sharded}
     if placing.offload != "none":
@@ -91,11 +97,11 @@ def training_phases(shape: ModelShape, placing: Placing, training: Training) -> 
         state = state | {"DeepSpeed buckets": _BUCKET_BYTES}
     copies = {"checkpoint copies": 3 * 4 * training.n_trained}
     return (
-        phase("head", placing.on_gpu, near | state | saved | {"logits": logits}, far),
+        phase("head", placing.on_gpu, near | state | in_layers | in_head | saved | {"logits": logits}, far),
         phase(
             "backward",
             placing.on_gpu,
-            near | state | in_layer | saved | {"layer backward": gradients},
+            near | state | in_layers | saved | {"layer backward": gradients},
             far,
         ),
         phase("checkpoint", placing.on_gpu, near | state, far | copies),
