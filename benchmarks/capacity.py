@@ -48,12 +48,13 @@ LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
 }
 """Shapes of Llama-3.2-1B and 3B, with their vocabulary of 128,256, tied."""
 SMALL = ("SmolLM2-135M", "Gemma-3-270M")
-TRAINED = ("SmolLM2-135M",)
+TRAINED = SMALL
 N_SENTENCES, N_TOKENS, BATCH, N_VARIANTS = 24, 32, 8, 4
 ROOM_BYTES = 9 * GIB
 """Free memory that a run of the random models wants."""
 _ROW = "ROW "
 GROUPS = ("q", "k", "v", "ffn")
+PROMPT_TOKENS, CONTEXT = 1000, 1024
 STEPS, MICRO_BATCH, BLOCK_TOKENS = 3, 4, 128
 
 
@@ -179,6 +180,15 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
                 "predicted": predicted,
                 "measured": measured,
             }
+        if name in SMALL and ranks == 1:
+            predicted, measured = _engine(folder, shape)
+            yield {
+                "model": name,
+                "ranks": ranks,
+                "stage": "engine",
+                "predicted": predicted,
+                "measured": measured,
+            }
         if name in TRAINED:
             for zero_stage in (2, 3):
                 predicted, measured = _training(shape, where, model, group, zero_stage, hf_config)
@@ -234,6 +244,44 @@ def _passes(
             group.run(_reset_peak, [])
             run()
             yield stage, _peak(phases), max(group.run(_peak_of_rank, []))
+
+
+class Scoring:
+    """A vLLM engine in an actor of its own, as in studies."""
+
+    def __init__(self, settings: Any) -> None:
+        from eval.engines.settings import start_engine
+
+        self._engine = start_engine(settings)
+
+    def peak(self, sentences: list[Any]) -> int:
+        """Peak resident bytes since the engine began to start, sentences scored."""
+        self._engine.sentence_nlls(sentences)
+        return peak_resident_bytes()
+
+    def cached_tokens(self) -> int:
+        """Tokens that the engine's cache holds for all layers (a model with windows has pools for some layers each)."""
+        core = self._engine._llm.llm_engine.engine_core.engine_core
+        cache = core.vllm_config.cache_config
+        pools = len(core.scheduler.kv_cache_config.kv_cache_groups)
+        return int(cache.num_gpu_blocks * cache.block_size // pools)
+
+
+def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
+    from cluster.capacity import engine
+    from cluster.solo import SoloActor
+    from eval.engines.settings import EngineSettings
+
+    settings = EngineSettings(
+        str(folder), "vllm", "float32", add_bos=False, max_model_len=CONTEXT, max_num_seqs=8
+    )
+    need = engine.EngineNeed(1, 1, False, CONTEXT, 8, settings.kv_cache_gib * GIB, 0.9)
+    with SoloActor(Scoring, (settings,)) as actor:
+        measured = actor.call("peak", _sentences(shape, 8, PROMPT_TOKENS))
+        cached = actor.call("cached_tokens")
+    planned = need.cache_bytes // engine.cache_token_bytes(shape, need)
+    print(f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}", flush=True)
+    return _peak(engine.engine_phases(shape, need, 0)), measured
 
 
 def loading_phases(shape: ModelShape, where: placing.Placing) -> tuple[Phase, ...]:

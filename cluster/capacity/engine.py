@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.capacity.memory import GIB, Phase, phase
+from cluster.capacity.memory import GIB, MIB, Phase, phase
 from cluster.capacity.shape import ModelShape
 
-LIBRARIES_CPU = 1200 * (1 << 20)
+LIBRARIES_CPU = 720 * MIB
 """Resident memory of an engine's actor before it loads a model, on a CPU."""
+_TOKENIZERS = 2 * 1100
+"""Bytes a token of the vocabulary: vLLM and lm-eval each load the tokenizer (measured with Gemma's 262,144 tokens)."""
+_SCORED_COPIES = 3
+"""Logits of a prompt, float32: a prompt's own and their log-softmax are still held while the next one's are computed."""
 LIBRARIES_HOST = 6 * GIB
 """The same with a GPU (assumed)."""
 LIBRARIES_DEVICE = int(1.5 * GIB)
 """CUDA context and NCCL buffers (assumed)."""
-_PROMPT_TOKENS = 8192
-"""Tokens that vLLM computes at once, with logits of every one where prompts are scored (its default for long prompts)."""
+_TOKENS_CPU, _TOKENS_SMALL, _TOKENS_LARGE = 4096, 8192, 16384
+"""Tokens that vLLM 0.32 computes at once by default: on a CPU, on a GPU, and on a GPU with 70 GiB (an A100 with 80 takes the
+smaller figure, and is planned like the others)."""
+_LARGE_BYTES = 70 * GIB
 
 
 @dataclass(frozen=True)
@@ -70,15 +76,21 @@ def weights_bytes(shape: ModelShape, need: EngineNeed) -> int:
 
 def engine_phases(shape: ModelShape, need: EngineNeed, device_bytes: int) -> tuple[Phase, ...]:
     """Of a rank. On a GPU the cache is what vLLM's share leaves, at least one prompt of `max_model_len`; scoring prompts
-    takes logits of `_PROMPT_TOKENS` tokens twice, outside that share."""
-    tokens = min(_PROMPT_TOKENS, need.max_num_seqs * need.max_model_len)
+    takes logits outside that share. On a CPU vLLM packs the head's weights for its kernels, beside the embedding they are
+    tied to or not."""
+    at_once = _TOKENS_LARGE if device_bytes >= _LARGE_BYTES else _TOKENS_SMALL
+    tokens = min(at_once if need.on_gpu else _TOKENS_CPU, need.max_num_seqs * need.max_model_len)
     running = (
         tokens * (4 * shape.hidden_size + 3 * shape.ffn_width) * shape.value_bytes // need.tensor_parallel
     )
     inside = {"weights": weights_bytes(shape, need), "activations": running}
-    scored = {"scored logits": 2 * 4 * shape.vocabulary * min(tokens, need.max_model_len)}
+    scored = {"scored logits": _SCORED_COPIES * 4 * shape.vocabulary * min(tokens, need.max_model_len)}
     if not need.on_gpu:
-        near = {"libraries": LIBRARIES_CPU} | inside | {"key-value cache": need.cache_bytes} | scored
+        near = {"libraries": LIBRARIES_CPU, "tokenizers": _TOKENIZERS * shape.vocabulary} | inside
+        near |= {
+            "packed head": shape.vocabulary * shape.hidden_size * shape.value_bytes // need.tensor_parallel
+        }
+        near |= {"key-value cache": need.cache_bytes} | scored
         return (phase("scoring", False, near, {}),)
     left = int(need.utilisation * device_bytes) - sum(inside.values()) - LIBRARIES_DEVICE
     cache = max(left, need.max_model_len * cache_token_bytes(shape, need))
