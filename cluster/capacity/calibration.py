@@ -42,8 +42,9 @@ class Measured:
 def calibrate(
     hf_config: Any, shape: ModelShape, dtype: str, corpus: Corpus, detection: Detection, on_gpu: bool
 ) -> Measured:
-    """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured: in certified mode as many of q and
-    k as `floor_fraction` leaves.
+    """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured. Memory is that of the mode: certified
+    detection measures as many of q and k as `floor_fraction` leaves. The slowdown is that of all of them, among which the
+    work on attention scores stands out.
 
     Peaks on a CPU are those of this process: run it where little else is held, with as many threads as a worker has.
 
@@ -80,12 +81,18 @@ def calibrate(
     def detect() -> None:
         detection_pass(runner, [batch], detection.groups, candidates if detection.certified else None)
 
-    plain_s, detect_s = _seconds(forward, device), _seconds(detect, device)
+    def detect_all(groups: tuple[str, ...]) -> float:
+        return _seconds(lambda: detection_pass(runner, [batch], groups), device)
+
+    plain_s = _seconds(forward, device)
     layer, once = replace(shape, n_layers=1), replace(corpus, n_sentences=corpus.batch)
     flops_per_s = forward_flops(layer, once, with_head=False) / plain_s
-    share = detection.floor_fraction if detection.certified else 1.0
-    on_scores = share * score_flops(layer, once, replace(detection, certified=False))
-    slowdown = max(1.0, (detect_s - plain_s) * flops_per_s / on_scores) if on_scores else None
+    on_scores = score_flops(layer, once, replace(detection, certified=False))
+    slowdown = None
+    if on_scores:
+        others = tuple(group for group in detection.groups if group not in SCORE_GROUPS)
+        rest_s = detect_all(others) if others else plain_s
+        slowdown = max(1.0, (detect_all(detection.groups) - rest_s) * flops_per_s / on_scores)
     # The plan is for the layer with the most candidates; this one has as many as the average.
     average = replace(detection, floor_fraction=detection.floor_fraction / CANDIDATE_SPREAD)
     memory = _peak_bytes(detect, device) / _planned_bytes(layer, once, average, on_gpu)
