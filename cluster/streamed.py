@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cluster.memory import give_back_freed, peak_resident_bytes
+from cluster.memory import give_back_freed, peak_resident_bytes, reset_peak
 from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.layer_major import LayerMajor
@@ -22,8 +22,8 @@ class StreamedModel:
     def __init__(self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int) -> None:
         """Ranks meet because passes may add up what they found; weights are no matter of theirs."""
         meet(rank, world_size, address, port)
-        self._on_gpu = torch.cuda.is_available()
-        device = torch.device("cuda", torch.cuda.current_device()) if self._on_gpu else torch.device("cpu")
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
         self.runner = LayerMajor(
             self._stored.model,
@@ -38,11 +38,10 @@ class StreamedModel:
         """Reads parameters; inside they are whole. Changes made inside are lost."""
         with self._stored.gather(parameters):
             yield
-        if not self._on_gpu:
-            give_back_freed()
+        give_back_freed()
 
     def stats(self) -> dict[str, Any]:
-        """Bytes read from files, bytes of the whole model, and this process's peak resident bytes."""
+        """Bytes read from files, bytes of the whole model, and this process's peak resident bytes since `reset_stats`."""
         return {
             "rank": self.rank,
             "bytes_received": 0,
@@ -53,4 +52,5 @@ class StreamedModel:
 
     def reset_stats(self) -> None:
         """Starts counting anew."""
+        reset_peak()
         self._stored.files.bytes_read = 0

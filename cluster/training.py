@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cluster.frozen_linears import frozen_linears
-from cluster.memory import peak_resident_bytes
+from cluster.memory import peak_resident_bytes, reset_peak
 from cluster.spec import ModelSpec
 from cluster.zero import ShardedModel, join
 from neuron_core.layer_major import Gather, whole
@@ -146,11 +146,12 @@ class TrainingModel:
         return StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code)
 
     def stats(self) -> dict[str, Any]:
-        """This process's peak resident bytes."""
+        """This process's peak resident bytes since `reset_stats`."""
         return {"rank": self.rank, "peak_resident_bytes": peak_resident_bytes()}
 
     def reset_stats(self) -> None:
-        """The peak cannot be taken back."""
+        """Starts counting anew."""
+        reset_peak()
 
 
 class _Whole(nn.Module):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cluster.memory import give_back_freed, peak_resident_bytes
+from cluster.memory import give_back_freed, peak_resident_bytes, reset_peak
 from cluster.rendezvous import meet
 from cluster.spec import ModelSpec
 from neuron_core.layer_major import LayerMajor
@@ -32,8 +32,8 @@ class ShardedModel:
 
         from cluster.sharded_load import ShardsFromFiles
 
-        self._on_gpu = torch.cuda.is_available()
-        device = torch.device("cuda", torch.cuda.current_device()) if self._on_gpu else torch.device("cpu")
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self._gathered_parameters = deepspeed.zero.GatheredParameters
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
         self.model = self._stored.model
@@ -55,12 +55,11 @@ class ShardedModel:
         self.n_gathers += 1
         with self._gathered_parameters(list(parameters), modifier_rank=None):
             yield
-        if not self._on_gpu:
-            give_back_freed()
+        give_back_freed()
 
     def stats(self) -> dict[str, Any]:
         """Bytes received from other ranks, bytes read from files (at loading), gathers, bytes of the whole model, and this
-        process's peak resident bytes.
+        process's peak resident bytes since `reset_stats`.
         """
         return {
             "rank": self.rank,
@@ -73,6 +72,7 @@ class ShardedModel:
 
     def reset_stats(self) -> None:
         """Starts counting anew."""
+        reset_peak()
         self.bytes_received, self.n_gathers = 0, 0
 
 

@@ -63,7 +63,7 @@ RUNS = _table(
         "command?": TEXT,
     },
 )
-"""failures_json: the models that failed, each with stage and reason; null until all models have been worked on.
+"""failures_json: the models that failed, each with stage and reason; null until all models have been worked on, and of a night.
 One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
 studies."""
 

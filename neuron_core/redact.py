@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 HIDDEN = "***"
 
 _USER = re.compile(
     r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@'\"]*(?:@[^/?#\s@'\"]*)*@"
 )
-_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"\\]+")
+_PARAMETER = re.compile(r"(?P<name>[?&;][^?=&;\s'\"]{1,100}=)[^&;#\s'\"]+")
 _SECRET_NAME = re.compile(
     r"token|secret|passw|signature|credential|auth|(?:api|access)[-_]?key|[?&;](?:sig|key)=", re.IGNORECASE
 )
@@ -36,6 +37,16 @@ def redacted(text: str) -> str:
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
     text = _PARAMETER.sub(_without_value, text)
     return _TOKEN.sub(HIDDEN, text)
+
+
+def redacted_within(value: Any) -> Any:
+    """`value`, made of dictionaries, lists and scalars, with every string `redacted`: for JSON and YAML before they are
+    written, since in their text escapes hide where a credential ends."""
+    if isinstance(value, dict):
+        return {redacted_within(key): redacted_within(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_within(inner) for inner in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _without_value(parameter: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuron_core.errors import ConfigError, PolyneuronError
-from neuron_core.redact import redacted
+from neuron_core.redact import redacted_within
 from pipelines.config import StudyConfig
 from pipelines.load_config import load_nightly, load_study, load_transfer
 
@@ -203,13 +203,13 @@ def _print_plan(
 
     found = make_plan(config, machines, calibrate)
     if as_json:
-        print(redacted(json.dumps(as_data(found), indent=2)))
+        print(json.dumps(redacted_within(as_data(found)), indent=2))
     else:
         print_plan(found, Console(highlight=False))
 
 
 def _print_yaml(document: Any) -> None:
-    print(redacted(yaml.safe_dump(document, sort_keys=False, allow_unicode=True)))
+    print(yaml.safe_dump(redacted_within(document), sort_keys=False, allow_unicode=True))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.store import Store
-from neuron_core.errors import ConfigError, SetError
+from neuron_core.errors import ConfigError
 from pipelines.config import StudyConfig
 from pipelines.progress import say
 from pipelines.runs import warn_of_trusted_code
-from pipelines.stages.kept_edits import edit_file, kept_edit
+from pipelines.stages.kept_edits import trained_edit
 
 
 def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
@@ -17,7 +17,7 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
 
     Raises:
         ConfigError: the study has no trained variant of that name, or several: of more than one model or training.
-        SetError: the folder holds files or cannot be written, or the trained edit is gone or damaged.
+        SetError: the folder holds files or cannot be written, or the trained edit is gone, damaged or another.
     """
     store = Store(config.store)
     rows = store.read("training", columns=["model", "variant", "unit"]).to_pylist()
@@ -37,11 +37,7 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
     from neuron_core.models import load_model
     from pipelines.subject import model_path
 
-    edit = kept_edit(store, label, unit)
-    if edit is None:
-        raise SetError(
-            f"{edit_file(store, unit)} is gone or damaged; run the study again, which trains {variant} anew"
-        )
+    edit = trained_edit(store, label, unit)
     model = next(m for m in config.models if m.label == label)
     warn_of_trusted_code(model)
     base, tokenizer = load_model(

@@ -37,7 +37,7 @@ def each_model(
         except Exception as error:
             reason = run.failed(model.label, error)
             if len(models) == 1:
-                run.judged = True
+                run.reached_all = True
                 raise
             say(f"  failed: {reason}")
             return []
@@ -49,7 +49,7 @@ def each_model(
             found += one(model)
     else:
         found = _at_once(models, cluster, engine, one)
-    run.judged = True
+    run.reached_all = True
     return found
 
 

@@ -21,6 +21,8 @@ Change = tuple[str, ...]
 
 _MOST_CHANGES = 3
 _ENGINE = "evaluation.engine"
+DEVICES_ON_NODE = 8
+"""At most, where a number of devices is suggested."""
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,13 @@ def _fewest(
     measured: Measured | None,
     stages: Sequence[str],
 ) -> int | None:
-    """Devices of this kind, in powers of two and at most eight a node."""
+    """Devices of this kind, in powers of two and at most `DEVICES_ON_NODE` to a node."""
     host_per_device = machines.host_bytes // max(1, machines.devices_per_node)
     for n in (1, 2, 4, 8, 16, 32, 64):
-        if n <= machines.n_devices:
+        on_node = min(n, DEVICES_ON_NODE)
+        # What is at hand does not fit; as many, more of them in a node, may.
+        if n <= machines.n_devices and on_node <= machines.devices_per_node:
             continue
-        on_node = min(n, 8)
         larger = replace(
             machines,
             n_nodes=n // on_node,

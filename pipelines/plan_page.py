@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cluster.capacity.estimate import StagePlan, gib
 from cluster.capacity.rates import Rates
+from pipelines.plan_advice import DEVICES_ON_NODE
 from pipelines.planning import ModelPlan, StudyPlan
 
 _UNITS = {
@@ -155,7 +156,11 @@ def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
         yield Text(f"  and takes at most {_sum(model.mended)}:")
         yield _stages_table(model.mended)
     if advice.devices is not None:
-        yield Text(f"The fewest such devices with which these stages fit: {advice.devices}.")
+        yield Text(f"The fewest such devices with which these stages fit: {_layout(advice.devices)}.")
+
+
+def _layout(n_devices: int) -> str:
+    return "1" if n_devices == 1 else f"{n_devices}, {min(n_devices, DEVICES_ON_NODE)} to a node"
 
 
 def _sum(stages: Iterable[StagePlan]) -> str:

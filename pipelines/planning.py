@@ -155,13 +155,17 @@ def plan_stages(
 def rates_of(
     config: StudyConfig, model: ModelConfig, stage: Stage, machines: Machines, measured: Measured | None
 ) -> Rates:
-    """Assumed, or measured where the stage runs as the measured layer did."""
+    """Assumed, or measured where the stage runs as the measured layer did; a CPU's rate goes with its threads."""
     n_nodes = -(-stage.world_size // stage.ranks_per_node)
-    rates = assumed_rates(machines, model.dtype, threads_of(config, stage), stage.on_gpu, n_nodes)
-    if measured is None or stage.on_gpu != measured.on_gpu:
+    threads = threads_of(config, stage)
+    rates = assumed_rates(machines, model.dtype, threads, stage.on_gpu, n_nodes)
+    if measured is None or (stage.on_gpu, model.dtype) != (measured.on_gpu, measured.dtype):
         return rates
+    flops_per_s = measured.flops_per_s
+    if not stage.on_gpu:
+        flops_per_s *= threads / config.cluster.threads_per_worker
     said = f"measured: one layer on {measured.device}"
-    rates = replace(rates, flops_per_s=measured.flops_per_s, origin=rates.origin | {"flops_per_s": said})
+    rates = replace(rates, flops_per_s=flops_per_s, origin=rates.origin | {"flops_per_s": said})
     if measured.score_slowdown is None:
         return rates
     origin = rates.origin | {"score_slowdown": said}

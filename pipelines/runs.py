@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from eval.store import Store
 from neuron_core.errors import PolyneuronError, StoreError
-from neuron_core.redact import redacted
+from neuron_core.redact import redacted, redacted_within
 from pipelines.chatter import libraries_quiet
 from pipelines.config import ModelConfig, NightlyConfig, StudyConfig
 from pipelines.progress import say
@@ -54,8 +54,9 @@ class Run:
         self.timings_s: dict[str, float] = {}
         self.outcome = "finished"
         self.failures: list[dict[str, str]] = []
-        self.judged = False
-        """Whether every model has been worked on, so that those not in `failures` are known to be well."""
+        self.reached_all = False
+        """Whether every model has been worked on, so that those not in `failures` are known to be well.
+        Never of a night, which says of each model only what became of its scores."""
         self._one_at_a_time = threading.Lock()
         self._here = threading.local()
 
@@ -94,12 +95,12 @@ class Run:
             "started_at": self._started,
             "finished_at": None if status == "running" else _now(),
             "status": status,
-            "config_json": redacted(self._config.model_dump_json()),
+            "config_json": json.dumps(redacted_within(self._config.model_dump(mode="json"))),
             "versions_json": json.dumps(versions()),
             "hardware_json": json.dumps(hardware()),
             "seeds_json": json.dumps({"study": self._config.seed}),
             "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
-            "failures_json": redacted(json.dumps(self.failures)) if self.judged else None,
+            "failures_json": json.dumps(redacted_within(self.failures)) if self.reached_all else None,
             "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         }
         table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))

@@ -66,10 +66,11 @@ def _of_ray() -> Machines:
 
 
 def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
+    """The kind of a name such as "A100-80G"; without a size the smaller."""
     names = [key.removeprefix("accelerator_type:") for key in node if key.startswith("accelerator_type:")]
-    for name in names:
+    for name in sorted(names, key=len, reverse=True):
         if kinds := kinds_called(name):
-            return kinds[0]
+            return next((kind for kind in kinds if name.upper().removesuffix("B") in kind.name), kinds[0])
     raise ClusterError(
         f"Ray calls the nodes' devices {', '.join(names) or 'nothing'}, which is none of {', '.join(KINDS)}: state them "
         "with --devices"

@@ -24,6 +24,8 @@ from neuron_core.errors import ClusterError
 _REPEATS, _VOCABULARY = 3, 512
 _HELD_BEFORE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")
 """Of a phase, what is there before the run, or not at all in one process."""
+_LEAST_MEMORY = 0.5
+"""A small layer may fit in pages that are resident anyway."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Measured:
 
     device: str
     on_gpu: bool
+    dtype: str
     flops_per_s: float
     score_slowdown: float | None
     detection_memory: float
@@ -95,8 +98,9 @@ def calibrate(
         slowdown = max(1.0, (detect_all(detection.groups) - rest_s) * flops_per_s / on_scores)
     # The plan is for the layer with the most candidates; this one has as many as the average.
     average = replace(detection, floor_fraction=detection.floor_fraction / CANDIDATE_SPREAD)
+    detect()  # what runs once for all
     memory = _peak_bytes(detect, device) / _planned_bytes(layer, once, average, on_gpu)
-    return Measured(_name(device), on_gpu, flops_per_s, slowdown, memory)
+    return Measured(_name(device), on_gpu, dtype, flops_per_s, slowdown, max(_LEAST_MEMORY, memory))
 
 
 def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:

@@ -21,7 +21,7 @@ LIBRARIES_HOST = 6 * GIB
 LIBRARIES_DEVICE = int(1.5 * GIB)
 """CUDA context and NCCL buffers (assumed)."""
 _TOKENS_CPU, _TOKENS_SMALL, _TOKENS_LARGE = 4096, 8192, 16384
-"""Tokens that vLLM 0.32 computes at once by default: on a CPU, on a GPU, and on a GPU with 70 GiB (an A100 with 80 takes the
+"""Tokens that vLLM 0.32 computes at once by default: on CPUs, a rank; on a GPU; on a GPU with 70 GiB (an A100 with 80 takes the
 smaller figure, and is planned like the others)."""
 _LARGE_BYTES = 70 * GIB
 
@@ -78,8 +78,11 @@ def engine_phases(shape: ModelShape, need: EngineNeed, device_bytes: int) -> tup
     """Of a rank. On a GPU the cache is what vLLM's share leaves, at least one prompt of `max_model_len`; scoring prompts
     takes logits outside that share. On a CPU vLLM packs the head's weights for its kernels, beside the embedding they are
     tied to or not."""
-    at_once = _TOKENS_LARGE if device_bytes >= _LARGE_BYTES else _TOKENS_SMALL
-    tokens = min(at_once if need.on_gpu else _TOKENS_CPU, need.max_num_seqs * need.max_model_len)
+    if need.on_gpu:
+        at_once = _TOKENS_LARGE if device_bytes >= _LARGE_BYTES else _TOKENS_SMALL
+    else:
+        at_once = _TOKENS_CPU * need.tensor_parallel * need.pipeline_parallel
+    tokens = min(at_once, need.max_num_seqs * need.max_model_len)
     running = (
         tokens * (4 * shape.hidden_size + 3 * shape.ffn_width) * shape.value_bytes // need.tensor_parallel
     )

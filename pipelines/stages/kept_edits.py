@@ -23,13 +23,8 @@ def kept_edit(store: Store, model: str, unit: str) -> WeightEdit | None:
     file = edit_file(store, unit)
     if not file.exists() or not store.has("training", unit):
         return None
-    rows = store.read("training", [("model", "=", model), ("unit", "=", unit)], ["edit"])
-    wanted = rows["edit"][0].as_py()
     try:
-        edit = WeightEdit.load(file)
-        if wanted is None or edit.fingerprint() == wanted:
-            return edit
-        reason = "its values are not those that were trained"
+        return trained_edit(store, model, unit)
     except SetError as error:
         reason = error.message
     aside = Path(store.root) / "damaged" / "edits" / file.name
@@ -37,3 +32,18 @@ def kept_edit(store: Store, model: str, unit: str) -> WeightEdit | None:
     file.replace(aside)
     say(f"  damaged: {file} ({reason}); moved to {aside.parent}, to be trained anew")
     return None
+
+
+def trained_edit(store: Store, model: str, unit: str) -> WeightEdit:
+    """The edit of a training whose row is in the store. Nothing is written.
+
+    Raises:
+        SetError: its file is gone or damaged, or holds other values than were trained.
+    """
+    file = edit_file(store, unit)
+    rows = store.read("training", [("model", "=", model), ("unit", "=", unit)], ["edit"])
+    wanted = rows["edit"][0].as_py()
+    edit = WeightEdit.load(file)
+    if wanted is not None and edit.fingerprint() != wanted:
+        raise SetError(f"The values in {file} are not those that were trained")
+    return edit

@@ -48,7 +48,8 @@ def in_ray(nodes: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch) -> Ma
 
 
 @pytest.mark.parametrize(
-    ("called", "kind"), [("A10G", "A10-24GB"), ("A100", "A100-40GB"), ("H100", "H100-80GB")]
+    ("called", "kind"),
+    [("A10G", "A10-24GB"), ("A100", "A100-40GB"), ("A100-80G", "A100-80GB"), ("H100", "H100-80GB")],
 )
 def test_devices_of_ray_are_of_the_series_it_names(
     called: str, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neuron_core.corpora.presets import source_of
 from neuron_core.corpora.sources import iter_texts
 from neuron_core.errors import CorpusError, PolyneuronError, StoreError, UnsupportedArchitecture
-from neuron_core.redact import redacted
+from neuron_core.redact import redacted, redacted_within
 
 SECRET = "hunter2Secret"
 
@@ -24,7 +24,6 @@ SECRET = "hunter2Secret"
         (f"https://host/a?v=1&X-Amz-Signature={SECRET}", "https://host/a?v=1&X-Amz-Signature=***"),
         (f"az://c/a?sv=1&sig={SECRET}#top", "az://c/a?sv=1&sig=***#top"),
         (f'{{"store": "https://h/?api_key={SECRET}"}}', '{"store": "https://h/?api_key=***"}'),
-        (rf'["no \"https://h/?token={SECRET}\" now"]', r'["no \"https://h/?token=***\" now"]'),
         (f"Authorization: Bearer {SECRET}0123456789", "Authorization: ***"),
         ("hf_abcdefghijklmnopqrstuvwxyz012345", "***"),
     ],
@@ -43,6 +42,15 @@ def test_credentials_are_hidden(text: str, expected: str) -> None:
 )  # fmt: skip
 def test_other_text_stays(text: str) -> None:
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize("secret", [SECRET, f"{SECRET}\\tail", f"hünter{SECRET}", f"{SECRET}\\n"])
+def test_credentials_inside_documents_are_hidden_whole(secret: str) -> None:
+    document = {"a": [f'no "https://h/?token={secret}" now', 3, None], "b": f"https://me:{secret}@host/"}
+    assert redacted_within(document) == {
+        "a": ['no "https://h/?token=***" now', 3, None],
+        "b": "https://***@host/",
+    }
 
 
 def test_the_environments_tokens_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_model_that_fails_is_kept_with_its_stage_and_reason(run: Run, said: io
     ]
     assert run.failures[0]["reason"] == "No model at org/a"
     assert "unexpected ZeroDivisionError: by zero" in run.failures[1]["reason"]
-    assert exit_code(run) == 1 and run.outcome == "partly failed" and run.judged
+    assert exit_code(run) == 1 and run.outcome == "partly failed" and run.reached_all
     assert "failed: a, b; the other models are done" in said.getvalue()
 
 
@@ -58,7 +58,7 @@ def test_the_only_models_error_is_the_runs(run: Run) -> None:
 
     with pytest.raises(ConfigError):
         each_model(MODELS[:1], ClusterConfig(), None, run, work)
-    assert [failure["model"] for failure in run.failures] == ["a"] and run.judged
+    assert [failure["model"] for failure in run.failures] == ["a"] and run.reached_all
 
 
 def test_an_interrupted_run_does_not_speak_for_models_it_did_not_reach(run: Run) -> None:
@@ -67,7 +67,7 @@ def test_an_interrupted_run_does_not_speak_for_models_it_did_not_reach(run: Run)
 
     with pytest.raises(KeyboardInterrupt):
         each_model(MODELS, ClusterConfig(), None, run, work)
-    assert [failure["model"] for failure in run.failures] == ["a"] and not run.judged
+    assert [failure["model"] for failure in run.failures] == ["a"] and not run.reached_all
 
 
 def test_bars_and_lines_of_threads_carry_their_models_name(said: io.StringIO) -> None:

@@ -150,6 +150,19 @@ def test_where_nothing_helps_the_number_of_devices_is_said(tmp_path: Path) -> No
     assert row.advice.devices is not None and row.advice.devices > 1
 
 
+def test_fewer_devices_fit_when_more_of_them_share_a_node(tmp_path: Path) -> None:
+    """Four nodes of one GPU hold no engine of 70B; two GPUs of one node do."""
+    evaluation = {
+        "benchmarks": [{"name": "xnli"}],
+        "engine": {"tensor_parallel": 4, "gpus": 4, "max_model_len": 1024, "max_num_seqs": 8},
+    }
+    config = large(tmp_path / "store", evaluation=evaluation, cluster={"world_size": 4, "gpus_per_worker": 1})
+    (apart,) = plan(config, parse_devices("4x1xH100")).models
+    (together,) = plan(config, parse_devices("4xH100")).models
+    assert not apart.stages[-1].fits and together.stages[-1].fits
+    assert apart.advice is not None and apart.advice.devices == 2
+
+
 def test_the_page_says_what_does_not_fit_and_the_json_is_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +200,21 @@ def test_calibration_replaces_the_assumed_rate(model: Path, tmp_path: Path) -> N
     rates = dict(row.rates)["detection"]
     assert rates.flops_per_s == row.measured.flops_per_s
     assert rates.origin["flops_per_s"].startswith("measured")
+
+
+def test_a_measured_rate_goes_with_the_threads_and_is_of_its_dtype(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Measured("a CPU", False, "bfloat16", 1e10, None, 1.0)
+    monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
+    evaluation = {"benchmarks": [{"name": "xnli"}], "engine": {"threads": 16}}
+    config = large(tmp_path / "store", cluster={"threads_per_worker": 2}, evaluation=evaluation)
+    (row,) = plan(config, parse_devices("8x80GB"), calibrated=True).models
+    rates = dict(row.rates)
+    assert (rates["detection"].flops_per_s, rates["evaluation"].flops_per_s) == (1e10, 8e10)
+    other = with_overrides(config, ["models.0.dtype=float32"])
+    (row,) = plan(other, parse_devices("8x80GB"), calibrated=True).models
+    assert dict(row.rates)["detection"].origin["flops_per_s"].startswith("assumed")
 
 
 def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> None:
@@ -306,7 +334,7 @@ def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str
 
 def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A micro-batch that takes 120 times what is planned must be halved; fewer ranks, which cost less, would not help."""
-    measured = Measured("a device", True, 2e14, None, 120.0)
+    measured = Measured("a device", True, "bfloat16", 2e14, None, 120.0)
     monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
     config, machines = large(tmp_path / "store"), parse_devices("8x80GB")
     (without,) = plan(config, machines).models
@@ -321,7 +349,7 @@ def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_a_gpu_takes_is_not_said_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Measured("a device", True, 2e14, 9.0, 120.0)
+    measured = Measured("a device", True, "bfloat16", 2e14, 9.0, 120.0)
     monkeypatch.setattr("pipelines.planning.calibrate", lambda *arguments: measured)
     config = large(tmp_path / "store", cluster={"world_size": 1, "threads_per_worker": 8})
     (row,), (without,) = (plan(config, parse_devices("8x80GB"), c).models for c in (True, False))

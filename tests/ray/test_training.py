@@ -34,7 +34,14 @@ from tests.neuron_core.training.plain_batches import (
     new_every_step,
 )
 from tests.neuron_core.training.test_trainer import chosen
-from tests.ray.training_checks import Twin, compare, leaves_the_rest_alone, masked_adamw, train_and_hash
+from tests.ray.training_checks import (
+    Twin,
+    compare,
+    leaves_the_rest_alone,
+    masked_adamw,
+    train_and_hash,
+    train_and_watch,
+)
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import save_tiny_model, token_ids
 
@@ -111,7 +118,19 @@ def test_two_actors_train_as_masked_adamw_does(
     leaves_the_rest_alone(folder, trained.edit)
 
 
+def test_zero_3_keeps_no_frozen_weight_for_the_backward_pass(
+    session: None, folder: Path, tmp_path: Path
+) -> None:
+    """Else every rank would hold the whole model after the forward pass."""
+    settings = dataclasses.replace(SETTINGS, n_steps=1)
+    what = dataclasses.replace(job(folder, tmp_path, 3, settings), recomputed_layers=0.0)
+    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), "zero3") as group:
+        kept = group.run(train_and_watch, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)
+    assert all(n_saved > 0 and not frozen for n_saved, frozen in kept)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_fifty_steps_of_smollm2_are_those_of_masked_adamw(session: None, tmp_path: Path) -> None:
     """One process, two actors with ZeRO-2 and with ZeRO-3, against whole gradients with masks."""
     source = Path(resolve_model(smollm2_gguf()))

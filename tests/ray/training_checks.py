@@ -61,6 +61,25 @@ def train_and_hash(
     return _hashes(model) == before, result
 
 
+def train_and_watch(
+    model: TrainingModel, batches: Sequence[Any], **arguments: Any
+) -> tuple[int, list[tuple[int, ...]]]:
+    """`train_rank` on a rank; how many tensors autograd kept, and the shapes of those that are views of a frozen matrix."""
+    n_saved, frozen = 0, []
+
+    def kept(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal n_saved
+        n_saved += 1
+        base = tensor._base
+        if base is not None and hasattr(base, "ds_id") and not base.requires_grad:
+            frozen.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        train_rank(model, batches, **arguments)
+    return n_saved, frozen
+
+
 def _hashes(model: TrainingModel) -> dict[str, str]:
     found = {}
     for name, parameter in model.base.named_parameters():
