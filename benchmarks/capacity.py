@@ -250,7 +250,7 @@ class Scoring:
     """A vLLM engine in an actor of its own, as in studies."""
 
     def __init__(self, settings: Any) -> None:
-        from eval.engines.settings import start_engine
+        from eval.engines.start import start_engine
 
         self._engine = start_engine(settings)
 

@@ -8,7 +8,8 @@ import time
 import numpy as np
 
 from benchmarks.models import smollm2
-from eval.engines.settings import EngineSettings, start_engine
+from eval.engines.settings import EngineSettings
+from eval.engines.start import start_engine
 from neuron_core.anatomy import anatomy_of
 from neuron_core.models import load_config, resolve_model
 from neuron_core.neuron_set import NeuronSet

@@ -14,6 +14,7 @@ from typing import Any
 import xxhash
 
 from eval.benchmarks import TaskPlan
+from eval.dataset_card import dataset_card
 from neuron_core.errors import BenchmarkError
 from neuron_core.models import cache_folder
 
@@ -259,7 +260,9 @@ def _mmmlu_folder(file: Path) -> Path:
     if not (folder / "README.md").exists():
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(kept), folder / "test.parquet")
-        (folder / "README.md").write_text(card({"default": {"test": "test.parquet"}}), encoding="utf-8")
+        (folder / "README.md").write_text(
+            dataset_card({"default": {"test": "test.parquet"}}), encoding="utf-8"
+        )
     return folder
 
 
@@ -282,13 +285,3 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{', '.join(_MMMLU_COLUMNS)}"
         )
     return rows
-
-
-def card(configs: Mapping[str, Mapping[str, str]]) -> str:
-    """A dataset card (README.md) that names the files of each configuration and split."""
-    lines = ["---", "configs:"]
-    for config, splits in configs.items():
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split, path in splits.items():
-            lines += [f"  - split: {split}", f"    path: {path}"]
-    return "\n".join([*lines, "---", ""])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from eval.benchmark_data import BenchmarkData
 from eval.benchmarks import TaskPlan
-from eval.engines.settings import Engine, EngineSettings, start_engine
+from eval.engines.settings import Engine, EngineSettings
+from eval.engines.start import start_engine
 from eval.harness import FEWSHOT_SEED, Item, Tasks
 from eval.statistics import bootstrap_mean, wilson
 from neuron_core.batches import Sentence

@@ -100,19 +100,3 @@ def apply_bos_rule(lm: Any, settings: EngineSettings) -> None:
 def _begins_with_bos(lm: Any) -> bool:
     bos = lm.tokenizer.bos_token_id
     return bos is not None and list(lm.tok_encode("a"))[:1] == [bos]
-
-
-def start_engine(settings: EngineSettings) -> Engine:
-    """Starts the engine of a backend (seconds for a small model, minutes for a large one).
-
-    Raises:
-        EngineError: it cannot start; says what to change.
-        ModelError: the model cannot be read.
-    """
-    if settings.backend == "hf":
-        from eval.engines.hf_engine import HfEngine
-
-        return HfEngine(settings)
-    from eval.engines.vllm_engine import VllmEngine
-
-    return VllmEngine(settings)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from eval.benchmark_data import card
+from eval.dataset_card import dataset_card
 from neuron_core.models import cache_folder
 
 _HERE = Path(__file__).parent
@@ -181,7 +181,7 @@ def _write(folder: Path, configs: dict[str, Splits]) -> None:
     files = {
         config: {split: f"{config}/{split}.parquet" for split in splits} for config, splits in configs.items()
     }
-    (folder / "README.md").write_text(card(files), encoding="utf-8")
+    (folder / "README.md").write_text(dataset_card(files), encoding="utf-8")
 
 
 def _schema(rows: list[dict[str, Any]]) -> pa.Schema | None:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.benchmark_data import BenchmarkData, card
+from eval.benchmark_data import BenchmarkData
 from eval.benchmarks import TaskPlan, plan_task
+from eval.dataset_card import dataset_card
 from neuron_core.errors import BenchmarkError
 
 ROW = {"Question": "2+2?", "A": "3", "B": "4", "C": "5", "D": "6", "Answer": "B", "Subject": "anatomy"}
@@ -30,7 +31,7 @@ def mmmlu(folder: Path, rows: list[dict[str, Any]]) -> BenchmarkData:
     root = folder / "data" / "openai" / "MMMLU"
     root.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), root / "sw.parquet")
-    (root / "README.md").write_text(card({"SW_KE": {"test": "sw.parquet"}}), encoding="utf-8")
+    (root / "README.md").write_text(dataset_card({"SW_KE": {"test": "sw.parquet"}}), encoding="utf-8")
     return BenchmarkData(str(folder / "data"))
 
 

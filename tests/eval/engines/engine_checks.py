@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from eval.engines.settings import Engine, EngineSettings, start_engine
+from eval.engines.settings import Engine, EngineSettings
+from eval.engines.start import start_engine
 from neuron_core.anatomy import anatomy_of
 from neuron_core.batches import Sentence
 from neuron_core.errors import SetError
