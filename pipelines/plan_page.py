@@ -160,7 +160,10 @@ def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
 
 
 def _layout(n_devices: int) -> str:
-    return "1" if n_devices == 1 else f"{n_devices}, {min(n_devices, DEVICES_ON_NODE)} to a node"
+    if n_devices == 1:
+        return "1"
+    n_nodes = -(-n_devices // DEVICES_ON_NODE)
+    return f"{n_devices} in {f'{n_nodes} nodes' if n_nodes > 1 else 'one node'}"
 
 
 def _sum(stages: Iterable[StagePlan]) -> str:
