@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval import samples
-from eval.benchmark_data import BenchmarkData, card
+from eval.benchmark_data import BenchmarkData
+from eval.dataset_card import dataset_card
 from eval.training_data import squad_example, training_data, xnli_example
 from neuron_core.errors import BenchmarkError
 
@@ -64,7 +65,7 @@ def local(folder: Path, split: str, answer: str = "nine", start: int = 7) -> Ben
         "answers": {"text": [answer], "answer_start": [start]},
     }
     pq.write_table(pa.Table.from_pylist([row]), root / "rows.parquet")
-    (root / "README.md").write_text(card({"plain_text": {split: "rows.parquet"}}), encoding="utf-8")
+    (root / "README.md").write_text(dataset_card({"plain_text": {split: "rows.parquet"}}), encoding="utf-8")
     return BenchmarkData(str(folder))
 
 
