@@ -34,7 +34,7 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         for part in _model_page(model):
             console.print(part, soft_wrap=not isinstance(part, Table))
     console.print()
-    console.print("Taken for granted: " + "; ".join(plan.assumptions) + ".", soft_wrap=True)
+    console.print("Taken for granted:\n  " + "\n  ".join(plan.assumptions), soft_wrap=True)
 
 
 def _model_page(model: ModelPlan) -> Iterator[Table | Text | str]:
@@ -55,7 +55,7 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text | str]:
     for one in model.stages:
         yield from (Text(f"{one.stage.name}: {note}") for note in one.stage.notes)
     yield from _verdict(model)
-    yield Text("Rates: " + "; ".join(_rates(model)))
+    yield Text("Rates:\n  " + "\n  ".join(_rates(model)))
 
 
 def _units(units: dict[str, Any]) -> str:
