@@ -45,5 +45,5 @@ def trained_edit(store: Store, model: str, unit: str) -> WeightEdit:
     wanted = rows["edit"][0].as_py()
     edit = WeightEdit.load(file)
     if wanted is not None and edit.fingerprint() != wanted:
-        raise SetError(f"The values in {file} are not those that were trained")
+        raise SetError(f"{file}: its values are not those that were trained")
     return edit
