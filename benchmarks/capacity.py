@@ -280,7 +280,11 @@ def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
         measured = actor.call("peak", _sentences(shape, 8, PROMPT_TOKENS))
         cached = actor.call("cached_tokens")
     planned = need.cache_bytes // engine.cache_token_bytes(shape, need)
-    print(f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}", flush=True)
+    # Standard output is rows for the process that asked.
+    print(
+        f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}",
+        file=sys.stderr,
+    )
     return _peak(engine.engine_phases(shape, need, 0)), measured
 
 
