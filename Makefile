@@ -22,22 +22,27 @@ test: .venv/.installed  ## run the tests, without the slow ones
 test-slow: .venv/.installed  ## run the slow tests
 	$(BIN)/python -m pytest -q -m slow
 
+TYPED := build/typed/polyneuron
+# mypy finds packages by folder names: here each floor lies where it is imported from
+
 lint: .venv/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	mkdir -p $(TYPED)
+	ln -sfn $(CURDIR)/polyneuron/__init__.py $(CURDIR)/polyneuron/py.typed $(CURDIR)/neuron_core $(CURDIR)/cluster $(CURDIR)/eval $(CURDIR)/pipelines $(TYPED)
+	cd $(TYPED)/.. && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 
 bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate; planned and measured memory
-	$(BIN)/python -m benchmarks.detection
-	$(BIN)/python -m benchmarks.layer_major
-	$(BIN)/python -m benchmarks.engine
-	$(BIN)/python -m benchmarks.nightly_power
-	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.loading
-	$(BIN)/python -m benchmarks.capacity SmolLM2-135M Gemma-3-270M
+	$(BIN)/python -m bench.detection
+	$(BIN)/python -m bench.layer_major
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.nightly_power
+	$(BIN)/python -m bench.training
+	$(BIN)/python -m bench.loading
+	$(BIN)/python -m bench.capacity SmolLM2-135M Gemma-3-270M
 
 bench-7b: .venv/.installed  ## a 7B-shaped model streamed through 4 GB; writes 13.5 GB to TMPDIR meanwhile
-	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m bench.streaming
 
 LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
 LOCK_DIR := build/lock

@@ -3,33 +3,73 @@ used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_EXPORTS = {
-    "load_model": "neuron_core.models",
-    "anatomy_of": "neuron_core.anatomy",
-    "measure_impacts": "neuron_core.detect",
-    "ImpactTable": "neuron_core.impact_table",
-    "measure_activations": "neuron_core.activations.measure",
-    "ActivationTable": "neuron_core.activations.table",
-    "Lape": "neuron_core.detectors.lape",
-    "ActProb": "neuron_core.detectors.act_prob",
-    "ActProbPooled": "neuron_core.detectors.act_prob",
-    "overlaps": "neuron_core.overlap",
-    "overlap_table": "neuron_core.overlap",
-    "NeuronSet": "neuron_core.neuron_set",
-    "matched_control": "neuron_core.neuron_set",
-    "WeightEdit": "neuron_core.weight_edit",
-    "Intervention": "neuron_core.intervention",
-    "export_checkpoint": "neuron_core.export",
-    "perplexity": "neuron_core.perplexity",
-    "select": "neuron_core.selection",
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.activations.measure import measure_activations
+    from polyneuron.neuron_core.activations.table import ActivationTable
+    from polyneuron.neuron_core.detectors.act_prob import ActProb, ActProbPooled
+    from polyneuron.neuron_core.detectors.lape import Lape
+    from polyneuron.neuron_core.edits.export import export_checkpoint
+    from polyneuron.neuron_core.edits.intervention import Intervention
+    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+    from polyneuron.neuron_core.impacts.detect import measure_impacts
+    from polyneuron.neuron_core.impacts.table import ImpactTable
+    from polyneuron.neuron_core.measures.perplexity import perplexity
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
+    from polyneuron.neuron_core.model.load import load_model
+    from polyneuron.neuron_core.selection.select import select
+    from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+    from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
+
+__all__ = [
+    "ActProb",
+    "ActProbPooled",
+    "ActivationTable",
+    "ImpactTable",
+    "Intervention",
+    "Lape",
+    "NeuronSet",
+    "WeightEdit",
+    "anatomy_of",
+    "export_checkpoint",
+    "load_model",
+    "matched_control",
+    "measure_activations",
+    "measure_impacts",
+    "overlap_table",
+    "overlaps",
+    "perplexity",
+    "select",
+]
+
+_MODULES = {
+    "activations.measure": ("measure_activations",),
+    "activations.table": ("ActivationTable",),
+    "detectors.act_prob": ("ActProb", "ActProbPooled"),
+    "detectors.lape": ("Lape",),
+    "edits.export": ("export_checkpoint",),
+    "edits.intervention": ("Intervention",),
+    "edits.weight_edit": ("WeightEdit",),
+    "impacts.detect": ("measure_impacts",),
+    "impacts.table": ("ImpactTable",),
+    "measures.perplexity": ("perplexity",),
+    "model.anatomy": ("anatomy_of",),
+    "model.load": ("load_model",),
+    "selection.select": ("select",),
+    "sets.neuron_set": ("NeuronSet", "matched_control"),
+    "sets.overlap": ("overlap_table", "overlaps"),
 }
+"""Names by the module that defines them; no name is also the name of a room, which would hide it once imported."""
 
-__all__ = sorted(_EXPORTS)
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'neuron_core' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

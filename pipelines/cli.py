@@ -12,13 +12,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
+from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
+from polyneuron.neuron_core.common.redact import redacted_within
+from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
+from polyneuron.pipelines.config.study import StudyConfig
 from rich.console import Console
 from rich.table import Table
-
-from neuron_core.errors import ConfigError, PolyneuronError
-from neuron_core.redact import redacted_within
-from pipelines.config import StudyConfig
-from pipelines.load_config import load_nightly, load_study, load_transfer
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
@@ -85,12 +84,12 @@ def transfer(
     resolved = load_transfer(config, overrides or ())
     if dry_run:
         _print_yaml(resolved.model_dump(mode="json"))
-        from pipelines.plan_page import print_plan
-        from pipelines.planning import plan_transfer
+        from polyneuron.pipelines.plan.page import print_plan
+        from polyneuron.pipelines.plan.planning import plan_transfer
 
         print_plan(plan_transfer(resolved), Console(highlight=False))
         return
-    from pipelines.transfer_run import run_transfer
+    from polyneuron.pipelines.transfer.run import run_transfer
 
     raise typer.Exit(run_transfer(resolved))
 
@@ -108,7 +107,7 @@ def nightly(
     ] = None,
 ) -> None:
     """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
-    from pipelines.nightly_run import run_nightly
+    from polyneuron.pipelines.nightly_run import run_nightly
 
     raise typer.Exit(run_nightly(load_nightly(config, overrides or ()), baseline, out))
 
@@ -116,8 +115,8 @@ def nightly(
 @app.command()
 def report(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Write the report of what the store holds; does no model work."""
-    from eval.store import Store
-    from pipelines.study import write_study_report
+    from polyneuron.eval.store.store import Store
+    from polyneuron.pipelines.study import write_study_report
 
     resolved = load_study(config, overrides or ())
     print(write_study_report(resolved, Store(resolved.store)))
@@ -131,7 +130,7 @@ def export(
     overrides: Overrides = None,
 ) -> None:
     """Write a trained variant as a Hugging Face folder."""
-    from pipelines.export_variant import export_variant
+    from polyneuron.pipelines.export_variant import export_variant
 
     print(export_variant(load_study(config, overrides or ()), variant, folder))
 
@@ -142,8 +141,8 @@ def query(
     store: Annotated[str, typer.Option(help="The store's folder or URL.")] = "stores/smollm2",
 ) -> None:
     """Ask the store in SQL (DuckDB, read-only)."""
-    from eval.query import query as run_query
-    from eval.store import Store
+    from polyneuron.eval.store.query import query as run_query
+    from polyneuron.eval.store.store import Store
 
     columns, rows = run_query(Store(store), sql)
     table = Table(*columns)
@@ -179,7 +178,7 @@ def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: s
         _print_yaml(resolved.model_dump(mode="json"))
         _print_plan(resolved)
         return
-    from pipelines.study import run_study
+    from polyneuron.pipelines.study import run_study
 
     raise typer.Exit(run_study(resolved, last_stage))
 
@@ -191,15 +190,15 @@ def _print_plan(
     calibrate: bool = False,
     as_json: bool = False,
 ) -> None:
-    from cluster.capacity.devices import parse_devices
+    from polyneuron.cluster.capacity.devices import parse_devices
 
     if devices is None and host_gib is not None:
         raise ConfigError(
             "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
         )
     machines = None if devices is None else parse_devices(devices, host_gib)
-    from pipelines.plan_page import as_data, print_plan
-    from pipelines.planning import plan as make_plan
+    from polyneuron.pipelines.plan.page import as_data, print_plan
+    from polyneuron.pipelines.plan.planning import plan as make_plan
 
     found = make_plan(config, machines, calibrate)
     if as_json:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.store import Store
-from neuron_core.errors import ConfigError
-from pipelines.config import StudyConfig
-from pipelines.progress import say
-from pipelines.runs import warn_of_trusted_code
-from pipelines.stages.kept_edits import trained_edit
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.record import warn_of_trusted_code
+from polyneuron.pipelines.stages.kept_edits import trained_edit
 
 
 def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
@@ -33,9 +33,9 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
             "the configuration, or export the file in the store's folder edits from Python (docs/training.md)"
         )
     ((label, unit),) = mine
-    from neuron_core.export import export_checkpoint
-    from neuron_core.models import load_model
-    from pipelines.subject import model_path
+    from polyneuron.neuron_core.edits.export import export_checkpoint
+    from polyneuron.neuron_core.model.load import load_model
+    from polyneuron.pipelines.run.subject import model_path
 
     edit = trained_edit(store, label, unit)
     model = next(m for m in config.models if m.label == label)

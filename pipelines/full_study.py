@@ -11,6 +11,6 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script sees only its own folder
 
-    from pipelines.cli import main
+    from polyneuron.pipelines.cli import main
 
     main(["study", *sys.argv[1:]])

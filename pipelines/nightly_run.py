@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eval.comparisons import NOT_JUDGED, Verdict
-from eval.nightly.baseline import last_good
-from eval.nightly.first import first_night
-from eval.nightly.judge import Judgement, Outcome, judge, worst
-from eval.nightly.render import html, junit, markdown
-from eval.nightly.sections import ModelNight
-from eval.store import Store
-from eval.units import unit_key
-from neuron_core.errors import ConfigError, PolyneuronError, StoreError
-from neuron_core.names import safe_name
-from pipelines.config import ModelConfig, NightlyConfig
-from pipelines.progress import say
-from pipelines.runs import Run, recorded
-from pipelines.stages.evaluation import BASE, Judged, evaluate
-from pipelines.subject import Subject
+from polyneuron.eval.nightly.baseline import last_good
+from polyneuron.eval.nightly.first import first_night
+from polyneuron.eval.nightly.judge import Judgement, Outcome, judge, worst
+from polyneuron.eval.nightly.render import html, junit, markdown
+from polyneuron.eval.nightly.sections import ModelNight
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.store.units import unit_key
+from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, Verdict
+from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
+from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.record import Run, recorded
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.stages.evaluation import BASE, Judged, evaluate
 
 NO_BASELINE, LAST_GOOD = "none", "last-good"
 _STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGED: "not judged"}
@@ -92,9 +92,9 @@ def _judge_model(
 
 def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
     """The base model and the variants whose files the configuration names for it."""
-    from neuron_core.anatomy import anatomy_of
-    from neuron_core.intervention import Intervention, is_intervention_file
-    from neuron_core.weight_edit import WeightEdit
+    from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
+    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
 
     found, anatomy = [Judged(BASE, BASE, None)], anatomy_of(subject.hf_config)
     for variant in config.variants:

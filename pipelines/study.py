@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.store import Store
-from pipelines.config import ModelConfig, StudyConfig
-from pipelines.models import each_model, exit_code
-from pipelines.progress import say
-from pipelines.runs import Run, recorded
+from polyneuron.eval.store.store import Store
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.run.models import each_model, exit_code
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.record import Run, recorded
 
 STAGES = ("detect", "ablate", "train", "evaluate", "report")
 """What can be asked for: each includes what it needs of the ones before it."""
@@ -43,7 +43,7 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
 
 def write_study_report(config: StudyConfig, store: Store, units: list[str] | None = None) -> Path:
     """Writes the report of what the store holds (of `units` alone, when given)."""
-    from eval.report import write_report
+    from polyneuron.eval.report import write_report
 
     return write_report(store, config.report_path, config.title, units)
 
@@ -51,15 +51,15 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
 def _study_model(
     config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
 ) -> list[str]:
-    from pipelines.stages.ablation import ablate, ablate_detected, measure_tuned
-    from pipelines.stages.corpora import prepare_corpora
-    from pipelines.stages.detectors import detect_by_activations
-    from pipelines.stages.evaluation import Judged, evaluate, judged_variants
-    from pipelines.stages.metrics import compute_metrics
-    from pipelines.stages.selection import detect_and_select
-    from pipelines.stages.training import train
-    from pipelines.stages.verdicts import store_verdicts
-    from pipelines.subject import Subject
+    from polyneuron.pipelines.run.subject import Subject
+    from polyneuron.pipelines.stages.ablation import ablate, ablate_detected, measure_tuned
+    from polyneuron.pipelines.stages.corpora import prepare_corpora
+    from polyneuron.pipelines.stages.detectors import detect_by_activations
+    from polyneuron.pipelines.stages.evaluation import Judged, evaluate, judged_variants
+    from polyneuron.pipelines.stages.metrics import compute_metrics
+    from polyneuron.pipelines.stages.selection import detect_and_select
+    from polyneuron.pipelines.stages.training import train
+    from polyneuron.pipelines.stages.verdicts import store_verdicts
 
     with Subject.open(config, model) as subject:
         with run.timed("corpora"):

@@ -1,9 +1,8 @@
 """Activation tables made from counts, for tests of what is computed from them."""
 
 import numpy as np
-
-from neuron_core.activations.statistics import PERCENTILES
-from neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.activations.statistics import PERCENTILES
+from polyneuron.neuron_core.activations.table import ActivationTable
 
 
 def table_of_counts(positive, n_tokens, above_own=None, above_pooled=None) -> ActivationTable:

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from neuron_core.anatomy import anatomy_of
-from neuron_core.groups import GROUPS
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.weight_edit import WeightEdit
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 
 def random_neurons(model: Any, n: int, groups: tuple[str, ...] = GROUPS, first_layer: int = 0) -> NeuronSet:

@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 
 import torch
+from polyneuron.cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
+from polyneuron.neuron_core.impacts.detect import detection_pass
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
+from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.stored_model import StoredModel
+from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
-from cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
-from neuron_core.batches import Sentence, plan_batches
-from neuron_core.detect import detection_pass
-from neuron_core.groups import DEFAULT_GROUPS
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import from_pretrained, load_config
-from neuron_core.stored_model import StoredModel
 from tests.own_process import print_found
 from tests.tiny_models import tiny_model, token_ids
 

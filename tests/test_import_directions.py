@@ -28,7 +28,7 @@ def imported_packages(source: str) -> set[str]:
 
 
 def test_imports_inside_functions_are_seen() -> None:
-    source = "import ray.util as r\ndef f():\n    from eval.store import Store\nfrom . import pipelines\n"
+    source = "import ray.util as r\ndef f():\n    from polyneuron.eval.store.store import Store\nfrom . import pipelines\n"
     assert imported_packages(source) == {"ray", "eval"}
 
 

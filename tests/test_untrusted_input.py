@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 import torch
+from polyneuron.neuron_core.common.errors import (
+    ConfigError,
+    CorpusError,
+    ModelError,
+    PolyneuronError,
+    SetError,
+)
+from polyneuron.neuron_core.corpora.presets import source_of
+from polyneuron.neuron_core.corpora.sources import iter_texts
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.model.load import load_config, load_model
+from polyneuron.neuron_core.published.sets import load_lape, load_published_json
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.config.load import load_study
 
-from neuron_core.anatomy import Anatomy, anatomy_of
-from neuron_core.corpora.presets import source_of
-from neuron_core.corpora.sources import iter_texts
-from neuron_core.errors import ConfigError, CorpusError, ModelError, PolyneuronError, SetError
-from neuron_core.models import load_config, load_model
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.published_sets import load_lape, load_published_json
-from neuron_core.weight_edit import WeightEdit
-from pipelines.load_config import load_study
 from tests.tiny_models import save_tiny_model, tiny_model
 
 ROOT = Path(__file__).parents[1]

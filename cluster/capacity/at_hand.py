@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cluster.capacity.devices import KINDS, DeviceKind, Machines, kinds_called
-from neuron_core.errors import ClusterError
+from polyneuron.cluster.capacity.devices import KINDS, DeviceKind, Machines, kinds_called
+from polyneuron.neuron_core.common.errors import ClusterError
 
 
 def machines_at_hand() -> Machines:
@@ -31,8 +31,7 @@ def _of_this_machine() -> Machines:
 
 def _of_ray() -> Machines:
     import ray
-
-    from cluster.session import ray_session
+    from polyneuron.cluster.actors.session import ray_session
 
     try:
         with ray_session():

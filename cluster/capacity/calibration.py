@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.capacity.passes import (
+from polyneuron.cluster.capacity.passes import (
     CANDIDATE_SPREAD,
     SCORE_GROUPS,
     Corpus,
@@ -16,10 +16,10 @@ from cluster.capacity.passes import (
     forward_flops,
     score_flops,
 )
-from cluster.capacity.placing import Placing
-from cluster.capacity.shape import ModelShape
-from cluster.memory import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
-from neuron_core.errors import ClusterError
+from polyneuron.cluster.capacity.placing import Placing
+from polyneuron.cluster.capacity.shape import ModelShape
+from polyneuron.cluster.memory import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
+from polyneuron.neuron_core.common.errors import ClusterError
 
 _REPEATS, _VOCABULARY = 3, 512
 _HELD_BEFORE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")
@@ -55,10 +55,9 @@ def calibrate(
         ClusterError: a GPU is planned with, and there is none here.
     """
     import torch
-
-    from neuron_core.batches import MicroBatch, Sentence
-    from neuron_core.detect import detection_pass
-    from neuron_core.layer_major import LayerMajor
+    from polyneuron.neuron_core.impacts.detect import detection_pass
+    from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
+    from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
     if on_gpu and not torch.cuda.is_available():
         raise ClusterError(
@@ -105,9 +104,8 @@ def calibrate(
 
 def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
     import torch
+    from polyneuron.neuron_core.model.load import attention_of
     from transformers import AutoModelForCausalLM
-
-    from neuron_core.models import attention_of
 
     text = copy.deepcopy(hf_config.get_text_config())
     text.num_hidden_layers, text.vocab_size = 1, _VOCABULARY

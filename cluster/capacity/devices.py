@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cluster.capacity.memory import GIB
-from neuron_core.errors import ConfigError
+from polyneuron.cluster.capacity.memory import GIB
+from polyneuron.neuron_core.common.errors import ConfigError
 
 HOST_PER_DEVICE_MEMORY = 1.5
 """Host memory assumed for stated devices, in multiples of their own: between the usual nodes of A100 (1.8) and B200 (1.3)."""

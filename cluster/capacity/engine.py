@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.capacity.memory import GIB, MIB, Phase, phase
-from cluster.capacity.shape import ModelShape
+from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, phase
+from polyneuron.cluster.capacity.shape import ModelShape
 
 LIBRARIES_CPU = 720 * MIB
 """Resident memory of an engine's actor before it loads a model, on a CPU."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cluster.capacity.devices import Machines
-from cluster.capacity.memory import GIB, Phase, fullest
-from cluster.capacity.rates import Rates
+from polyneuron.cluster.capacity.devices import Machines
+from polyneuron.cluster.capacity.memory import GIB, Phase, fullest
+from polyneuron.cluster.capacity.rates import Rates
 
 HEADROOM = 0.95
 """Share of a memory that may be planned with: allocators fragment, and the system needs some."""

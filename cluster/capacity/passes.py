@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.capacity.memory import MIB, Phase, phase
-from cluster.capacity.placing import Placing, gathered, parameters, working
-from cluster.capacity.shape import ModelShape
+from polyneuron.cluster.capacity.memory import MIB, Phase, phase
+from polyneuron.cluster.capacity.placing import Placing, gathered, parameters, working
+from polyneuron.cluster.capacity.shape import ModelShape
 
 SCORE_GROUPS = ("q", "k")
 N_SEED_SENTENCES = 3
-"""Measured in full in each language by certified detection (`neuron_core.detect`)."""
+"""Measured in full in each language by certified detection (`polyneuron.neuron_core.impacts.detect`)."""
 _LOGIT_BYTES = 64 * MIB
-"""Logits held at once, float32 (`neuron_core.perplexity`)."""
+"""Logits held at once, float32 (`polyneuron.neuron_core.measures.perplexity`)."""
 _CHUNK_ELEMENTS = 1 << 20
 """Elements of changed attention scores held at once (`neuron_core.impacts.scores`)."""
 _MIN_ROWS = 32
 """The shortest block of queries (`neuron_core.impacts.scores`)."""
 _MAX_COLLECTED = 1 << 23
-"""Impact values held before they are accumulated (`neuron_core.detect`)."""
+"""Impact values held before they are accumulated (`polyneuron.neuron_core.impacts.detect`)."""
 _WIDENED = 1 << 23
 """Elements of a weight squared at once, in float32 (`neuron_core.impacts.columns`)."""
 _IMPACT_BYTES = 56
-"""Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`neuron_core.accumulate`)."""
+"""Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`polyneuron.neuron_core.impacts.accumulate`)."""
 _SKETCH_BYTES = 7704
 """A neuron and language, of activation statistics (`neuron_core.activations.sketch`)."""
 CANDIDATE_SPREAD = 4

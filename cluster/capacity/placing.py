@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster.capacity.memory import GIB, MIB
-from cluster.capacity.shape import ModelShape
+from polyneuron.cluster.capacity.memory import GIB, MIB
+from polyneuron.cluster.capacity.shape import ModelShape
 
 LIBRARIES_CPU = 580 * MIB
 """Resident memory of a worker before it loads a model: Python, Ray, torch, transformers, DeepSpeed, gloo."""

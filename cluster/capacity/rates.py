@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cluster.capacity.devices import Machines
+from polyneuron.cluster.capacity.devices import Machines
 
 _UTILISATION = 0.4
 """Share of a GPU's peak that plain layers over padded micro-batches reach."""

@@ -83,9 +83,8 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         UnsupportedArchitecture: its family is not declared.
     """
     import torch
-
-    from neuron_core.anatomy import anatomy_of
-    from neuron_core.models import model_class
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
+    from polyneuron.neuron_core.model.load import model_class
 
     anatomy = anatomy_of(hf_config)
     with torch.device("meta"):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster.capacity.memory import MIB, Phase, phase
-from cluster.capacity.passes import Corpus, layer_activation_bytes
-from cluster.capacity.placing import Placing, gathered, working
-from cluster.capacity.shape import ModelShape
+from polyneuron.cluster.capacity.memory import MIB, Phase, phase
+from polyneuron.cluster.capacity.passes import Corpus, layer_activation_bytes
+from polyneuron.cluster.capacity.placing import Placing, gathered, working
+from polyneuron.cluster.capacity.shape import ModelShape
 
 _LOGIT_BYTES = 16 * MIB
-"""Logits held at once, float32 (`neuron_core.training.head_loss`)."""
+"""Logits held at once, float32 (`polyneuron.neuron_core.training.loop.head_loss`)."""
 _KEPT_PARAMETERS = 500_000_000
 """Parameters that DeepSpeed's ZeRO-3 keeps whole from forward to backward: those used again within the next 1e9
 (`stage3_max_reuse_distance`), counted to the last layer and back."""

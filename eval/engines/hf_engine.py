@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from eval.engines.settings import EngineSettings, apply_bos_rule
-from neuron_core.batches import Sentence, plan_batches
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import load_model
-from neuron_core.perplexity import SentenceNll, sentence_nlls
+from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
+from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 if TYPE_CHECKING:
-    from eval.engines.settings import Change
+    from polyneuron.eval.engines.settings import Change
 
 
 class HfEngine:

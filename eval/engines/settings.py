@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from neuron_core.errors import EngineError
+from polyneuron.neuron_core.common.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from neuron_core.batches import Sentence
-    from neuron_core.intervened_edit import IntervenedEdit
-    from neuron_core.intervention import Intervention
-    from neuron_core.perplexity import SentenceNll
-    from neuron_core.weight_edit import WeightEdit
+    from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
+    from polyneuron.neuron_core.edits.intervention import Intervention
+    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+    from polyneuron.neuron_core.measures.perplexity import SentenceNll
+    from polyneuron.neuron_core.passes.batches import Sentence
 
     Change = WeightEdit | Intervention | IntervenedEdit | None
     """What a variant changes in the base model; None: nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eval.engines.settings import Engine, EngineSettings
+from polyneuron.eval.engines.settings import Engine, EngineSettings
 
 
 def start_engine(settings: EngineSettings) -> Engine:
@@ -13,9 +13,9 @@ def start_engine(settings: EngineSettings) -> Engine:
         ModelError: the model cannot be read.
     """
     if settings.backend == "hf":
-        from eval.engines.hf_engine import HfEngine
+        from polyneuron.eval.engines.hf_engine import HfEngine
 
         return HfEngine(settings)
-    from eval.engines.vllm_engine import VllmEngine
+    from polyneuron.eval.engines.vllm_engine import VllmEngine
 
     return VllmEngine(settings)

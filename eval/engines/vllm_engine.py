@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.engines.settings import EngineSettings, apply_bos_rule
-from neuron_core.batches import Sentence
-from neuron_core.errors import EngineError, ModelError, SetError
-from neuron_core.intervened_edit import IntervenedEdit
-from neuron_core.intervention import Intervention
-from neuron_core.perplexity import SentenceNll
-from neuron_core.weight_edit import WeightEdit
+from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
+from polyneuron.neuron_core.common.errors import EngineError, ModelError, SetError
+from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.measures.perplexity import SentenceNll
+from polyneuron.neuron_core.passes.batches import Sentence
 
 if TYPE_CHECKING:
-    from eval.engines.settings import Change
+    from polyneuron.eval.engines.settings import Change
 
-_EXTENSION = "eval.engines.vllm_extension.WeightEditExtension"
+_EXTENSION = "polyneuron.eval.engines.vllm_extension.WeightEditExtension"
 
 
 class VllmEngine:

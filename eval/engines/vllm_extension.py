@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import xxhash
+from polyneuron.neuron_core.common.errors import SetError, UnsupportedArchitecture
+from polyneuron.neuron_core.edits.intervention import Intervention, Operation
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from torch import Tensor, nn
 from vllm.platforms import current_platform
 
-from neuron_core.anatomy import Anatomy, anatomy_of
-from neuron_core.errors import SetError, UnsupportedArchitecture
-from neuron_core.intervention import Intervention, Operation
-from neuron_core.weight_edit import WeightEdit
-
 if TYPE_CHECKING:
-    from neuron_core.neuron_set import NeuronSet
+    from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 if current_platform.is_cpu():
     # vLLM packs CPU weights into oneDNN handles, after which there is no weight left to edit.

@@ -13,10 +13,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from eval.pairing import Key
-from eval.store import Store
-from neuron_core.errors import PolyneuronError, StoreError
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.verdicts.pairing import Key
+from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 
 OK_STATUS = "ok"
 """Status of the run of a good night."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.nightly.baseline import read_night
-from eval.nightly.judge import Outcome
-from eval.store import Store
+from polyneuron.eval.nightly.baseline import read_night
+from polyneuron.eval.nightly.judge import Outcome
+from polyneuron.eval.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ if nothing has changed but chance, the probability that a night alarms at all, h
 benchmarks it has, is at most `alpha`: at 0.05, at most one needless alarm in twenty such nights. No
 assumption is made on how the comparisons depend on each other. A drop counts only if it is also at least
 `min_effect`, which can make alarms rarer, never more frequent. Not controlled: how often a real drop is missed (that
-depends on the number of items; `benchmarks/nightly_power.py` measures it), the rate over many nights (each has
+depends on the number of items; `bench/nightly_power.py` measures it), the rate over many nights (each has
 its own alpha), and the rate over many models (each is a family). McNemar's test is exact; the bootstrap is
 approximate, and its rate is measured by the same benchmark. Both take the items of one benchmark and language to
 fall independently of each other. Improvements are found by a second family of
@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import pyarrow as pa
-
-from eval.comparisons import (
+from polyneuron.eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.verdicts.comparisons import (
     BETTER,
     NOT_JUDGED,
     WORSE,
@@ -36,10 +37,8 @@ from eval.comparisons import (
     measure,
     verdict_table,
 )
-from eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
-from eval.pairing import Key
-from eval.store import Store
-from neuron_core.errors import StoreError
+from polyneuron.eval.verdicts.pairing import Key
+from polyneuron.neuron_core.common.errors import StoreError
 
 
 class Outcome(IntEnum):

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-
-from eval.comparisons import NOT_JUDGED, WORSE
-from eval.nightly.judge import Outcome
-from eval.nightly.sections import NOT_SCORED, ModelNight, headline, section
+from polyneuron.eval.nightly.judge import Outcome
+from polyneuron.eval.nightly.sections import NOT_SCORED, ModelNight, headline, section
+from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, WORSE
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE.parent / "report" / "style.css"

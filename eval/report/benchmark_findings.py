@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-
-from eval.report.benchmark_words import SAMPLE_WORDS
-from eval.report.benchmarks import BASE, SAMPLE, Judged, Results, points
-from eval.report.data import Row
-from eval.report.findings import Finding
-from eval.report.wording import listing, number, plural
+from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
+from polyneuron.eval.report.benchmarks import BASE, SAMPLE, Judged, Results, points
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.findings import Finding
+from polyneuron.eval.report.wording import listing, number, plural
 
 _SETS = {
     "shared": "the shared set",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from markupsafe import Markup
-
-from eval.report.benchmark_findings import tally_words
-from eval.report.benchmark_words import heading, how_asked, introduction, notes
-from eval.report.benchmarks import BASE, Judged, Results, points
-from eval.report.chart_benchmarks import score_chart
-from eval.report.data import Row
-from eval.report.wording import DASH, language_name, plural
+from polyneuron.eval.report.benchmark_findings import tally_words
+from polyneuron.eval.report.benchmark_words import heading, how_asked, introduction, notes
+from polyneuron.eval.report.benchmarks import BASE, Judged, Results, points
+from polyneuron.eval.report.chart_benchmarks import score_chart
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.wording import DASH, language_name, plural
 
 MARKS = {
     "better": "▲ better",

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from eval.report.benchmarks import SAMPLE, Results, points, title_of
-from eval.report.data import Row
-from eval.report.wording import count, language_name, listing, plural
+from polyneuron.eval.report.benchmarks import SAMPLE, Results, points, title_of
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.wording import count, language_name, listing, plural
 
 SAMPLE_WORDS = (
     "are small original samples written for this project, not the benchmarks: they show that the machinery "

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from eval.benchmarks import BENCHMARKS
-from eval.report.data import ModelStudy, Row
+from polyneuron.eval.report.data import ModelStudy, Row
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 
 BASE = "base"
 TUNED = "tuned"

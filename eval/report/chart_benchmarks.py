@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from markupsafe import Markup
-
-from eval.report.benchmarks import Judged, Results, points, title_of
-from eval.report.data import Row
-from eval.report.svg import Axis, Drawing, x_ticks
-from eval.report.wording import count, language_name
+from polyneuron.eval.report.benchmarks import Judged, Results, points, title_of
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.svg import Axis, Drawing, x_ticks
+from polyneuron.eval.report.wording import count, language_name
 
 _LANE, _HEAD = 22, 22
 _SIDES_PERCENT = 22.0

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
-
-from eval.report.data import ModelStudy
-from eval.report.effects import Effect, Effects
-from eval.report.svg import Axis, Drawing, side_label, x_ticks
-from eval.report.variants import Variant
-from eval.report.wording import language_name, number, times
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.effects import Effect, Effects
+from polyneuron.eval.report.svg import Axis, Drawing, side_label, x_ticks
+from polyneuron.eval.report.variants import Variant
+from polyneuron.eval.report.wording import language_name, number, times
 
 _LANE, _HEAD = 25, 22
 _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from markupsafe import Markup
-
-from eval.report.method_cells import ABOVE, BELOW, WITHIN
-from eval.report.method_overlap import COMPARED, layer_tally, verdict_of
-from eval.report.methods import MethodSets, Row
-from eval.report.svg import Axis, Drawing
-from eval.report.wording import count, language_name, percent, plural
+from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.method_overlap import COMPARED, layer_tally, verdict_of
+from polyneuron.eval.report.methods import MethodSets, Row
+from polyneuron.eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.wording import count, language_name, percent, plural
 
 _BAR_ROW, _LANE, _LANE_HEAD = 34, 52, 18
 _LANE_HEIGHT = _LANE - _LANE_HEAD - 6

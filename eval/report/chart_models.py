@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-
-from eval.report.svg import Axis, Drawing
-from eval.report.wording import number
+from polyneuron.eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.wording import number
 
 _HEIGHT = 220.0
 _ENOUGH_MODELS = 5

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from markupsafe import Markup
-
-from eval.report.scores import Estimate, Neighbour
-from eval.report.svg import Axis, Drawing, side_label, x_ticks
-from eval.report.wording import language_name, number
+from polyneuron.eval.report.scores import Estimate, Neighbour
+from polyneuron.eval.report.svg import Axis, Drawing, side_label, x_ticks
+from polyneuron.eval.report.wording import language_name, number
 
 
 def importance_chart(rows: list[tuple[str, Estimate | None, Estimate | None]]) -> Markup:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
-
-from eval.report.data import ModelStudy
-from eval.report.svg import Axis, Drawing
-from eval.report.wording import count, language_name, percent
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.wording import count, language_name, percent
 
 _ROW = 46
 WHISKERS_UP_TO = 40  # layers: with more, whiskers and bars run into each other on a phone

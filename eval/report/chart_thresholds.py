@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
-
-from eval.report.svg import Axis, Drawing
-from eval.report.thresholds import Curves
-from eval.report.wording import count
+from polyneuron.eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.thresholds import Curves
+from polyneuron.eval.report.wording import count
 
 _HEIGHT = 210.0
 

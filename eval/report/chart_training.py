@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-
-from eval.report.svg import Axis, Drawing
-from eval.report.training import STRATEGIES, Training, several_seeds
-from eval.report.wording import count, language_name, listing, number, plural
+from polyneuron.eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.training import STRATEGIES, Training, several_seeds
+from polyneuron.eval.report.wording import count, language_name, listing, number, plural
 
 _HEIGHT = 150.0
 _TOP = 26.0

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
-
-from eval.report.chart_models import letter_of, scatter, trend_words
-from eval.report.data import ModelStudy
-from eval.report.scores import SCORE, SHARED_RATIO, Estimate, estimate
+from polyneuron.eval.report.chart_models import letter_of, scatter, trend_words
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.scores import SCORE, SHARED_RATIO, Estimate, estimate
 
 _SAME_TEXT = (
     "All models scored the same held-out sentences, so bits per sentence can be compared across tokenizers, "

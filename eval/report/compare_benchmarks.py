@@ -10,14 +10,13 @@ import math
 from dataclasses import dataclass
 
 from markupsafe import Markup
-
-from eval.benchmarks import BENCHMARKS
-from eval.report.benchmark_words import SAMPLE_WORDS
-from eval.report.benchmarks import SAMPLE, Results, points, results_of, title_of
-from eval.report.chart_models import letter_of, scatter, trend_words
-from eval.report.data import ModelStudy, Row
-from eval.report.scores import SCORE, SHARED_RATIO, Estimate, estimate
-from eval.report.wording import count, language_name, listing
+from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
+from polyneuron.eval.report.benchmarks import SAMPLE, Results, points, results_of, title_of
+from polyneuron.eval.report.chart_models import letter_of, scatter, trend_words
+from polyneuron.eval.report.data import ModelStudy, Row
+from polyneuron.eval.report.scores import SCORE, SHARED_RATIO, Estimate, estimate
+from polyneuron.eval.report.wording import count, language_name, listing
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 
 _ALIKE = ("data", "dataset", "revision", "n_shots", "max_gen_toks", "metric", "filter", "task_version")
 

@@ -17,21 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-from eval.report.failures import Failure, failures_of
-from eval.report.impact_curves import read_curves
-from eval.report.methods import OtherMethods, Reader, other_methods
-from eval.report.thresholds import Curves
-from eval.report.training import Training, trainings_of
-from eval.report.variants import Variant, variants_of
-from neuron_core.errors import StoreError
-from neuron_core.groups import GROUPS
+from polyneuron.eval.report.failures import Failure, failures_of
+from polyneuron.eval.report.impact_curves import read_curves
+from polyneuron.eval.report.methods import OtherMethods, Reader, other_methods
+from polyneuron.eval.report.thresholds import Curves
+from polyneuron.eval.report.training import Training, trainings_of
+from polyneuron.eval.report.variants import Variant, variants_of
+from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.model.groups import GROUPS
 
 Row = dict[str, Any]
 
 
 class Readable(Protocol):
-    """The part of ``eval.store.Store`` that the report needs."""
+    """The part of ``polyneuron.eval.store.store.Store`` that the report needs."""
 
     def read(self, table: str, filters: Any = None) -> pa.Table: ...
 

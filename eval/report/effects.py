@@ -13,10 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-
-from eval.report.data import ModelStudy
-from eval.report.variants import Variant
-from neuron_core.errors import StoreError
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.variants import Variant
+from polyneuron.neuron_core.common.errors import StoreError
 
 RESAMPLES = 1000
 SEED = 0

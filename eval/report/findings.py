@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.data import ModelStudy
-from eval.report.effects import Effects
-from eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, estimate, sensitivity_band
-from eval.report.variants import Variant
-from eval.report.wording import (
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.effects import Effects
+from polyneuron.eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, estimate, sensitivity_band
+from polyneuron.eval.report.variants import Variant
+from polyneuron.eval.report.wording import (
     count,
     language_name,
     listing,

@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-from eval.report.thresholds import Curves, set_size_curves
-from neuron_core.errors import StoreError
-from neuron_core.groups import GROUPS
+from polyneuron.eval.report.thresholds import Curves, set_size_curves
+from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.model.groups import GROUPS
 
 Row = dict[str, Any]
 

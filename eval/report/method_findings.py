@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-
-from eval.report.effects import Effects, effects_among
-from eval.report.findings import ENOUGH_DRAWS, Finding
-from eval.report.method_cells import ABOVE, BELOW, WITHIN
-from eval.report.method_overlap import COMPARED, chance_ratio, pairs_of, verdict_of
-from eval.report.method_perplexity import UNJUDGED, against_random, controls_of, own_set
-from eval.report.method_words import DEGENERATE, method_name
-from eval.report.methods import IMPACT_METHODS, Detector, OtherMethods, Row
-from eval.report.wording import count, fine_times, language_name, listing, number, plural
+from polyneuron.eval.report.effects import Effects, effects_among
+from polyneuron.eval.report.findings import ENOUGH_DRAWS, Finding
+from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.method_overlap import COMPARED, chance_ratio, pairs_of, verdict_of
+from polyneuron.eval.report.method_perplexity import UNJUDGED, against_random, controls_of, own_set
+from polyneuron.eval.report.method_words import DEGENERATE, method_name
+from polyneuron.eval.report.methods import IMPACT_METHODS, Detector, OtherMethods, Row
+from polyneuron.eval.report.wording import count, fine_times, language_name, listing, number, plural
 
 _TALLIED = ((ABOVE, "above chance"), (WITHIN, "as chance"), (BELOW, "below chance"))
 _ROUNDING = 1e-9

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
-from eval.report.method_words import method_name
-from eval.report.methods import MethodSets, OtherMethods, Row
-from eval.report.wording import DASH, count, language_name, number, times
+from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
+from polyneuron.eval.report.method_words import method_name
+from polyneuron.eval.report.methods import MethodSets, OtherMethods, Row
+from polyneuron.eval.report.wording import DASH, count, language_name, number, times
 
 EMPTY, APART = "empty", "apart"
 COMPARED = (ABOVE, WITHIN, BELOW)

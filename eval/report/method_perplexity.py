@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.chart_effects import draws_name, shade
-from eval.report.effects import Effect, Effects, effect_between, effects_among
-from eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
-from eval.report.method_words import method_name
-from eval.report.methods import Detector, OtherMethods
-from eval.report.variants import Variant
-from eval.report.wording import count, fine_times, language_name, number
+from polyneuron.eval.report.chart_effects import draws_name, shade
+from polyneuron.eval.report.effects import Effect, Effects, effect_between, effects_among
+from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
+from polyneuron.eval.report.method_words import method_name
+from polyneuron.eval.report.methods import Detector, OtherMethods
+from polyneuron.eval.report.variants import Variant
+from polyneuron.eval.report.wording import count, fine_times, language_name, number
 
 UNJUDGED = "not judged"
 MARKS = {

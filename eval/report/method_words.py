@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eval.report.methods import IMPACT_METHODS, Detector, OtherMethods
-from eval.report.wording import percent, span
+from polyneuron.eval.report.methods import IMPACT_METHODS, Detector, OtherMethods
+from polyneuron.eval.report.wording import percent, span
 
 DEGENERATE = "act_prob"
 """The published form that can hardly tell neurons apart."""

@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-
-from eval.report.chart_methods import agreement_chart, count_chart, profile_chart
-from eval.report.method_overlap import (
+from polyneuron.eval.report.chart_methods import agreement_chart, count_chart, profile_chart
+from polyneuron.eval.report.method_overlap import (
     LanguageMatrix,
     OverlapLine,
     language_matrices,
     overlap_lines,
     pairs_of,
 )
-from eval.report.method_perplexity import ChangeMatrix, change_matrices
-from eval.report.method_words import DEGENERATE, method_explained, method_name, site_words, threshold_words
-from eval.report.methods import MethodSets, OtherMethods
-from eval.report.wording import count, language_name, listing, percent, plural
+from polyneuron.eval.report.method_perplexity import ChangeMatrix, change_matrices
+from polyneuron.eval.report.method_words import (
+    DEGENERATE,
+    method_explained,
+    method_name,
+    site_words,
+    threshold_words,
+)
+from polyneuron.eval.report.methods import MethodSets, OtherMethods
+from polyneuron.eval.report.wording import count, language_name, listing, percent, plural
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,25 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-
-from eval.report import scores
-from eval.report.benchmark_findings import benchmark_findings
-from eval.report.benchmark_tables import BenchmarkSection, benchmark_section
-from eval.report.benchmarks import results_of
-from eval.report.chart_effects import HeatRow, effect_chart, heat_rows
-from eval.report.chart_scores import importance_chart, sensitivity_chart
-from eval.report.chart_sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
-from eval.report.chart_thresholds import threshold_chart
-from eval.report.data import ModelStudy, Row
-from eval.report.effects import Effects, effects_of
-from eval.report.findings import Finding, findings_of
-from eval.report.method_findings import method_findings
-from eval.report.methods_section import MethodsSection, methods_section
-from eval.report.omissions import Omission, omissions_of
-from eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, Neighbour
-from eval.report.training_benchmarks import trained_part, untrained_part
-from eval.report.training_findings import training_findings
-from eval.report.training_section import TrainingSection, training_section
-from eval.report.wording import GROUP_NAMES, count, language_name, number, percent
+from polyneuron.eval.report import scores
+from polyneuron.eval.report.benchmark_findings import benchmark_findings
+from polyneuron.eval.report.benchmark_tables import BenchmarkSection, benchmark_section
+from polyneuron.eval.report.benchmarks import results_of
+from polyneuron.eval.report.chart_effects import HeatRow, effect_chart, heat_rows
+from polyneuron.eval.report.chart_scores import importance_chart, sensitivity_chart
+from polyneuron.eval.report.chart_sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
+from polyneuron.eval.report.chart_thresholds import threshold_chart
+from polyneuron.eval.report.data import ModelStudy, Row
+from polyneuron.eval.report.effects import Effects, effects_of
+from polyneuron.eval.report.findings import Finding, findings_of
+from polyneuron.eval.report.method_findings import method_findings
+from polyneuron.eval.report.methods_section import MethodsSection, methods_section
+from polyneuron.eval.report.omissions import Omission, omissions_of
+from polyneuron.eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, Neighbour
+from polyneuron.eval.report.training_benchmarks import trained_part, untrained_part
+from polyneuron.eval.report.training_findings import training_findings
+from polyneuron.eval.report.training_section import TrainingSection, training_section
+from polyneuron.eval.report.wording import GROUP_NAMES, count, language_name, number, percent
 
 SECTIONS = (
     ("sets", "Shared and exclusive"),

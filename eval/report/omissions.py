@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.data import ModelStudy
-from eval.report.effects import Effects
-from eval.report.scores import METRIC_NAMES, neighbours
-from eval.report.wording import count, language_name, listing, plural, times
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.effects import Effects
+from polyneuron.eval.report.scores import METRIC_NAMES, neighbours
+from polyneuron.eval.report.wording import count, language_name, listing, plural, times
 
 _FEW_SENTENCES = 50
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from eval.report.data import Row
-from eval.report.wording import duration
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.wording import duration
 
 
 @dataclass(frozen=True)

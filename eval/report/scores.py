@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from eval.report.data import ModelStudy, Row
-from eval.report.wording import missing, number, span
-from neuron_core.sensitivity import OWN_RULE
+from polyneuron.eval.report.data import ModelStudy, Row
+from polyneuron.eval.report.wording import missing, number, span
+from polyneuron.neuron_core.selection.sensitivity import OWN_RULE
 
 SHARED_RATIO = "shared_ratio"
 IMPORTANCE = {"ppl": "imp_ppl", "nll": "imp_nll"}

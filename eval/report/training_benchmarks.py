@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.report.benchmark_tables import BenchmarkTable, benchmark_table, signed_points
-from eval.report.benchmark_words import data_words, heading, how_asked, notes, verdict_words
-from eval.report.benchmarks import BASE, TUNED, Results, points
-from eval.report.data import Row
-from eval.report.training import Training, twin_of
-from eval.report.training_tables import Form, Outcome, TrainedTable, trained_languages, trained_table
+from polyneuron.eval.report.benchmark_tables import BenchmarkTable, benchmark_table, signed_points
+from polyneuron.eval.report.benchmark_words import data_words, heading, how_asked, notes, verdict_words
+from polyneuron.eval.report.benchmarks import BASE, TUNED, Results, points
+from polyneuron.eval.report.data import Row
+from polyneuron.eval.report.training import Training, twin_of
+from polyneuron.eval.report.training_tables import (
+    Form,
+    Outcome,
+    TrainedTable,
+    trained_languages,
+    trained_table,
+)
 
 FORM = Form(lambda value: f"{points(value):.1f}", signed_points, "item", "− random")
 

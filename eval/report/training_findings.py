@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-
-from eval.report.benchmark_findings import tally_words
-from eval.report.benchmark_words import SAMPLE_WORDS
-from eval.report.benchmarks import BASE, SAMPLE, Results, points
-from eval.report.data import ModelStudy, Row
-from eval.report.effects import Effect, Effects
-from eval.report.findings import Finding
-from eval.report.training import EMBEDDED, RANDOM, STRATEGIES, Training, several_seeds, twin_of
-from eval.report.training_perplexity import against_random, verdict_of
-from eval.report.wording import count, fine_times, language_name, listing, number, plural
+from polyneuron.eval.report.benchmark_findings import tally_words
+from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
+from polyneuron.eval.report.benchmarks import BASE, SAMPLE, Results, points
+from polyneuron.eval.report.data import ModelStudy, Row
+from polyneuron.eval.report.effects import Effect, Effects
+from polyneuron.eval.report.findings import Finding
+from polyneuron.eval.report.training import EMBEDDED, RANDOM, STRATEGIES, Training, several_seeds, twin_of
+from polyneuron.eval.report.training_perplexity import against_random, verdict_of
+from polyneuron.eval.report.wording import count, fine_times, language_name, listing, number, plural
 
 _MOST_SENTENCES = 3
 EMBEDDED_WORDS = (

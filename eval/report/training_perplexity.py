@@ -10,14 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.benchmark_tables import MARKS
-from eval.report.chart_effects import shade
-from eval.report.data import ModelStudy
-from eval.report.effects import Effect, Effects, effect_between
-from eval.report.training import Training, several_seeds, twin_of
-from eval.report.training_tables import Form, Outcome, TrainedTable, trained_languages, trained_table
-from eval.report.wording import fine_times, language_name, listing, number
+from polyneuron.eval.report.benchmark_tables import MARKS
+from polyneuron.eval.report.chart_effects import shade
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.effects import Effect, Effects, effect_between
+from polyneuron.eval.report.training import Training, several_seeds, twin_of
+from polyneuron.eval.report.training_tables import (
+    Form,
+    Outcome,
+    TrainedTable,
+    trained_languages,
+    trained_table,
+)
+from polyneuron.eval.report.wording import fine_times, language_name, listing, number
 
 FORM = Form(
     lambda nats: number(math.exp(nats)), lambda nats: fine_times(math.exp(nats)), "sentence", "÷ random"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.report.benchmarks import Results
-from eval.report.chart_training import LossCurves, curve_legend, loss_curves
-from eval.report.data import ModelStudy
-from eval.report.effects import Effects
-from eval.report.training import EMBEDDED, RANDOM, Training, Validation, several_seeds
-from eval.report.training_benchmarks import TrainedBenchmarks, trained_benchmarks
-from eval.report.training_findings import EMBEDDED_WORDS, only_embedded
-from eval.report.training_perplexity import TrainedPerplexity, trained_perplexity
-from eval.report.training_tables import trained_languages
-from eval.report.wording import DASH, count, language_name, listing, number, percent, plural
+from polyneuron.eval.report.benchmarks import Results
+from polyneuron.eval.report.chart_training import LossCurves, curve_legend, loss_curves
+from polyneuron.eval.report.data import ModelStudy
+from polyneuron.eval.report.effects import Effects
+from polyneuron.eval.report.training import EMBEDDED, RANDOM, Training, Validation, several_seeds
+from polyneuron.eval.report.training_benchmarks import TrainedBenchmarks, trained_benchmarks
+from polyneuron.eval.report.training_findings import EMBEDDED_WORDS, only_embedded
+from polyneuron.eval.report.training_perplexity import TrainedPerplexity, trained_perplexity
+from polyneuron.eval.report.training_tables import trained_languages
+from polyneuron.eval.report.wording import DASH, count, language_name, listing, number, percent, plural
 
 PAPER_WORDS = "the paper’s mixture (CulturaX, MADLAD-400 and Wikipedia)"
 _FEW = 12

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from eval.report.benchmark_tables import MARKS
-from eval.report.training import RANDOM, Arm, Training, arms_of, several_seeds
-from eval.report.wording import language_name, listing, plural
+from polyneuron.eval.report.benchmark_tables import MARKS
+from polyneuron.eval.report.training import RANDOM, Arm, Training, arms_of, several_seeds
+from polyneuron.eval.report.wording import language_name, listing, plural
 
 
 @dataclass(frozen=True)

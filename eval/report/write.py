@@ -11,15 +11,14 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-
-from eval.report import wording
-from eval.report.chart_benchmarks import LEGEND
-from eval.report.compare import compare
-from eval.report.compare_benchmarks import compare_benchmarks
-from eval.report.data import Readable, Report, read_report
-from eval.report.model_page import model_page
-from eval.report.provenance import run_of
-from neuron_core.errors import StoreError
+from polyneuron.eval.report import wording
+from polyneuron.eval.report.chart_benchmarks import LEGEND
+from polyneuron.eval.report.compare import compare
+from polyneuron.eval.report.compare_benchmarks import compare_benchmarks
+from polyneuron.eval.report.data import Readable, Report, read_report
+from polyneuron.eval.report.model_page import model_page
+from polyneuron.eval.report.provenance import run_of
+from polyneuron.neuron_core.common.errors import StoreError
 
 _HERE = Path(__file__).parent
 

@@ -18,9 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-
-from eval.dataset_card import dataset_card
-from neuron_core.models import cache_folder
+from polyneuron.eval.tasks.dataset_card import dataset_card
+from polyneuron.neuron_core.model.load import cache_folder
 
 _HERE = Path(__file__).parent
 _LAYOUT_VERSION = 2

@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.activations.buckets import LARGEST
+from polyneuron.neuron_core.activations.sites import SITES, Site, recorded_activations
+from polyneuron.neuron_core.activations.sketch import ActivationSketch
+from polyneuron.neuron_core.activations.statistics import layer_statistics
+from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.common.errors import CorpusError, ModelError
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from torch import nn
-
-from neuron_core.activations.buckets import LARGEST
-from neuron_core.activations.sites import SITES, Site, recorded_activations
-from neuron_core.activations.sketch import ActivationSketch
-from neuron_core.activations.statistics import layer_statistics
-from neuron_core.activations.table import ActivationTable
-from neuron_core.batches import MicroBatch, as_sentences, plan_batches
-from neuron_core.errors import CorpusError, ModelError
-from neuron_core.layer_major import LayerMajor
 
 Progress = Callable[[int, int], None]
 

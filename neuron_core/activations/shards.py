@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-
-from neuron_core.activations.buckets import N_BUCKETS
-from neuron_core.activations.sketch import ActivationSketch
+from polyneuron.neuron_core.activations.buckets import N_BUCKETS
+from polyneuron.neuron_core.activations.sketch import ActivationSketch
 
 Key = tuple[str, int]
 """(language, layer)."""

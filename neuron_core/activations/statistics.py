@@ -14,9 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-
-from neuron_core.activations.buckets import bucket_edges, counts_above, cumulative, percentile_buckets
-from neuron_core.activations.sketch import ActivationSketch
+from polyneuron.neuron_core.activations.buckets import (
+    bucket_edges,
+    counts_above,
+    cumulative,
+    percentile_buckets,
+)
+from polyneuron.neuron_core.activations.sketch import ActivationSketch
 
 PERCENTILES: tuple[int, ...] = (5, 10, 25, 50, 75, 90, 95)
 

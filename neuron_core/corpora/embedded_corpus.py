@@ -6,14 +6,14 @@ import json
 from functools import lru_cache
 from importlib.resources import files
 
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
 
 NOT_A_LANGUAGE = ("id", "topic")
 
 
 @lru_cache(maxsize=1)
 def _rows() -> tuple[dict[str, str], ...]:
-    folder = files("neuron_core.corpora") / "embedded"
+    folder = files("polyneuron.neuron_core.corpora") / "embedded"
     parts = sorted(
         (part for part in folder.iterdir() if part.name.startswith("part_") and part.name.endswith(".jsonl")),
         key=lambda part: part.name,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuron_core.corpora.readers import SUFFIXES
-from neuron_core.corpora.sources import CorpusSource
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.readers import SUFFIXES
+from polyneuron.neuron_core.corpora.sources import CorpusSource
 
 PRESETS: Mapping[str, CorpusSource] = {
     "embedded": CorpusSource("embedded"),

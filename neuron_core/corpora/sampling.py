@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from neuron_core.corpora.embedded_corpus import embedded, embedded_languages, embedded_rows
-from neuron_core.corpora.sentences import split_sentences
-from neuron_core.corpora.sources import CorpusSource, iter_texts, pin
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages, embedded_rows
+from polyneuron.neuron_core.corpora.sentences import split_sentences
+from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts, pin
 
 Tokenizer = Callable[[str], list[int]]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from neuron_core.corpora.embedded_corpus import embedded, embedded_languages
-from neuron_core.corpora.readers import list_files, read_file, text_of
-from neuron_core.errors import CorpusError
-from neuron_core.redact import redacted
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.redact import redacted
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages
+from polyneuron.neuron_core.corpora.readers import list_files, read_file, text_of
 
 _ON_THE_HUB = re.compile(r"^hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<rest>/.*)?$")
 

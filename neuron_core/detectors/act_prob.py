@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from neuron_core.activations.statistics import PERCENTILES
-from neuron_core.activations.table import ActivationTable
-from neuron_core.detectors.detector import Detected, first_ranked, require_share, to_set
-from neuron_core.errors import ConfigError
+from polyneuron.neuron_core.activations.statistics import PERCENTILES
+from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.detectors.detector import Detected, first_ranked, require_share, to_set
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from neuron_core.activations.table import ActivationTable
-from neuron_core.errors import ConfigError
-from neuron_core.neuron_set import NeuronSet
+from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-
-from neuron_core.activations.table import ActivationTable
-from neuron_core.detectors.detector import Detected, Doubles, first_ranked, require_share, to_set
+from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.detectors.detector import Detected, Doubles, first_ranked, require_share, to_set
 
 _ENTROPY_DECIMALS = 12
 

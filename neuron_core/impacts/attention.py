@@ -16,11 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from polyneuron.neuron_core.impacts.capture import AttentionRecord, LayerRecord
+from polyneuron.neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
+from polyneuron.neuron_core.model.anatomy import Anatomy
 from torch import Tensor
-
-from neuron_core.anatomy import Anatomy
-from neuron_core.capture import AttentionRecord, LayerRecord
-from neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
 
 
 @dataclass(frozen=True)

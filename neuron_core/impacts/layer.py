@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.impacts.attention import ScoreImpacts
+from polyneuron.neuron_core.impacts.capture import LayerRecord
+from polyneuron.neuron_core.impacts.columns import (
+    column_norms,
+    ffn_impacts,
+    output_impacts,
+    output_norms,
+    value_impacts,
+)
+from polyneuron.neuron_core.model.anatomy import Anatomy
+from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from torch import Tensor, nn
-
-from neuron_core.anatomy import Anatomy
-from neuron_core.capture import LayerRecord
-from neuron_core.groups import SCORE_GROUPS
-from neuron_core.impacts.attention import ScoreImpacts
-from neuron_core.impacts.columns import column_norms, ffn_impacts, output_impacts, output_norms, value_impacts
 
 
 class LayerImpacts:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-
-from eval.store import Store
-from neuron_core.neuron_set import NeuronSet
-from pipelines.progress import say
-from pipelines.stages.detectors import Detections
-from pipelines.stages.evaluation import Judged, deactivated
-from pipelines.stages.selection import Selected, Variant
-from pipelines.subject import Subject
-from pipelines.units import perplexity_unit, sentences_hash
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import perplexity_unit, sentences_hash
+from polyneuron.pipelines.stages.detectors import Detections
+from polyneuron.pipelines.stages.evaluation import Judged, deactivated
+from polyneuron.pipelines.stages.selection import Selected, Variant
 
 
 def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> dict[str, str]:
@@ -118,8 +117,8 @@ def _measure(
     units: dict[str, str],
     title: str,
 ) -> None:
-    from neuron_core.batches import plan_batches
-    from neuron_core.perplexity import sentence_nlls
+    from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+    from polyneuron.neuron_core.passes.batches import plan_batches
 
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
     edits = [variant.change for variant in variants]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eval.store import Store
-from neuron_core.errors import CorpusError
-from pipelines.config import ActivationSite
-from pipelines.progress import say
-from pipelines.subject import Subject
-from pipelines.units import activations_unit, sentences_hash
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.pipelines.config.study import ActivationSite
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import activations_unit, sentences_hash
 
 if TYPE_CHECKING:
-    from neuron_core.activations.table import ActivationTable
-    from neuron_core.batches import MicroBatch
+    from polyneuron.neuron_core.activations.table import ActivationTable
+    from polyneuron.neuron_core.passes.batches import MicroBatch
 
 
 def activation_units(subject: Subject) -> dict[ActivationSite, str]:
@@ -36,7 +36,7 @@ def measure_activations(subject: Subject, store: Store, run_id: str) -> dict[Act
     """Measures the sites whose unit is missing, on the detection sentences; returns every site's unit.
 
     The statistics of one site, some 200 bytes for each language and neuron, are in the driver's memory at once, as
-    detectors need them whole; sketches never are (`cluster.activations`). The hidden states of all languages' sentences
+    detectors need them whole; sketches never are (`cluster.ranks.activations`). The hidden states of all languages' sentences
     wait on the workers.
 
     Raises:
@@ -57,16 +57,16 @@ def measure_activations(subject: Subject, store: Store, run_id: str) -> dict[Act
 
 def stored_activations(subject: Subject, store: Store, site: ActivationSite, unit: str) -> ActivationTable:
     """The statistics of a finished unit."""
-    from neuron_core.activations.table import ActivationTable
+    from polyneuron.neuron_core.activations.table import ActivationTable
 
     filters = [("model", "=", subject.name), ("site", "=", site), ("unit", "=", unit)]
     return ActivationTable.from_arrow(store.read("activations", filters))
 
 
 def _measured(subject: Subject, site: ActivationSite) -> ActivationTable:
-    from cluster.activations import statistics_pass
-    from neuron_core.activations.table import ActivationTable
-    from neuron_core.batches import plan_batches
+    from polyneuron.cluster.ranks.activations import statistics_pass
+    from polyneuron.neuron_core.activations.table import ActivationTable
+    from polyneuron.neuron_core.passes.batches import plan_batches
 
     batches: list[MicroBatch] = []
     for language, sentences in subject.detection.items():

@@ -6,14 +6,13 @@ import json
 from dataclasses import replace
 
 import pyarrow as pa
-
-from eval.store import Store
-from eval.units import unit_key
-from neuron_core.batches import Sentence, tokenize
-from neuron_core.corpora.presets import source_of
-from neuron_core.corpora.sampling import CorpusSample, sample_corpus
-from neuron_core.errors import ConfigError
-from pipelines.subject import Subject
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.store.units import unit_key
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.corpora.presets import source_of
+from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
+from polyneuron.neuron_core.passes.batches import Sentence, tokenize
+from polyneuron.pipelines.run.subject import Subject
 
 
 def prepare_corpora(subject: Subject, store: Store, run_id: str) -> list[str]:

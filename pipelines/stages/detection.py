@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eval.store import Store
-from pipelines.progress import say
-from pipelines.subject import Subject
-from pipelines.units import detection_unit, sentences_hash
+from polyneuron.eval.store.store import Store
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import detection_unit, sentences_hash
 
 
 def detection_units(subject: Subject, floor_fraction: float) -> dict[str, str]:
@@ -44,8 +44,14 @@ def detect(subject: Subject, store: Store, run_id: str, floor_fraction: float) -
 def _detect_language(
     subject: Subject, store: Store, run_id: str, language: str, unit: str, floor_fraction: float
 ) -> None:
-    from neuron_core.batches import MicroBatch
-    from neuron_core.detect import Accumulated, Candidates, detect_language, detection_pass, merge_passes
+    from polyneuron.neuron_core.impacts.detect import (
+        Accumulated,
+        Candidates,
+        detect_language,
+        detection_pass,
+        merge_passes,
+    )
+    from polyneuron.neuron_core.passes.batches import MicroBatch
 
     settings, sentences = subject.config.detection, subject.detection[language]
 

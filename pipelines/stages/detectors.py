@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-
-from eval.store import Store
-from neuron_core.neuron_set import NeuronSet
-from pipelines.config import ActivationSite, DetectorName
-from pipelines.progress import say
-from pipelines.stages.activations import measure_activations, stored_activations
-from pipelines.stages.selection import Selected, Variant, control_variants, set_rows
-from pipelines.subject import Subject
-from pipelines.units import detector_unit, overlaps_unit
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.config.study import ActivationSite, DetectorName
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import detector_unit, overlaps_unit
+from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
+from polyneuron.pipelines.stages.selection import Selected, Variant, control_variants, set_rows
 
 if TYPE_CHECKING:
-    from neuron_core.detectors.detector import Detected, Detector
+    from polyneuron.neuron_core.detectors.detector import Detected, Detector
 
 IMPACT_METHODS = ("impact_related", "impact_exclusive")
 """Under these names the table set_overlaps has the sets of the impact selection."""
@@ -50,8 +49,8 @@ class Detections:
 
 def detectors_of(names: Sequence[DetectorName]) -> tuple[Detector, ...]:
     """The detectors a configuration names, with their published constants."""
-    from neuron_core.detectors.act_prob import ActProb, ActProbPooled
-    from neuron_core.detectors.lape import Lape
+    from polyneuron.neuron_core.detectors.act_prob import ActProb, ActProbPooled
+    from polyneuron.neuron_core.detectors.lape import Lape
 
     known: tuple[type[Lape] | type[ActProb] | type[ActProbPooled], ...] = (Lape, ActProb, ActProbPooled)
     by_name = {kind.name: kind for kind in known}
@@ -138,7 +137,7 @@ def _store(
 def _store_overlaps(
     subject: Subject, store: Store, run_id: str, selected: Selected, found: Sequence[DetectedSets]
 ) -> str:
-    from neuron_core.overlap import overlap_table, overlaps
+    from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
 
     unit = overlaps_unit(selected.unit, [each.unit for each in found])
     if store.has("set_overlaps", unit):

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-
-from eval.benchmarks import TaskPlan, Unavailable, plan_task
-from eval.schemas import TABLES
-from eval.store import Store
-from pipelines.progress import bar, say
-from pipelines.runs import versions
-from pipelines.stages.selection import Selected, Variant
-from pipelines.subject import Subject
-from pipelines.units import evaluation_unit
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.tasks.benchmarks import TaskPlan, Unavailable, plan_task
+from polyneuron.pipelines.run.progress import bar, say
+from polyneuron.pipelines.run.record import versions
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import evaluation_unit
+from polyneuron.pipelines.stages.selection import Selected, Variant
 
 if TYPE_CHECKING:
-    from eval.benchmark_data import Located
-    from eval.engines.settings import Change
+    from polyneuron.eval.engines.settings import Change
+    from polyneuron.eval.tasks.benchmark_data import Located
 
 BASE = "base"
 
@@ -53,7 +52,7 @@ class Judged:
 
 def deactivated(variant: Variant) -> Judged:
     """A variant of the selection with its neurons set to zero; the base model as it is."""
-    from neuron_core.weight_edit import WeightEdit
+    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 
     return Judged(
         variant.name,
@@ -115,7 +114,7 @@ def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
     evaluation = subject.config.evaluation
     files = dict(evaluation.mmmlu_files)
     if evaluation.data == "sample":
-        from eval.samples import sample_mmmlu_files
+        from polyneuron.eval.samples import sample_mmmlu_files
 
         files = sample_mmmlu_files() | files
     return [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.store import Store
-from neuron_core.errors import SetError
-from neuron_core.weight_edit import WeightEdit
-from pipelines.progress import say
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.pipelines.run.progress import say
 
 
 def edit_file(store: Store, unit: str) -> Path:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from eval.store import Store
-from neuron_core.metrics import LanguageLosses, Losses, evaluate
-from pipelines.stages.selection import Selected
-from pipelines.subject import Subject
-from pipelines.units import metrics_unit
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import metrics_unit
+from polyneuron.pipelines.stages.selection import Selected
 
 
 def compute_metrics(

@@ -9,18 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from eval.store import Store
-from neuron_core.errors import NotCertified, SetError
-from neuron_core.neuron_set import NeuronSet, matched_control
-from neuron_core.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
-from neuron_core.selection import Selection, select
-from neuron_core.sensitivity import sensitivity
-from pipelines.config import SelectionConfig, StudyConfig
-from pipelines.progress import say
-from pipelines.stages.detection import detect
-from pipelines.subject import Subject
-from pipelines.units import selection_unit
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import NotCertified, SetError
+from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
+from polyneuron.neuron_core.selection.select import Selection, select
+from polyneuron.neuron_core.selection.sensitivity import sensitivity
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.pipelines.config.study import SelectionConfig, StudyConfig
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import selection_unit
+from polyneuron.pipelines.stages.detection import detect
 
 
 @dataclass(frozen=True)

@@ -10,29 +10,28 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from eval.store import Store
-from neuron_core.anatomy import anatomy_of
-from neuron_core.errors import ConfigError, SetError
-from neuron_core.models import cache_folder
-from neuron_core.names import safe_name
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.block_cache import prepare_blocks
-from neuron_core.training.blocks import PreparedBlocks
-from neuron_core.training.documents import mixture_of
-from neuron_core.training.feed import Feed, with_attention
-from neuron_core.training.lora_spec import LoraSpec, everywhere
-from neuron_core.training.low_rank import every_neuron, n_values, rank_of_size
-from neuron_core.training.settings import TrainSettings
-from neuron_core.training.strategies import Choice, choose, neurons_to_train
-from neuron_core.training.validation import Validation
-from neuron_core.weight_edit import WeightEdit
-from pipelines.progress import bar, say
-from pipelines.stages.evaluation import Judged
-from pipelines.stages.kept_edits import edit_file, kept_edit
-from pipelines.stages.selection import Selected
-from pipelines.subject import Subject
-from pipelines.units import sentences_hash, training_unit
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import ConfigError, SetError
+from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import cache_folder
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.choices.strategies import Choice, choose, neurons_to_train
+from polyneuron.neuron_core.training.data.block_cache import prepare_blocks
+from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
+from polyneuron.neuron_core.training.data.documents import mixture_of
+from polyneuron.neuron_core.training.data.feed import Feed, with_attention
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.validation import Validation
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec, everywhere
+from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, n_values, rank_of_size
+from polyneuron.pipelines.run.progress import bar, say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import sentences_hash, training_unit
+from polyneuron.pipelines.stages.evaluation import Judged
+from polyneuron.pipelines.stages.kept_edits import edit_file, kept_edit
+from polyneuron.pipelines.stages.selection import Selected
 
 SCORE = "language_agnostic_score_ppl"
 
@@ -239,7 +238,7 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
     if kept is not None:
         say(f"  {plan.name}: in the store")
         return kept
-    from cluster.training import TrainJob, train_rank
+    from polyneuron.cluster.ranks.training import TrainJob, train_rank
 
     config = subject.config.training
     what = f"{len(plan.neurons)} neurons" if plan.lora is None else f"adapters of rank {plan.lora.rank}"

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import pyarrow.compute as pc
-
-from eval.comparisons import Pair, compare_all, verdict_table
-from eval.store import Store
-from pipelines.progress import say
-from pipelines.stages.evaluation import BASE, Judged
-from pipelines.subject import Subject
-from pipelines.units import verdicts_unit
+from polyneuron.eval.store.store import Store
+from polyneuron.eval.verdicts.comparisons import Pair, compare_all, verdict_table
+from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.run.units import verdicts_unit
+from polyneuron.pipelines.stages.evaluation import BASE, Judged
 
 
 def store_verdicts(

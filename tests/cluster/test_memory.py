@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
+from polyneuron.cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
 
 MIB = 1 << 20
 SLACK = 4 * MIB
@@ -23,6 +23,6 @@ def test_the_peak_begins_anew() -> None:
 def test_a_childs_peak_is_its_own() -> None:
     held = bytearray(128 * MIB)
     held[:] = b"x" * len(held)
-    code = "from cluster.memory import peak_resident_bytes as peak; print(peak())"
+    code = "from polyneuron.cluster.memory import peak_resident_bytes as peak; print(peak())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < int(child.stdout) < len(held)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-
-from eval.schemas import FLOAT32, INT32, TABLES
+from polyneuron.eval.store.schemas import FLOAT32, INT32, TABLES
 
 MODEL = "org/tiny model"
 

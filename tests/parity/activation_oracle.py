@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.passes.batches import Sentence
 from torch import Tensor
 from torch.nn import functional as F
-
-from neuron_core.anatomy import anatomy_of
-from neuron_core.batches import Sentence
 
 
 def oracle_activations(model: Any, sentences: Sequence[Sentence], site: str) -> list[Tensor]:

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from polyneuron.eval.engines.settings import EngineSettings
+from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.judge import Judge
+from polyneuron.neuron_core.activations.measure import measure_activations
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.model.load import load_model, resolve_model
+from polyneuron.neuron_core.passes.batches import tokenize
 
-from eval.benchmarks import TaskPlan, plan_task
-from eval.engines.settings import EngineSettings
-from eval.judge import Judge
-from neuron_core.activations.measure import measure_activations
-from neuron_core.batches import tokenize
-from neuron_core.corpora.embedded_corpus import embedded
-from neuron_core.intervention import Intervention
-from neuron_core.models import load_model, resolve_model
 from tests.edits import edits_of, random_neurons
 from tests.own_process import print_found
 from tests.real_models import gemma3_gguf, smollm2_gguf

@@ -1,16 +1,15 @@
 """The slow oracle of interventions: the feed-forward block computed anew by hand, one neuron after the other.
 
-Shares nothing with `neuron_core.intervention` but the constants: no hook is on the activation function.
+Shares nothing with `polyneuron.neuron_core.edits.intervention` but the constants: no hook is on the activation function.
 """
 
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from torch import Tensor
 from torch.nn import functional as F
-
-from neuron_core.anatomy import anatomy_of
-from neuron_core.intervention import Intervention
 
 
 @torch.no_grad()

@@ -8,13 +8,12 @@ shares code with compact training but `Anatomy.slices`, which says what a neuron
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.stepper import Batch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-
-from neuron_core.anatomy import anatomy_of
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.settings import TrainSettings
-from neuron_core.training.stepper import Batch
 
 
 def masks_of(model: Any, neurons: NeuronSet) -> dict[str, Tensor]:

@@ -7,15 +7,14 @@ A is taken from the adapters under test; B is whole, and AdamW runs over it whol
 from typing import Any
 
 import torch
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.stepper import Batch
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
-
-from neuron_core.anatomy import anatomy_of
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.lora_spec import LoraSpec
-from neuron_core.training.settings import TrainSettings
-from neuron_core.training.stepper import Batch
 
 
 def masks_of_rows(model: Any, neurons: NeuronSet) -> dict[str, Tensor]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from eval.benchmark_data import BenchmarkData
-from eval.benchmarks import TaskPlan, plan_task
-from eval.harness import FEWSHOT_SEED, Tasks
-from eval.samples import sample_folder
+from polyneuron.eval.samples import sample_folder
+from polyneuron.eval.tasks.benchmark_data import BenchmarkData
+from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Tasks
 
 CASES = [
     ("mgsm_direct", "sw", 4),

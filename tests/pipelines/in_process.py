@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.judge import Judge
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import load_model
-from pipelines.config import StudyConfig
-from pipelines.subject import Subject
+from polyneuron.eval.tasks.judge import Judge
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.run.subject import Subject
 
 
 class InProcess:
-    """The same passes over the same micro-batches as `cluster.group.ModelGroup`; counts them."""
+    """The same passes over the same micro-batches as `polyneuron.cluster.actors.group.ModelGroup`; counts them."""
 
     def __init__(self, model: Path) -> None:
         self.runner = LayerMajor(load_model(model)[0])
@@ -26,7 +26,7 @@ class InProcess:
 
 
 class LocalJudge:
-    """`cluster.solo.SoloActor` without an actor; counts the calls."""
+    """`polyneuron.cluster.actors.solo.SoloActor` without an actor; counts the calls."""
 
     def __init__(self, subject: Subject) -> None:
         self._judge = Judge(subject.engine_settings(), "sample")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from polyneuron.pipelines import cli
 
-from pipelines import cli
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_help_answers_at_once() -> None:
     took = []
     for _ in range(3):
         began = time.monotonic()
-        done = run("-m", "pipelines.cli", "--help")
+        done = run("-m", "polyneuron.pipelines.cli", "--help")
         took.append(time.monotonic() - began)
         assert done.returncode == 0
     assert all(command in done.stdout for command in ("study", "detect", "ablate", "report", "query", "plan"))
@@ -55,7 +55,7 @@ def test_scripts_run_from_anywhere_and_name_mistakes(script: str, tmp_path: Path
     ],
 )
 def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str) -> None:
-    done = run("-m", "pipelines.cli", *arguments)
+    done = run("-m", "polyneuron.pipelines.cli", *arguments)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
 
@@ -64,7 +64,7 @@ def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str)
 def test_the_exit_code_of_a_study_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, ending: object, code: int
 ) -> None:
-    monkeypatch.setattr("pipelines.study.run_study", lambda config, last_stage: ending())  # type: ignore[operator]
+    monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, last_stage: ending())  # type: ignore[operator]
     with pytest.raises(SystemExit) as left:
         cli.main(["study"])
     assert left.value.code == code
@@ -76,7 +76,7 @@ def test_ctrl_c_is_130_and_says_that_nothing_is_lost(
     def interrupted(config: object, last_stage: str) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.study.run_study", interrupted)
+    monkeypatch.setattr("polyneuron.pipelines.study.run_study", interrupted)
     with pytest.raises(SystemExit) as left:
         cli.main(["study"])
     assert left.value.code == 130

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from polyneuron.eval.store.same_tables import first_difference
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
-from eval.compare import first_difference
-from eval.store import Store
-from neuron_core.anatomy import anatomy_of
-from neuron_core.models import load_config
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.weight_edit import WeightEdit
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
@@ -47,7 +47,7 @@ def command(folder: Path, model: Path, night: str, *more: str, backend: str = "h
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nightly.yaml"
     config.write_text(CONFIG.format(model=model, store=folder / "store", backend=backend))
-    start = [sys.executable, "-m", "pipelines.cli", "nightly", "--config", str(config)]
+    start = [sys.executable, "-m", "polyneuron.pipelines.cli", "nightly", "--config", str(config)]
     return [*start, *more, f"night={night}"]
 
 
@@ -96,7 +96,7 @@ def test_an_unchanged_night_is_ok(first_night: Path, model: Path) -> None:
 def broken(model: Path, path: Path) -> Path:
     """An edit that ruins the model: half of all ffn neurons, scaled up a hundredfold."""
     anatomy = anatomy_of(load_config(model))
-    from neuron_core.models import load_model
+    from polyneuron.neuron_core.model.load import load_model
 
     which = NeuronSet.from_indices(
         "tiny",
@@ -137,7 +137,8 @@ def test_a_changed_variant_is_compared_with_its_own_past(model: Path, tmp_path: 
 @pytest.mark.slow
 def test_a_planted_regression_of_a_real_model_is_caught(tmp_path: Path) -> None:
     """SmolLM2 loses a fifth of its feed-forward neurons overnight."""
-    from neuron_core.models import resolve_model
+    from polyneuron.neuron_core.model.load import resolve_model
+
     from tests.real_models import smollm2_gguf
 
     folder = Path(resolve_model(smollm2_gguf()))

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.config.study import NightlyConfig
+from polyneuron.pipelines.nightly_run import run_nightly
+from polyneuron.pipelines.run.subject import Subject
 
-from eval.store import Store
-from neuron_core.anatomy import anatomy_of
-from neuron_core.errors import ConfigError
-from neuron_core.intervention import Intervention
-from neuron_core.models import load_model
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.weight_edit import WeightEdit
-from pipelines.config import NightlyConfig
-from pipelines.nightly_run import run_nightly
-from pipelines.subject import Subject
 from tests.edits import random_neurons
 from tests.pipelines.in_process import LocalJudge
 from tests.tiny_models import save_tiny_model

@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from polyneuron.eval.report.provenance import run_of
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.pipelines import cli
+from polyneuron.pipelines.run.progress import console
+from polyneuron.pipelines.run.record import recorded
+from polyneuron.pipelines.study import run_study
 
-from eval.report.provenance import run_of
-from eval.schemas import TABLES
-from eval.store import Store
-from neuron_core.errors import CorpusError
-from pipelines import cli
-from pipelines.progress import console
-from pipelines.runs import recorded
-from pipelines.study import run_study
 from tests.pipelines.in_process import tiny_config
 from tests.tiny_models import save_tiny_model
 

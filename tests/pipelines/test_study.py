@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from polyneuron.eval.store.query import query
+from polyneuron.eval.store.same_tables import first_difference
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import StoreError
 
-from eval.compare import first_difference
-from eval.query import query
-from eval.schemas import TABLES
-from eval.store import Store
-from neuron_core.errors import StoreError
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
@@ -47,7 +47,7 @@ def command(
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "study.yaml"
     config.write_text(CONFIG.format(model=model, store=folder / "store", world_size=world_size))
-    return [sys.executable, "-m", "pipelines.cli", stage, "--config", str(config), *overrides]
+    return [sys.executable, "-m", "polyneuron.pipelines.cli", stage, "--config", str(config), *overrides]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:

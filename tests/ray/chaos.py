@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from polyneuron.eval.store.same_tables import Difference, first_difference
+from polyneuron.eval.store.store import Store
 
-from eval.compare import Difference, first_difference
-from eval.store import Store
 from tests.ray.nodes import Nodes, environment, nodes_up
 from tests.tiny_models import save_tiny_model
 
@@ -66,7 +66,7 @@ def command(folder: Path, model: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "study.yaml"
     config.write_text(CONFIG.format(model=model, store=folder / "store"))
-    return [sys.executable, "-m", "pipelines.cli", "study", "--config", str(config)]
+    return [sys.executable, "-m", "polyneuron.pipelines.cli", "study", "--config", str(config)]
 
 
 def files_in(folder: Path) -> int:

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.ranks.activations import statistics_pass
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.activations.measure import activation_pass
+from polyneuron.neuron_core.activations.sites import SITES
+from polyneuron.neuron_core.activations.statistics import layer_statistics
+from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
-from cluster.activations import statistics_pass
-from cluster.group import ModelGroup
-from cluster.spec import GroupSpec, ModelSpec
-from neuron_core.activations.measure import activation_pass
-from neuron_core.activations.sites import SITES
-from neuron_core.activations.statistics import layer_statistics
-from neuron_core.activations.table import ActivationTable
-from neuron_core.batches import MicroBatch, Sentence, plan_batches
-from neuron_core.errors import CorpusError
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import from_pretrained, load_config
 from tests.tiny_models import token_ids
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -72,7 +72,7 @@ def test_too_many_tokens_are_refused_on_every_rank(pair: ModelGroup) -> None:
 
 def pass_with_room_for_thirty(runner, batches, languages, site, progress=None):
     """The pass, with sketches that count 30 tokens."""
-    import neuron_core.activations.sketch as sketch
+    import polyneuron.neuron_core.activations.sketch as sketch
 
     room = sketch.MAX_TOKENS
     sketch.MAX_TOKENS = 30

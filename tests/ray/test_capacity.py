@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.capacity.placing import Placing, received
+from polyneuron.cluster.capacity.shape import shape_of
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 
-from benchmarks.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
-from cluster.capacity.placing import Placing, received
-from cluster.capacity.shape import shape_of
-from cluster.group import ModelGroup
-from cluster.spec import GroupSpec, ModelSpec
-from neuron_core.batches import Sentence, plan_batches
-from neuron_core.detect import detect_language, detection_pass, merge_passes
-from neuron_core.models import load_config
-from neuron_core.perplexity import sentence_nlls
+from bench.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
 from tests.tiny_models import token_ids
 
 pytestmark = pytest.mark.ray

@@ -9,19 +9,19 @@ import psutil
 import pytest
 import ray
 import torch
+from polyneuron.bench.batch_major import batch_major_losses
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.common.errors import ClusterError, ModelError
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.impacts.detect import Accumulated, detection_pass, merge_passes
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
-from cluster.batch_major import batch_major_losses
-from cluster.group import ModelGroup
-from cluster.spec import GroupSpec, ModelSpec
-from neuron_core.batches import Sentence, plan_batches
-from neuron_core.detect import Accumulated, detection_pass, merge_passes
-from neuron_core.errors import ClusterError, ModelError
-from neuron_core.groups import GROUPS
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import from_pretrained, load_config
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.perplexity import sentence_nlls
-from neuron_core.weight_edit import WeightEdit
 from tests.tiny_models import token_ids
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]

@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 import torch
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.actors.session import ray_session
+from polyneuron.cluster.ranks.training import TrainJob
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.eval.tasks.benchmark_data import BenchmarkData
+from polyneuron.eval.tasks.training_data import training_data
+from polyneuron.neuron_core.model.load import from_pretrained, load_config, load_model
+from polyneuron.neuron_core.model.stored_model import StoredModel
+from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
+from polyneuron.neuron_core.training.data.answer_blocks import AnswerFeed, prepare_answers
+from polyneuron.neuron_core.training.data.feed import with_attention
+from polyneuron.neuron_core.training.loop.stepper import PlainStepper
+from polyneuron.neuron_core.training.loop.trainer import train
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
+from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 
-from cluster.group import ModelGroup
-from cluster.session import ray_session
-from cluster.spec import GroupSpec, ModelSpec
-from cluster.training import TrainJob
-from eval.benchmark_data import BenchmarkData
-from eval.training_data import training_data
-from neuron_core.models import from_pretrained, load_config, load_model
-from neuron_core.stored_model import StoredModel
-from neuron_core.training.answer_blocks import AnswerFeed, prepare_answers
-from neuron_core.training.feed import with_attention
-from neuron_core.training.lora_spec import LoraSpec
-from neuron_core.training.low_rank import LowRank
-from neuron_core.training.stepper import PlainStepper
-from neuron_core.training.trainer import train
-from neuron_core.training.transfer_recipes import TRANSFER_RECIPES
 from tests.neuron_core.training.test_masked_lora import chosen
 from tests.neuron_core.training.test_nf4 import WIDE
 from tests.ray.training_checks import train_and_hash

@@ -1,8 +1,7 @@
 """What fits where, by hand; waiting and refusal on a real session are in test_solo.py and test_group.py."""
 
 import pytest
-
-from cluster.placement import Room
+from polyneuron.cluster.actors.placement import Room
 
 
 def room(count: int, cpus: float, gpus: float, strict: bool = False) -> Room:

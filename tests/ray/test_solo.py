@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import ray
-
-from cluster.session import ray_session
-from cluster.solo import SoloActor
-from cluster.stopping import Stopped, stoppable
-from neuron_core.errors import ClusterError, SetError
+from polyneuron.cluster.actors.session import ray_session
+from polyneuron.cluster.actors.solo import SoloActor
+from polyneuron.cluster.actors.stopping import Stopped, stoppable
+from polyneuron.neuron_core.common.errors import ClusterError, SetError
 
 pytestmark = pytest.mark.ray
 
@@ -109,7 +108,7 @@ class Sleeper:
 
 def test_who_finds_the_room_taken_waits_and_says_so(session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: an actor that asked for no GPU sees none."""
-    monkeypatch.setattr("cluster.placement._TELL_AFTER_S", 0.0)
+    monkeypatch.setattr("polyneuron.cluster.actors.placement._TELL_AFTER_S", 0.0)
     cores, lines = int(ray.cluster_resources()["CPU"]), list[str]()
     with (
         SoloActor(Sleeper, (), cpus=cores) as first,

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.ranks.activations import statistics_pass
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.impacts.detect import detection_pass, merge_passes
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from safetensors.torch import load_file, save_file
 
-from cluster.activations import statistics_pass
-from cluster.group import ModelGroup
-from cluster.spec import GroupSpec, ModelSpec
-from neuron_core.detect import detection_pass, merge_passes
-from neuron_core.errors import ModelError
-from neuron_core.groups import GROUPS
-from neuron_core.layer_major import LayerMajor
-from neuron_core.models import from_pretrained, load_config
-from neuron_core.perplexity import sentence_nlls
 from tests.ray.test_group import BATCHES, assert_same, some_edit
 from tests.tiny_models import save_tiny_model
 

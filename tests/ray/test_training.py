@@ -11,29 +11,29 @@ from typing import Any
 
 import pytest
 import torch
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.actors.session import ray_session
+from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.common.errors import TrainingError
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import load_model, resolve_model
+from polyneuron.neuron_core.passes.batches import Sentence
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.stepper import PlainStepper
+from polyneuron.neuron_core.training.loop.trainer import train
+from polyneuron.neuron_core.training.loop.validation import Validation
+from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
+from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
+from polyneuron.neuron_core.training.trainable.low_rank import LowRank, every_neuron
 
-from cluster.group import ModelGroup
-from cluster.session import ray_session
-from cluster.spec import GroupSpec, ModelSpec
-from cluster.training import TrainJob, TrainResult, train_rank
-from neuron_core.anatomy import anatomy_of
-from neuron_core.batches import Sentence
-from neuron_core.errors import TrainingError
-from neuron_core.models import load_model, resolve_model
-from neuron_core.training.compact import CompactNeurons
-from neuron_core.training.lora_spec import everywhere
-from neuron_core.training.low_rank import LowRank, every_neuron
-from neuron_core.training.settings import TrainSettings
-from neuron_core.training.stepper import PlainStepper
-from neuron_core.training.trainer import train
-from neuron_core.training.validation import Validation
+from tests.neuron_core.training.loop.test_trainer import chosen
 from tests.neuron_core.training.plain_batches import (
     five_in_turn,
     make_batch,
     make_wide_batch,
     new_every_step,
 )
-from tests.neuron_core.training.test_trainer import chosen
 from tests.ray.training_checks import (
     Twin,
     compare,

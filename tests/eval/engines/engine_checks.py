@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from polyneuron.eval.engines.settings import Engine, EngineSettings
+from polyneuron.eval.engines.start import start_engine
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
+from polyneuron.neuron_core.edits.intervention import OPERATIONS, Intervention
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.passes.batches import Sentence
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
-from eval.engines.settings import Engine, EngineSettings
-from eval.engines.start import start_engine
-from neuron_core.anatomy import anatomy_of
-from neuron_core.batches import Sentence
-from neuron_core.errors import SetError
-from neuron_core.intervened_edit import IntervenedEdit
-from neuron_core.intervention import OPERATIONS, Intervention
-from neuron_core.models import load_model
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.weight_edit import WeightEdit
 from tests.edits import edits_of, random_neurons
 from tests.listening import open_to_others
 from tests.own_process import print_found

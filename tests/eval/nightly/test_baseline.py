@@ -7,8 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from eval.nightly.baseline import (
+from polyneuron.eval.nightly.baseline import (
     SETTINGS,
     SettingsMismatch,
     find_night,
@@ -17,9 +16,9 @@ from eval.nightly.baseline import (
     read_night,
     require_same_settings,
 )
-from eval.schemas import TABLES
-from eval.store import Store
-from neuron_core.errors import StoreError
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import StoreError
 
 MODEL = "org/tiny model"
 Values = Mapping[tuple[str, str], Sequence[float | None]]

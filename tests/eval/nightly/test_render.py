@@ -6,12 +6,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-
-from eval.comparisons import Verdict
-from eval.nightly.first import FirstNight, Score
-from eval.nightly.judge import Judgement
-from eval.nightly.render import html, junit, markdown
-from eval.nightly.sections import ModelNight
+from polyneuron.eval.nightly.first import FirstNight, Score
+from polyneuron.eval.nightly.judge import Judgement
+from polyneuron.eval.nightly.render import html, junit, markdown
+from polyneuron.eval.nightly.sections import ModelNight
+from polyneuron.eval.verdicts.comparisons import Verdict
 
 EVIL = "a|b</td><script>alert(1)</script>\"'`x`[l](javascript:1)&amp;\x00\x1b\n\ud800\uffff"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-
-from eval.schemas import TABLES
-from eval.store import Store
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
 
 MODEL = "tiny/model-a"
 RUN = "run-0001"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
 
-from eval.schemas import TABLES
-from eval.store import Store
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.overlap import overlap_table, overlaps
 from tests.eval.report.benchmark_rows import MODEL, RUN
 from tests.eval.report.synthetic import SELECTION, Plan
 
@@ -71,7 +71,7 @@ def put_detector(
 def put_overlaps(
     store: Store, plan: Plan, detectors: Mapping[str, Members], mark: str = "", run_id: str = RUN
 ) -> list[str]:
-    """Of all detectors with each other and with the stored impact sets, as `neuron_core.overlap` finds them."""
+    """Of all detectors with each other and with the stored impact sets, as `polyneuron.neuron_core.sets.overlap` finds them."""
     stored = store.read(
         "neuron_sets", [("model", "=", plan.model), ("selection", "=", SELECTION)]
     ).to_pylist()

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from eval.store import Store
-from neuron_core.metrics import LanguageLosses, Losses, evaluate
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.selection import Rule, ScaledSigma, Selection, select
-from neuron_core.sensitivity import sensitivity
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
+from polyneuron.neuron_core.selection.select import Rule, ScaledSigma, Selection, select
+from polyneuron.neuron_core.selection.sensitivity import sensitivity
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 SELECTION = "scaled-sigma"
 BASE_PERPLEXITY = {"en": 38.0, "zh": 24.0, "th": 6.4, "sw": 383.0, "fr": 48.0, "de": 52.0}

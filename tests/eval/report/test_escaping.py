@@ -11,15 +11,15 @@ from typing import Any
 import lxml.html
 import pyarrow as pa
 import pytest
+from polyneuron.eval.nightly.judge import Judgement
+from polyneuron.eval.nightly.render import html as nightly_html
+from polyneuron.eval.nightly.render import junit
+from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.write import render
+from polyneuron.eval.store.store import Store
+from polyneuron.pipelines.config.study import NightlyConfig
+from polyneuron.pipelines.nightly_run import _unjudged
 
-from eval.nightly.judge import Judgement
-from eval.nightly.render import html as nightly_html
-from eval.nightly.render import junit
-from eval.report.data import read_report
-from eval.report.write import render
-from eval.store import Store
-from pipelines.config import NightlyConfig
-from pipelines.nightly_run import _unjudged
 from tests.eval.report.benchmark_rows import add, unavailable, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
 from tests.eval.report.synthetic import Plan, store_with

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.report.data import read_report
-from eval.report.failures import failures_of
-from eval.report.write import render
+from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.failures import failures_of
+from polyneuron.eval.report.write import render
+
 from tests.eval.report.synthetic import Plan, store_with
 
 

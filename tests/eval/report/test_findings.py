@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from eval.report.data import ModelStudy, read_report
-from eval.report.effects import effects_of
-from eval.report.findings import Finding, findings_of
-from eval.report.omissions import omissions_of
+from polyneuron.eval.report.data import ModelStudy, read_report
+from polyneuron.eval.report.effects import effects_of
+from polyneuron.eval.report.findings import Finding, findings_of
+from polyneuron.eval.report.omissions import omissions_of
+
 from tests.eval.report.synthetic import Plan, store_with
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from eval.report.data import read_report
-from eval.report.method_cells import ABOVE, BELOW, WITHIN
-from eval.report.method_overlap import (
+from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.method_overlap import (
     APART,
     EMPTY,
     language_matrices,
@@ -19,8 +18,9 @@ from eval.report.method_overlap import (
     pairs_of,
     verdict_of,
 )
-from eval.report.methods import OtherMethods
-from eval.store import Store
+from polyneuron.eval.report.methods import OtherMethods
+from polyneuron.eval.store.store import Store
+
 from tests.eval.report.method_rows import Members, put_detector, put_overlaps
 from tests.eval.report.synthetic import Plan, store_with
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-
-from eval.report.svg import Axis, Drawing
+from polyneuron.eval.report.svg import Axis, Drawing
 
 
 def test_log_axis_puts_the_geometric_mean_in_the_middle() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from eval.report.thresholds import grid, set_size_curves
-from neuron_core.errors import StoreError
+from polyneuron.eval.report.thresholds import grid, set_size_curves
+from polyneuron.neuron_core.common.errors import StoreError
 
 NAN = float("nan")
 

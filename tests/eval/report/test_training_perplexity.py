@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from polyneuron.eval.report.data import ModelStudy, read_report
+from polyneuron.eval.report.effects import Effect, effects_of
+from polyneuron.eval.report.training_perplexity import (
+    TrainedPerplexity,
+    against_random,
+    trained_perplexity,
+    verdict_of,
+)
+from polyneuron.eval.report.variants import Variant
 
-from eval.report.data import ModelStudy, read_report
-from eval.report.effects import Effect, effects_of
-from eval.report.training_perplexity import TrainedPerplexity, against_random, trained_perplexity, verdict_of
-from eval.report.variants import Variant
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import put_rows, steps
 

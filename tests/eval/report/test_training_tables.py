@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from eval.report.training import Training
-from eval.report.training_tables import Cell, Form, Outcome, TrainedTable, trained_table
+from polyneuron.eval.report.training import Training
+from polyneuron.eval.report.training_tables import Cell, Form, Outcome, TrainedTable, trained_table
 
 FORM = Form(lambda value: f"{value:g}", lambda change: f"{change:+g}", "item", "− random")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from eval.report import wording
+from polyneuron.eval.report import wording
 
 
 @pytest.mark.parametrize(

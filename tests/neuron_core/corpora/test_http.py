@@ -7,9 +7,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from neuron_core.corpora.sources import CorpusSource, iter_texts
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from neuron_core.corpora.presets import PRESETS, source_of
-from neuron_core.corpora.sources import iter_texts
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.presets import PRESETS, source_of
+from polyneuron.neuron_core.corpora.sources import iter_texts
 
 
 @pytest.mark.parametrize("name", ["embedded", "oscar", "culturax", "madlad400", "wikipedia"])

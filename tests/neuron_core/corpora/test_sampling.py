@@ -4,11 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from neuron_core.corpora.embedded_corpus import embedded
-from neuron_core.corpora.sampling import CorpusSample, sample_corpus
-from neuron_core.corpora.sources import CorpusSource
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
+from polyneuron.neuron_core.corpora.sources import CorpusSource
 
 EMBEDDED = CorpusSource("embedded")
 

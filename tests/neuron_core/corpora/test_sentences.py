@@ -1,9 +1,8 @@
 """Sentence splitting in the six embedded languages and in the scripts that have marks of their own."""
 
 import pytest
-
-from neuron_core.corpora.embedded_corpus import embedded
-from neuron_core.corpora.sentences import split_sentences
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.neuron_core.corpora.sentences import split_sentences
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from neuron_core.corpora.sources import CorpusSource, iter_texts, pin
-from neuron_core.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts, pin
 
 TEXTS = ["The first text.", "第二句。", "ประโยคที่สาม", "Le quatrième."]
 

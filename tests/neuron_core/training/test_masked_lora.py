@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_loss
+from polyneuron.neuron_core.training.loop.trainer import train
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec, everywhere
+from polyneuron.neuron_core.training.trainable.low_rank import LowRank, every_neuron, with_attention_groups
 
-from neuron_core.anatomy import anatomy_of
-from neuron_core.errors import SetError
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.lora_spec import LoraSpec, everywhere
-from neuron_core.training.low_rank import LowRank, every_neuron, with_attention_groups
-from neuron_core.training.settings import TrainSettings
-from neuron_core.training.stepper import PlainStepper, summed_loss
-from neuron_core.training.trainer import train
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.parity.masked_lora import ExplicitLora
 from tests.tiny_models import TINY, tiny_model

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
+from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
+from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
+from polyneuron.neuron_core.training.loop.stepper import PlainStepper
+from polyneuron.neuron_core.training.loop.trainer import train
+from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 
-from neuron_core.errors import SetError
-from neuron_core.neuron_set import NeuronSet
-from neuron_core.training.checkpoints import Checkpoints
-from neuron_core.training.low_rank import LowRank
-from neuron_core.training.stepper import PlainStepper
-from neuron_core.training.trainer import train
-from neuron_core.training.transfer_choices import transfer_choices
-from neuron_core.training.transfer_recipes import TRANSFER_RECIPES
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, chosen
 from tests.tiny_models import tiny_model

@@ -1,0 +1,135 @@
+"""What detection costs beside a plain forward pass over the same batches, in one process.
+
+    python -m benchmarks.detection [--threads 2] [--repeats 3] [--batch 8]
+
+Prints two ratios (median over alternating runs): to the plain forward pass of the model, and to its decoder
+alone, without the vocabulary head that detection never runs.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass
+from polyneuron.neuron_core.impacts.table import ImpactTable
+from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.selection.select import select
+
+LENGTHS = (32, 64, 128, 256)
+
+
+def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_number in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round_number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def ratios(seconds: dict[str, float], name: str) -> str:
+    """Cost as a multiple of the whole model's forward pass, and of its decoder's."""
+    return f"{seconds[name] / seconds['forward']:.2f} | {seconds[name] / seconds['decoder']:.2f}"
+
+
+def fixed_length(sentences: list[Sentence], length: int, n: int) -> list[Sentence]:
+    """n sentences of exactly `length` tokens, cut from the concatenated corpus."""
+    stream = [token for sentence in sentences for token in sentence.token_ids]
+    return [Sentence("mixed", i, tuple(stream[i * length : (i + 1) * length])) for i in range(n)]
+
+
+def main() -> None:
+    """Runs the benchmark on SmolLM2-135M and prints its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--sets", action="store_true", help="compare the sets of both modes (minutes)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+
+    from bench.models import smollm2
+
+    model, tokenizer = load_model(smollm2())
+    runner = LayerMajor(model)
+    corpora = {
+        language: [
+            Sentence(language, i, tuple(tokenizer(text)["input_ids"][:64]))
+            for i, text in enumerate(texts[:100])
+        ]
+        for language, texts in embedded().items()
+    }
+    everything = [sentence for sentences in corpora.values() for sentence in sentences]
+
+    @torch.no_grad()
+    def forward(module: torch.nn.Module, batches: list[MicroBatch]) -> None:
+        for batch in batches:
+            mask = None if bool(batch.attention_mask.all()) else batch.attention_mask
+            module(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
+
+    print(f"batch {arguments.batch}; cost as a multiple of the model's forward pass | of its decoder's alone")
+    print(f"{'tokens':>8} {'ffn+v+o':>15} {'full':>15}")
+    for length in LENGTHS:
+        batches = plan_batches(fixed_length(everything, length, max(4, 2048 // length)), arguments.batch)
+        seconds = alternate(
+            {
+                "forward": lambda batches=batches: forward(model, batches),
+                "decoder": lambda batches=batches: forward(model.model, batches),
+                "cheap": lambda batches=batches: detection_pass(runner, batches, ("ffn", "v", "o")),
+                "full": lambda batches=batches: detection_pass(runner, batches, GROUPS),
+            },
+            arguments.repeats,
+        )
+        print(f"{length:>8} {ratios(seconds, 'cheap'):>15} {ratios(seconds, 'full'):>15}", flush=True)
+
+    def run_pass(batches: list[MicroBatch], candidates: Any) -> Any:
+        return detection_pass(runner, batches, GROUPS, candidates)
+
+    total = dict.fromkeys(("forward", "decoder", "certified"), 0.0)
+    for language, sentences in corpora.items():
+        batches = plan_batches(sentences, 8)
+        seconds = alternate(
+            {
+                "forward": lambda batches=batches: forward(model, batches),
+                "decoder": lambda batches=batches: forward(model.model, batches),
+                "certified": lambda sentences=sentences: detect_language(run_pass, sentences, GROUPS),
+            },
+            arguments.repeats,
+        )
+        for name in total:
+            total[name] += seconds[name]
+        print(
+            f"certified, {len(sentences)} sentences of {language}: {ratios(seconds, 'certified')}",
+            flush=True,
+        )
+    print(f"certified, all languages: {ratios(total, 'certified')}", flush=True)
+    if arguments.sets:
+        compare_sets(run_pass, corpora)
+
+
+def compare_sets(run_pass: Any, corpora: dict[str, list[Sentence]]) -> None:
+    """Prints whether the default rule selects the same sets from certified and from full detection."""
+    tables = {}
+    for mode in ("certified", "full"):
+        start = time.perf_counter()
+        tables[mode] = ImpactTable(
+            [detect_language(run_pass, sentences, GROUPS, mode) for sentences in corpora.values()]
+        )
+        print(f"{mode} detection of all languages: {time.perf_counter() - start:.0f} s", flush=True)
+    certified, full = (select(t.to_arrow(), t.summaries, model="SmolLM2") for t in tables.values())
+    same = certified.related == full.related and certified.shared == full.shared
+    print(f"shared neurons {len(certified.shared)} and {len(full.shared)}; all sets equal: {same}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Layer-major against batch-major order on two ZeRO-3 workers, in one run: bytes gathered, wall time, peak memory.
+
+python -m benchmarks.layer_major
+"""
+
+import time
+
+import torch
+from polyneuron.bench.batch_major import batch_major_losses
+from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.actors.session import ray_session
+from polyneuron.cluster.spec import GroupSpec, ModelSpec
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.model.load import resolve_model
+from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+
+from bench.models import smollm2
+
+N_SENTENCES, N_TOKENS, BATCH = 64, 32, 4
+
+
+def main() -> None:
+    """Runs both orders over the same random sentences on SmolLM2-135M and prints the table."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(100, 40_000, (N_SENTENCES, N_TOKENS), generator=generator).tolist()
+    batches = plan_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
+    with ray_session(2), ModelGroup(ModelSpec(resolve_model(smollm2())), GroupSpec(world_size=2)) as group:
+        model_bytes = group.stats()[0]["model_bytes"]
+        print(
+            f"{len(batches)} micro-batches of {BATCH} x {N_TOKENS} tokens; model {model_bytes / 2**20:.0f} MiB in float32"
+        )
+        for name, run in (
+            ("layer-major", lambda: group.run(sentence_nlls, batches, edits=[None])),
+            ("batch-major", lambda: group.run(batch_major_losses, batches)),
+        ):
+            run()
+            group.reset_stats()
+            start = time.perf_counter()
+            run()
+            seconds = time.perf_counter() - start
+            stats = group.stats()
+            received = stats[0]["bytes_received"]
+            peak = max(rank["peak_resident_bytes"] for rank in stats)
+            print(
+                f"{name}: {received / 2**20:.0f} MiB received per rank ({received / model_bytes:.2f} models), "
+                f"{seconds:.2f} s, peak resident {peak / 2**20:.0f} MiB per rank ({peak / model_bytes:.2f} models)"
+            )
+
+
+if __name__ == "__main__":
+    main()

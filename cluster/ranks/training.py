@@ -1,0 +1,285 @@
+"""One rank of masked training: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that
+train.
+
+ZeRO-2 keeps the base whole on every rank and shards gradients and moments of the trained tensors; ZeRO-3 shards the
+base too and gathers each module around its forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
+from polyneuron.cluster.ranks.frozen_linears import frozen_linears
+from polyneuron.cluster.ranks.zero import ShardedModel, join
+from polyneuron.cluster.spec import ModelSpec
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.stored_model import StoredModel
+from polyneuron.neuron_core.passes.layer_major import Gather, whole
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
+from polyneuron.neuron_core.training.loop.recompute import recompute_layers
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.stepper import MOMENTS, Batch, summed_loss
+from polyneuron.neuron_core.training.loop.tensorboard import TensorBoard
+from polyneuron.neuron_core.training.loop.trainer import train
+from polyneuron.neuron_core.training.loop.validation import Validation
+from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
+from polyneuron.neuron_core.training.trainable.low_rank import LowRank
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What is trained, beside the model: the neurons, how, and where checkpoints go.
+
+    zero_stage: 2 or 3; recomputed_layers: a share, see `recompute_layers`; key: hash of everything that decides the
+    result; folder: of the checkpoints, seen by all ranks; lora: adapters on the linears of `neuron_set`, masked to its rows, in
+    place of its own values, first drawn from `seed`; tensorboard: folder of the curves.
+    """
+
+    neuron_set: NeuronSet
+    settings: TrainSettings
+    zero_stage: Literal[2, 3]
+    recomputed_layers: float
+    key: str
+    folder: str
+    name: str
+    lora: LoraSpec | None = None
+    seed: int = 0
+    validation: Validation | None = None
+    tensorboard: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What rank 0 hands back: rows of every step and validation, the trained values, how many scalars trained, and
+    which step's values they are."""
+
+    log: list[dict[str, Any]]
+    validations: list[dict[str, Any]]
+    edit: WeightEdit
+    n_trainable: int
+    kept_step: int
+
+
+def train_rank(
+    model: TrainingModel,
+    batches: Sequence[Any],
+    job: TrainJob,
+    blocks_of_step: Callable[[int], Sequence[int]],
+    make_batch: Callable[[Sequence[int]], Batch],
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainResult | None:
+    """Trains on this rank, from the last checkpoint on; the result on rank 0, None on the others.
+
+    Raises:
+        TrainingError: as `neuron_core.training.trainer.train`. SetError: the set does not fit the model.
+    """
+    trainable = (
+        CompactNeurons(model.base, job.neuron_set, gather=model.gather)
+        if job.lora is None
+        else LowRank(model.base, job.neuron_set, job.lora, job.seed, model.gather)
+    )
+    checkpoints = Checkpoints(job.folder, job.key)
+    observer = (
+        TensorBoard(job.tensorboard, checkpoints.last_step()) if job.tensorboard and not model.rank else None
+    )
+    sharded = frozen_linears(model.base) if job.zero_stage == 3 else nullcontext()
+    with trainable.attached(), sharded:
+        recompute_layers(model.base, job.recomputed_layers)
+        stepper = DeepSpeedStepper(model, trainable.trained, job)
+        trained = train(
+            stepper, blocks_of_step, make_batch, job.settings, checkpoints, progress, job.validation, observer
+        )
+        values = stepper.values() if trained.best is None else trained.best
+    if observer is not None:
+        observer.close()
+    edit = (
+        trainable.to_edit(job.name, values)
+        if isinstance(trainable, CompactNeurons)
+        else trainable.to_edit(job.name, values, model.stored())
+    )
+    if model.rank:
+        return None
+    kept_step = len(trained.log)
+    if trained.best is not None and job.validation is not None:
+        kept_step = job.validation.best_step(trained.validations)
+    return TrainResult(
+        trained.log, trained.validations, edit, sum(value.numel() for value in values.values()), kept_step
+    )
+
+
+class TrainingModel:
+    """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `ShardedModel` stands for passes."""
+
+    def __init__(
+        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, zero_stage: Literal[2, 3]
+    ) -> None:
+        self.spec, self.rank, self.world_size = spec, rank, world_size
+        self.runner = self
+        if zero_stage == 3:
+            sharded = ShardedModel(spec, rank, world_size, address, port)
+            self.base: Any = sharded.model
+            self.gather: Gather = sharded.gather
+            return
+        join(rank, world_size, address, port)
+        config = load_config(spec.source, spec.revision, spec.trust_remote_code)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.base = from_pretrained(
+            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code, spec.nf4
+        ).to(device)
+        self.gather = whole
+
+    def stored(self) -> StoredModel | None:
+        """The weights in the files, where `base` holds them in fewer bits; None where it holds them as they are."""
+        spec = self.spec
+        if not spec.nf4:
+            return None
+        return StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code)
+
+    def stats(self) -> dict[str, Any]:
+        """This process's peak resident bytes since `reset_stats`."""
+        return {"rank": self.rank, "peak_resident_bytes": peak_resident_bytes()}
+
+    def reset_stats(self) -> None:
+        """Starts counting anew."""
+        reset_peak()
+
+
+class _Whole(nn.Module):
+    """Base and trained tensors as the one module DeepSpeed wants."""
+
+    def __init__(self, base: nn.Module, trained: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        self.base = base
+        inside = {id(parameter) for parameter in base.parameters()}
+        # An adapter's tensors are the base's already.
+        self.trained = nn.ParameterList([p for p in trained if id(p) not in inside])
+
+    def forward(self, batch: Batch) -> Tensor:
+        return summed_loss(self.base, batch)
+
+
+class DeepSpeedStepper:
+    """A `Stepper` (see `polyneuron.neuron_core.training.loop.trainer`) on DeepSpeed's engine."""
+
+    def __init__(self, model: TrainingModel, trained: dict[str, nn.Parameter], job: TrainJob) -> None:
+        import deepspeed
+
+        self.rank, self.world_size = model.rank, model.world_size
+        self._trained, self._parameters = trained, list(trained.values())
+        largest = max(parameter.numel() for parameter in self._parameters)
+        settings = job.settings
+        optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        zero: dict[str, Any] = {"stage": job.zero_stage}
+        if model.spec.offload != "none":
+            zero["offload_optimizer"] = {"device": "cpu"}
+        if job.zero_stage == 3:
+            zero |= model.spec.offload_config()
+            # The compact tensors stay whole: their hooks are not modules DeepSpeed would gather them around.
+            zero["stage3_param_persistence_threshold"] = largest + 1
+        self._engine, *_ = deepspeed.initialize(
+            model=_Whole(model.base, self._parameters),
+            optimizer=optimizer,
+            model_parameters=self._parameters,
+            config={
+                # Our loop says when a global batch is complete.
+                "managed_gradient_accumulation": False,
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_clipping": settings.clip_norm,
+                "zero_optimization": zero,
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+            },
+        )
+
+        if job.zero_stage == 3:
+            # What DeepSpeed keeps whole it gathers when a module asks for it, and then after every step.
+            self._parameters[0].all_gather(self._parameters)  # type: ignore[attr-defined]
+
+    def backward(self, batch: Batch, weight: float) -> float:
+        """See `Stepper`."""
+        loss = self._engine(batch)
+        # DeepSpeed averages gradients over ranks; the loss is a sum over all of them.
+        self._engine.backward(loss * (weight * self.world_size))
+        return loss.item()
+
+    def step(self, learning_rate: float) -> float:
+        """See `Stepper`."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm())
+
+    def total(self, value: float) -> float:
+        """See `Stepper`."""
+        summed = torch.tensor([value], dtype=torch.float64, device=self._engine.device)
+        torch.distributed.all_reduce(summed)
+        return summed.item()
+
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """See `Stepper`."""
+        module = self._engine.module
+        was_training = module.training
+        module.eval()
+        nats: float = module(batch).item()
+        module.train(was_training)
+        return nats
+
+    def values(self) -> dict[str, Tensor]:
+        """See `Stepper`."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return {name: safe_get_full_fp32_param(p).cpu().clone() for name, p in self._trained.items()}
+
+    def moments(self) -> dict[str, Tensor]:
+        """See `Stepper`."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        return {
+            f"{name}/{moment}": safe_get_full_optimizer_state(parameter, moment).cpu().clone()
+            for name, parameter in self._trained.items()
+            for moment in MOMENTS
+        }
+
+    def load(self, values: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
+        """See `Stepper`."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        self._make_moments(step)
+        device = self._engine.device
+        for name, parameter in self._trained.items():
+            for moment in MOMENTS:
+                safe_set_full_optimizer_state(parameter, moments[f"{name}/{moment}"].to(device), moment)
+            value = values[name].to(device)
+            safe_set_full_fp32_param(parameter, value)
+            parameter.data.copy_(value)
+
+    def _make_moments(self, step: int) -> None:
+        """What AdamW makes at its first step, so that there is something to load into."""
+        zero, inner = self._engine.optimizer, self._engine.optimizer.optimizer
+        # ZeRO-3 hands AdamW one part at a time and leaves its groups empty in between.
+        parts = getattr(zero, "fp32_partitioned_groups_flat", None) or [
+            flat for group in inner.param_groups for flat in group["params"]
+        ]
+        for flat in parts:
+            inner.state[flat] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": torch.zeros_like(flat),
+                "exp_avg_sq": torch.zeros_like(flat),
+            }
+        if hasattr(self._engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
+            self._engine.optimizer._lazy_init_hp_params_optimizer_state()

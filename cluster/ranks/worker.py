@@ -1,0 +1,107 @@
+"""One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of
+micro-batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from polyneuron.cluster.spec import ModelSpec, Weights
+from polyneuron.neuron_core.common.errors import PolyneuronError
+
+
+class Worker:
+    """Methods are called remotely. `run` works while `state` answers from a second thread."""
+
+    def __init__(self, rank: int, world_size: int, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._rank, self._world_size = rank, world_size
+        self._model: Any = None
+        self._state: tuple[str, int, int] = ("starting", 0, 0)
+        self._lock = threading.Lock()
+
+    def endpoint(self) -> tuple[str, int]:
+        """Address and a free port of this worker's node, for the group to meet at."""
+        import ray
+
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            port: int = probe.getsockname()[1]
+        return address, port
+
+    def device(self) -> tuple[str, str]:
+        """What this worker computes on, as far as it decides how numbers are rounded; and its host."""
+        import platform
+
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(), socket.gethostname()
+        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", socket.gethostname()
+
+    def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> Any:
+        """Joins the group and loads this rank's share. Errors for people come back as values, not as remote
+        tracebacks.
+        """
+        try:
+            self._model = _class_of(kind, spec.weights)(spec, self._rank, self._world_size, address, port)
+        except PolyneuronError as error:
+            return error
+        self._state = ("ready", 0, 0)
+        return None
+
+    def run(self, name: str, function: Callable[..., Any], batches: list[Any], kwargs: dict[str, Any]) -> Any:
+        """function(runner, this rank's micro-batches, progress=..., **kwargs)."""
+        mine = batches[self._rank :: self._world_size]
+
+        def report(done: int, total: int) -> None:
+            self._state = (name, done, total)
+
+        self._state = (name, 0, 0)
+        try:
+            return function(self._model.runner, mine, progress=report, **kwargs)
+        except PolyneuronError as error:
+            return error
+        finally:
+            self._state = ("ready", 0, 0)
+
+    def state(self) -> tuple[str, int, int]:
+        """What it does: name of the pass, layers done, layers in all."""
+        return self._state
+
+    def stats(self) -> dict[str, Any]:
+        """See `ShardedModel.stats`, with the process id."""
+        return {
+            **self._model.stats(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "cwd": str(Path.cwd()),
+        }
+
+    def reset_stats(self) -> None:
+        """Starts counting anew."""
+        self._model.reset_stats()
+
+
+def _class_of(kind: str, weights: Weights) -> Any:
+    """Imported here: the driver has no need of DeepSpeed."""
+    if kind == "passes" and weights == "stream":
+        from polyneuron.cluster.ranks.streamed import StreamedModel
+
+        return StreamedModel
+    if kind == "passes":
+        from polyneuron.cluster.ranks.zero import ShardedModel
+
+        return ShardedModel
+    from polyneuron.cluster.ranks.training import TrainingModel
+
+    return functools.partial(TrainingModel, zero_stage=2 if kind == "zero2" else 3)

@@ -1,0 +1,1 @@
+"""The Parquet store: tables, units of work, files on any file system, and SQL."""

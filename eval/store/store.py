@@ -1,0 +1,311 @@
+"""The store of results: Hive-partitioned Parquet tables, each file whole or absent (DESIGN section 5).
+
+    store = Store("results")
+    with store.lock():
+        unit = unit_key(model=…, stage="detect", language="sw", corpus=…)
+        if not store.has("impacts", unit):
+            store.write("impacts", rows, unit, {"model": …, "language": "sw"}, run_id=run)
+    store.read("impacts", [("model", "=", …)])
+
+A file is `<table>/model=<name>/<column>=<value>/<unit>.parquet`, names percent-encoded. The same rows under
+the same unit are the same bytes. Files hold all columns, so the folders' names only serve to find them. Each
+holds a checksum of its bytes, which every reader here checks first; `lock` moves damaged units to `damaged/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
+from polyneuron.eval.store.conform import conform
+from polyneuron.eval.store.files import open_files, store_errors
+from polyneuron.eval.store.lock import exclusive_lock
+from polyneuron.eval.store.paths import (
+    SUFFIX,
+    Partition,
+    is_data_file,
+    is_temporary,
+    partition_folder,
+    partition_segment,
+    safe_name,
+)
+from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES, TableSpec, require_readable, table_spec
+from polyneuron.neuron_core.common.errors import StoreError
+
+Filters: TypeAlias = pc.Expression | Sequence[Any] | None
+"""An Arrow expression, or as in pyarrow: `[(column, operator, value), …]`, which all hold, or a list of such
+lists, of which one holds."""
+
+_STORE_FILE = "store.json"
+_DAMAGED = "damaged"
+"""The folder of files whose bytes are no longer what was written, outside all tables."""
+_MAGIC = b"PAR1"
+"""What every whole Parquet file ends with."""
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+
+
+class Store:
+    """A folder or fsspec URL of result tables. Nothing is made on disk before the first `lock` or `write`."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Raises StoreError when the URL cannot be opened."""
+        self._files = open_files(root)
+        self.root = self._files.root
+        self._sound: dict[str, tuple[int, int | None]] = {}
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def exists(self) -> bool:
+        """True when there is a folder at the root, even an empty one."""
+        return self._files.exists()
+
+    @contextmanager
+    def lock(self) -> Iterator[list[str]]:
+        """Holds the store for one study, until the block or the process ends, even by SIGKILL.
+
+        Yields the files that were moved aside: those of every unit of work of which a file is damaged, so that the whole
+        unit counts as missing. Temporary files of killed writers are removed.
+
+        Raises StoreError at once when another study holds it (naming its process and host), and what `check`
+        raises.
+        """
+        self._files.make_lock_folder()
+        with ExitStack() as stack:
+            with store_errors(self.root, "lock"):
+                stack.enter_context(exclusive_lock(self._files.lock_path, self.root))
+            self._check_marker()
+            moved = self._set_aside()
+            self.check()
+            self._require_marker()
+            for path in self._files.list_files(""):
+                if is_temporary(path):
+                    self._files.remove(path)
+            yield moved
+
+    def check(self) -> None:
+        """Raises StoreError for a newer store, and for a newer, foreign or truncated file in its tables."""
+        self._check_marker()
+        for table in TABLES:
+            self.dataset(table)
+
+    def write(
+        self,
+        table: str,
+        rows: pa.Table,
+        unit: str,
+        partitions: Mapping[str, Partition] | None = None,
+        run_id: str | None = None,
+    ) -> str:
+        """Stores `rows` as one unit of work, wholly or not at all. Returns the file's path below the root.
+
+        `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
+        but `runs` (left out, it is taken from the column, which must then hold one value). Columns run_id,
+        unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and
+        partitions is replaced.
+
+        Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`),
+        when the store is of a newer version, and when the folder is read-only or the disk full.
+        """
+        spec = table_spec(table)
+        partitions = dict(partitions or {})
+        if spec.partitioned_by_model and "model" not in partitions:
+            partitions["model"] = _only_model(spec, rows)
+        path = f"{partition_folder(spec, partitions)}/{safe_name(unit)}{SUFFIX}"
+        constants = {**partitions, "unit": unit} | ({} if run_id is None else {"run_id": run_id})
+        conformed = conform(spec, rows, constants)
+        self._require_marker()
+        self._files.write(path, lambda file: _write_parquet(conformed, file))
+        return path
+
+    def has(self, table: str, unit: str) -> bool:
+        """True when the unit of work is stored, in whatever partition. Unfinished files do not count."""
+        return not self.missing(table, [unit])
+
+    def missing(self, table: str, units: Iterable[str]) -> list[str]:
+        """Those of `units` that are not stored in `table`, in order; one listing for all of them."""
+        table_spec(table)
+        stored = {_file_name(path) for path in self._data_files(table)}
+        return [unit for unit in units if safe_name(unit) + SUFFIX not in stored]
+
+    def read(self, table: str, filters: Filters = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of `table` that pass `filters`, if any, ordered by file path and then as written.
+
+        Raises StoreError for an unknown table or column, a newer schema, and a damaged file (naming it).
+        """
+        dataset = self.dataset(table, filters)
+        try:
+            return dataset.to_table(
+                columns=None if columns is None else list(columns), filter=_expression(filters)
+            )
+        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+            self.raise_if_unreadable(dataset)
+            names = ", ".join(table_spec(table).schema.names)
+            raise StoreError(
+                f"Cannot read {table} with filters {filters!r} and columns {columns!r}: {error}. "
+                f"Its columns are: {names}."
+            ) from error
+
+    def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
+        """The files of `table` that `filters` do not rule out, for scans that need not fit into memory.
+
+        Every file is read once to check it: raises StoreError for one of a newer schema, a foreign or a damaged one.
+        """
+        spec = table_spec(table)
+        self._check_marker()
+        paths = [path for path in self._data_files(table) if _may_hold(path, filters)]
+        if not paths:
+            return ds.dataset(spec.schema.empty_table())
+        for path in paths:
+            if self._is_damaged(path):
+                raise _damaged(self._files.full_path(path), "its checksum does not fit")
+        dataset = ds.FileSystemDataset.from_paths(
+            [self._files.full_path(path) for path in paths],
+            schema=spec.schema,
+            format=_FORMAT,
+            filesystem=self._files.arrow,
+        )
+        for fragment in dataset.get_fragments():
+            self._check_fragment(spec, fragment)
+        return dataset
+
+    def _set_aside(self) -> list[str]:
+        """Moves all files of damaged units below `damaged/`; returns their paths."""
+        stored = [path for table in TABLES for path in self._data_files(table)]
+        damaged = {path for path in stored if self._is_damaged(path)}
+        units = {_file_name(path) for path in damaged}
+        moved = [path for path in stored if _file_name(path) in units]
+        # Damaged ones last: if this is killed halfway, the next study still finds the unit.
+        for path in sorted(moved, key=damaged.__contains__):
+            self._files.move(path, f"{_DAMAGED}/{path}")
+        return moved
+
+    def _is_damaged(self, path: str) -> bool:
+        """Reads the whole file, but not again while it stays as it is."""
+        stamp = self._files.stamp(path)
+        if self._sound.get(path) == stamp:
+            return False
+        data = self._files.read_bytes(path)
+        if data is None or is_damaged(data) or data[-4:] != _MAGIC:
+            return True
+        self._sound[path] = stamp
+        return False
+
+    def raise_if_unreadable(self, dataset: ds.Dataset) -> None:
+        """After a failed scan: raises StoreError naming the first file of `dataset` that cannot be read."""
+        for fragment in dataset.get_fragments() if isinstance(dataset, ds.FileSystemDataset) else ():
+            try:
+                fragment.to_table()
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(fragment.path, error) from error
+
+    def _check_fragment(self, spec: TableSpec, fragment: ds.ParquetFileFragment) -> None:
+        try:
+            metadata = fragment.physical_schema.metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(fragment.path, error) from error
+        version = metadata.get(b"polyneuron.schema_version", b"").decode("ascii", "replace")
+        if not version.isdigit() or metadata.get(b"polyneuron.table") != spec.name.encode():
+            raise StoreError(
+                f"{fragment.path} is not a file of the table {spec.name}. Move it out of the store."
+            )
+        require_readable(int(version), fragment.path)
+
+    def _data_files(self, table: str) -> list[str]:
+        return [path for path in self._files.list_files(table) if is_data_file(path)]
+
+    def _check_marker(self) -> bool:
+        """False when the store has no `store.json` yet."""
+        marker = self._files.read_bytes(_STORE_FILE)
+        if marker is None:
+            return False
+        where = self._files.full_path(_STORE_FILE)
+        try:
+            version = int(json.loads(marker)["schema_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{where} is damaged: it should hold {_marker().decode().strip()}. "
+                "Mend it, or choose another store folder."
+            ) from error
+        require_readable(version, where)
+        return True
+
+    def _require_marker(self) -> None:
+        if not self._check_marker():
+            self._files.write(_STORE_FILE, lambda file: _write_bytes(_marker(), file))
+
+
+def _marker() -> bytes:
+    return (json.dumps({"format": "polyneuron-store", "schema_version": SCHEMA_VERSION}) + "\n").encode()
+
+
+def _write_bytes(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
+
+
+def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    file.write(sealed_parquet(table))
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _only_model(spec: TableSpec, rows: pa.Table) -> str:
+    found = pc.unique(rows["model"]).to_pylist() if "model" in rows.column_names else []
+    if len(found) != 1 or not isinstance(found[0], str):
+        raise StoreError(
+            f"A unit of {spec.name} belongs to one model, but its rows name {found or 'none'}. "
+            "Pass partitions={'model': …}."
+        )
+    return found[0]
+
+
+def _expression(filters: Filters) -> pc.Expression | None:
+    if filters is None or isinstance(filters, pc.Expression):
+        return filters
+    return pq.filters_to_expression(list(filters)) if filters else None
+
+
+def _may_hold(path: str, filters: Filters) -> bool:
+    """False when a folder of `path` contradicts an equality that all rows must meet."""
+    if (
+        isinstance(filters, pc.Expression)
+        or not filters
+        or not all(isinstance(f, tuple) and len(f) == 3 for f in filters)
+    ):
+        return True
+    folders = dict(part.split("=", 1) for part in path.split("/")[1:-1] if "=" in part)
+    for column, operator, value in filters:
+        if operator not in ("=", "==") or not isinstance(value, str) or not value or column not in folders:
+            continue
+        # Case folded: on some file systems two names that differ in case share a folder.
+        if partition_segment(column, value).casefold() != f"{column}={folders[column]}".casefold():
+            return False
+    return True
+
+
+def _unreadable(path: str, error: Exception) -> StoreError:
+    reason = str(error).splitlines()[0]
+    if isinstance(error, OSError) and error.errno:
+        return StoreError(f"Cannot read {path}: {reason}. Check the disk and the file's permissions.")
+    return StoreError(
+        f"{path} is damaged ({reason}). Delete it and the files of the same name in other tables, then run the study "
+        "again, which makes only what is missing."
+    )
+
+
+def _damaged(path: str, reason: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged ({reason}). Run the study again: it moves the file aside and makes what is missing anew."
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks: which exist, where their items lie, and how an engine is put to them."""

@@ -1,0 +1,286 @@
+"""Where benchmark items come from: the hub at a pinned revision, a local folder in the same schema, the
+embedded sample, or a user's own file in MMMLU's columns. Local rows are checked before they are used.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from polyneuron.eval.tasks.benchmarks import TaskPlan
+from polyneuron.eval.tasks.dataset_card import dataset_card
+from polyneuron.neuron_core.common.errors import BenchmarkError
+from polyneuron.neuron_core.model.load import cache_folder
+
+_MMMLU_COLUMNS = ("Question", "A", "B", "C", "D", "Answer", "Subject")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The data of one plan. path: hub id or folder; kwargs: for `datasets.load_dataset`; kind: hub, local or
+    sample; revision: the hub's commit, or a hash of the local files; subjects: those that have rows (None:
+    the benchmark has no subjects, or all may be taken)."""
+
+    path: str
+    kwargs: dict[str, Any]
+    kind: str
+    revision: str
+    config: str
+    subjects: tuple[str, ...] | None
+
+
+class BenchmarkData:
+    """`source`: "hub", "sample", or a folder that holds `<organisation>/<dataset>/` as downloaded from the hub.
+
+    revisions: dataset id -> commit, for the hub; without one, the commit that `main` is at is looked up,
+    used, and stored with every score.
+    """
+
+    def __init__(self, source: str, revisions: Mapping[str, str] | None = None) -> None:
+        self._source, self._revisions = source, dict(revisions or {})
+        self._found: dict[tuple[str, str, str | None], Located] = {}
+
+    def locate(self, plan: TaskPlan) -> Located:
+        """Finds and checks the data of a plan; asked twice, it answers from memory.
+
+        Raises:
+            BenchmarkError: nothing there, the hub cannot be reached, or a row that cannot be used.
+        """
+        key = (plan.benchmark.name, plan.language, plan.user_file)
+        if key not in self._found:
+            self._found[key] = self._locate(plan)
+        return self._found[key]
+
+    def _locate(self, plan: TaskPlan) -> Located:
+        if plan.user_file is not None:
+            kind = "sample" if self._source == "sample" else "local"
+            folder, config = _mmmlu_folder(Path(plan.user_file)), "default"
+        elif self._source == "hub":
+            return self._on_hub(plan)
+        else:
+            kind, folder, config = *self._local_root(plan), plan.config
+        revision = _content_hash(folder)
+        kwargs = {"cache_dir": str(cache_folder() / "datasets" / revision)}
+        return Located(str(folder), kwargs, kind, revision, config, _checked(plan, folder, config, kwargs))
+
+    def _local_root(self, plan: TaskPlan) -> tuple[str, Path]:
+        dataset = plan.benchmark.dataset
+        if self._source == "sample":
+            from polyneuron.eval.samples import sample_folder
+
+            folder = sample_folder() / dataset
+            if not folder.is_dir():
+                raise BenchmarkError(
+                    f"The embedded sample has no {plan.benchmark.title}; name another source of data"
+                )
+            return "sample", folder
+        folder = Path(self._source).expanduser().absolute() / dataset
+        if not folder.is_dir():
+            raise BenchmarkError(
+                f"{plan.benchmark.title} is not in {self._source}: {folder} is missing. Where there is a connection, "
+                f"run: hf download --repo-type dataset {dataset} --local-dir {folder}"
+            )
+        return "local", folder
+
+    def _on_hub(self, plan: TaskPlan) -> Located:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        dataset = plan.benchmark.dataset
+        try:
+            revision = HfApi().dataset_info(dataset, revision=self._revisions.get(dataset), timeout=20).sha
+        except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+            raise BenchmarkError(_unreachable(plan, error)) from error
+        except Exception as error:
+            # huggingface_hub passes the errors of its HTTP library (httpx, httpx2) on as they are.
+            if not type(error).__module__.startswith("http"):
+                raise
+            raise BenchmarkError(_unreachable(plan, error)) from error
+        assert revision is not None
+        return Located(dataset, {"revision": revision}, "hub", revision, plan.config, None)
+
+
+def _unreachable(plan: TaskPlan, error: Exception) -> str:
+    dataset = plan.benchmark.dataset
+    return (
+        f"{plan.benchmark.title} cannot be read from the hub ({type(error).__name__}). Where there is a connection, run: "
+        f"hf download --repo-type dataset {dataset} --local-dir DATA/{dataset} - then copy DATA here and set "
+        "evaluation.data=DATA"
+    )
+
+
+def _content_hash(folder: Path) -> str:
+    digest = xxhash.xxh3_128()
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    for name in names:
+        if ".cache" not in name.parts:  # of the hub's client; a folder above may well have this name
+            digest.update(str(name).encode())
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _checked(plan: TaskPlan, folder: Path, config: str, kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The subjects that have rows; raises BenchmarkError for a row that cannot be used."""
+    from datasets import get_dataset_config_names
+
+    column = plan.benchmark.subjects
+    if column == "config":
+        names = sorted(name for name in get_dataset_config_names(str(folder)) if name != "default")
+        for name in names:
+            _check_rows(plan, folder, name, kwargs)
+        return tuple(names)
+    rows = _check_rows(plan, folder, config, kwargs)
+    if column is None:
+        return None
+    return tuple(dict.fromkeys(_subject(str(row[column])) for row in rows))
+
+
+def _subject(name: str) -> str:
+    """As lm-eval names it: MMMLU's column sometimes holds `anatomy_test.csv_sw-KE.csv`."""
+    for marker in ("_test.csv", "_test-"):
+        name = name.partition(marker)[0]
+    return name.replace(" ", "_")
+
+
+def _check_rows(plan: TaskPlan, folder: Path, config: str, kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All rows of all splits; the last split's last (lm-eval draws items from `test` or `validation`)."""
+    from datasets import load_dataset
+
+    try:
+        splits = load_dataset(str(folder), config, **kwargs)
+    except (ValueError, OSError, FileNotFoundError) as error:
+        raise BenchmarkError(
+            f"{plan.benchmark.title} in {folder} has no configuration {config!r} that can be read: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    wanted, check = _RULES[plan.benchmark.dataset]
+    judged: list[dict[str, Any]] = []
+    for split, table in splits.items():
+        where = f"{folder} ({config}, {split})"
+        if missing := [column for column in wanted if column not in table.column_names]:
+            raise BenchmarkError(
+                f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it needs "
+                f"{', '.join(wanted)}"
+            )
+        rows = [dict(row) for row in table]
+        _require_usable(rows, wanted, check, where)
+        if split in ("test", "validation"):
+            judged = rows
+    return judged
+
+
+def _require_usable(
+    rows: Iterable[Mapping[str, Any]],
+    wanted: Iterable[str],
+    check: Callable[[Mapping[str, Any]], str | None],
+    where: str,
+) -> None:
+    for number, row in enumerate(rows, 1):
+        if problem := _problem(row, wanted, check):
+            raise BenchmarkError(f"{where}, row {number}: {problem}. Mend or remove the row")
+
+
+def problem_of(dataset: str, row: Mapping[str, Any]) -> str | None:
+    """Why a row of a dataset cannot be used; None when it can."""
+    wanted, check = _RULES[dataset]
+    return _problem(row, wanted, check)
+
+
+def _problem(
+    row: Mapping[str, Any], wanted: Iterable[str], check: Callable[[Mapping[str, Any]], str | None]
+) -> str | None:
+    empty = [column for column in wanted if row[column] is None or not str(row[column]).strip()]
+    return f"{', '.join(empty)} is empty" if empty else check(row)
+
+
+def _letter(row: Mapping[str, Any]) -> str | None:
+    key = "Answer" if "Answer" in row else "answer"
+    return None if row[key] in ("A", "B", "C", "D") else f"the answer {row[key]!r} is not one of A, B, C, D"
+
+
+def _choice_number(row: Mapping[str, Any]) -> str | None:
+    if len(row["choices"]) != 4:
+        return f"{len(row['choices'])} choices instead of 4"
+    return None if row["answer"] in (0, 1, 2, 3) else f"the answer {row['answer']!r} is not 0, 1, 2 or 3"
+
+
+def _label(row: Mapping[str, Any]) -> str | None:
+    return None if row["label"] in (0, 1, 2) else f"the label {row['label']!r} is not 0, 1 or 2"
+
+
+def _answers(row: Mapping[str, Any]) -> str | None:
+    return None if row["answers"]["text"] else "there is no answer"
+
+
+def _span(row: Mapping[str, Any]) -> str | None:
+    if problem := _answers(row):
+        return problem
+    answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
+    stands = bool(answer.strip()) and row["context"][start : start + len(answer)] == answer
+    return None if stands else f"the answer {answer!r} does not stand at character {start} of the context"
+
+
+def _anything(row: Mapping[str, Any]) -> str | None:
+    return None
+
+
+_RULES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str | None]]] = {
+    "juletxara/mgsm": (("question", "answer_number"), _anything),
+    "openai/MMMLU": (_MMMLU_COLUMNS, _letter),
+    "cais/mmlu": (("question", "choices", "answer"), _choice_number),
+    "CohereForAI/Global-MMLU": (
+        ("question", "option_a", "option_b", "option_c", "option_d", "answer", "subject"),
+        _letter,
+    ),
+    "li-lab/MMLU-ProX": (("question", "option_0", "option_1", "answer", "category"), _anything),
+    "facebook/xnli": (("premise", "hypothesis", "label"), _label),
+    "google/xquad": (("context", "question", "answers"), _answers),
+    "rajpurkar/squad": (("context", "question", "answers"), _span),
+}
+
+
+def _mmmlu_folder(file: Path) -> Path:
+    """A dataset folder made of a user's CSV or Parquet file, checked. Kept in the cache under its content's hash."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = _read_rows(file)
+    _require_usable(rows, _MMMLU_COLUMNS, _letter, str(file))
+    if not rows:
+        raise BenchmarkError(f"{file} has no rows")
+    kept = [{column: str(row[column]) for column in _MMMLU_COLUMNS} for row in rows]
+    name = xxhash.xxh3_128_hexdigest(json.dumps(kept, ensure_ascii=False).encode())
+    folder = cache_folder() / "mmmlu-files" / name
+    if not (folder / "README.md").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(kept), folder / "test.parquet")
+        (folder / "README.md").write_text(
+            dataset_card({"default": {"test": "test.parquet"}}), encoding="utf-8"
+        )
+    return folder
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    try:
+        if file.suffix == ".parquet":
+            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+            columns = list(rows[0]) if rows else []
+        else:
+            with file.open(encoding="utf-8-sig", newline="") as stream:
+                reader = csv.DictReader(stream)
+                rows, columns = list(reader), list(reader.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise BenchmarkError(f"The MMMLU file {file} cannot be read: {error}") from error
+    if missing := [column for column in _MMMLU_COLUMNS if column not in columns]:
+        raise BenchmarkError(
+            f"{file} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it needs "
+            f"{', '.join(_MMMLU_COLUMNS)}"
+        )
+    return rows

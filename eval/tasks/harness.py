@@ -1,0 +1,205 @@
+"""lm-eval as a library: official task definitions and prompts, our data, one result per item.
+
+Nothing of a task is changed but where its data lie, the number of examples and the longest answer.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from polyneuron.eval.tasks.benchmark_data import Located
+from polyneuron.eval.tasks.benchmarks import TaskPlan
+from polyneuron.neuron_core.common.errors import BenchmarkError
+
+FEWSHOT_SEED = 1234
+"""lm-eval's own default."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item under one metric and answer filter. value None: not scored (the prompt did not fit whole)."""
+
+    task: str
+    item: int
+    metric: str
+    filter: str
+    value: float | None
+    target: str
+    response: str
+    doc_hash: str
+    prompt_hash: str
+    tokens_hash: str
+
+
+class Tasks:
+    """The lm-eval tasks of one plan, built once and run for every variant."""
+
+    def __init__(self, plan: TaskPlan, data: Located) -> None:
+        """Raises BenchmarkError when lm-eval cannot build them from the data."""
+        self.plan, self.data = plan, data
+        manager = _manager(plan.benchmark.folders)
+        self.names = _names(manager, plan, data)
+        changed: dict[str, Any] = {"dataset_path": data.path, "dataset_kwargs": data.kwargs}
+        if plan.user_file is not None:
+            changed |= {"dataset_name": data.config}
+        members = [{"task": name, **changed, **_description(plan, name)} for name in self.names]
+        try:
+            self._loaded = manager.load([{"group": f"{plan.asked_for}-{plan.language}", "task": members}])
+        except Exception as error:
+            raise BenchmarkError(
+                f"lm-eval cannot build {plan.task} from {data.path}: {type(error).__name__}: {error}"
+            ) from error
+        for task in self.tasks.values():
+            _configure(task, plan, data)
+
+    @property
+    def version(self) -> str:
+        """lm-eval's version of the task definition."""
+        return ",".join(sorted({str(task.VERSION) for task in self._loaded["tasks"].values()}))
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """lm-eval's task objects by name."""
+        found: Mapping[str, Any] = self._loaded["tasks"]
+        return found
+
+    def run(self, lm: Any) -> list[Item]:
+        """Runs all items on an lm-eval model, greedy; ordered by task, item, filter and metric."""
+        from lm_eval.evaluator import evaluate
+
+        random.seed(0)
+        np.random.seed(FEWSHOT_SEED)
+        for task in self.tasks.values():
+            task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
+        results = evaluate(
+            lm=lm,
+            task_dict=self._loaded,
+            samples=self._chosen(),
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+        items = [
+            item
+            for name in self.names
+            for sample in results["samples"][name]
+            for item in _items(name, sample, lm)
+        ]
+        return sorted(items, key=lambda item: (item.task, item.item, item.filter, item.metric))
+
+    def _chosen(self) -> dict[str, list[int]]:
+        """Which items of each task: all, or the first ones of every task in turn, up to `max_items`."""
+        sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}
+        left = sum(sizes.values()) if self.plan.max_items is None else self.plan.max_items
+        taken = dict.fromkeys(sizes, 0)
+        while left > 0 and any(taken[name] < sizes[name] for name in sizes):
+            for name in sizes:
+                if left > 0 and taken[name] < sizes[name]:
+                    taken[name] += 1
+                    left -= 1
+        return {name: list(range(n)) for name, n in taken.items() if n}
+
+
+@lru_cache
+def _manager(folders: tuple[str, ...]) -> Any:
+    """Only the folders needed: indexing all of lm-eval's tasks takes over ten seconds."""
+    import lm_eval.tasks
+
+    root = Path(lm_eval.tasks.__file__).parent
+    paths = [str(root / folder) for folder in folders]
+    return lm_eval.tasks.TaskManager(include_defaults=False, include_path=paths)
+
+
+def _names(manager: Any, plan: TaskPlan, data: Located) -> list[str]:
+    if plan.benchmark.subjects is None:
+        return [plan.task]
+    # A user's file is run under the prompt of a language that MMMLU has.
+    prefix = "mmmlu_sw_ke_" if plan.user_file is not None else plan.task
+    names = [name for name in manager.all_subtasks if name.startswith(prefix)]
+    if data.subjects is not None:
+        unknown = [subject for subject in data.subjects if prefix + subject not in names]
+        if unknown:
+            raise BenchmarkError(f"{data.path}: {plan.benchmark.title} has no subjects {', '.join(unknown)}")
+        names = [prefix + subject for subject in data.subjects]
+    return names
+
+
+def _description(plan: TaskPlan, name: str) -> dict[str, str]:
+    """The line before the examples names subject and language; a user's file has its own language."""
+    if plan.user_file is None:
+        return {}
+    subject = name.removeprefix("mmmlu_sw_ke_").replace("_", " ")
+    described = f"{subject} ({_LANGUAGE_NAMES.get(plan.language, plan.language)})"
+    return {
+        "description": f"The following are multiple choice questions (with answers) about {described}.\n\n"
+    }
+
+
+_LANGUAGE_NAMES = {"en": "English", "th": "Thai", "vi": "Vietnamese", "ru": "Russian", "tr": "Turkish"}
+
+
+def _configure(task: Any, plan: TaskPlan, data: Located) -> None:
+    task.set_config(key="num_fewshot", value=plan.n_shots)
+    if plan.n_shots and (n := len(list(task.fewshot_docs()))) <= plan.n_shots:
+        raise BenchmarkError(
+            f"{plan.asked_for} in {plan.language} is asked for with {plan.n_shots} examples, but {data.path} has {n} rows to "
+            "draw them from. Lower n_shots"
+        )
+    if task.get_config("output_type") == "generate_until":
+        task.set_config(key="generation_kwargs", value={"max_gen_toks": plan.max_gen_toks}, update=True)
+
+
+def _items(task: str, sample: Mapping[str, Any], lm: Any) -> list[Item]:
+    requests = sample["arguments"]
+    prompt_hash = _hash([[part for part in request if isinstance(part, str)] for request in requests])
+    encoded = [_token_ids(request, lm) for request in requests]
+    fits = all(_fits(request, ids, lm) for request, ids in zip(requests, encoded, strict=True))
+    return [
+        Item(
+            task=task,
+            item=int(sample["doc_id"]),
+            metric=metric,
+            filter=sample["filter"],
+            value=float(sample[metric]) if fits else None,
+            target=str(sample["target"]),
+            response=_response(sample["resps"]),
+            doc_hash=sample["doc_hash"],
+            prompt_hash=prompt_hash,
+            tokens_hash=_hash(encoded),
+        )
+        for metric in sample["metrics"]
+    ]
+
+
+def _token_ids(request: Sequence[Any], lm: Any) -> list[int]:
+    """Of the prompt, and for a multiple choice of the choice after it: what the model is really given."""
+    if isinstance(request[1], str):
+        if not request[0]:
+            return [lm.prefix_token_id, *lm.tok_encode(request[1], add_special_tokens=False)]
+        context, choice = lm._encode_pair(request[0], request[1])
+        return [*context, *choice]
+    return list(lm.tok_encode(request[0]))
+
+
+def _fits(request: Sequence[Any], ids: Sequence[int], lm: Any) -> bool:
+    """lm-eval cuts a prompt that is too long from the left and scores it all the same."""
+    answer = 1 if isinstance(request[1], str) else int(request[1]["max_gen_toks"])
+    return len(ids) + answer <= lm.max_length
+
+
+def _response(responses: Sequence[Any]) -> str:
+    first = [response[0] for response in responses]
+    if isinstance(first[0], str):
+        return str(first[0])
+    return json.dumps([float(log_likelihood) for log_likelihood, _ in first])
+
+
+def _hash(value: Any) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(value, ensure_ascii=False).encode())

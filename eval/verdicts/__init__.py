@@ -1,0 +1,1 @@
+"""Paired tests and intervals on scores, and the verdicts they give."""

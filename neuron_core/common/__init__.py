@@ -1,0 +1,1 @@
+"""Errors for people, redaction of credentials, safe names and atomic files."""

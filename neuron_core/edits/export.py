@@ -1,0 +1,60 @@
+"""Writes an edited model as a Hugging Face folder that plain transformers opens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from torch import nn
+
+PROVENANCE = "polyneuron_edit.json"
+"""File beside the weights that says which edit they carry."""
+
+
+def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder: str | Path) -> Path:
+    """Saves `model` with `edit` applied, and its tokenizer, to `folder` as safetensors; returns the folder.
+
+    `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model
+    is left as it was. `tokenizer` may be None. The folder appears complete or not at all.
+
+    Raises:
+        SetError: the folder exists and holds files, it cannot be written, or the edit does not fit the model.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise SetError(
+            f"{folder} exists already and is not an empty folder; give another, or remove it first"
+        )
+    edit.require_fit(model)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        with edit.applied(model):
+            model.save_pretrained(temporary)  # type: ignore[operator]
+        if tokenizer is not None:
+            tokenizer.save_pretrained(temporary)
+        (temporary / PROVENANCE).write_text(json.dumps(_provenance(edit), indent=2) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        raise SetError(f"The model cannot be exported to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _provenance(edit: WeightEdit) -> dict[str, Any]:
+    return {
+        "name": edit.name,
+        "kind": edit.kind,
+        "base_model": edit.neuron_set.model,
+        "n_neurons": edit.neuron_set.counts(),
+        "set_fingerprint": edit.neuron_set.fingerprint(),
+        "edit_fingerprint": edit.fingerprint(),
+    }

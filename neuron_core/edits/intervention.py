@@ -1,0 +1,254 @@
+"""Intervention: what the feed-forward activations of a neuron set are set to, scaled by or shifted by (paper B,
+section 3).
+
+What is written to is the output of the activation function, act(gate), before it is multiplied with up: the place where
+the paper writes its means and percentiles. `n` below is the number of ffn neurons of one layer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+import torch
+import xxhash
+from polyneuron.neuron_core.activations.ranges import lowest_output
+from polyneuron.neuron_core.activations.sites import Site
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.targets import require_fit
+from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.set_file import SetFile
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.activations.table import ActivationTable
+
+Operation = Literal["set", "scale", "shift"]
+OPERATIONS: tuple[str, ...] = get_args(Operation)
+Mode = Literal["matched", "as_published"]
+
+
+class Sites(NamedTuple):
+    """Where the constants of an intervention were measured, and where they are written."""
+
+    statistic: Site
+    write: Site
+
+
+SITES_OF: Mapping[str, Sites] = {
+    "matched": Sites("matched", "matched"),
+    "as_published": Sites("pre_activation", "matched"),
+}
+"""By mode. Paper B measures before the activation function and writes after it, so it also writes values that the
+model can never produce."""
+
+_FILE = SetFile(
+    "intervention",
+    "Intervention.save",
+    "polyneuron.intervention",
+    ("name",),
+    group="ffn",
+    later={"operation": "set", "mode": "matched"},
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Constants for the activations a of ffn neurons, and what is done with them.
+
+    constants: per layer a float32 tensor [n], in the order of `neuron_set.indices(layer, "ffn")`. operation: "set" makes
+    a the constant c, "scale" c a, "shift" a + c. mode: where constants that are statistics were measured (`SITES_OF`).
+    """
+
+    neuron_set: NeuronSet
+    constants: Mapping[int, Tensor]
+    name: str
+    operation: Operation = "set"
+    mode: Mode = "matched"
+
+    def __post_init__(self) -> None:
+        """Raises SetError for neurons of other groups, constants that do not match the set, and unknown words."""
+        if self.operation not in OPERATIONS or self.mode not in SITES_OF:
+            raise SetError(
+                f"The intervention {self.name!r} is {self.operation!r} in mode {self.mode!r}; operations are "
+                f"{', '.join(OPERATIONS)}, modes {', '.join(SITES_OF)}"
+            )
+        wanted = dict.fromkeys(layer for layer, _ in self.neuron_set.places())
+        if others := sorted({group for _, group in self.neuron_set.places()} - {"ffn"}):
+            raise SetError(
+                f"The intervention {self.name!r} names {', '.join(others)} neurons; only ffn neurons have an "
+                "activation function"
+            )
+        for layer in wanted:
+            n = len(self.neuron_set.indices(layer, "ffn"))
+            if layer not in self.constants or self.constants[layer].shape != (n,):
+                raise SetError(f"The intervention {self.name!r} needs {n} constants for layer {layer}")
+        if extra := sorted(set(self.constants) - set(wanted)):
+            raise SetError(
+                f"The intervention {self.name!r} has constants for layers {extra}, without neurons"
+            )
+
+    @classmethod
+    def scaled(cls, neuron_set: NeuronSet, factor: float, name: str | None = None) -> Intervention:
+        """The activations of all neurons times `factor`. Raises SetError for neurons of other groups."""
+        constants = {
+            layer: torch.full((len(neuron_set.indices(layer, "ffn")),), factor)
+            for layer, _ in neuron_set.places()
+        }
+        return cls(neuron_set, constants, name or f"times-{factor:g}-{_short(neuron_set)}", "scale")
+
+    @classmethod
+    def from_statistics(
+        cls,
+        neuron_set: NeuronSet,
+        table: ActivationTable,
+        language: str,
+        statistic: str = "mean",
+        mode: Mode = "matched",
+        activation: str = "silu",
+        name: str | None = None,
+    ) -> Intervention:
+        """Sets the activations to a statistic of each neuron in `language`: "mean", "p5" to "p95", or "zero".
+
+        `table` must be of the site that `mode` measures at: `matched`, or for as_published `pre_activation`. The latter
+        reproduces paper B; it ends the name in "-as-published" and warns how many constants lie below the least that
+        `activation` (transformers' name, `config.hidden_act`) gives. Zero is no statistic, so its mode is always
+        matched.
+
+        Raises:
+            SetError: a table of another site or model shape, or a language or statistic that was not measured.
+            ConfigError: an unknown `activation`.
+        """
+        if mode not in SITES_OF or table.site != SITES_OF[mode].statistic:
+            wanted = SITES_OF[mode].statistic if mode in SITES_OF else f"one of {', '.join(SITES_OF)}"
+            raise SetError(f"Mode {mode!r} needs statistics of site {wanted}; these are of {table.site!r}")
+        shape = neuron_set.n_layers, neuron_set.widths.get("ffn")
+        if shape != (table.n_layers, table.width):
+            raise SetError(
+                f"The neuron set is of a model of {shape[0]} layers with {shape[1]} ffn neurons; the statistics are of "
+                f"{table.n_layers} layers with {table.width}"
+            )
+        zero = statistic == "zero"
+        values = np.zeros((table.n_layers, table.width)) if zero else table.statistic(language, statistic)
+        constants = {
+            layer: torch.from_numpy(values[layer][neuron_set.indices(layer, "ffn")]).float()
+            for layer, _ in neuron_set.places()
+        }
+        name = name or f"{statistic}-{language}-{_short(neuron_set)}"
+        if mode == "matched" or zero:
+            return cls(neuron_set, constants, name)
+        published = cls(neuron_set, constants, f"{name}-as-published", mode=mode)
+        _warn_of_impossible(published, activation)
+        return published
+
+    @property
+    def sites(self) -> Sites:
+        """Where constants that are statistics were measured, and where all are written."""
+        return SITES_OF[self.mode]
+
+    def fingerprint(self) -> str:
+        """128-bit xxhash (hex) of the set, the constants, the operation and the mode; the name does not count."""
+        kind = "" if (self.operation, self.mode) == ("set", "matched") else f"{self.operation}:{self.mode}:"
+        digest = xxhash.xxh3_128(f"intervention:{kind}{self.neuron_set.fingerprint()}".encode())
+        for layer in sorted(self.constants):
+            digest.update(self.constants[layer].to(torch.float32).cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def require_fit(self, model: nn.Module | Anatomy) -> None:
+        """Raises SetError when the set is of a model of another shape."""
+        require_fit(self.neuron_set, model if isinstance(model, Anatomy) else anatomy_of(model))
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Inside, the activations of the neurons are changed, for every token; nothing is left of it after.
+
+        Raises:
+            SetError: the set is of a model of another shape; nothing has been touched.
+        """
+        with self._applied(model, self.constants):
+            yield
+
+    @contextmanager
+    def applied_to_layer(self, model: nn.Module, layer: int) -> Iterator[None]:
+        """As `applied`, for the part in one layer."""
+        with self._applied(model, self.constants.keys() & {layer}):
+            yield
+
+    @contextmanager
+    def _applied(self, model: nn.Module, which: Iterable[int]) -> Iterator[None]:
+        anatomy = anatomy_of(model)
+        self.require_fit(anatomy)
+        layers = anatomy.layers(model)
+        handles = []
+        try:
+            for layer in which:
+                path = f"{anatomy.family.mlp}.{anatomy.family.activation}"
+                module = layers[layer].get_submodule(path)
+                handles.append(module.register_forward_hook(self._hook(layer)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, layer: int) -> Any:
+        index = torch.from_numpy(self.neuron_set.indices(layer, "ffn").astype("int64"))
+
+        def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            changed, at = output.clone(), index.to(output.device)
+            constants = self.constants[layer].to(output.device, output.dtype)
+            changed[..., at] = _changed(self.operation, output[..., at], constants)
+            return changed
+
+        return hook
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one safetensors file, whole or not at all. Raises SetError when it cannot be written."""
+        tensors = {str(layer): values.float().contiguous() for layer, values in self.constants.items()}
+        about = {"name": self.name, "operation": self.operation, "mode": self.mode}
+        return _FILE.save(path, self.neuron_set, tensors, **about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Intervention:
+        """Reads what `save` wrote; nothing is unpickled. Raises SetError for a missing or foreign file."""
+        which, tensors, about = _FILE.load(path)
+        try:
+            constants = {int(layer): values for layer, values in tensors.items()}
+        except ValueError as error:
+            raise SetError(
+                f"{path} holds a tensor that is of no layer ({error}); save the intervention again"
+            ) from error
+        operation, mode = cast(Operation, about["operation"]), cast(Mode, about["mode"])
+        return cls(which, constants, about["name"], operation, mode)
+
+
+def is_intervention_file(path: str | Path) -> bool:
+    """Whether a safetensors file holds an intervention rather than a weight edit."""
+    return _FILE.holds(path)
+
+
+def _changed(operation: Operation, activations: Tensor, constants: Tensor) -> Tensor:
+    if operation == "set":
+        return constants.expand_as(activations)
+    return activations * constants if operation == "scale" else activations + constants
+
+
+def _warn_of_impossible(change: Intervention, activation: str) -> None:
+    lowest = lowest_output(activation)
+    n_below = sum(int((values < lowest).sum()) for values in change.constants.values())
+    warnings.warn(
+        f"The intervention {change.name!r} writes statistics of the input of {activation} to its output, as published: "
+        f"{n_below} of {len(change.neuron_set)} constants lie below {lowest:.4f}, the least that {activation} gives, so "
+        "the model can never produce them. Use mode='matched' for values that it can",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _short(neuron_set: NeuronSet) -> str:
+    return neuron_set.fingerprint()[:8]

@@ -1,0 +1,217 @@
+"""WeightEdit: a neuron set plus the values its rows and columns take. Live models are restored bit for bit.
+
+Deactivation, trained neurons and random controls are all WeightEdits. `n` below is the number of neurons of
+one (layer, group); a value tensor stacks them first, so columns of a weight are stored transposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+import xxhash
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
+from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.set_file import SetFile
+from torch import Tensor, nn
+
+Kind = Literal["zero", "values"]
+_FILE = SetFile("edit", "WeightEdit.save", "polyneuron.weight_edit", ("kind", "name"))
+
+
+@dataclass(frozen=True, eq=False)
+class WeightEdit:
+    """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`.
+
+    kind: "zero" (weights and biases become 0) or "values". values: None for "zero"; else one tensor
+    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of
+    `neuron_set.indices(layer, group)`. s is 1, or the number of slices that a fused parameter gives the group
+    (Phi-3's gate_up_proj: all gate rows, then all up rows). name: what reports call the variant.
+    """
+
+    neuron_set: NeuronSet
+    kind: Kind
+    values: Mapping[str, Tensor] | None
+    name: str
+
+    @classmethod
+    def zero(cls, neuron_set: NeuronSet, name: str | None = None) -> WeightEdit:
+        """Deactivates the neurons: all their parameters, biases included, become 0 (paper A, section 2.1)."""
+        return cls(neuron_set, "zero", None, name or f"zero-{neuron_set.fingerprint()[:8]}")
+
+    @classmethod
+    def from_values(
+        cls, neuron_set: NeuronSet, values: Mapping[str, Tensor], name: str | None = None
+    ) -> WeightEdit:
+        """Gives the neurons new values. Keys and shapes (see the class) are checked against a model later."""
+        kept = {key: values[key].detach().clone().contiguous() for key in sorted(values)}
+        return cls(neuron_set, "values", kept, name or f"values-{neuron_set.fingerprint()[:8]}")
+
+    @classmethod
+    def capture(cls, neuron_set: NeuronSet, model: nn.Module, name: str | None = None) -> WeightEdit:
+        """The values the neurons have in `model` now. Raises SetError when the set does not fit the model."""
+        anatomy = anatomy_of(model)
+        require_fit(neuron_set, anatomy)
+        values = {}
+        for key, target in targets(neuron_set, anatomy).items():
+            found = read_values(parameter_of(model, target), target)
+            values[key] = found.movedim(target.axis, 0).contiguous().cpu()
+        return cls.from_values(neuron_set, values, name)
+
+    def fingerprint(self) -> str:
+        """128-bit xxhash (hex) of the set, the kind and the values; the name does not count."""
+        digest = xxhash.xxh3_128(f"{self.neuron_set.fingerprint()}:{self.kind}".encode())
+        for key, value in sorted((self.values or {}).items()):
+            digest.update(f"|{key}:{value.dtype}:{list(value.shape)}:".encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def require_fit(self, model: nn.Module | Anatomy) -> None:
+        """Raises SetError, having touched nothing, when the edit is of a model of another shape."""
+        anatomy = model if isinstance(model, Anatomy) else anatomy_of(model)
+        require_fit(self.neuron_set, anatomy)
+        if self.values is None:
+            return
+        wanted = targets(self.neuron_set, anatomy)
+        if wanted.keys() != self.values.keys():
+            missing, extra = (
+                sorted(wanted.keys() - self.values.keys()),
+                sorted(self.values.keys() - wanted.keys()),
+            )
+            raise SetError(
+                f"The values of the edit {self.name!r} do not cover its neurons in {anatomy.model_type}: "
+                f"missing {missing[:3] or 'none'}, not expected {extra[:3] or 'none'}"
+            )
+        for key, target in wanted.items():
+            if self.values[key].ndim == 0 or self.values[key].shape[0] != len(target.index):
+                raise SetError(
+                    f"{key}: values of shape {list(self.values[key].shape)}, but {len(target.index)} rows or "
+                    "columns change"
+                )
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was,
+        bit for bit.
+
+        Edits nest. Values of another dtype are rounded to the parameter's.
+
+        Raises:
+            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been
+            touched.
+                Also when edits are left in another order than the reverse of entering; the model is restored
+                first.
+        """
+        with self._applied(model, None):
+            yield
+
+    @contextmanager
+    def applied_to_layer(self, model: nn.Module, layer: int) -> Iterator[None]:
+        """As `applied`, for the part in one layer; only that layer's parameters need to be whole."""
+        with self._applied(model, layer):
+            yield
+
+    @contextmanager
+    def _applied(self, model: nn.Module, layer: int | None) -> Iterator[None]:
+        anatomy = anatomy_of(model)
+        self.require_fit(anatomy)
+        changes = []
+        for key, target in targets(self.neuron_set, anatomy, layer).items():
+            parameter = parameter_of(model, target)
+            changes.append((parameter, target, self._value(key, parameter, target)))
+        stack = _APPLIED.setdefault(model, [])
+        mine = _Undo()
+        stack.append(mine)
+        try:
+            for parameter, target, value in changes:
+                mine.write(parameter, target, value)
+            yield
+        finally:
+            _leave(stack, mine, self.name)
+
+    def _value(self, key: str, parameter: nn.Parameter, target: Target) -> Tensor | None:
+        if self.values is None:
+            return None
+        value = self.values[key].movedim(0, target.axis)
+        wanted = list(parameter.shape)
+        wanted[target.axis] = len(target.index)
+        if list(value.shape) != wanted:
+            raise SetError(
+                f"{key}: values of shape {list(value.shape)} cannot fill {wanted} of the model's parameter"
+            )
+        return value.to(parameter.device, parameter.dtype)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one safetensors file, whole or not at all; its metadata holds the set as JSON.
+
+        Raises:
+            SetError: the place cannot be written.
+        """
+        return _FILE.save(path, self.neuron_set, self.values or {}, kind=self.kind, name=self.name)
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module | Anatomy | None = None) -> WeightEdit:
+        """Reads what `save` wrote; nothing is unpickled. With `model`, also requires that the edit fits it.
+
+        Raises:
+            SetError: missing, truncated or foreign file, a newer format, or an edit of another model.
+        """
+        which, values, about = _FILE.load(path)
+        name = about["name"]
+        edit = cls.zero(which, name) if about["kind"] == "zero" else cls.from_values(which, values, name)
+        if model is not None:
+            edit.require_fit(model)
+        return edit
+
+
+class _Undo:
+    """What one applied edit overwrote, in order."""
+
+    def __init__(self) -> None:
+        self._saved: list[tuple[nn.Parameter, int, Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def write(self, parameter: nn.Parameter, target: Target, value: Tensor | None) -> None:
+        index = target.index.to(parameter.device)
+        self._saved.append(
+            (parameter, target.axis, index, parameter.index_select(target.axis, index).clone())
+        )
+        if value is None:
+            parameter.index_fill_(target.axis, index, 0)
+        else:
+            parameter.index_copy_(target.axis, index, value)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        while self._saved:
+            parameter, axis, index, before = self._saved[-1]
+            parameter.index_copy_(axis, index, before)
+            self._saved.pop()
+
+
+_APPLIED: WeakKeyDictionary[nn.Module, list[_Undo]] = WeakKeyDictionary()
+"""Edits now applied to each model, outermost first."""
+
+
+def _leave(stack: list[_Undo], mine: _Undo, name: str) -> None:
+    if mine not in stack:
+        return  # an edit outside this one was left first and has restored both
+    in_order = stack[-1] is mine
+    while stack:
+        last = stack[-1]
+        last.restore()
+        stack.pop()
+        if last is mine:
+            break
+    if not in_order:
+        raise SetError(
+            f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one "
+            "first"
+        )

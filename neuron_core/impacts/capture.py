@@ -1,0 +1,178 @@
+"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention
+function.
+
+The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is
+recomputed here with explicit weights, since no fused kernel returns them; queries, keys and values are the
+model's own, after RoPE and QK-norm.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width,
+R rotary dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from polyneuron.neuron_core.model.anatomy import Anatomy
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+RECORDING_ATTENTION = "polyneuron_recording"
+
+
+@dataclass
+class AttentionRecord:
+    """Attention of one layer over a micro-batch, in float32 (float64 models stay float64).
+
+    query_BHTD, key_BGTD: after QK-norm and RoPE; value_BGTD; scores_BHTT: scaled, before soft-cap and mask;
+    allowed_BTT: bool, what the mask lets through; weights_BHTT: attention weights.
+    """
+
+    query_BHTD: Tensor
+    key_BGTD: Tensor
+    value_BGTD: Tensor
+    scores_BHTT: Tensor
+    allowed_BTT: Tensor
+    weights_BHTT: Tensor
+    scaling: float
+    softcap: float | None
+
+
+@dataclass
+class LayerRecord:
+    """Everything the impact formulas need of one layer and one micro-batch.
+
+    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]; q, k: projections before RoPE
+        and after QK-norm; q_raw, k_raw: before QK-norm; cos_sin: rotary tables [1 or B, T, R]; attention:
+        None unless asked for.
+    """
+
+    heads: Tensor | None = None
+    ffn: Tensor | None = None
+    q: Tensor | None = None
+    k: Tensor | None = None
+    q_raw: Tensor | None = None
+    k_raw: Tensor | None = None
+    cos_sin: tuple[Tensor, Tensor] | None = None
+    attention: AttentionRecord | None = None
+
+
+_recording: dict[nn.Module, LayerRecord] = {}
+
+
+def _recording_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention with explicit weights, in the form transformers calls it. Returns heads [B, T, H, D]."""
+    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
+    q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
+    n_batch, n_heads, length, head_dim = q.shape
+    shared = n_heads // k.shape[1]
+    grouped = q.reshape(n_batch, k.shape[1], shared * length, head_dim)
+    scores = (grouped @ k.mT).mul_(scaling).view(n_batch, n_heads, length, length)
+    if attention_mask is None:
+        allowed = (
+            torch.ones(length, length, dtype=torch.bool, device=q.device)
+            .tril_()
+            .expand(n_batch, length, length)
+        )
+    else:
+        allowed = attention_mask[:, 0].expand(n_batch, length, length)
+    capped = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    weights = torch.softmax(capped.masked_fill(~allowed[:, None], torch.finfo(dtype).min), dim=-1)
+    output = (weights.view(n_batch, k.shape[1], shared * length, length) @ v).view(q.shape)
+    _recording[module].attention = AttentionRecord(q, k, v, scores, allowed, weights, scaling, softcap)
+    return output.transpose(1, 2).to(query.dtype), None
+
+
+AttentionInterface.register(RECORDING_ATTENTION, _recording_attention)
+AttentionMaskInterface.register(RECORDING_ATTENTION, sdpa_mask)
+
+
+@contextmanager
+def recording_attention(model: nn.Module) -> Iterator[None]:
+    """Inside, every layer of `model` runs the recording attention function; masks must be made inside too."""
+    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    before = config._attn_implementation
+    config._attn_implementation = RECORDING_ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+@contextmanager
+def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
+    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside
+    `recording_attention`).
+
+    Raises:
+        AttributeError: a module the anatomy declares does not exist.
+    """
+    record = LayerRecord()
+    attention = layer.get_submodule(anatomy.family.attention)
+    mlp = layer.get_submodule(anatomy.family.mlp)
+    handles = [
+        attention.get_submodule("o_proj").register_forward_pre_hook(_keep_input(record, "heads")),
+        mlp.get_submodule("down_proj").register_forward_pre_hook(_keep_input(record, "ffn")),
+    ]
+    if with_scores:
+        handles.append(attention.register_forward_pre_hook(_keep_rotary(record), with_kwargs=True))
+        handles += _projection_hooks(attention, anatomy, record)
+    _recording[attention] = record
+    try:
+        yield record
+    finally:
+        del _recording[attention]
+        for handle in handles:
+            handle.remove()
+
+
+def _keep_input(record: LayerRecord, name: str) -> Callable[..., None]:
+    return lambda module, args: setattr(record, name, args[0])
+
+
+def _keep_rotary(record: LayerRecord) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        record.cos_sin = kwargs["position_embeddings"]
+
+    return hook
+
+
+def _projection_hooks(attention: nn.Module, anatomy: Anatomy, record: LayerRecord) -> list[Any]:
+    widths = anatomy.widths
+    if anatomy.family.fused:
+
+        def split(module: nn.Module, args: Any, output: Tensor) -> None:
+            record.q, record.k, _ = output.split([widths["q"], widths["k"], widths["v"]], dim=-1)
+
+        return [attention.get_submodule("qkv_proj").register_forward_hook(split)]
+
+    def keep(name: str, heads_first: bool = False) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+            setattr(record, name, (output.transpose(1, 2) if heads_first else output).flatten(2))
+
+        return hook
+
+    handles = []
+    for side in ("q", "k"):
+        projection = attention.get_submodule(f"{side}_proj")
+        if anatomy.family.qk_norm is None:
+            handles.append(projection.register_forward_hook(keep(side)))
+        else:
+            handles.append(projection.register_forward_hook(keep(f"{side}_raw")))
+            norm = attention.get_submodule(f"{side}_norm")
+            handles.append(norm.register_forward_hook(keep(side, anatomy.family.norm_heads_first)))
+    return handles

@@ -1,0 +1,247 @@
+"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q
+and k.
+
+`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together
+for any way of spreading them; `measure_impacts` is the one-process surface for notebooks.
+
+Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language
+(the seed) are measured in full; the floor u of a group is the value its `floor_fraction` largest running
+minima reach. Only q and k neurons at or above u go on. Whatever threshold >= u is chosen later selects
+exactly what the full measurement would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from polyneuron.neuron_core.common.errors import CorpusError, ModelError
+from polyneuron.neuron_core.impacts.accumulate import Impacts
+from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
+from polyneuron.neuron_core.impacts.layer import LayerImpacts
+from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from torch import Tensor, nn
+
+N_SEED_SENTENCES = 3
+FLOOR_FRACTION = 0.03
+
+_MAX_COLLECTED = 1 << 23
+"""Impact values held before they are accumulated; with what that takes, about 30 bytes each."""
+
+Accumulated = dict[tuple[int, str], Impacts]
+Candidates = Mapping[tuple[int, str], Tensor]
+"""Per (layer, "q" or "k"), the neurons still measured: ascending int64 indices."""
+RunPass = Callable[[list[MicroBatch], Candidates | None], Accumulated]
+Progress = Callable[[int, int], None]
+
+
+def detection_pass(
+    runner: LayerMajor,
+    batches: Sequence[MicroBatch],
+    groups: Sequence[str],
+    candidates: Candidates | None = None,
+    progress: Progress | None = None,
+) -> Accumulated:
+    """Impacts of every neuron (q and k: of the candidates only) over the micro-batches of one worker.
+
+    Raises:
+        ModelError: an impact is not finite; names the layer and group.
+    """
+    device, found = runner.device, Accumulated()
+    config = runner.model.config.get_text_config()  # type: ignore[union-attr, operator]
+    any_scores = bool(set(groups) & set(SCORE_GROUPS))
+    # sdpa takes the same masks, and is faster where a layer has no candidate left
+    always_recording = any_scores and config._attn_implementation != "sdpa"
+    with runner.gathered_before(), recording_attention(runner.model) if any_scores else nullcontext():
+        running = [runner.begin(batch) for batch in batches]
+    for index, layer in enumerate(runner.layers):
+        wanted = (
+            None
+            if candidates is None
+            else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
+        )
+        with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
+        recording = recording_attention(runner.model) if with_scores or always_recording else nullcontext()
+        with recording, runner.gathered_layer(index):
+            measure = LayerImpacts(layer, runner.anatomy, groups)
+            collected = _Collected(found, index, complete=candidates is None)
+            for inputs in running:
+                with recorded(layer, runner.anatomy, with_scores) as record:
+                    runner.run_layer(index, inputs)
+                collected.add(measure(record, inputs.batch.scored.to(device), wanted), inputs.batch)
+            collected.flush()
+        if progress is not None:
+            progress(index + 1, len(runner.layers))
+    return found
+
+
+class _Collected:
+    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as
+    for all.
+    """
+
+    def __init__(self, found: Accumulated, layer: int, complete: bool) -> None:
+        self._found, self._layer, self._complete = found, layer, complete
+        self._parts: dict[str, list[Tensor]] = {}
+        self._n_scored: list[int] = []
+        self._n_values = 0
+
+    def add(self, impacts: Mapping[str, Tensor], batch: MicroBatch) -> None:
+        """Impacts [B, N] of one micro-batch."""
+        for group, values in impacts.items():
+            self._parts.setdefault(group, []).append(values)
+            self._n_values += values.numel()
+        self._n_scored += [sentence.n_scored for sentence in batch.sentences]
+        if self._n_values > _MAX_COLLECTED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Accumulates what was added since the last flush.
+
+        Raises:
+            ModelError: an impact is not finite.
+        """
+        for group, parts in self._parts.items():
+            values = torch.cat(parts).cpu()
+            if not torch.isfinite(values).all():
+                raise ModelError(
+                    f"Layer {self._layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, "
+                    "or its dtype overflows; check the checkpoint, or load it in float32"
+                )
+            key = (self._layer, group)
+            new = Impacts.of(
+                values, torch.tensor(self._n_scored), self._complete or group not in SCORE_GROUPS
+            )
+            self._found[key] = self._found[key].merged(new) if key in self._found else new
+        self._parts, self._n_scored, self._n_values = {}, [], 0
+
+
+def merge_passes(parts: Sequence[Accumulated]) -> Accumulated:
+    """Joins what several workers found, in their order."""
+    merged: Accumulated = {}
+    for part in parts:
+        for key, impacts in part.items():
+            merged[key] = merged[key].merged(impacts) if key in merged else impacts
+    return merged
+
+
+def detect_language(
+    run_pass: RunPass,
+    sentences: Sequence[Sentence],
+    groups: Sequence[str] = DEFAULT_GROUPS,
+    mode: str = "certified",
+    batch_size: int = 8,
+    floor_fraction: float = FLOOR_FRACTION,
+) -> LanguageImpacts:
+    """Impacts over all sentences of one language.
+
+    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every
+    sentence, "certified" drops q and k neurons once they are proved to stay below the floor.
+
+    Raises:
+        CorpusError: no sentence has a scored token.
+        ValueError: an unknown group or mode.
+    """
+    if unknown := set(groups) - set(GROUPS):
+        raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
+    if mode not in ("certified", "full"):
+        raise ValueError(f"Unknown mode {mode!r}; there are certified and full")
+    usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
+    if not usable:
+        raise CorpusError("None of the sentences has a token to score; give longer sentences")
+    language = usable[0].language
+    seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
+    found = run_pass(plan_batches(seed, batch_size), None)
+    seed_squares = {g: _mean_squares(found, g, len(seed)) for g in groups}
+    floors: dict[str, tuple[float, float]] = {}
+    kept: dict[tuple[int, str], Tensor] = {}
+    if mode == "certified" and rest:
+        floors = {g: _floor(found, g, floor_fraction) for g in groups if g in SCORE_GROUPS}
+        kept = {key: _above(impacts, floors[key[1]]) for key, impacts in found.items() if key[1] in floors}
+    if rest:
+        later = run_pass(plan_batches(rest, batch_size), kept if floors else None)
+        for key, impacts in later.items():
+            before = found[key].select(kept[key]) if key in kept else found[key]
+            later[key] = before.merged(impacts)
+        seed_only = {key: found[key] for key in kept}
+        found = {**{key: found[key].select(kept[key]) for key in kept}, **later}
+    else:
+        seed_only = {}
+    return LanguageImpacts.build(
+        language=language,
+        mode=mode,
+        n_tokens=sum(s.n_scored for s in usable),
+        n_sentences=len(usable),
+        found=found,
+        kept=kept,
+        seed_only=seed_only,
+        floors=floors,
+        seed_squares=seed_squares,
+    )
+
+
+def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
+    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact.
+
+    fsum rounds once, so the result does not depend on how many threads the driver has.
+    """
+    mine = [found[key] for key in sorted(found) if key[1] == group]
+    n = n_sentences * sum(len(impacts.minimum) for impacts in mine)
+    return (
+        math.fsum(square for impacts in mine for square in impacts.square.tolist()) / n,
+        math.fsum(square for impacts in mine for square in impacts.square_per_token.tolist()) / n,
+    )
+
+
+def _floor(found: Accumulated, group: str, fraction: float) -> tuple[float, float]:
+    """The running minimum that `fraction` of the group's neurons reach: Frobenius norm, per-token impact."""
+    mine = [impacts for (_, g), impacts in found.items() if g == group]
+    floors = []
+    for values in (torch.cat([i.minimum for i in mine]), torch.cat([i.smallest[0] for i in mine])):
+        keep = min(len(values), max(1, round(fraction * len(values))))
+        floors.append(float(values.topk(keep).values[-1]))
+    return floors[0], floors[1]
+
+
+def _above(impacts: Impacts, floor: tuple[float, float]) -> Tensor:
+    return ((impacts.minimum >= floor[0]) | (impacts.smallest[0] >= floor[1])).nonzero()[:, 0]
+
+
+@torch.no_grad()
+def measure_impacts(
+    model: nn.Module,
+    tokenizer: Any,
+    corpora: Mapping[str, Sequence[Any]],
+    groups: Sequence[str] = DEFAULT_GROUPS,
+    mode: str = "certified",
+    batch_size: int = 8,
+    floor_fraction: float = FLOOR_FRACTION,
+    max_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> ImpactTable:
+    """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
+
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole,
+    and need no tokenizer. A leading BOS that the tokenizer adds is attended to but not scored.
+
+    Raises:
+        UnsupportedArchitecture, CorpusError, ModelError, ValueError.
+    """
+    runner = LayerMajor(model)
+
+    def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
+        return detection_pass(runner, batches, groups, candidates, progress)
+
+    languages = []
+    for language, items in corpora.items():
+        if not items:
+            raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
+        sentences = as_sentences(tokenizer, language, items, max_tokens)
+        languages.append(detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction))
+    return ImpactTable(languages)

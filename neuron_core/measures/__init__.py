@@ -1,0 +1,1 @@
+"""What a set is worth: perplexity and the scores built on it (paper A, Eq. 4-6)."""

@@ -1,0 +1,123 @@
+"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all
+variants.
+
+Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from polyneuron.neuron_core.common.errors import CorpusError, ModelError
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.edits.intervention import Intervention
+    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+
+_LOGIT_BYTES = 64 << 20
+"""Logits held at once; the head runs over as many tokens as fit."""
+
+
+@dataclass(frozen=True)
+class SentenceNll:
+    """Negative log-likelihood of one sentence: the sum in nats over its predicted tokens (all but the first)."""
+
+    language: str
+    sentence: int
+    nll_nats: float
+    n_tokens: int
+
+
+@torch.no_grad()
+def sentence_nlls(
+    runner: LayerMajor,
+    batches: Sequence[MicroBatch],
+    edits: Sequence[WeightEdit | Intervention | None],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[SentenceNll]]:
+    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language,
+    sentence.
+
+    Raises:
+        ModelError: a likelihood is NaN.
+    """
+    with runner.gathered_before():
+        started = [runner.begin(batch) for batch in batches]
+    running = [started, *([inputs.fork() for inputs in started] for _ in edits[1:])]
+    for index in range(len(runner.layers)):
+        with runner.gathered_layer(index):
+            for edit, inputs_of_edit in zip(edits, running, strict=True):
+                with nullcontext() if edit is None else edit.applied_to_layer(runner.model, index):
+                    for inputs in inputs_of_edit:
+                        runner.run_layer(index, inputs)
+        if progress is not None:
+            progress(index + 1, len(runner.layers) + 1)
+    with runner.gathered_after():
+        found = [
+            [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
+            for per_edit in running
+        ]
+    if progress is not None:
+        progress(len(runner.layers) + 1, len(runner.layers) + 1)
+    return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in found]
+
+
+def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:
+    predicts = (
+        batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)
+    )  # position t predicts token t + 1 where that is real
+    targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
+    states = hidden_BTd[:, :-1][predicts]
+    vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
+    step = max(1, _LOGIT_BYTES // (4 * vocabulary))
+    nats = []
+    for start in range(0, len(targets), step):
+        logits = runner.logits(states[start : start + step])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        nats.append(
+            nn.functional.cross_entropy(logits, targets[start : start + step], reduction="none").double()
+        )
+    per_token = torch.cat(nats) if nats else torch.zeros(0, dtype=torch.float64)
+    per_sentence = per_token.cpu().split(predicts.sum(1).tolist())
+    rows = []
+    for sentence, values in zip(batch.sentences, per_sentence, strict=True):
+        total = float(values.sum())
+        if math.isnan(total):
+            raise ModelError(
+                f"The likelihood of sentence {sentence.index} ({sentence.language}) is NaN: the weights hold NaN, or the "
+                "dtype overflows; check the checkpoint, or load it in float32"
+            )
+        rows.append(SentenceNll(sentence.language, sentence.index, total, len(values)))
+    return rows
+
+
+def mean_nats(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
+    """Mean negative log-likelihood in nats per predicted token.
+
+    Raises:
+        CorpusError: no sentence has two tokens.
+    """
+    batches = plan_batches(as_sentences(tokenizer, "", sentences), batch_size)
+    rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
+    n_tokens = sum(row.n_tokens for row in rows)
+    if n_tokens == 0:
+        raise CorpusError("Perplexity needs at least one sentence of two tokens")
+    return sum(row.nll_nats for row in rows) / n_tokens
+
+
+def perplexity(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
+    """exp(sum NLL / sum predicted tokens) over sentences (strings, or lists of token ids used as they are).
+
+    Raises:
+        CorpusError: no sentence has two tokens. ModelError: a likelihood is NaN.
+    """
+    return math.exp(mean_nats(model, tokenizer, sentences, batch_size))

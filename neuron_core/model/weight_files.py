@@ -1,0 +1,114 @@
+"""Safetensors files as places to read from: any run of elements of any tensor, straight into memory that the caller
+owns.
+
+Bytes are read with pread, not mapped: pages of a mapped file count as the process's resident memory until they are
+unmapped, and a file that shrinks meanwhile ends the process instead of raising.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from polyneuron.neuron_core.common.errors import ModelError
+from torch import Tensor
+
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_CHUNK_BYTES = 16 << 20
+"""What is held besides the destination while values change their dtype or device."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies: its file, its first byte in it, its dtype and shape."""
+
+    path: Path
+    first_byte: int
+    dtype: torch.dtype
+    shape: torch.Size
+
+
+class WeightFiles:
+    """The tensors of some safetensors files, by the names they have there. `bytes_read` counts what was read."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        """Reads the headers.
+
+        Raises:
+            ModelError: a file that is missing, truncated or not safetensors, or a tensor that is not floating point.
+        """
+        self.tensors: dict[str, StoredTensor] = {}
+        self.bytes_read = 0
+        for path in paths:
+            self.tensors |= _header(Path(path))
+
+    def read(self, name: str, into: Tensor, start: int = 0) -> None:
+        """Fills `into` (contiguous, one dimension, any float dtype and device) with the elements from `start` on.
+
+        Raises:
+            ModelError: the file ends early or cannot be read.
+        """
+        stored = self.tensors[name]
+        item = stored.dtype.itemsize
+        first = stored.first_byte + start * item
+        try:
+            with stored.path.open("rb", buffering=0) as file:
+                if into.dtype == stored.dtype and into.device.type == "cpu":
+                    _fill(file.fileno(), into, first)
+                else:
+                    step = _CHUNK_BYTES // item
+                    for at in range(0, len(into), step):
+                        part = into[at : at + step]
+                        staged = torch.empty(len(part), dtype=stored.dtype)
+                        _fill(file.fileno(), staged, first + at * item)
+                        part.copy_(staged)
+        except OSError as error:
+            raise ModelError(
+                f"The tensor {name} cannot be read from {stored.path}: {error.strerror}. Look whether the file is still "
+                "there and whole, or download the model again"
+            ) from error
+        self.bytes_read += len(into) * item
+
+
+def _fill(descriptor: int, into: Tensor, first_byte: int) -> None:
+    view = into.view(torch.uint8).numpy().data
+    while view:
+        n = os.preadv(descriptor, [view], first_byte)
+        if n == 0:
+            raise OSError(0, "the file ends before the tensor does")
+        view, first_byte = view[n:], first_byte + n
+
+
+def _header(path: Path) -> dict[str, StoredTensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):  # checks that header and size agree
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(length))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"The weights in {path} cannot be read: {error}. Download or export the model again; only safetensors files "
+            "are read"
+        ) from error
+    entries.pop("__metadata__", None)
+    if other := sorted({entry["dtype"] for entry in entries.values()} - _DTYPES.keys()):
+        raise ModelError(
+            f"{path} holds tensors of dtype {', '.join(other)}; only {', '.join(_DTYPES)} are read. Export the model "
+            "without quantisation"
+        )
+    return {
+        name: StoredTensor(
+            path,
+            8 + length + entry["data_offsets"][0],
+            _DTYPES[entry["dtype"]],
+            torch.Size(entry["shape"]),
+        )
+        for name, entry in entries.items()
+    }

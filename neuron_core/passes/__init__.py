@@ -1,0 +1,1 @@
+"""One pass over a corpus in layer-major order: micro-batches, hidden states that wait, and the loop."""

@@ -1,0 +1,1 @@
+"""What the authors' own code and files do: their sets, scores and selection."""

@@ -1,0 +1,178 @@
+"""Imports neuron sets that others published: paper A's JSON files and the LAPE `.pth` files. Nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.sets.neuron_set import Key, NeuronSet
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.model.anatomy import Anatomy
+
+JSON_KEYS: Mapping[str, str] = {
+    "fwd_up": "ffn",
+    "fwd_down": "ffn",
+    "attn_q": "q",
+    "attn_k": "k",
+    "attn_v": "v",
+    "attn_o": "o",
+}
+"""Keys of the published JSON and the groups they name. Row k of up and column k of down are one neuron."""
+
+LAPE_LANGUAGES: tuple[str, ...] = ("en", "zh", "fr", "es", "vi", "id", "ja")
+"""The order of languages in the published `*.neuron.pth` of LLaMA-2 7B and 13B. Those of LLaMA-2 70B, BLOOM, Mistral, OPT
+and Phi-2 hold six languages, which their authors do not name."""
+
+
+class PublishedSetWarning(UserWarning):
+    """An imported set does not mean exactly what its authors' code did with it."""
+
+
+def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDArray[np.int64]:
+    """Rows of k_proj or v_proj that feature i of the repeated, query-head numbering reads.
+
+    Under grouped-query attention kv head g is repeated for its G = `heads_per_kv` query heads, so feature i
+    (head i // d, coordinate i % d) comes from row (i // (G d)) d + i % d. Several i share a row.
+    """
+    i = np.asarray(indices, np.int64)
+    return (i // (heads_per_kv * head_dim)) * head_dim + i % head_dim
+
+
+def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
+    """A set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
+
+    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits
+    other rows; here they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two
+    maps share.
+
+    Raises:
+        SetError: not such a file, an unknown key, or an index outside the model.
+    """
+    listed = _read_json(Path(path))
+    found: dict[Key, set[int]] = {}
+    corrected, hit = 0, 0
+    widths = {**anatomy.widths, "k": anatomy.widths["q"], "v": anatomy.widths["q"]}
+    for key, layers in listed.items():
+        group = JSON_KEYS[key]
+        for layer, values in layers.items():
+            indices = _checked(values, widths[group], f"{path}, {key}, layer {layer}")
+            if group in ("k", "v") and anatomy.heads_per_kv > 1:
+                rows = kv_rows(indices, anatomy.heads_per_kv, anatomy.head_dim)
+                corrected += len(indices)
+                hit += int(np.isin(np.unique(indices // anatomy.heads_per_kv), rows).sum())
+                indices = rows
+            found.setdefault((_layer(layer, path), group), set()).update(indices.tolist())
+    result = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, found)
+    if corrected:
+        n_rows = result.counts()["k"] + result.counts()["v"]
+        warnings.warn(
+            f"{path}: its {corrected} k and v indices count query heads. They were mapped to the {n_rows} "
+            f"rows they read; the published code, which divides by {anatomy.heads_per_kv}, would change only "
+            f"{hit} of those rows and "
+            "others besides. Results will differ from the authors'.",
+            PublishedSetWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+def load_lape(
+    path: str | Path, anatomy: Anatomy, model: str, languages: Sequence[str] = LAPE_LANGUAGES
+) -> dict[str, NeuronSet]:
+    """The FFN neurons of each language in a LAPE `*.neuron.pth`: list[language][layer] of integer tensors.
+
+    Read with `torch.load(weights_only=True)`, so a file that holds code is refused.
+
+    Raises:
+        SetError: unreadable, holds anything but lists of tensors, or does not fit the languages or the model.
+    """
+    import torch
+
+    try:
+        listed: Any = torch.load(path, map_location="cpu", weights_only=True)
+    # A damaged file makes torch's reader raise whatever its next instruction runs into.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise SetError(
+            f"No LAPE set can be read from {path} without running code from it: {reason}"
+        ) from error
+    if not isinstance(listed, list | tuple) or not all(isinstance(layers, list | tuple) for layers in listed):
+        raise SetError(
+            f"{path} is not a LAPE set: expected a list per language of a list per layer of tensors"
+        )
+    if len(listed) != len(languages):
+        raise SetError(
+            f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}. Name "
+            "those it holds, in their order"
+        )
+    found = {}
+    for language, layers in zip(languages, listed, strict=True):
+        if len(layers) != anatomy.n_layers:
+            raise SetError(f"{path}, {language}: {len(layers)} layers, but {model} has {anatomy.n_layers}")
+        members = {
+            (layer, "ffn"): _checked(
+                _integers(values), anatomy.ffn_width, f"{path}, {language}, layer {layer}"
+            )
+            for layer, values in enumerate(layers)
+        }
+        found[language] = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, members)
+    return found
+
+
+def counts_text(sets: Mapping[str, NeuronSet]) -> str:
+    """Two lines: the languages, and below each its number of neurons; `distinct` counts a neuron of several
+    languages once.
+    """
+    distinct = len({neuron for which in sets.values() for neuron in which})
+    counts = {**{language: len(which) for language, which in sets.items()}, "distinct": distinct}
+    widths = [max(len(name), len(str(count))) for name, count in counts.items()]
+    rows = [counts.keys(), map(str, counts.values())]
+    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
+
+
+def _read_json(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SetError(f"No published set can be read from {path}: {error}") from error
+    if not isinstance(listed, dict) or not all(isinstance(layers, dict) for layers in listed.values()):
+        raise SetError(f"{path} is not a published set: expected an object of key -> layer -> indices")
+    if unknown := sorted(set(listed) - set(JSON_KEYS)):
+        raise SetError(f"{path} holds unknown keys {unknown}; a published set has {', '.join(JSON_KEYS)}")
+    return listed
+
+
+def _layer(text: str, path: str | Path) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        raise SetError(f"{path}: {text!r} is not a layer; layers are whole numbers")
+    return int(text)
+
+
+def _integers(values: Any) -> Any:
+    """The numbers of a plain tensor of integers; anything else as it is."""
+    import torch
+
+    plain = isinstance(values, torch.Tensor) and not (values.is_floating_point() or values.is_complex())
+    return values.numpy() if plain and values.layout == torch.strided else values
+
+
+def _checked(values: Any, width: int, where: str) -> npt.NDArray[np.int64]:
+    try:
+        indices = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists; tensors that NumPy has no like of
+        indices = np.array([None])
+    if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
+        raise SetError(f"{where}: expected a list of whole numbers")
+    if indices.size and (indices.min() < 0 or indices.max() >= width):
+        outside = indices.min() if indices.min() < 0 else indices.max()
+        raise SetError(f"{where}: index {outside} is outside 0 to {width - 1}; the set is of another model")
+    return indices.astype(np.int64)

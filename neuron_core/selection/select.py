@@ -1,0 +1,116 @@
+"""Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A,
+Eq. 2 and 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
+from polyneuron.neuron_core.selection.rules import Passing, Quantile, Rule, ScaledSigma, Sigma, TopRatio
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The sets that one rule selects.
+
+    related: neurons that pass on every sentence of the language (Eq. 2). shared: in all languages; exclusive:
+    related but not shared (Eq. 3); strict_exclusive: exclusive, and related to no other language. thresholds:
+    by group, the smallest over languages, in the unit of the impacts (a rank fraction for `TopRatio`).
+    setting: the sigma, fraction or ratio that decided. certified: detection proves that full measurement
+    gives these sets (else `select` raises).
+    """
+
+    rule: Rule
+    languages: tuple[str, ...]
+    related: Mapping[str, NeuronSet]
+    shared: NeuronSet
+    exclusive: Mapping[str, NeuronSet]
+    strict_exclusive: Mapping[str, NeuronSet]
+    thresholds: Mapping[str, float]
+    setting: float
+    n_measured: int
+    certified: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The rule as JSON-ready fields, with the sigma that was chosen where the rule left it open."""
+        return {**self.rule.describe(), self.rule.setting_name: self.setting}
+
+    def n_exclusive(self) -> dict[str, int]:
+        """Size of each language's exclusive set."""
+        return {language: len(found) for language, found in self.exclusive.items()}
+
+
+def select(
+    impacts: pa.Table,
+    summaries: pa.Table,
+    rule: Rule | None = None,
+    languages: Sequence[str] | None = None,
+    model: str = "",
+) -> Selection:
+    """Applies `rule` (default `ScaledSigma()`) to measured impacts.
+
+    `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and
+    detections. `languages`: those that count (None: all). `model`: the sets' model where the table has no
+    column `model`. Sets may be empty.
+
+    Raises:
+        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold
+        and floor. SetError: a language is missing or incomplete, or the rule cannot be answered from what is
+        stored.
+    """
+    return select_from_grid(ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma())
+
+
+def select_from_grid(grid: ImpactGrid, rule: Rule) -> Selection:
+    """As `select`, on impacts already laid out; several rules can share one grid."""
+    passing = rule.passing(grid)
+    shared, exclusive, strict = split(passing.passes)
+    return Selection(
+        rule=rule,
+        languages=grid.languages,
+        related=_by_language(grid, passing.passes),
+        shared=grid.to_set(shared),
+        exclusive=_by_language(grid, exclusive),
+        strict_exclusive=_by_language(grid, strict),
+        thresholds=_thresholds(grid, passing),
+        setting=passing.setting,
+        n_measured=grid.n_neurons,
+        certified=True,
+    )
+
+
+def split(related: Mask) -> tuple[Mask, Mask, Mask]:
+    """Eq. 3 on masks: related bool [L, N] to shared [N], exclusive [L, N] and strict_exclusive [L, N]."""
+    shared: Mask = np.logical_and.reduce(related, axis=0)
+    exclusive = related & ~shared
+    return shared, exclusive, exclusive & (related.sum(axis=0) == 1)
+
+
+def _by_language(grid: ImpactGrid, masks: Mask) -> dict[str, NeuronSet]:
+    return {language: grid.to_set(mask) for language, mask in zip(grid.languages, masks, strict=True)}
+
+
+def _thresholds(grid: ImpactGrid, passing: Passing) -> dict[str, float]:
+    return {
+        group: float(np.min([passing.thresholds[language, group] for language in grid.languages]))
+        for group in grid.widths
+    }
+
+
+__all__ = [
+    "Quantile",
+    "Rule",
+    "ScaledSigma",
+    "Selection",
+    "Sigma",
+    "TopRatio",
+    "select",
+    "select_from_grid",
+    "split",
+]

@@ -1,0 +1,101 @@
+"""Sensitivity: what neighbouring rules would have selected. A score without this band says little about a
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
+from polyneuron.neuron_core.measures.language_agnostic import shared_ratio
+from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
+from polyneuron.neuron_core.selection.rules import Passing, Rule, ScaledSigma
+from polyneuron.neuron_core.selection.select import split
+
+FACTORS: tuple[float, ...] = (0.5, 0.71, 1.41, 2.0)
+"""What the rule's setting is multiplied by: half an octave and an octave, both ways."""
+
+OWN_RULE = "this study"
+
+SENSITIVITY_SCHEMA = pa.schema(
+    [
+        ("neighbour", pa.string()),
+        ("sigma", pa.float64()),
+        ("language", pa.string()),
+        ("n_related", pa.int64()),
+        ("n_shared", pa.int64()),
+        ("n_exclusive", pa.int64()),
+        ("shared_ratio", pa.float64()),
+        ("jaccard_related", pa.float64()),
+        ("jaccard_shared", pa.float64()),
+        ("null_reason", pa.string()),
+    ]
+)
+"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*:
+likeness to the sets of the rule itself, whose own rows are named `OWN_RULE`. null_reason: why numbers are
+null."""
+
+
+def sensitivity(
+    impacts: pa.Table,
+    summaries: pa.Table,
+    rule: Rule | None = None,
+    languages: Sequence[str] | None = None,
+    model: str = "",
+    factors: Sequence[float] = FACTORS,
+) -> pa.Table:
+    """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours.
+
+    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and
+    the reason.
+
+    Raises:
+        NotCertified, SetError: as `select`, for the rule itself.
+    """
+    return sensitivity_from_grid(
+        ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma(), factors
+    )
+
+
+def sensitivity_from_grid(grid: ImpactGrid, rule: Rule, factors: Sequence[float] = FACTORS) -> pa.Table:
+    """As `sensitivity`, on impacts already laid out."""
+    own = rule.passing(grid)
+    rows = list(_rows(grid, OWN_RULE, own, own.passes))
+    for factor in factors:
+        setting = own.setting * factor
+        name = f"{rule.setting_name} x{factor:g}"
+        try:
+            rows += _rows(grid, name, rule.neighbour(setting).passing(grid), own.passes)
+        except (NotCertified, ConfigError) as error:
+            rows += [
+                {"neighbour": name, "sigma": setting, "language": language, "null_reason": error.message}
+                for language in grid.languages
+            ]
+    return pa.Table.from_pylist(rows, schema=SENSITIVITY_SCHEMA)
+
+
+def _rows(grid: ImpactGrid, name: str, passing: Passing, own: Mask) -> Iterator[dict[str, Any]]:
+    shared, exclusive, _ = split(passing.passes)
+    own_shared, _, _ = split(own)
+    sizes = {language: int(mask.sum()) for language, mask in zip(grid.languages, exclusive, strict=True)}
+    ratio = shared_ratio(int(shared.sum()), sizes)
+    for at, language in enumerate(grid.languages):
+        yield {
+            "neighbour": name,
+            "sigma": passing.setting,
+            "language": language,
+            "n_related": int(passing.passes[at].sum()),
+            "n_shared": int(shared.sum()),
+            "n_exclusive": sizes[language],
+            "shared_ratio": ratio.value,
+            "jaccard_related": _jaccard(passing.passes[at], own[at]),
+            "jaccard_shared": _jaccard(shared, own_shared),
+            "null_reason": ratio.null_reason,
+        }
+
+
+def _jaccard(a: Mask, b: Mask) -> float:
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0

@@ -1,0 +1,337 @@
+"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random
+controls.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.common.files import write_whole
+from polyneuron.neuron_core.model.groups import GROUPS
+
+Indices = npt.NDArray[np.int64]
+Key = tuple[int, str]
+"""(layer, group)."""
+
+_METADATA = b"polyneuron.neuron_set"
+SET_SCHEMA = pa.schema(
+    [("model", pa.string()), ("layer", pa.int32()), ("group", pa.string()), ("neuron", pa.int32())]
+)
+_EMPTY: Indices = np.zeros(0, np.int64)
+_EMPTY.setflags(write=False)
+
+
+class NeuronSet:
+    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or
+    `load`.
+
+    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder
+    layers. Two sets are equal when they name the same model, the same shape and the same neurons.
+    """
+
+    def __init__(
+        self, model: str, widths: Mapping[str, int], n_layers: int, members: Mapping[Key, Indices]
+    ) -> None:
+        """Takes arrays that are already sorted, unique and in range; elsewhere use `from_indices`."""
+        self._model = model
+        self._widths = {group: int(widths[group]) for group in GROUPS if group in widths}
+        self._n_layers = int(n_layers)
+        ordered = sorted(
+            (key for key in members if len(members[key])), key=lambda key: (key[0], GROUPS.index(key[1]))
+        )
+        self._members: dict[Key, Indices] = {key: members[key] for key in ordered}
+        for indices in self._members.values():
+            indices.setflags(write=False)
+        self._fingerprint: str | None = None
+
+    @classmethod
+    def from_indices(
+        cls, model: str, widths: Mapping[str, int], n_layers: int, indices: Mapping[Key, Iterable[int]]
+    ) -> NeuronSet:
+        """The set of the given indices per (layer, group); order and repeats do not matter.
+
+        Raises:
+            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole
+            number.
+        """
+        if unknown := sorted(set(widths) - set(GROUPS)):
+            raise SetError(f"Unknown groups {unknown} in widths; there are {', '.join(GROUPS)}")
+        members = {}
+        for (layer, group), listed in indices.items():
+            where = f"(layer {layer}, group {group!r})"
+            if group not in widths:
+                raise SetError(
+                    f"{where}: the set's widths hold only {', '.join(widths)}; name the group's width as well"
+                )
+            if not 0 <= layer < n_layers:
+                raise SetError(f"{where}: {model or 'the model'} has layers 0 to {n_layers - 1}")
+            found = np.unique(
+                np.asarray(listed if isinstance(listed, np.ndarray | Sequence) else list(listed))
+            )
+            if found.size == 0:
+                continue
+            if not np.issubdtype(found.dtype, np.integer):
+                raise SetError(f"{where}: indices must be whole numbers, not {found.dtype}")
+            if found[0] < 0 or found[-1] >= widths[group]:
+                outside = int(found[0] if found[0] < 0 else found[-1])
+                raise SetError(
+                    f"{where}: index {outside} is outside 0 to {widths[group] - 1}; the set is of another "
+                    "model, or its indices are in another numbering"
+                )
+            members[int(layer), group] = found.astype(np.int64)
+        return cls(model, widths, n_layers, members)
+
+    @classmethod
+    def empty(cls, model: str, widths: Mapping[str, int], n_layers: int) -> NeuronSet:
+        """The set of no neurons."""
+        return cls.from_indices(model, widths, n_layers, {})
+
+    @property
+    def model(self) -> str:
+        """Name of the model the neurons belong to."""
+        return self._model
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Neurons per layer of each group."""
+        return MappingProxyType(self._widths)
+
+    @property
+    def n_layers(self) -> int:
+        """Decoder layers of the model."""
+        return self._n_layers
+
+    def indices(self, layer: int, group: str) -> Indices:
+        """The neurons of one layer and group: int64, ascending, unique, read-only; empty where there are
+        none.
+        """
+        return self._members.get((layer, group), _EMPTY)
+
+    def places(self) -> tuple[Key, ...]:
+        """Every (layer, group) that holds a neuron, by layer and then in the order of `GROUPS`."""
+        return tuple(self._members)
+
+    def __len__(self) -> int:
+        return sum(len(indices) for indices in self._members.values())
+
+    def __iter__(self) -> Iterator[tuple[int, str, int]]:
+        """(layer, group, index), one at a time, in order."""
+        for (layer, group), indices in self._members.items():
+            for index in indices:
+                yield layer, group, int(index)
+
+    def __contains__(self, neuron: object) -> bool:
+        if not (isinstance(neuron, tuple) and len(neuron) == 3):
+            return False
+        indices = self.indices(neuron[0], neuron[1])
+        at = int(np.searchsorted(indices, neuron[2]))
+        return at < len(indices) and bool(indices[at] == neuron[2])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronSet):
+            return NotImplemented
+        return self._mismatch(other) is None and self.fingerprint() == other.fingerprint()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{group} {n}" for group, n in self.counts().items())
+        return f"NeuronSet({self._model!r}, {len(self)} neurons: {counts})"
+
+    def __or__(self, other: NeuronSet) -> NeuronSet:
+        return self._combined(other, np.union1d)
+
+    def __and__(self, other: NeuronSet) -> NeuronSet:
+        return self._combined(other, np.intersect1d)
+
+    def __sub__(self, other: NeuronSet) -> NeuronSet:
+        return self._combined(other, np.setdiff1d)
+
+    def _combined(self, other: NeuronSet, operation: Any) -> NeuronSet:
+        if not isinstance(other, NeuronSet):
+            return NotImplemented
+        if reason := self._mismatch(other):
+            raise SetError(f"These sets cannot be combined: {reason}. Only sets of one model can")
+        keys = self._members.keys() | other._members.keys()
+        members = {key: operation(self.indices(*key), other.indices(*key)) for key in keys}
+        return NeuronSet(self._model, {**other._widths, **self._widths}, self._n_layers, members)
+
+    def _mismatch(self, other: NeuronSet) -> str | None:
+        if self._model != other._model:
+            return f"one is of {self._model!r}, the other of {other._model!r}"
+        if self._n_layers != other._n_layers:
+            return f"one has {self._n_layers} layers, the other {other._n_layers}"
+        for group in self._widths.keys() & other._widths.keys():
+            if self._widths[group] != other._widths[group]:
+                widths = (
+                    f"{self._widths[group]} neurons a layer in one and {other._widths[group]} in the other"
+                )
+                return f"group {group!r} has {widths}"
+        return None
+
+    def counts(self) -> dict[str, int]:
+        """Neurons of each group of `widths`."""
+        found = dict.fromkeys(self._widths, 0)
+        for (_, group), indices in self._members.items():
+            found[group] += len(indices)
+        return found
+
+    def counts_by_layer(self) -> dict[Key, int]:
+        """Neurons of each (layer, group), zeros included."""
+        return {
+            (layer, group): len(self.indices(layer, group))
+            for layer in range(self._n_layers)
+            for group in self._widths
+        }
+
+    def fraction(self, groups: Iterable[str] | None = None) -> float:
+        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to
+        1.
+
+        Raises:
+            SetError: a group whose width the set does not know, or no group at all.
+        """
+        wanted = tuple(self._widths if groups is None else groups)
+        if missing := [group for group in wanted if group not in self._widths]:
+            raise SetError(
+                f"The set does not know the width of {', '.join(missing)}; it knows {', '.join(self._widths)}"
+            )
+        total = self._n_layers * sum(self._widths[group] for group in wanted)
+        if total == 0:
+            raise SetError("A fraction of no neurons has no value; name at least one group")
+        counts = self.counts()
+        return sum(counts[group] for group in wanted) / total
+
+    def restrict(self, groups: Iterable[str]) -> NeuronSet:
+        """The neurons of some groups only. The widths stay those of the whole model."""
+        wanted = set(groups)
+        if unknown := sorted(wanted - set(GROUPS)):
+            raise SetError(f"Unknown groups {unknown}; there are {', '.join(GROUPS)}")
+        members = {key: indices for key, indices in self._members.items() if key[1] in wanted}
+        return NeuronSet(self._model, self._widths, self._n_layers, members)
+
+    def jaccard(self, other: NeuronSet) -> float:
+        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models
+        differ.
+        """
+        common = len(self & other)
+        union = len(self) + len(other) - common
+        return common / union if union else 1.0
+
+    def fingerprint(self) -> str:
+        """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every
+        process.
+        """
+        if self._fingerprint is None:
+            digest = xxhash.xxh3_128(json.dumps([self._model, self._n_layers]).encode())
+            for (layer, group), indices in self._members.items():
+                digest.update(f"|{layer},{group},{len(indices)}:".encode())
+                digest.update(indices.astype("<i8").tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def to_arrow(self) -> pa.Table:
+        """One row per neuron (`SET_SCHEMA`); widths and layers travel in the schema's metadata."""
+        lengths = [len(indices) for indices in self._members.values()]
+        n_total = sum(lengths)
+        layers = np.repeat(np.array([layer for layer, _ in self._members], np.int32), lengths)
+        codes = np.repeat(np.array([GROUPS.index(group) for _, group in self._members], np.int32), lengths)
+        neurons = np.concatenate([*self._members.values(), _EMPTY]).astype(np.int32)
+        columns = [
+            pa.array([self._model], pa.string()).take(pa.array(np.zeros(n_total, np.int32))),
+            pa.array(layers),
+            pa.array(GROUPS, pa.string()).take(pa.array(codes)),
+            pa.array(neurons),
+        ]
+        shape = json.dumps({"model": self._model, "widths": self._widths, "n_layers": self._n_layers})
+        return pa.Table.from_arrays(columns, schema=SET_SCHEMA.with_metadata({_METADATA: shape.encode()}))
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: pa.Table,
+        model: str | None = None,
+        widths: Mapping[str, int] | None = None,
+        n_layers: int | None = None,
+    ) -> NeuronSet:
+        """The set of a table with columns layer, group, neuron.
+
+        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three
+        arguments.
+
+        Raises:
+            SetError: a column or the shape is missing, or a neuron lies outside the model.
+        """
+        if missing := [name for name in ("layer", "group", "neuron") if name not in table.column_names]:
+            raise SetError(
+                f"The table has no column {', '.join(missing)}; it holds {', '.join(table.column_names)}"
+            )
+        shape = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+        model = shape.get("model") if model is None else model
+        widths = shape.get("widths") if widths is None else widths
+        n_layers = shape.get("n_layers") if n_layers is None else n_layers
+        if model is None or widths is None or n_layers is None:
+            raise SetError(
+                "The table does not say which model its neurons are of; give model, widths and n_layers"
+            )
+        layers, neurons = table["layer"].to_numpy(), table["neuron"].to_numpy()
+        encoded = table["group"].combine_chunks().dictionary_encode()
+        codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+        order = np.lexsort((codes, layers))
+        layers, codes, neurons = layers[order], codes[order], neurons[order]
+        starts = np.flatnonzero((np.diff(layers, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0))
+        parts = np.split(neurons, starts[1:]) if len(starts) else []
+        found = {(int(layers[at]), names[codes[at]]): part for at, part in zip(starts, parts, strict=True)}
+        return cls.from_indices(model, widths, n_layers, found)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the set as Parquet, whole or not at all. Raises SetError where it cannot be written."""
+        return write_whole(path, lambda file: pq.write_table(self.to_arrow(), file), "set")
+
+    @classmethod
+    def load(cls, path: str | Path) -> NeuronSet:
+        """Reads what `save` wrote. Raises SetError for a missing, broken or foreign file."""
+        try:
+            return cls.from_arrow(pq.read_table(path, partitioning=None))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise SetError(
+                f"No neuron set can be read from {path}: {error}. Give a file that NeuronSet.save wrote"
+            ) from error
+
+
+def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronSet:
+    """Random neurons, as many in each (layer, group) as `target` has, drawn outside `target` and `outside`.
+
+    The draw depends on the seed and on the target alone, so equal calls give equal controls in every process.
+
+    Raises:
+        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two
+        models.
+    """
+    if seed < 0:
+        raise SetError(f"The seed of a control must be 0 or more, not {seed}")
+    taken = target | outside
+    generator = np.random.default_rng([seed, int(target.fingerprint(), 16)])
+    members = {}
+    for layer, group in target.places():
+        wanted = len(target.indices(layer, group))
+        free = np.setdiff1d(np.arange(target.widths[group]), taken.indices(layer, group))
+        if len(free) < wanted:
+            raise SetError(
+                f"No matched control: (layer {layer}, group {group!r}) needs {wanted} neurons but only "
+                f"{len(free)} of {target.widths[group]} are in no language's set. Choose a stricter "
+                "selection rule"
+            )
+        members[layer, group] = generator.choice(free, wanted, replace=False)
+    return NeuronSet.from_indices(target.model, target.widths, target.n_layers, members)

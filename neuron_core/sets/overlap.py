@@ -1,0 +1,127 @@
+"""Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share
+(paper B, figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.sets.chance import (
+    Probabilities,
+    at_least,
+    central_interval,
+    common_of_random,
+    mean_count,
+    summed,
+)
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+
+OVERLAP_SCHEMA = pa.schema(
+    [
+        ("method_a", pa.string()),
+        ("method_b", pa.string()),
+        ("language", pa.string()),
+        ("layer", pa.int32()),
+        ("n_a", pa.int64()),
+        ("n_b", pa.int64()),
+        ("n_common", pa.int64()),
+        ("jaccard", pa.float64()),
+        ("chance_common", pa.float64()),
+        ("chance_low", pa.int64()),
+        ("chance_high", pa.int64()),
+        ("chance_jaccard", pa.float64()),
+        ("p_value", pa.float64()),
+    ]
+)
+"""One row per pair of methods and language for the whole model (layer null) and for each layer; see `Overlap`."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two sets of neurons beside chance.
+
+    layer: None for the whole model. jaccard: n_common / size of the union; None where both are empty. Chance is
+    two random sets that have, in each layer, the sizes of these: chance_common, the expected n_common;
+    chance_low, chance_high, its central 95% interval; chance_jaccard, the expected Jaccard; p_value, the
+    probability of n_common or more.
+    """
+
+    method_a: str
+    method_b: str
+    language: str
+    layer: int | None
+    n_a: int
+    n_b: int
+    n_common: int
+    jaccard: float | None
+    chance_common: float
+    chance_low: int
+    chance_high: int
+    chance_jaccard: float | None
+    p_value: float
+
+
+def overlaps(methods: Mapping[str, Mapping[str, NeuronSet]], group: str = "ffn") -> list[Overlap]:
+    """Compares every two methods on every language both have, over neurons of `group` alone.
+
+    `methods`: method -> language -> set. Rows: the whole model first, then its layers.
+
+    Raises:
+        SetError: sets of two models, or one that does not know the width of `group`.
+    """
+    rows = []
+    for (name_a, sets_a), (name_b, sets_b) in combinations(methods.items(), 2):
+        for language in sets_a:
+            if language in sets_b:
+                rows += _compared(name_a, name_b, language, sets_a[language], sets_b[language], group)
+    return rows
+
+
+def overlap_table(rows: Iterable[Overlap]) -> pa.Table:
+    """The rows as Arrow, `OVERLAP_SCHEMA`."""
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=OVERLAP_SCHEMA)
+
+
+def _compared(
+    name_a: str, name_b: str, language: str, a: NeuronSet, b: NeuronSet, group: str
+) -> list[Overlap]:
+    common = a & b
+    if group not in a.widths or group not in b.widths:
+        raise SetError(f"The sets of {language} do not know the width of group {group!r}")
+    sizes, chances = [], []
+    for layer in range(a.n_layers):
+        n_a, n_b, n_common = (len(which.indices(layer, group)) for which in (a, b, common))
+        sizes.append([n_a, n_b, n_common])
+        chances.append(common_of_random(n_a, n_b, a.widths[group]))
+    total = np.sum(sizes, axis=0).tolist()
+    rows = [(None, total, summed(chances)), *zip(range(a.n_layers), sizes, chances, strict=True)]
+    return [_overlap(name_a, name_b, language, *row) for row in rows]
+
+
+def _overlap(
+    name_a: str, name_b: str, language: str, layer: int | None, sizes: list[int], chance: Probabilities
+) -> Overlap:
+    n_a, n_b, n_common = sizes
+    low, high = central_interval(chance)
+    possible = np.arange(len(chance))
+    empty = n_a + n_b == 0
+    return Overlap(
+        method_a=name_a,
+        method_b=name_b,
+        language=language,
+        layer=layer,
+        n_a=n_a,
+        n_b=n_b,
+        n_common=n_common,
+        jaccard=None if empty else n_common / (n_a + n_b - n_common),
+        chance_common=mean_count(chance),
+        chance_low=low,
+        chance_high=high,
+        chance_jaccard=None if empty else float(chance @ (possible / (n_a + n_b - possible))),
+        p_value=at_least(chance, n_common),
+    )

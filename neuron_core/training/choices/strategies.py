@@ -1,0 +1,91 @@
+"""Which neurons to train for a language, and how the language-agnostic score decides it (paper A, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
+
+Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
+"""full and lora are outside baselines: every neuron of every layer, by its own values or by low-rank adapters."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The strategy that is trained, and why in one sentence."""
+
+    strategy: Strategy
+    reason: str
+
+
+def choose(
+    strategy: Strategy, score: float | None, low: float = LOW_SCORE, high: float = HIGH_SCORE
+) -> Choice:
+    """Resolves "auto": a low score trains all related neurons, a middle one the shared, a high one the exclusive.
+
+    `score`: Eq. 6 with perplexities, as published; None when it could not be computed.
+
+    Raises:
+        SetError: "auto" without a score. ValueError: `low` is above `high`.
+    """
+    if low > high:
+        raise ValueError(f"The low threshold {low} is above the high one {high}")
+    if strategy != "auto":
+        return Choice(strategy, f"{strategy} was asked for")
+    if score is None:
+        raise SetError(
+            "The strategy auto needs the language-agnostic score, which could not be computed for this selection: name a "
+            "strategy, or choose a rule under which exclusive sets are not empty"
+        )
+    if score < low:
+        return Choice("related", f"the language-agnostic score {score:.2f} is low (below {low:.2f})")
+    if score > high:
+        return Choice("exclusive", f"the language-agnostic score {score:.2f} is high (above {high:.2f})")
+    return Choice("shared", f"the language-agnostic score {score:.2f} lies between {low:.2f} and {high:.2f}")
+
+
+def neurons_to_train(
+    strategy: Strategy,
+    languages: tuple[str, ...],
+    shared: NeuronSet,
+    related: Mapping[str, NeuronSet],
+    everything: NeuronSet,
+    seed: int = 0,
+) -> NeuronSet:
+    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's.
+
+    "random": a control of the related neurons' size per layer and group, drawn outside every language's set.
+
+    Raises:
+        SetError: nothing to train; a language without a set; no room for a control; "auto", which `choose` resolves.
+    """
+    if unknown := [language for language in languages if language not in related]:
+        raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")
+    mine = shared
+    for language in languages:
+        mine = mine | related[language]
+    if strategy == "shared":
+        found = shared
+    elif strategy == "exclusive":
+        found = mine - shared
+    elif strategy == "related":
+        found = mine
+    elif strategy == "random":
+        taken = shared
+        for other in related.values():
+            taken = taken | other
+        found = matched_control(mine, taken, seed)
+    elif strategy in ("full", "lora"):
+        found = everything
+    else:
+        raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it with `choose`")
+    if not len(found):
+        raise SetError(
+            f"The strategy {strategy} has no neuron to train for {', '.join(languages)}: the selection left it empty. "
+            "Lower the threshold, or take another strategy"
+        )
+    return found

@@ -1,0 +1,287 @@
+"""Token blocks for continued pretraining: documents are tokenised once into a cache, packed, and never see each other.
+
+A document ends with EOS. One longer than a block is cut into pieces, each of which begins with BOS where the
+document does, because a model that was trained with BOS is lost without it. Pieces are packed, first fit, into
+blocks of exactly T tokens; a piece attends to itself alone and has positions of its own, so a block gives the
+logits that its pieces would give one by one.
+Shapes: T tokens of a block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import xxhash
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.neuron_core.corpora.readers import list_files
+from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
+from polyneuron.neuron_core.training.data.blocks import MANIFEST, BlockSummary, PreparedBlocks, open_blocks
+from polyneuron.neuron_core.training.data.documents import (
+    EMBEDDED_ROWS_A_DOCUMENT,
+    PAPER_N_DOCUMENTS,
+    DocumentCounts,
+    Mixture,
+    collapsed,
+    documents,
+)
+from polyneuron.neuron_core.training.data.token_files import (
+    digest,
+    pad_id,
+    require_usable,
+    sync,
+    tokenizer_fingerprint,
+    write_folder,
+)
+
+_FORMAT = 1
+_DOCUMENTS_A_BATCH = 256
+_OPEN_BLOCKS = 64
+_SAMPLED_BLOCKS, _SAMPLED_BYTES = 256, 1 << 16
+_A_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def cut(ids: Sequence[int], max_tokens: int, n_bos: int = 0) -> list[Sequence[int]]:
+    """Pieces of a document of at most `max_tokens`; the first `n_bos` tokens stand before every piece."""
+    if len(ids) <= max_tokens:
+        return [ids]
+    step = max_tokens - n_bos
+    head = ids[:n_bos]
+    return [[*head, *ids[start : start + step]] for start in range(n_bos, len(ids), step)]
+
+
+def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Which pieces share a block: first fit in order, among the `_OPEN_BLOCKS` blocks with the most room."""
+    blocks: list[list[int]] = []
+    room: list[int] = []
+    still_open: list[int] = []
+    for piece, length in enumerate(lengths):
+        block = next((block for block in still_open if room[block] >= length), None)
+        if block is None:
+            block = len(blocks)
+            blocks.append([])
+            room.append(max_tokens)
+            still_open.append(block)
+        blocks[block].append(piece)
+        room[block] -= length
+        if not room[block]:
+            still_open.remove(block)
+        elif len(still_open) > _OPEN_BLOCKS:
+            still_open.remove(min(still_open, key=room.__getitem__))
+    return blocks
+
+
+def prepare_blocks(
+    cache: str | Path,
+    mixture: Mixture,
+    language: str,
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    seed: int = 0,
+    exclude: Collection[str] = (),
+    add_bos: bool | None = None,
+    validation_share: float = 0.01,
+    report: Callable[[float, float], None] | None = None,
+) -> PreparedBlocks:
+    """The blocks of one language, from the cache if they were made before, else made whole or not at all.
+
+    The cache folder is named by everything that decides its content: sources with revisions (of files, their
+    sizes and samples of their bytes), tokenizer, seed and settings. Several processes may prepare the same
+    blocks; one of the equal results stays. Prepare on one and open on the others to save the work. A hub source
+    without a revision is read at its newest commit, which a later run may find moved: to go on, give each source
+    the revision that the summary holds.
+
+    Args:
+        cache: the folder that holds the caches.
+        mixture, n_documents, seed, exclude: as `documents`.
+        tokenizer: a fast tokenizer with an EOS token. Special tokens spelt out in a text are read as text.
+        max_tokens: T.
+        add_bos: as `batches.tokenize`: None follows the tokenizer, True gives one BOS, False none.
+        validation_share: the part of the documents, chosen by seed, that goes to the validation blocks: at
+            least one if above 0.
+        report: told the documents tokenised so far and those wanted (for "all", the former twice).
+
+    Raises:
+        CorpusError: as `documents`; or too few documents to hold any back. ModelError: a tokenizer that is not
+            fast, or lacks EOS or the BOS asked for. StoreError: the cache cannot be written or is damaged.
+        ValueError: `max_tokens` below 3, or `validation_share` not in [0, 1).
+    """
+    if max_tokens < 3 or not 0 <= validation_share < 1:
+        raise ValueError(
+            f"max_tokens must be at least 3 and validation_share in [0, 1), not {max_tokens} and {validation_share}"
+        )
+    require_usable(tokenizer, add_bos)
+    pinned = [(_pinned(source, language), weight) for source, weight in mixture]
+    parts = {
+        "format": _FORMAT,
+        "language": language,
+        "sources": [[*_described(source, language), float(weight)] for source, weight in pinned],
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "n_documents": n_documents,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "exclude": digest(sorted({collapsed(sentence) for sentence in exclude})),
+        "add_bos": add_bos,
+        "validation_share": validation_share,
+    }
+    key = digest(parts)
+    folder = Path(cache).expanduser() / f"{safe_name(language)}-{key}"
+    if not folder.exists():
+        counts = DocumentCounts()
+        texts = documents(pinned, language, n_documents, seed, exclude, counts)
+
+        def fill(temporary: Path) -> None:
+            pieces = _Pieces(temporary, tokenizer, max_tokens, add_bos, seed)
+            for n_done in pieces.write(texts):
+                if report is not None:
+                    report(n_done, n_done if n_documents == "all" else n_documents)
+            held_back = pieces.held_back(validation_share, language)
+            described = [source.for_language(language).describe() for source, _ in pinned]
+            summary = BlockSummary(
+                language=language,
+                sources=described,
+                revisions=[source.revision for source, _ in pinned],
+                n_documents=len(pieces.keys),
+                n_validation_documents=len(held_back),
+                **pieces.pack_splits(held_back),
+                n_read=counts.n_read,
+                kept=dict(sorted(counts.kept.items())),
+                dropped=dict(sorted(counts.dropped.items())),
+            )
+            manifest = {"key": parts, "pad_id": pad_id(tokenizer), "summary": asdict(summary)}
+            with (temporary / MANIFEST).open("x", encoding="utf-8") as file:
+                json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
+                sync(file)
+
+        write_folder(folder, fill)
+    return open_blocks(folder)
+
+
+class _Pieces:
+    """Tokenises documents into a file, and remembers where each piece begins and whose it is."""
+
+    def __init__(
+        self, folder: Path, tokenizer: Any, max_tokens: int, add_bos: bool | None, seed: int
+    ) -> None:
+        self.folder, self.tokenizer, self.max_tokens, self.add_bos = folder, tokenizer, max_tokens, add_bos
+        self.salt = hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
+        self.starts, self.documents = array("q", [0]), array("i")
+        self.keys: list[bytes] = []
+
+    def write(self, texts: Iterator[str]) -> Iterator[int]:
+        """Writes tokens.npy; yields how many documents are in it, batch by batch."""
+        with (self.folder / "tokens.npy").open("xb") as file:
+            header_bytes = _write_header(file, 0)
+            while batch := list(islice(texts, _DOCUMENTS_A_BATCH)):
+                for text, ids in zip(batch, self._token_ids(batch), strict=True):
+                    n_bos = int(ids[0] == self.tokenizer.bos_token_id and len(ids) > 1)
+                    for piece in cut(ids, self.max_tokens, n_bos):
+                        file.write(np.asarray(piece, np.int32).tobytes())
+                        self.starts.append(self.starts[-1] + len(piece))
+                        self.documents.append(len(self.keys))
+                    self.keys.append(hashlib.blake2b(text.encode(), digest_size=16, key=self.salt).digest())
+                yield len(self.keys)
+            # The header leaves room for the first axis to grow, so the true length fits in its place.
+            file.seek(0)
+            assert _write_header(file, self.starts[-1]) == header_bytes
+            sync(file)
+
+    def _token_ids(self, texts: list[str]) -> Iterator[list[int]]:
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        batch = self.tokenizer(
+            texts,
+            add_special_tokens=self.add_bos is None,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for row in batch["input_ids"]:
+            ids = [bos, *row] if self.add_bos else row
+            yield ids if ids and ids[-1] == eos and len(ids) > 1 else [*ids, eos]
+
+    def held_back(self, share: float, language: str) -> set[int]:
+        """The documents that training never sees: those with the smallest seeded hashes."""
+        n = max(1, round(share * len(self.keys))) if share else 0
+        if n >= len(self.keys):
+            raise CorpusError(
+                f"There are {len(self.keys)} documents in {language!r}, and {n} are held back for validation: none "
+                "is left to train on. Ask for more documents, or hold back a smaller share."
+            )
+        return set(sorted(range(len(self.keys)), key=self.keys.__getitem__)[:n])
+
+    def pack_splits(self, held_back: set[int]) -> dict[str, int]:
+        """Packs both splits and writes the tables; gives the tokens of each for the summary."""
+        starts, owners = np.array(self.starts, np.int64), np.array(self.documents, np.int32)
+        lengths = np.diff(starts)
+        is_held = np.isin(owners, list(held_back))
+        self._save("piece_starts", starts)
+        self._save("piece_documents", owners)
+        for split, chosen in (
+            ("training", np.flatnonzero(~is_held)),
+            ("validation", np.flatnonzero(is_held)),
+        ):
+            blocks = pack(lengths[chosen].tolist(), self.max_tokens)
+            order = [piece for block in blocks for piece in block]
+            self._save(f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64))
+            self._save(f"{split}_pieces", chosen[order].astype(np.int32))
+        return {
+            "n_tokens": int(lengths[~is_held].sum()),
+            "n_validation_tokens": int(lengths[is_held].sum()),
+        }
+
+    def _save(self, name: str, values: np.ndarray) -> None:
+        with (self.folder / f"{name}.npy").open("xb") as file:
+            np.save(file, values, allow_pickle=False)
+            sync(file)
+
+
+def _write_header(file: BinaryIO, n: int) -> int:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (n,)})
+    return file.tell()
+
+
+def _pinned(source: CorpusSource, language: str) -> CorpusSource:
+    # A commit needs no question to the hub, so that a prepared run goes on without a network.
+    return source if _A_COMMIT.fullmatch(source.revision or "") else pin(source, language)
+
+
+def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str]:
+    """Everything that decides the texts of a source: its declaration, and what identifies its content."""
+    filled = source.for_language(language)
+    if filled.kind == "embedded":
+        return asdict(filled), digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
+    path = Path(str(filled.path)).expanduser()
+    if filled.kind == "hub":
+        files = [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if path.exists() else []
+        return asdict(filled), digest([_file_digest(file) for file in files])
+    if filled.revision:
+        return asdict(filled), ""
+    url = str(filled.path) if "://" in str(filled.path) else str(path)
+    fs, names = list_files(url, filled.data_files, language)
+    local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+    return asdict(filled), digest(
+        [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
+    )
+
+
+def _file_digest(name: str) -> list[Any]:
+    """Size and evenly spaced samples: a corpus may be too large to be read twice."""
+    size, digest = os.path.getsize(name), xxhash.xxh3_64()
+    with open(name, "rb") as file:
+        for offset in range(0, size, max(_SAMPLED_BYTES, size // _SAMPLED_BLOCKS)):
+            file.seek(offset)
+            digest.update(file.read(_SAMPLED_BYTES))
+    return [Path(name).name, size, digest.hexdigest()]

@@ -1,0 +1,221 @@
+"""Whole documents of one language for continued pretraining: a seeded mixture of sources, without duplicates and
+without the study's own sentences. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.neuron_core.corpora.presets import source_of
+from polyneuron.neuron_core.corpora.sampling import DUPLICATE, EMPTY, NOT_TEXT
+from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
+
+Mixture = Sequence[tuple[CorpusSource, float]]
+"""Sources of one language, each with the share of the documents it gives."""
+
+PAPER_MIXTURE: Mapping[str, float] = {"culturax": 1.0, "madlad400": 1.0, "wikipedia": 1.0}
+"""Paper A, section 4: CulturaX, MADLAD-400 and Wikipedia. It gives no shares; equal ones are our reading."""
+
+PAPER_N_DOCUMENTS = 100_000
+"""Documents a language (paper A, section 4)."""
+
+EXCLUDED = "holds a sentence of the study"
+
+EMBEDDED_ROWS_A_DOCUMENT = 4
+"""Rows of the embedded corpus that make one document."""
+
+_LONGEST_PREFIX = 24
+
+
+@dataclass
+class DocumentCounts:
+    """What became of the texts that were read: n_read is sum(kept.values()) + sum(dropped.values()).
+
+    `kept`: documents given, by source; `dropped`: texts left out, by reason. Both count embedded rows one by one
+    where rows were left out, and joined documents where they were kept.
+    """
+
+    kept: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_read(self) -> int:
+        """Texts read."""
+        return self.kept.total() + self.dropped.total()
+
+
+def mixture_of(names: str | Mapping[str, float]) -> list[tuple[CorpusSource, float]]:
+    """The mixture that a configuration names: "paper", one corpus, or corpora with their shares.
+
+    A corpus is what `presets.source_of` knows: a preset, a file, folder or URL, or a hub dataset.
+
+    Raises:
+        CorpusError: an unknown name, no corpus at all, or a share that is not above zero.
+    """
+    if isinstance(names, str):
+        names = PAPER_MIXTURE if names == "paper" else {names: 1.0}
+    mixture = [(source_of(name), float(weight)) for name, weight in names.items()]
+    _check(mixture)
+    return mixture
+
+
+def documents(
+    mixture: Mixture,
+    language: str,
+    n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    seed: int = 0,
+    exclude: Collection[str] = (),
+    counts: DocumentCounts | None = None,
+) -> Iterator[str]:
+    """Documents of one language, read as they are asked for; the same ones for the same arguments and sources.
+
+    Each document comes from a source chosen at random by weight (seeded), and is that source's next one that is
+    kept: not empty, valid Unicode, not an exact duplicate of an earlier one of any source, and without any of
+    the sentences `exclude`. Both tests are made on NFC text with white space collapsed; what is given is the
+    source's own text, stripped. A source is read from its beginning. Texts are not split into sentences: a row
+    of Parquet or JSON Lines is a document, and so is a line of a text file.
+
+    How a source that runs out is treated: a number promises that many documents in the mixture's shares, so the
+    first source that cannot give its next one is an error. "all" reads every source to its end, and the others
+    go on when one has ended; it is an error only if there was not one document.
+
+    The embedded corpus joins `EMBEDDED_ROWS_A_DOCUMENT` rows to a document, after leaving out the rows that
+    `exclude` names (else hardly a document would remain). It is a few dozen texts: it shows the mechanics of
+    training and can teach a model nothing.
+
+    Args:
+        exclude: the study's detection and held-out sentences of this language.
+        counts: filled while documents are read.
+
+    Raises:
+        CorpusError: a source is missing or lacks the language, or runs out (with source, language and how many
+            documents there were); the mixture is empty or a weight is not above zero.
+    """
+    _check(mixture)
+    if n_documents != "all" and n_documents < 1:
+        raise CorpusError(f"{n_documents} training documents were asked for: ask for at least 1, or for all.")
+    return _draw(mixture, language, n_documents, seed, exclude, counts or DocumentCounts())
+
+
+def collapsed(text: str) -> str:
+    """NFC text with every run of white space as one space: the form in which the study keeps its sentences."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+class SentenceFilter:
+    """Finds whether a document holds any of many sentences, in time that hardly grows with their number."""
+
+    def __init__(self, sentences: Collection[str]) -> None:
+        whole = sorted({collapsed(sentence) for sentence in sentences} - {""})
+        self._n_prefix = min((_LONGEST_PREFIX, *map(len, whole)))
+        self._by_prefix: dict[str, list[str]] = {}
+        for sentence in whole:
+            self._by_prefix.setdefault(sentence[: self._n_prefix], []).append(sentence)
+
+    def matches(self, text: str) -> bool:
+        """Whether `text`, which must be `collapsed`, holds one of the sentences."""
+        width, by_prefix = self._n_prefix, self._by_prefix
+        if not by_prefix:
+            return False
+        for start in range(len(text) - width + 1):
+            found = by_prefix.get(text[start : start + width])
+            if found and any(text.startswith(sentence, start) for sentence in found):
+                return True
+        return False
+
+
+def _check(mixture: Mixture) -> None:
+    if not mixture:
+        raise CorpusError("The training mixture names no corpus: name one, such as embedded or paper.")
+    for source, weight in mixture:
+        if not (math.isfinite(weight) and weight > 0):
+            raise CorpusError(
+                f"The share of {source.describe()} in the training mixture is {weight}: give a number above 0, "
+                "or leave the corpus out."
+            )
+
+
+def _draw(
+    mixture: Mixture,
+    language: str,
+    n_documents: int | Literal["all"],
+    seed: int,
+    exclude: Collection[str],
+    counts: DocumentCounts,
+) -> Iterator[str]:
+    chance = random.Random(f"{seed}:{language}")
+    unwanted, seen = SentenceFilter(exclude), set[bytes]()
+    sources = [source for source, _ in mixture]
+    weights = [weight for _, weight in mixture]
+    streams = [_kept(source, language, unwanted, seen, counts) for source in sources]
+    n_given = 0
+    while streams and (n_documents == "all" or n_given < n_documents):
+        (which,) = chance.choices(range(len(streams)), weights)
+        text = next(streams[which], None)
+        if text is not None:
+            n_given += 1
+            yield text
+        elif n_documents == "all":
+            del streams[which], weights[which]
+        else:
+            raise _ran_out(sources[which], language, str(n_documents), n_given, counts)
+    if not n_given:
+        raise _ran_out(sources[0], language, "all", 0, counts)
+
+
+def _texts(
+    source: CorpusSource, language: str, unwanted: SentenceFilter, counts: DocumentCounts
+) -> Iterator[str]:
+    if source.kind != "embedded":
+        yield from iter_texts(source, language)
+        return
+    next(iter_texts(source, language))  # refuses a language that is not there
+    rows = [row for row in embedded()[language] if not unwanted.matches(collapsed(row))]
+    if n_left_out := len(embedded()[language]) - len(rows):
+        counts.dropped[EXCLUDED] += n_left_out
+    for first in range(0, len(rows), EMBEDDED_ROWS_A_DOCUMENT):
+        yield "\n".join(rows[first : first + EMBEDDED_ROWS_A_DOCUMENT])
+
+
+def _kept(
+    source: CorpusSource, language: str, unwanted: SentenceFilter, seen: set[bytes], counts: DocumentCounts
+) -> Iterator[str]:
+    name = source.for_language(language).describe()
+    for text in _texts(source, language, unwanted, counts):
+        plain = collapsed(text)
+        try:
+            digest = hashlib.blake2b(plain.encode(), digest_size=16).digest()
+        except UnicodeEncodeError:
+            counts.dropped[NOT_TEXT] += 1
+            continue
+        if not plain:
+            counts.dropped[EMPTY] += 1
+        elif digest in seen:
+            counts.dropped[DUPLICATE] += 1
+        elif unwanted.matches(plain):
+            counts.dropped[EXCLUDED] += 1
+        else:
+            seen.add(digest)
+            counts.kept[name] += 1
+            yield text.strip()
+
+
+def _ran_out(
+    source: CorpusSource, language: str, wanted: str, n_given: int, counts: DocumentCounts
+) -> CorpusError:
+    name = source.for_language(language).describe()
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items())) or "none"
+    return CorpusError(
+        f"The corpus {name} ran out of documents in {language!r} after {counts.kept[name]} "
+        f"({n_given} of {wanted} from the whole mixture; dropped: {reasons}). Ask for fewer, or for all, give "
+        "the corpus a smaller share, or name a larger one."
+    )

@@ -1,0 +1,1 @@
+"""Steps, schedules, validation, checkpoints and the loss over large vocabularies."""

@@ -1,0 +1,122 @@
+"""Checkpoints of compact training: small, whole or absent, pruned; nothing is pickled.
+
+A checkpoint is a folder `step-00000050` with `state.safetensors` (values and AdamW's two moments of every trained
+tensor, float32; with early stopping also the best values so far) and `state.json` (step, the job it belongs to, losses
+and validations so far).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polyneuron.neuron_core.common.errors import TrainingError
+from torch import Tensor
+
+KEPT = 2
+"""So many newest checkpoints stay: the last, and one before it should the last be on a bad block."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after `step` optimizer steps. log: one plain mapping a step, from the first; validations: one a language
+    and validated step."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    log: list[dict[str, Any]]
+    validations: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Checkpoints:
+    """The checkpoints of one training job, in a folder of their own."""
+
+    def __init__(self, folder: str | Path, job: str) -> None:
+        """`job`: hash of everything that decides the training's result."""
+        self.folder, self._job = Path(folder), job
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Writes a checkpoint beside its place, then renames it; earlier ones stay until it is there.
+
+        Raises:
+            TrainingError: the disk is full or the folder cannot be written; the checkpoint before is untouched.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        final = self.folder / f"step-{checkpoint.step:08d}"
+        temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
+        described = {
+            "format": 1,
+            "job": self._job,
+            "step": checkpoint.step,
+            "log": checkpoint.log,
+            "validations": checkpoint.validations,
+        }
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            save_file(
+                {key: value.contiguous() for key, value in checkpoint.tensors.items()},
+                temporary / "state.safetensors",
+            )
+            (temporary / "state.json").write_text(json.dumps(described), encoding="utf-8")
+            for file in temporary.iterdir():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise TrainingError(
+                f"The checkpoint of step {checkpoint.step} cannot be written to {self.folder}: {error}. Earlier checkpoints "
+                "are whole: make room and run the same command again"
+            ) from error
+        self._prune()
+        return final
+
+    def latest(self) -> Checkpoint | None:
+        """The newest whole checkpoint, or None.
+
+        Raises:
+            TrainingError: the folder holds a checkpoint of another job, or one that cannot be read.
+        """
+        found = self._finished()
+        if not found:
+            return None
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = found[-1]
+        try:
+            described = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            job, step, log = described["job"], described["step"], described["log"]
+            validations = described["validations"]
+            tensors = load_file(path / "state.safetensors")
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise TrainingError(
+                f"The checkpoint {path} is damaged ({error}). Remove its folder; training goes on from the one before"
+            ) from error
+        if job != self._job:
+            raise TrainingError(
+                f"The checkpoint {path} belongs to another model, set or setting. Name another folder, or remove it"
+            )
+        return Checkpoint(step, tensors, log, validations)
+
+    def last_step(self) -> int:
+        """Steps that the newest checkpoint holds; 0 without one."""
+        found = self._finished()
+        return int(found[-1].name.removeprefix("step-")) if found else 0
+
+    def _finished(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").exists())
+
+    def _prune(self) -> None:
+        for path in self._finished()[:-KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The tensors that are trained: compact neurons and low-rank adapters."""

@@ -1,0 +1,166 @@
+"""Reads a configuration: a YAML file, then `key.sub=value` overrides; what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.pipelines.config.study import NightlyConfig, Section, StudyConfig
+from polyneuron.pipelines.config.transfer import TransferConfig
+from pydantic import ValidationError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+"""The shipped configurations."""
+
+_MOST_VALUES = 100_000
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Reads a study's configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
+
+    A name without a folder, such as `study_smollm2`, is one of the shipped files.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
+    """
+    return _load(StudyConfig, path, overrides)
+
+
+def load_nightly(path: str | Path, overrides: Sequence[str] = ()) -> NightlyConfig:
+    """As `load_study`, for a nightly run."""
+    return _load(NightlyConfig, path, overrides)
+
+
+def load_transfer(path: str | Path, overrides: Sequence[str] = ()) -> TransferConfig:
+    """As `load_study`, for a transfer study."""
+    return _load(TransferConfig, path, overrides)
+
+
+_Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
+
+
+def with_overrides(config: _Config, overrides: Sequence[str]) -> _Config:
+    """The configuration with `key.sub=value` overrides on top.
+
+    Raises:
+        ConfigError: an override of another form. pydantic.ValidationError: a value that does not fit.
+    """
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        _apply(data, override)
+    return type(config).model_validate(data)
+
+
+def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:
+    file = _shipped(path)
+    data = _parsed(_text_of(file), f"The configuration {file}")
+    if not isinstance(data, dict):
+        raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        overridden = [override.partition("=")[0] for override in overrides]
+        raise ConfigError(
+            "\n".join(_explain(item, kind, file, overridden) for item in error.errors())
+        ) from None
+
+
+def _shipped(path: str | Path) -> Path:
+    file = Path(path)
+    shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
+    return shipped if file.parent == Path() and not file.exists() and shipped.exists() else file
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        names = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
+        raise ConfigError(
+            f"The configuration {file} cannot be read: {error.strerror or error}. Shipped ones: {names}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The configuration {file} is not text in UTF-8 (byte {error.start})") from error
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise ConfigError(f"{what} is nested too deeply") from None
+    if _is_larger_than(data, _MOST_VALUES):
+        raise ConfigError(
+            f"{what} has more than {_MOST_VALUES:,} values, counting what aliases (*name) repeat"
+        )
+    return data
+
+
+def _is_larger_than(data: Any, most: int) -> bool:
+    """Whether a tree has more nodes than `most`. Aliases make a few lines of YAML a tree without end."""
+    waiting, n_seen = [data], 0
+    while waiting and n_seen <= most:
+        node = waiting.pop()
+        n_seen += 1
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return n_seen > most
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+        raise ConfigError(f"The override {override!r} is not of the form key.sub=value")
+    *parents, last = key.split(".")
+    node: Any = data
+    for part in parents:
+        node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
+    value = _parsed(text, f"The value of the override {override!r}")
+    node[_index(node, last, key) if isinstance(node, list) else last] = value
+
+
+def _index(node: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(
+            f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})"
+        )
+    return int(part)
+
+
+def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
+    location = [str(part) for part in item["loc"]]
+    where = ".".join(location)
+    here = any(where == key or where.startswith(f"{key}.") for key in overridden)
+    origin = f"override {where}" if here else str(file)
+    if item["type"] == "extra_forbidden":
+        valid = _keys_at(kind, item["loc"][:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        nearest = ".".join([*location[:-1], *near])
+        return f"{origin}: unknown key {where}; " + (
+            f"did you mean {nearest}?" if near else f"valid keys: {', '.join(valid)}"
+        )
+    message = item["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
+    return f"{origin}: {where + ': ' if where else ''}{message}{given}"
+
+
+def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        candidates = (annotation, *getattr(annotation, "__args__", ()))
+        nested = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
+        if not nested:
+            return []
+        section = nested[0]
+    return list(section.model_fields)

@@ -1,0 +1,380 @@
+"""The one typed configuration of every pipeline: its sections, their defaults and what each value may be.
+
+Imports nothing heavy, so that `--help` and configuration errors answer at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
+from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
+"""What is trained; see `polyneuron.neuron_core.training.choices.strategies`."""
+
+ActivationSite = Literal["matched", "pre_activation"]
+"""Where activations are read; see `neuron_core.activations.sites`."""
+
+DetectorName = Literal["lape", "act_prob", "act_prob_pooled"]
+"""What finds neurons in activations; see `neuron_core.detectors`."""
+
+
+class Section(BaseModel):
+    """A section of the configuration. Keys it does not declare are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """A model. `path`: hub id, local folder or .gguf file; or `gguf_package`: a package that carries one."""
+
+    path: str | None = None
+    gguf_package: str | None = None
+    name: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    add_bos: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        if (self.path is None) == (self.gguf_package is None):
+            raise ValueError("give either path or gguf_package")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name under which results are stored."""
+        return self.name or str(self.path or self.gguf_package)
+
+
+class CorpusConfig(Section):
+    """Where sentences come from. `source`: preset, path, URL or dataset id; `sources`: one by language."""
+
+    source: str = "embedded"
+    sources: dict[str, str] = Field(default_factory=dict)
+    text_column: str = "text"
+    revision: str | None = None
+    n_detection: int = Field(default=100, ge=1)
+    n_heldout: int = Field(default=50, ge=1)
+    min_tokens: int = Field(default=3, ge=2)
+    max_tokens: int = Field(default=48, ge=2)
+    max_documents: int = Field(default=100_000, ge=1)
+
+    @model_validator(mode="after")
+    def _room_for_a_sentence(self) -> CorpusConfig:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}")
+        return self
+
+
+class DetectionConfig(Section):
+    """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured."""
+
+    groups: tuple[str, ...] = DEFAULT_GROUPS
+    mode: Literal["certified", "full"] = "certified"
+    batch_size: int = Field(default=8, ge=1)
+    floor_fraction: float = Field(default=0.03, gt=0, le=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _known(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [group for group in groups if group not in GROUPS]:
+            raise ValueError(f"unknown groups {unknown}; there are {', '.join(GROUPS)}")
+        return tuple(group for group in GROUPS if group in groups)
+
+
+class SelectionConfig(Section):
+    """The rule. scaled_sigma, the default, chooses sigma for `target_shared` unless `sigma` is given."""
+
+    rule: Literal["scaled_sigma", "sigma", "quantile", "top_ratio"] = "scaled_sigma"
+    target_shared: float = Field(default=0.003, gt=0, lt=1)
+    sigma: float | None = Field(default=None, gt=0)
+    fraction: float = Field(default=0.01, gt=0, le=1)
+    ratio: float = Field(default=0.05, gt=0, le=1)
+    per_token: bool = True
+    share: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _sigma_given(self) -> SelectionConfig:
+        if self.rule == "sigma" and self.sigma is None:
+            raise ValueError("the rule sigma needs selection.sigma")
+        return self
+
+
+class ActivationsConfig(Section):
+    """Activation statistics and what detectors find in them; nothing is measured without `detectors`, which read the first
+    of `sites`. `controls`: random sets deactivated beside each set that is found."""
+
+    detectors: tuple[DetectorName, ...] = ()
+    sites: tuple[ActivationSite, ...] = Field(default=("matched",), min_length=1)
+    controls: int = Field(default=1, ge=0)
+
+    @field_validator("detectors", "sites")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return names
+
+
+class AblationConfig(Section):
+    """Deactivation: seeds of the matched controls, and how many variants one pass over the model serves."""
+
+    shared_control_seeds: int = Field(default=5, ge=0)
+    exclusive_control_seeds: int = Field(default=3, ge=0)
+    n_bootstrap: int = Field(default=2000, ge=1)
+    variants_per_pass: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    through: Literal["workers", "engine"] = "workers"
+
+
+class BenchmarkConfig(Section):
+    """One benchmark of `polyneuron.eval.tasks.benchmarks`; a setting left out is the benchmark's own. max_items: per language."""
+
+    name: str
+    n_shots: int | None = Field(default=None, ge=0)
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    max_items: int | None = Field(default=None, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BENCHMARKS:
+            raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        return name
+
+
+class EngineConfig(Section):
+    """The inference engine: one a model, in one Ray actor with `gpus` GPUs of one node (0: CPU; below 1: a part of one)
+    and `threads` cores."""
+
+    backend: Literal["vllm", "hf"] = "vllm"
+    gpus: float = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    pipeline_parallel: int = Field(default=1, ge=1)
+    max_model_len: int = Field(default=4096, ge=16)
+    max_num_seqs: int = Field(default=64, ge=1)
+    kv_cache_gib: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)
+    max_restarts: int = Field(default=2, ge=0)
+    scratch: str | None = None
+
+    @model_validator(mode="after")
+    def _ranks_have_devices(self) -> EngineConfig:
+        ranks = self.tensor_parallel * self.pipeline_parallel
+        part = ranks == 1 and self.gpus < 1
+        if self.gpus and self.gpus != ranks and not part:
+            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus:g}")
+        if self.gpus and part and self.gpu_memory_utilization > self.gpus:
+            raise ValueError(
+                f"the engine has gpus={self.gpus:g} of a GPU to itself, but may take {self.gpu_memory_utilization:g} of its "
+                f"memory: set gpu_memory_utilization to {self.gpus:g} or less"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """Benchmarks. `data`: hub, sample, or a folder with `<organisation>/<dataset>/`; `mmmlu_files`: for languages MMMLU
+    lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model; `languages`: a part of
+    the study's."""
+
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    data: str = "hub"
+    revisions: dict[str, str] = Field(default_factory=dict)
+    mmmlu_files: dict[str, str] = Field(default_factory=dict)
+    variants: tuple[str, ...] = ("shared", "exclusive-*", "control-*-0")
+    languages: tuple[str, ...] | None = None
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    min_effect: float = Field(default=0.0, ge=0)
+    engine: EngineConfig = EngineConfig()
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _once(cls, benchmarks: tuple[BenchmarkConfig, ...]) -> tuple[BenchmarkConfig, ...]:
+        names = [benchmark.name for benchmark in benchmarks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return benchmarks
+
+
+class TrainingConfig(Section):
+    """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"
+    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`. An entry of
+    `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last; `patience`: validations."""
+
+    languages: tuple[str | tuple[str, ...], ...] = ()
+    strategies: tuple[Strategy, ...] = ("auto",)
+    seeds: tuple[int, ...] = (0,)
+    mixture: str | dict[str, float] = "paper"
+    n_documents: int | Literal["all"] = 100_000
+    max_tokens: int = Field(default=1024, ge=3)
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    global_batch: int = Field(default=128, ge=1)
+    micro_batch: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    schedule: Literal["cosine", "linear"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    checkpoint_every: int = Field(default=100, ge=0)
+    zero_stage: Literal[2, 3] = 2
+    recomputed_layers: float = Field(default=0.0, ge=0, le=1)
+    validate_every: int = Field(default=100, ge=0)
+    n_validation: int = Field(default=50, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    low_score: float = LOW_SCORE
+    high_score: float = HIGH_SCORE
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The languages of each training."""
+        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.languages)
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> TrainingConfig:
+        if self.low_score > self.high_score:
+            raise ValueError(f"low_score {self.low_score} is above high_score {self.high_score}")
+        return self
+
+
+class ClusterConfig(Section):
+    """How work is spread: Ray actors that share each model, `models_at_once` models side by side. `weights`: each holds its
+    share under DeepSpeed ZeRO-3 (shard), or reads layer after layer from the files (stream). A worker computes on one GPU,
+    on a part of one (`gpus_per_worker` below 1, for small models), or on the CPU (0). `hidden_states_gib`: memory of a
+    worker for what waits between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
+
+    models_at_once: int = Field(default=1, ge=1)
+    world_size: int = Field(default=1, ge=1)
+    threads_per_worker: int = Field(default=1, ge=1)
+    gpus_per_worker: float = Field(default=0, ge=0, le=1)
+    weights: Literal["shard", "stream"] = "shard"
+    hidden_states_gib: float = Field(default=8.0, ge=0)
+    offload: Literal["none", "cpu"] = "none"
+    max_restarts: int = Field(default=2, ge=0)
+    hang_timeout_s: float = Field(default=600, gt=0)
+
+    @model_validator(mode="after")
+    def _a_device_for_each_rank(self) -> ClusterConfig:
+        if 0 < self.gpus_per_worker < 1 and self.world_size > 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g} would put several of the {self.world_size} workers of one model on "
+                "one GPU, which NCCL refuses. Set world_size=1, and models_at_once to as many models as share the GPUs; or "
+                "gpus_per_worker=1"
+            )
+        return self
+
+
+class VariantFile(Section):
+    """A variant kept in a file: a weight edit or an intervention, as `save` wrote it. `model`: the label it is for."""
+
+    name: str
+    file: str
+    model: str
+
+
+class NightlyConfig(Section):
+    """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC)."""
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    variants: tuple[VariantFile, ...] = ()
+    languages: tuple[str, ...] = Field(min_length=1)
+    evaluation: EvaluationConfig
+    store: str = "stores/nightly"
+    night: str | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _known_models(self) -> NightlyConfig:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError("two models have the same name; give each its own `name`")
+        if unknown := sorted({variant.model for variant in self.variants} - set(labels)):
+            raise ValueError(f"variants name models that are not listed: {', '.join(unknown)}")
+        names = [(variant.model, variant.name) for variant in self.variants]
+        if len(set(names)) != len(names) or any(name == "base" for _, name in names):
+            raise ValueError("each variant of a model needs a name of its own, and not `base`")
+        if not self.evaluation.benchmarks:
+            raise ValueError("evaluation.benchmarks is empty: there is nothing to judge by")
+        return self
+
+
+class StudyConfig(Section):
+    """Everything a study needs."""
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    languages: tuple[str, ...] = ("en", "zh", "th", "sw", "fr", "de")
+    corpus: CorpusConfig = CorpusConfig()
+    detection: DetectionConfig = DetectionConfig()
+    selection: SelectionConfig = SelectionConfig()
+    activations: ActivationsConfig = ActivationsConfig()
+    ablation: AblationConfig = AblationConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    store: str = "stores/study"
+    report: str | None = None
+    title: str = "Polyneuron study"
+    seed: int = 0
+
+    @field_validator("languages")
+    @classmethod
+    def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(languages)) < 2 or len(set(languages)) != len(languages):
+            raise ValueError("give at least two different languages; one has nothing to share")
+        return languages
+
+    @model_validator(mode="after")
+    def _distinct_models(self) -> StudyConfig:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise ValueError("two models have the same name; give each its own `name`")
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_are_measured(self) -> StudyConfig:
+        if self.selection.rule == "top_ratio" and self.detection.mode != "full":
+            raise ValueError(
+                "selection.rule top_ratio needs the rank of every neuron: set detection.mode=full"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _detectors_have_impacts_beside_them(self) -> StudyConfig:
+        if self.activations.detectors and "ffn" not in self.detection.groups:
+            raise ValueError(
+                "activations.detectors find ffn neurons, to be compared with those of impacts: add ffn to detection.groups"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_languages_are_studied(self) -> StudyConfig:
+        named = {language for group in self.training.groups for language in group}
+        if unknown := sorted(named - set(self.languages)):
+            raise ValueError(f"training.languages names {', '.join(unknown)}, which languages does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _judged_languages_are_studied(self) -> StudyConfig:
+        if unknown := sorted(set(self.evaluation.languages or ()) - set(self.languages)):
+            raise ValueError(
+                f"evaluation.languages names {', '.join(unknown)}, which languages does not list"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _languages_have_sources(self) -> StudyConfig:
+        if unused := sorted(set(self.corpus.sources) - set(self.languages)):
+            raise ValueError(f"corpus.sources names {', '.join(unused)}, which languages does not list")
+        return self
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report is written: `report`, else report.html in the store's folder."""
+        return Path(self.report) if self.report else Path(self.store) / "report.html"

@@ -1,0 +1,192 @@
+"""The configuration of a transfer study (paper B), and the plain study whose stages it runs. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
+from polyneuron.pipelines.config.study import (
+    ActivationsConfig,
+    ActivationSite,
+    BenchmarkConfig,
+    ClusterConfig,
+    CorpusConfig,
+    DetectionConfig,
+    DetectorName,
+    EngineConfig,
+    EvaluationConfig,
+    ModelConfig,
+    Section,
+    StudyConfig,
+    TrainingConfig,
+)
+from pydantic import Field, field_validator, model_validator
+
+Tuned = Literal["attention", "source", "target", "source+target", "random"]
+"""What is fine-tuned: attention alone (the paper's model without language neurons), or attention with ffn neurons: those of
+`polyneuron.neuron_core.training.choices.transfer_choices`."""
+
+Statistic = Literal["mean", "zero", "p5", "p10", "p25", "p50", "p75", "p90", "p95"]
+Mode = Literal["matched", "as_published"]
+
+
+class InterventionsConfig(Section):
+    """What activations of a target language's neurons are set to, one intervention a statistic and mode; without one is
+    always judged. `modes`: see `polyneuron.neuron_core.edits.intervention`."""
+
+    statistics: tuple[Statistic, ...] = ("mean", "p90", "zero", "p10")
+    modes: tuple[Mode, ...] = Field(default=("matched",), min_length=1)
+
+    @property
+    def kinds(self) -> tuple[tuple[Statistic, Mode], ...]:
+        """(statistic, mode) of each; zero is no statistic, so it has one mode."""
+        found = [(s, mode) for mode in self.modes for s in self.statistics if s != "zero"]
+        return (*found, *((("zero", "matched"),) if "zero" in self.statistics else ()))
+
+
+class FineTuningConfig(Section):
+    """How a task is trained: a recipe of `neuron_core.training.choices.transfer_recipes` and what differs from it. `recipe`: by
+    default the task's name; `recipes`: by model label; `data`: hub, sample, or a folder. `base`: the frozen model in its own
+    dtype (plain) or in 4 bits (nf4); auto is nf4, as in the paper, on GPUs under ZeRO-2."""
+
+    base: Literal["auto", "plain", "nf4"] = "auto"
+    recipe: str | None = None
+    recipes: dict[str, str] = Field(default_factory=dict)
+    data: str = "hub"
+    n_items: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=4)
+    epochs: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    rank: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> FineTuningConfig:
+        named = [*self.recipes.values(), *([self.recipe] if self.recipe else [])]
+        if unknown := [name for name in named if name not in TRANSFER_RECIPES]:
+            raise ValueError(f"there is no recipe {unknown[0]!r}; there are {', '.join(TRANSFER_RECIPES)}")
+        return self
+
+
+class TransferTask(Section):
+    """One task: where it is judged, what is trained for it, and on which trained models activations are changed.
+
+    `detectors`: whose neurons are fine-tuned (None: of all); `intervened`: a part of `tuned`.
+    """
+
+    name: Literal["xnli", "xquad"]
+    targets: tuple[str, ...] = Field(min_length=1)
+    training: FineTuningConfig = FineTuningConfig()
+    tuned: tuple[Tuned, ...] = ("attention", "source", "target", "source+target", "random")
+    intervened: tuple[Tuned, ...] = ("attention", "source", "target", "source+target")
+    detectors: tuple[DetectorName, ...] | None = None
+    max_items: int | None = Field(default=None, ge=1)
+    max_gen_toks: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _has_its_reference(self) -> TransferTask:
+        for what in ("targets", "tuned", "intervened", "detectors"):
+            names: tuple[str, ...] = getattr(self, what) or ()
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what} lists {', '.join(repeated)} twice")
+        if "attention" not in self.tuned:
+            raise ValueError("tuned lacks attention, which everything else is compared with")
+        return self
+
+
+class TransferConfig(Section):
+    """A transfer study: which models, from which language to which, by which neurons.
+
+    `languages`: all whose activations are measured together, source and targets among them. `evaluation_data`: as
+    `evaluation.data` of a study. `checkpoint_every`: in steps, 0 for none.
+    """
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    source: Literal["en"] = "en"
+    languages: tuple[str, ...]
+    tasks: tuple[TransferTask, ...] = Field(min_length=1)
+    detectors: tuple[DetectorName, ...] = Field(default=("lape", "act_prob"), min_length=1)
+    interventions: InterventionsConfig = InterventionsConfig()
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    corpus: CorpusConfig = CorpusConfig()
+    batch_size: int = Field(default=8, ge=1)
+    evaluation_data: str = "hub"
+    revisions: dict[str, str] = Field(default_factory=dict)
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    min_effect: float = Field(default=0.0, ge=0)
+    engine: EngineConfig = EngineConfig()
+    zero_stage: Literal[2, 3] = 2
+    recomputed_layers: float = Field(default=0.0, ge=0, le=1)
+    checkpoint_every: int = Field(default=100, ge=0)
+    cluster: ClusterConfig = ClusterConfig()
+    store: str = "stores/transfer"
+    seed: int = 0
+
+    @field_validator("detectors", "seeds", "tasks")
+    @classmethod
+    def _once(cls, listed: tuple[object, ...]) -> tuple[object, ...]:
+        names = [getattr(entry, "name", entry) for entry in listed]
+        if repeated := sorted({str(name) for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)} is listed twice")
+        return listed
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TransferConfig:
+        for task in self.tasks:
+            if self.source in task.targets:
+                raise ValueError(f"{task.name} has the source language {self.source} among its targets")
+            if unknown := sorted({self.source, *task.targets} - set(self.languages)):
+                raise ValueError(f"{task.name} needs {', '.join(unknown)}, which languages does not list")
+            if unknown := sorted(set(task.detectors or ()) - set(self.detectors)):
+                raise ValueError(f"{task.name} names the detectors {', '.join(unknown)}, not listed above")
+            if task.training.base == "nf4" and self.zero_stage == 3:
+                raise ValueError(
+                    f"{task.name}: ZeRO-3 cannot shard a base in nf4; set zero_stage=2 or base=plain"
+                )
+            if unknown := sorted(set(task.training.recipes) - {model.label for model in self.models}):
+                raise ValueError(f"{task.name} has recipes of models not listed: {', '.join(unknown)}")
+        _ = self.study  # what a study refuses is refused here
+        return self
+
+    def trains_in_nf4(self, task: TransferTask) -> bool:
+        """Whether the frozen base of a task's trainings is in 4 bits."""
+        if task.training.base == "auto":
+            return self.cluster.gpus_per_worker > 0 and self.zero_stage == 2
+        return task.training.base == "nf4"
+
+    @property
+    def study(self) -> StudyConfig:
+        """The study whose stages measure, detect, train and judge; its other sections play no part."""
+        sites: tuple[ActivationSite, ...] = ("matched",)
+        if "as_published" in self.interventions.modes:
+            sites = ("matched", "pre_activation")
+        return StudyConfig(
+            models=self.models,
+            languages=self.languages,
+            corpus=self.corpus,
+            detection=DetectionConfig(batch_size=self.batch_size),
+            activations=ActivationsConfig(detectors=self.detectors, sites=sites, controls=0),
+            training=TrainingConfig(
+                seeds=self.seeds,
+                zero_stage=self.zero_stage,
+                recomputed_layers=self.recomputed_layers,
+                checkpoint_every=self.checkpoint_every,
+            ),
+            evaluation=EvaluationConfig(
+                benchmarks=tuple(
+                    BenchmarkConfig(name=t.name, max_items=t.max_items, max_gen_toks=t.max_gen_toks)
+                    for t in self.tasks
+                ),
+                data=self.evaluation_data,
+                revisions=self.revisions,
+                languages=tuple(dict.fromkeys(target for task in self.tasks for target in task.targets)),
+                alpha=self.alpha,
+                min_effect=self.min_effect,
+                engine=self.engine,
+            ),
+            cluster=self.cluster,
+            store=self.store,
+            seed=self.seed,
+        )

@@ -1,0 +1,1 @@
+"""What a run will take: stages set against machines, advice, and the page that prints it."""

@@ -1,0 +1,113 @@
+"""How much a study would do: its units, done and to do, and what they are counted from. No weights are read."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Any
+
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.run.record import warn_of_trusted_code
+from polyneuron.pipelines.run.subject import Subject, model_path
+
+_LOCAL_CORPORA = ("embedded", "files")
+
+
+def config_of_model(model: ModelConfig) -> Any:
+    """The model's config; of a GGUF file from its header, without dequantising it."""
+    from polyneuron.neuron_core.model.load import load_config, resolve_model
+
+    warn_of_trusted_code(model)
+    path = Path(model_path(model)).expanduser()
+    if path.suffix != ".gguf":
+        return load_config(resolve_model(model_path(model)), model.revision, model.trust_remote_code)
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+
+
+def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
+    """Done and to do of each stage. Corpora of the hub are not read for it, so their units stay unknown."""
+    from polyneuron.neuron_core.corpora.presets import source_of
+    from polyneuron.pipelines.stages.corpora import read_sentences
+    from polyneuron.pipelines.stages.detection import detection_units
+    from polyneuron.pipelines.stages.selection import floor_fractions, selection_name_and_unit
+
+    store, n_languages = Store(config.store), len(config.languages)
+    todo = {
+        "detection": {"done": 0, "to_do": n_languages},
+        "perplexity": {"done": 0, "to_do_at_most": n_variants(config)},
+        "training": {"to_do_at_most": n_trainings(config)},
+        "benchmarks": {"to_do_at_most": n_benchmark_units(config)},
+    }
+    n_sites, n_detected = n_activation_units(config)
+    if n_sites:
+        todo["activations"] = {"to_do_at_most": n_sites}
+        todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
+    if not store.exists():
+        return todo
+    names = [config.corpus.sources.get(language, config.corpus.source) for language in config.languages]
+    sources = [source_of(name) for name in names]
+    if any(source.kind not in _LOCAL_CORPORA or "://" in str(source.path) for source in sources):
+        return {"unknown": "the units of a corpus on the hub are known once it is read"}
+    with Subject.open(config, model) as subject:
+        read_sentences(subject, store)
+        missing, selection = n_languages, ""
+        for floor_fraction in floor_fractions(config):
+            units = detection_units(subject, floor_fraction)
+            missing_here = len(store.missing("detections", units.values()))
+            if selection and missing_here == n_languages:
+                break
+            missing, (selection, unit) = missing_here, selection_name_and_unit(config, units)
+            if missing or store.has("selections", unit):
+                break
+    todo["detection"] = {"done": n_languages - missing, "to_do": missing}
+    if not missing:
+        filters = [("model", "=", model.label), ("selection", "=", selection)]
+        done = len(set(store.read("perplexities", filters, ["variant"])["variant"].to_pylist()))
+        todo["perplexity"] = {"done": done, "to_do_at_most": n_variants(config) - done}
+    return todo
+
+
+def n_activation_units(config: StudyConfig) -> tuple[int, int]:
+    """Sites measured, and sets of detectors with their controls that are deactivated; none where the stage is off."""
+    activations = config.activations
+    n_sets = len(activations.detectors) * len(config.languages)
+    return (len(activations.sites) if n_sets else 0), n_sets * (1 + activations.controls)
+
+
+def n_trainings(config: StudyConfig) -> int:
+    """Sets that a study trains."""
+    training = config.training
+    return len(training.groups) * len(training.strategies) * len(training.seeds)
+
+
+def n_variants(config: StudyConfig) -> int:
+    """Variants whose perplexity is measured: base, shared, exclusive and trained ones, and controls."""
+    seeds, n_languages = config.ablation, len(config.languages)
+    controls = seeds.shared_control_seeds + n_languages * seeds.exclusive_control_seeds
+    return 2 + n_languages + n_trainings(config) + controls
+
+
+def n_judged(config: StudyConfig) -> int:
+    """Variants judged on benchmarks, the base model and trained ones included."""
+    evaluation, seeds = config.evaluation, config.ablation
+    names = ["shared", *(f"control-shared-{seed}" for seed in range(seeds.shared_control_seeds))]
+    for language in config.languages:
+        names.append(f"exclusive-{language}")
+        controls = range(seeds.exclusive_control_seeds)
+        names += [f"control-exclusive-{language}-{seed}" for seed in controls]
+    named = [n for n in names if any(fnmatch.fnmatchcase(n, pattern) for pattern in evaluation.variants)]
+    return 1 + len(named) + n_trainings(config)
+
+
+def n_benchmark_units(config: StudyConfig) -> int:
+    """Variants judged, by benchmarks and languages."""
+    evaluation = config.evaluation
+    n_languages = len(evaluation.languages or config.languages)
+    return n_judged(config) * len(evaluation.benchmarks) * n_languages

@@ -1,0 +1,78 @@
+"""Keeps the console for our own lines: what libraries log, warn and print goes to a file beside the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.common.redact import redacted
+from polyneuron.pipelines.run.progress import console
+
+_QUIET = {
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@contextmanager
+def libraries_quiet(log: Path) -> Iterator[None]:
+    """Inside, stdout, stderr, log records and warnings go to `log`; `progress.console` stays where it was.
+
+    The redirection is of file descriptors, since native libraries print past Python.
+
+    Raises:
+        StoreError: `log` cannot be written.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    root = logging.getLogger()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = log.open("a", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"The log {log} cannot be written: {error.strerror}. Name another store") from error
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(_Redacting("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    with file:
+        before, root.handlers = root.handlers, [handler]
+        logging.captureWarnings(True)
+        try:
+            with _descriptors_to(file.fileno()):
+                yield
+        finally:
+            root.handlers = before
+            logging.captureWarnings(False)
+
+
+class _Redacting(logging.Formatter):
+    """Takes credentials out of records, tracebacks included: HTTP libraries name the URLs they ask for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+@contextmanager
+def _descriptors_to(target: int) -> Iterator[None]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    file, console.file = console.file, os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in zip((1, 2), saved, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)
+        console.file.close()
+        console.file = file

@@ -1,0 +1,122 @@
+"""Progress for people: one bar with rate and time left per long pass on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from polyneuron.neuron_core.common.redact import redacted
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+_LINE_EVERY_S = 20.0
+console = Console(stderr=True, highlight=False)
+"""Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
+
+Report = Callable[[float, float], None]
+
+
+_speaker: ContextVar[str] = ContextVar("speaker", default="")
+_shared: Progress | None = None
+
+
+def say(text: str) -> None:
+    """One line to the user, after the model's name while several are at work; without credentials."""
+    name = _speaker.get()
+    _print(f"{name}: {text.strip()}" if name else text)
+
+
+def _print(text: str) -> None:
+    console.print(redacted(text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def speaking_of(name: str) -> Iterator[None]:
+    """Inside, lines and bars of this thread carry `name`."""
+    token = _speaker.set(name)
+    try:
+        yield
+    finally:
+        _speaker.reset(token)
+
+
+@contextmanager
+def side_by_side() -> Iterator[None]:
+    """Inside, the bars of all threads stand under each other; a terminal has room for one live display only."""
+    global _shared
+    if not console.is_terminal:
+        yield
+        return
+    with _display() as _shared:
+        try:
+            yield
+        finally:
+            _shared = None
+
+
+def _display() -> Progress:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """Yields report(done, total).
+
+    A bar with rate and time left on a terminal; elsewhere a line with both every 20 seconds.
+    """
+    if name := _speaker.get():
+        title = f"{name}: {title}"
+    if _shared is not None:
+        shared = _shared
+        task = shared.add_task(title, total=None)
+        try:
+            yield lambda done, total: shared.update(task, completed=done, total=total)
+        finally:
+            shared.remove_task(task)
+        return
+    if console.is_terminal:
+        with _display() as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+        return
+    yield _lines(title)
+
+
+def _lines(title: str) -> Report:
+    began = last = time.monotonic()
+
+    def report(done: float, total: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_S and 0 < done < total:
+            last = now
+            rate = done / (now - began)
+            left_s = (total - done) / rate
+            _print(f"  {title}: {done:.0f} of {total:.0f}, {rate:.1f}/s, about {left_s:.0f} s left")
+
+    return report

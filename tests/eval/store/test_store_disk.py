@@ -1,0 +1,148 @@
+"""What a full disk, a read-only folder and an interruption leave behind: a clear error, and no half file."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from polyneuron.eval.store import store as store_module
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import StoreError
+
+from tests.eval.tables import impacts, run_row
+from tests.small_files import small_files
+
+NOBODY = 65534
+
+
+def big_rows() -> pa.Table:
+    """About 1 MB of Parquet that does not compress."""
+    noise = np.random.default_rng(0).random(200_000, np.float32)
+    n = len(noise)
+    return impacts("en", n, impact_min=pa.array(noise), impact_rms_min=pa.array(noise[::-1].copy()))
+
+
+def files_below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root; the size limit below covers the same path")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this container may not mount; the size limit below covers the same path")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    store = Store(small_disk / "store")
+    store.write("runs", run_row(), "run")
+    with pytest.raises(StoreError, match=r"No space left.*disk or a quota is full"):
+        store.write("impacts", big_rows(), "u", None, "r")
+    assert files_below(small_disk / "store") == ["runs/run.parquet", "store.json"]
+    assert not store.has("impacts", "u")
+    store.write("impacts", impacts("en"), "u", None, "r")
+    assert len(store.read("impacts")) == 4
+
+
+def test_a_file_size_limit(tmp_path: Path) -> None:
+    store, rows = Store(tmp_path), big_rows()
+    with small_files(100_000), pytest.raises(StoreError, match=r"File too large.*disk or a quota is full"):
+        store.write("impacts", rows, "u", None, "r")
+    assert files_below(tmp_path) == ["store.json"]
+    store.write("impacts", rows, "u", None, "r")
+    assert store.has("impacts", "u")
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder this user may read but not write; root steps down, since it may write anywhere."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        Store(root).write("impacts", impacts("en"), "u", None, "r")
+        root.chmod(0o555)
+        was = os.geteuid()
+        if was == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield root
+        finally:
+            os.seteuid(was)
+            root.chmod(0o755)
+
+
+def test_a_read_only_folder(read_only: Path) -> None:
+    store = Store(read_only)
+    assert len(store.read("impacts")) == 4
+    before = files_below(read_only)
+    with pytest.raises(
+        StoreError, match=r"Cannot write the store .*Permission denied.*Make the folder writable"
+    ):
+        store.write("runs", run_row(), "run")
+    with (
+        pytest.raises(
+            StoreError, match=r"Cannot lock the store .*Permission denied.*Make the folder writable"
+        ),
+        store.lock(),
+    ):
+        pass
+    assert files_below(read_only) == before
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="stands where the store needs a folder"), Store(root).lock():
+            pass
+
+
+def test_an_interruption_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(table: pa.Table, file: BinaryIO) -> None:
+        file.write(b"PAR1 and some")
+        raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(store_module, "_write_parquet", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("impacts", impacts("en"), "u", None, "r")
+    assert files_below(tmp_path) == ["store.json"]
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from polyneuron.eval.store import store
+from tests.eval.tables import impacts
+
+def stop(table, file):
+    file.write(b"PAR1 and some")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+store._write_parquet = stop
+with store.Store(sys.argv[1]).lock():
+    store.Store(sys.argv[1]).write("impacts", impacts("en"), "u", None, "r")
+"""
+
+
+def test_a_writer_killed_while_writing(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(tmp_path)])
+    assert ended.returncode == -signal.SIGKILL
+    store = Store(tmp_path)
+    assert any(".writing-" in path for path in files_below(tmp_path))
+    assert not store.has("impacts", "u") and len(store.read("impacts")) == 0
+    with store.lock():
+        store.write("impacts", impacts("en"), "u", None, "r")
+    assert not any(".writing-" in path for path in files_below(tmp_path))
+    assert len(store.read("impacts")) == 4

@@ -1,0 +1,183 @@
+"""Activations, detectors and their perplexities in a study without Ray: what is stored, once, and beside the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+from polyneuron.eval.report.data import read_report
+from polyneuron.eval.store.query import query
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.activations.measure import measure_activations
+from polyneuron.neuron_core.activations.table import ACTIVATIONS_SCHEMA, ActivationTable
+from polyneuron.neuron_core.detectors.act_prob import ActProbPooled
+from polyneuron.neuron_core.detectors.lape import Lape
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.run.subject import Subject
+from polyneuron.pipelines.stages.ablation import ablate, ablate_detected
+from polyneuron.pipelines.stages.corpora import prepare_corpora
+from polyneuron.pipelines.stages.detectors import Detections, detect_by_activations
+from polyneuron.pipelines.stages.metrics import compute_metrics
+from polyneuron.pipelines.stages.selection import Selected, detect_and_select
+
+from tests.pipelines.in_process import InProcess, tiny_config, tiny_subject
+from tests.tiny_models import save_tiny_model
+
+LAYERS, WIDTH = 3, 400
+ACTIVATIONS = {"detectors": ["lape", "act_prob", "act_prob_pooled"], "sites": ["matched", "pre_activation"]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", intermediate_size=WIDTH)
+
+
+class Study:
+    """A tiny model with detection, selection, detectors and ablation done in this process."""
+
+    def __init__(self, model: Path, folder: Path, **activations: Any) -> None:
+        sections = {"selection": {"target_shared": 0.02}, "ablation": {"shared_control_seeds": 1}}
+        self.config: StudyConfig = tiny_config(
+            model, folder, activations=ACTIVATIONS | activations, **sections
+        )
+        self.store = Store(self.config.store)
+        subject, group = tiny_subject(self.config, model)
+        self.subject: Subject = subject
+        self.group: InProcess = group
+        with subject, self.store.lock():
+            corpora = prepare_corpora(subject, self.store, "run")
+            self.selected: Selected = detect_and_select(subject, self.store, "run")
+            self.impact_passes = group.n_passes
+            self.found: Detections = detect_by_activations(subject, self.store, "run", self.selected)
+            self.activation_passes = group.n_passes - self.impact_passes
+            perplexities = ablate(subject, self.store, "run", self.selected)
+            before = group.n_passes
+            self.detected_units = ablate_detected(
+                subject, self.store, "run", self.found, perplexities["base"]
+            )
+            self.ablation_passes = group.n_passes - before
+            metrics = compute_metrics(subject, self.store, "run", self.selected, perplexities)
+        self.units = [*corpora, *self.selected.detections.values(), self.selected.unit]
+        self.units += [*self.found.units, *perplexities.values(), *self.detected_units, metrics]
+
+
+@pytest.fixture(scope="module")
+def study(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(model, tmp_path_factory.mktemp("study") / "store")
+
+
+def test_the_schema_of_the_store_is_that_of_the_table() -> None:
+    names = [n for n in TABLES["activations"].schema.names if n not in ("run_id", "unit", "model")]
+    assert names == ACTIVATIONS_SCHEMA.names
+
+
+def test_statistics_are_stored_a_site_and_read_back_as_measured(study: Study, model: Path) -> None:
+    stored = study.store.read("activations")
+    assert stored.num_rows == 2 * 2 * LAYERS * WIDTH and study.activation_passes == 2
+    live, _ = load_model(model)
+    for site in ("matched", "pre_activation"):
+        found = ActivationTable.from_arrow(stored.filter(pc.field("site") == site))
+        assert (found.model, found.languages) == ("tiny", ("en", "sw"))
+        corpora = {
+            name: [list(s.token_ids) for s in listed] for name, listed in study.subject.detection.items()
+        }
+        direct = measure_activations(live, None, corpora, site, model_name="tiny")  # type: ignore[arg-type]
+        assert found.to_arrow().equals(direct.to_arrow())
+
+
+def test_sets_are_what_the_detectors_find(study: Study) -> None:
+    table = ActivationTable.from_arrow(study.store.read("activations", [("site", "=", "matched")]))
+    by_name = {each.detector: each for each in study.found.found}
+    assert by_name["lape"].sets == Lape().detect(table).sets
+    assert by_name["act_prob_pooled"].sets == ActProbPooled().detect(table).sets
+    assert len(by_name["act_prob"].sets["sw"]) == round(0.00125 * LAYERS * WIDTH)
+    for each in study.found.found:
+        rows = study.store.read("neuron_sets", [("selection", "=", each.name)])
+        assert set(rows["kind"].to_pylist()) == {"detected", "control"}
+        mine = rows.filter(pc.field("variant") == f"{each.detector}-sw")
+        stored = NeuronSet.from_arrow(mine, "tiny", {"ffn": WIDTH}, LAYERS)
+        assert stored == each.sets["sw"] and set(mine["language"].to_pylist()) == {"sw"}
+        control = next(v for v in each.variants if v.name == f"control-{each.detector}-sw-0")
+        assert control.neurons.counts_by_layer() == each.sets["sw"].counts_by_layer()
+        assert not len(control.neurons & (each.sets["sw"] | each.sets["en"]))
+    described = {row["detector"]: row for row in study.store.read("detectors").to_pylist()}
+    assert described["lape"]["n_neurons"] == LAYERS * WIDTH and described["lape"]["site"] == "matched"
+    assert json.loads(described["lape"]["rule_json"]) == Lape().describe()
+    assert json.loads(described["lape"]["thresholds_json"]).keys() == {"filter", "activation_bar", "entropy"}
+
+
+def test_overlaps_compare_all_methods(study: Study) -> None:
+    rows = study.store.read("set_overlaps", [("selection", "=", study.selected.name)]).to_pylist()
+    pairs = {(row["method_a"], row["method_b"]) for row in rows}
+    # of five methods' ten pairs all but related with its part, exclusive
+    assert len(pairs) == 9 and ("impact_related", "impact_exclusive") not in pairs
+    assert len(rows) == 9 * 2 * (1 + LAYERS)
+    lape = next(each for each in study.found.found if each.detector == "lape").sets["sw"]
+    related = study.selected.selection.related["sw"].restrict(["ffn"])
+    row = next(
+        row
+        for row in rows
+        if (row["method_a"], row["method_b"], row["language"], row["layer"])
+        == ("impact_related", "lape", "sw", None)
+    )
+    assert (row["n_a"], row["n_b"]) == (len(related), len(lape))
+    assert row["n_common"] == sum(neuron in lape for neuron in related)
+
+
+def test_perplexity_without_each_set_in_every_language(study: Study) -> None:
+    lape = next(each for each in study.found.found if each.detector == "lape")
+    rows = study.store.read("perplexities", [("selection", "=", lape.name)])
+    names = {"base"} | {variant.name for variant in lape.variants if len(variant.neurons)}
+    assert set(rows["variant"].to_pylist()) == names and len(rows) == len(names) * 2 * 3
+    impacts = study.store.read("perplexities", [("selection", "=", study.selected.name)])
+    columns = ["language", "sentence", "nll_nats", "n_tokens", "kind", "n_neurons"]
+    base = [table.filter(pc.field("variant") == "base").select(columns) for table in (rows, impacts)]
+    assert base[0].equals(base[1])
+    n_measured = sum(1 for each in study.found.found for v in each.variants if len(v.neurons))
+    assert n_measured > 3 and study.ablation_passes <= n_measured  # the base model not once more
+    _, matrix = query(
+        study.store,
+        "select p.set_language, p.language, sum(p.nll_nats - b.nll_nats) / sum(p.n_tokens) from perplexities p "
+        "join perplexities b using (selection, language, sentence) where b.variant = 'base' and p.kind = 'detected' "
+        "and p.selection like 'act_prob_pooled-%' group by all",
+    )
+    assert len(matrix) == 4 and all(change != 0 for *_, change in matrix)
+
+
+def test_a_second_run_does_nothing_again(study: Study, model: Path) -> None:
+    again = Study(model, Path(study.config.store))
+    assert again.group.n_passes == 0
+    assert again.units == study.units
+    assert [each.sets for each in again.found.found] == [each.sets for each in study.found.found]
+
+
+def test_another_detector_reuses_the_statistics(model: Path, tmp_path: Path) -> None:
+    first = Study(model, tmp_path / "store", detectors=["lape"], sites=["matched"])
+    second = Study(model, tmp_path / "store", detectors=["lape", "act_prob_pooled"], sites=["matched"])
+    assert (first.activation_passes, second.activation_passes) == (1, 0)
+    assert first.found.found[0].unit == second.found.found[0].unit
+    third = Study(
+        model, tmp_path / "store", detectors=["lape"], sites=["pre_activation", "matched"], controls=0
+    )
+    assert third.activation_passes == 1 and third.found.found[0].name != first.found.found[0].name
+    assert not any(variant.kind == "control" for variant in third.found.found[0].variants)
+    # SiLU keeps the sign, and LAPE counts signs
+    assert third.found.found[0].sets == first.found.found[0].sets
+
+
+def test_the_report_shows_the_impact_selection_alone(study: Study) -> None:
+    for units in (study.units, None):
+        (shown,) = read_report(study.store, units).studies
+        assert shown.selection == study.selected.name and not shown.other_selections
+        assert not any("lape" in variant.name or "act_prob" in variant.name for variant in shown.variants)
+        assert {kind for kind, _ in shown.sets.counts} <= {
+            "related",
+            "shared",
+            "exclusive",
+            "strict_exclusive",
+        }
+        assert shown.sets.total("exclusive", "sw") == len(study.selected.selection.exclusive["sw"])
