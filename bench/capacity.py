@@ -112,9 +112,8 @@ def measure_in_own_process(name: str, folder: Path, ranks: int) -> Iterator[dict
 def folder_of(name: str, scratch: Path) -> Path:
     """Where the model lies; a random one is made in `scratch`."""
     if name == "SmolLM2-135M":
-        from polyneuron.neuron_core.model.load import resolve_model
-
         from bench.models import smollm2
+        from polyneuron.neuron_core.model.load import resolve_model
 
         return Path(resolve_model(smollm2()))
     if name == "Gemma-3-270M":
@@ -344,6 +343,7 @@ def _reset_peak(runner: Any, batches: Any, progress: Any) -> None:
 
 def _sentences(shape: ModelShape, n: int, n_tokens: int) -> list[Any]:
     import torch
+
     from polyneuron.neuron_core.passes.batches import Sentence
 
     generator = torch.Generator().manual_seed(0)
@@ -353,6 +353,7 @@ def _sentences(shape: ModelShape, n: int, n_tokens: int) -> list[Any]:
 
 def _some_neurons(anatomy: Any) -> Any:
     import numpy as np
+
     from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
     rng = np.random.default_rng(0)
@@ -377,6 +378,7 @@ class _Blocks:
 
     def batch(self, numbers: Sequence[int]) -> Any:
         import torch
+
         from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch
 
         where, zeros = torch.arange(BLOCK_TOKENS), torch.zeros(BLOCK_TOKENS, dtype=torch.int64)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass
 from polyneuron.neuron_core.impacts.table import ImpactTable
 from polyneuron.neuron_core.model.groups import GROUPS
@@ -56,9 +57,8 @@ def main() -> None:
     parser.add_argument("--sets", action="store_true", help="compare the sets of both modes (minutes)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from polyneuron.neuron_core.corpora.embedded_corpus import embedded
-
     from bench.models import smollm2
+    from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 
     model, tokenizer = load_model(smollm2())
     runner = LayerMajor(model)

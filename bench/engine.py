@@ -6,14 +6,14 @@ python -m benchmarks.engine
 import time
 
 import numpy as np
+
+from bench.models import smollm2
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_config, resolve_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
-from bench.models import smollm2
 
 N_PER_PLACE, N_SWITCHES = 27, 5
 """27 neurons of each of five groups in each of 30 layers: 4,050."""

@@ -6,6 +6,8 @@ python -m benchmarks.layer_major
 import time
 
 import torch
+
+from bench.models import smollm2
 from polyneuron.bench.batch_major import batch_major_losses
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
@@ -13,8 +15,6 @@ from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import resolve_model
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
-
-from bench.models import smollm2
 
 N_SENTENCES, N_TOKENS, BATCH = 64, 32, 4
 

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import torch
+
+from bench.streaming import write_model
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
-
-from bench.streaming import write_model
 
 
 def report(what: str, seconds: float, group: ModelGroup) -> None:

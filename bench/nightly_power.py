@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from polyneuron.eval.nightly.baseline import SETTINGS, NightResults
 from polyneuron.eval.nightly.judge import Judgement, Outcome, judge_results
 from polyneuron.eval.verdicts.comparisons import WORSE

@@ -19,6 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.memory import peak_resident_bytes
@@ -31,8 +34,6 @@ from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from safetensors.torch import save_file
-from transformers import LlamaConfig
 
 LIMIT_BYTES = 4 * 10**9
 GIB = 2**30

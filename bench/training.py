@@ -110,8 +110,9 @@ def _median(values: list[float]) -> float:
 def measure(name: str, method: str) -> dict[str, Any]:
     """Trains in this process; bytes, seconds of the timed steps, losses in nats."""
     import torch
-    from polyneuron.neuron_core.model.anatomy import anatomy_of
     from transformers.utils.logging import disable_progress_bar
+
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
 
     disable_progress_bar()
     start_bytes = resident_bytes()
@@ -154,6 +155,7 @@ class _Compact:
 
     def __init__(self, model: Any, neurons: Any) -> None:
         import torch
+
         from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 
         self.model, self._compact = model, CompactNeurons(model, neurons)
@@ -211,6 +213,7 @@ class _Masked(_WithOwnLoss):
 
     def __init__(self, model: Any, neurons: Any) -> None:
         import torch
+
         from polyneuron.neuron_core.edits.targets import targets
         from polyneuron.neuron_core.model.anatomy import anatomy_of
 
@@ -257,6 +260,7 @@ class _Lora(_WithOwnLoss):
     def __init__(self, model: Any, neurons: Any) -> None:
         import torch
         from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
         from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 
         names = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj")
@@ -290,9 +294,8 @@ _TRAINERS = {
 
 def _model(name: str) -> Any:
     if name not in LLAMAS:
-        from polyneuron.neuron_core.model.load import load_model
-
         from bench.models import smollm2
+        from polyneuron.neuron_core.model.load import load_model
 
         return load_model(smollm2())[0]
     import torch
@@ -305,6 +308,7 @@ def _model(name: str) -> Any:
 
 def _random_neurons(name: str, anatomy: Any) -> Any:
     import numpy as np
+
     from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
     rng = np.random.default_rng(0)

@@ -12,12 +12,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
+from rich.console import Console
+from rich.table import Table
+
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
 from polyneuron.pipelines.config.study import StudyConfig
-from rich.console import Console
-from rich.table import Table
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",

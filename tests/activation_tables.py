@@ -1,6 +1,7 @@
 """Activation tables made from counts, for tests of what is computed from them."""
 
 import numpy as np
+
 from polyneuron.neuron_core.activations.statistics import PERCENTILES
 from polyneuron.neuron_core.activations.table import ActivationTable
 

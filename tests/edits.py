@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
 from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
@@ -11,7 +12,6 @@ from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.own_process import print_found
 from tests.tiny_models import tiny_model, token_ids
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import (
     ConfigError,
     CorpusError,
@@ -27,7 +28,6 @@ from polyneuron.neuron_core.model.load import load_config, load_model
 from polyneuron.neuron_core.published.sets import load_lape, load_published_json
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.load import load_study
-
 from tests.tiny_models import save_tiny_model, tiny_model
 
 ROOT = Path(__file__).parents[1]

@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
 from polyneuron.cluster.actors.failures import GONE, Lost, first_line, lost_peer
 from polyneuron.cluster.actors.placement import Room, Tell, reserve
 from polyneuron.cluster.actors.session import import_path
@@ -17,9 +21,6 @@ from polyneuron.cluster.ranks.worker import Worker
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
 from polyneuron.neuron_core.passes.batches import MicroBatch
-from ray.exceptions import RayError, RayTaskError
-from ray.util.placement_group import remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 Progress = Callable[[int, int], None]
 _POLL_S = 0.2

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
 from polyneuron.cluster.actors.stopping import raise_if_stopped
 from polyneuron.neuron_core.common.errors import ClusterError
-from ray.util.placement_group import placement_group, remove_placement_group
 
 Tell = Callable[[str], None]
 _POLL_S = 1.0

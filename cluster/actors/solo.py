@@ -7,14 +7,15 @@ import time
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
 from polyneuron.cluster.actors.failures import GONE, first_line
 from polyneuron.cluster.actors.placement import Room, Tell, reserve
 from polyneuron.cluster.actors.session import import_path
 from polyneuron.cluster.actors.stopping import raise_if_stopped
 from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
-from ray.exceptions import RayError, RayTaskError
-from ray.util.placement_group import remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 _POLL_S = 0.5
 

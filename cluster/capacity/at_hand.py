@@ -31,6 +31,7 @@ def _of_this_machine() -> Machines:
 
 def _of_ray() -> Machines:
     import ray
+
     from polyneuron.cluster.actors.session import ray_session
 
     try:

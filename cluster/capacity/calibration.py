@@ -55,6 +55,7 @@ def calibrate(
         ClusterError: a GPU is planned with, and there is none here.
     """
     import torch
+
     from polyneuron.neuron_core.impacts.detect import detection_pass
     from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
     from polyneuron.neuron_core.passes.layer_major import LayerMajor
@@ -104,8 +105,9 @@ def calibrate(
 
 def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
     import torch
-    from polyneuron.neuron_core.model.load import attention_of
     from transformers import AutoModelForCausalLM
+
+    from polyneuron.neuron_core.model.load import attention_of
 
     text = copy.deepcopy(hf_config.get_text_config())
     text.num_hidden_layers, text.vocab_size = 1, _VOCABULARY

@@ -83,6 +83,7 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         UnsupportedArchitecture: its family is not declared.
     """
     import torch
+
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.model.load import model_class
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from deepspeed.runtime.zero.partition_parameters import Init, PartitionedParamStatus, ZeroParamStatus
-from polyneuron.neuron_core.model.stored_model import StoredModel
 from torch import nn
+
+from polyneuron.neuron_core.model.stored_model import StoredModel
 
 
 class ShardsFromFiles(Init):  # type: ignore[misc]

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
+
 from polyneuron.cluster.actors.rendezvous import meet
 from polyneuron.cluster.memory import give_back_freed, peak_resident_bytes, reset_peak
 from polyneuron.cluster.spec import ModelSpec
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from torch import nn
 
 
 class StreamedModel:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
 from polyneuron.cluster.ranks.frozen_linears import frozen_linears
 from polyneuron.cluster.ranks.zero import ShardedModel, join
@@ -32,7 +34,6 @@ from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import xxhash
+from torch import Tensor, nn
+from vllm.platforms import current_platform
+
 from polyneuron.neuron_core.common.errors import SetError, UnsupportedArchitecture
 from polyneuron.neuron_core.edits.intervention import Intervention, Operation
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
-from torch import Tensor, nn
-from vllm.platforms import current_platform
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.sets.neuron_set import NeuronSet

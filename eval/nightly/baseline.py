@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.pairing import Key
 from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import pyarrow as pa
+
 from polyneuron.eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+
 from polyneuron.eval.nightly.judge import Outcome
 from polyneuron.eval.nightly.sections import NOT_SCORED, ModelNight, headline, section
 from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, WORSE

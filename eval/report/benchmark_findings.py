@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+
 from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
 from polyneuron.eval.report.benchmarks import BASE, SAMPLE, Judged, Results, points
 from polyneuron.eval.report.data import Row

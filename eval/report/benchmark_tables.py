@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.benchmark_findings import tally_words
 from polyneuron.eval.report.benchmark_words import heading, how_asked, introduction, notes
 from polyneuron.eval.report.benchmarks import BASE, Judged, Results, points

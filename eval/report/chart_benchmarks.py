@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.benchmarks import Judged, Results, points, title_of
 from polyneuron.eval.report.data import Row
 from polyneuron.eval.report.svg import Axis, Drawing, x_ticks

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.effects import Effect, Effects
 from polyneuron.eval.report.svg import Axis, Drawing, side_label, x_ticks

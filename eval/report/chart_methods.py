@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN
 from polyneuron.eval.report.method_overlap import COMPARED, layer_tally, verdict_of
 from polyneuron.eval.report.methods import MethodSets, Row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.svg import Axis, Drawing
 from polyneuron.eval.report.wording import number
 

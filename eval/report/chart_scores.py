@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.scores import Estimate, Neighbour
 from polyneuron.eval.report.svg import Axis, Drawing, side_label, x_ticks
 from polyneuron.eval.report.wording import language_name, number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
+
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.svg import Axis, Drawing
 from polyneuron.eval.report.wording import count, language_name, percent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
+
 from polyneuron.eval.report.svg import Axis, Drawing
 from polyneuron.eval.report.thresholds import Curves
 from polyneuron.eval.report.wording import count

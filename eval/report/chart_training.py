@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.svg import Axis, Drawing
 from polyneuron.eval.report.training import STRATEGIES, Training, several_seeds
 from polyneuron.eval.report.wording import count, language_name, listing, number, plural

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+
 from polyneuron.eval.report.chart_models import letter_of, scatter, trend_words
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.scores import SCORE, SHARED_RATIO, Estimate, estimate

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
 from polyneuron.eval.report.benchmarks import SAMPLE, Results, points, results_of, title_of
 from polyneuron.eval.report.chart_models import letter_of, scatter, trend_words

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.failures import Failure, failures_of
 from polyneuron.eval.report.impact_curves import read_curves
 from polyneuron.eval.report.methods import OtherMethods, Reader, other_methods

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.variants import Variant
 from polyneuron.neuron_core.common.errors import StoreError

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.effects import Effects
 from polyneuron.eval.report.scores import IMPORTANCE, SCORE, SHARED_RATIO, estimate, sensitivity_band

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.thresholds import Curves, set_size_curves
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.model.groups import GROUPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from polyneuron.eval.report.effects import Effects, effects_among
 from polyneuron.eval.report.findings import ENOUGH_DRAWS, Finding
 from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN

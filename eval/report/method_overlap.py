@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell
 from polyneuron.eval.report.method_words import method_name
 from polyneuron.eval.report.methods import MethodSets, OtherMethods, Row

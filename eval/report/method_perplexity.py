@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from polyneuron.eval.report.chart_effects import draws_name, shade
 from polyneuron.eval.report.effects import Effect, Effects, effect_between, effects_among
 from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN, MethodCell

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
 from polyneuron.eval.report.variants import Variant, variants_of
 
 Row = dict[str, Any]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from polyneuron.eval.report.chart_methods import agreement_chart, count_chart, profile_chart
 from polyneuron.eval.report.method_overlap import (
     LanguageMatrix,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+
 from polyneuron.eval.report import scores
 from polyneuron.eval.report.benchmark_findings import benchmark_findings
 from polyneuron.eval.report.benchmark_tables import BenchmarkSection, benchmark_section

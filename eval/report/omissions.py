@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+
 from polyneuron.eval.report.data import ModelStudy
 from polyneuron.eval.report.effects import Effects
 from polyneuron.eval.report.scores import METRIC_NAMES, neighbours

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from polyneuron.neuron_core.common.errors import StoreError
 
 POINTS_EACH_SIDE = 32

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+
 from polyneuron.eval.report.benchmark_findings import tally_words
 from polyneuron.eval.report.benchmark_words import SAMPLE_WORDS
 from polyneuron.eval.report.benchmarks import BASE, SAMPLE, Results, points

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from polyneuron.eval.report.benchmark_tables import MARKS
 from polyneuron.eval.report.chart_effects import shade
 from polyneuron.eval.report.data import ModelStudy

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+
 from polyneuron.eval.report import wording
 from polyneuron.eval.report.chart_benchmarks import LEGEND
 from polyneuron.eval.report.compare import compare

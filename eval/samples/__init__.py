@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+
 from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.model.load import cache_folder
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
+
 from polyneuron.eval.store.schemas import TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow.fs as arrow_fs
+from xxhash import xxh3_128_hexdigest
+
 from polyneuron.eval.store.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from polyneuron.neuron_core.common.errors import StoreError
-from xxhash import xxh3_128_hexdigest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 from numpy.typing import NDArray
+
 from polyneuron.eval.store.schemas import TABLES, TableSpec, table_spec
 from polyneuron.eval.store.store import Store
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+
 from polyneuron.neuron_core.common.errors import StoreError
 
 SCHEMA_VERSION = 1

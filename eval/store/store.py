@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+
 from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
 from polyneuron.eval.store.conform import conform
 from polyneuron.eval.store.files import open_files, store_errors

@@ -6,8 +6,9 @@ import json
 import math
 from typing import Any
 
-from polyneuron.neuron_core.common.errors import StoreError
 from xxhash import xxh3_128_hexdigest
+
+from polyneuron.neuron_core.common.errors import StoreError
 
 
 def unit_key(**parts: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+
 from polyneuron.eval.tasks.benchmarks import TaskPlan
 from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.common.errors import BenchmarkError

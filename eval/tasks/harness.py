@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
+
 from polyneuron.eval.tasks.benchmark_data import Located
 from polyneuron.eval.tasks.benchmarks import TaskPlan
 from polyneuron.neuron_core.common.errors import BenchmarkError

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import xxhash
+
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData, problem_of
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS, Benchmark, TaskPlan
 from polyneuron.neuron_core.common.errors import BenchmarkError

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import xxhash
+
 from polyneuron.eval.store.schemas import VERDICTS
 from polyneuron.eval.verdicts.pairing import Key, grouped, paired
 from polyneuron.eval.verdicts.statistics import (

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
+
 from polyneuron.neuron_core.activations.buckets import LARGEST
 from polyneuron.neuron_core.activations.sites import SITES, Site, recorded_activations
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
@@ -19,7 +21,6 @@ from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from torch import nn
 
 Progress = Callable[[int, int], None]
 

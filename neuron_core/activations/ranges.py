@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import torch
+
 from polyneuron.neuron_core.common.errors import ConfigError
 
 _FROM, _STEPS = -20.0, 400_001

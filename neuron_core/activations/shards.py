@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+
 from polyneuron.neuron_core.activations.buckets import N_BUCKETS
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from polyneuron.neuron_core.model.anatomy import Anatomy
 from torch import Tensor, nn
+
+from polyneuron.neuron_core.model.anatomy import Anatomy
 
 Site = Literal["matched", "pre_activation"]
 SITES: tuple[str, ...] = get_args(Site)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from polyneuron.neuron_core.activations.buckets import N_BUCKETS, count_buckets
 from polyneuron.neuron_core.common.errors import CorpusError
-from torch import Tensor
 
 STATE_BYTES = 4 * N_BUCKETS + 8 + 4 + 4
 """Per neuron: the counts, the total, the minimum and the maximum."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from polyneuron.neuron_core.activations.buckets import (
     bucket_edges,
     counts_above,

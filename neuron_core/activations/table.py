@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.neuron_core.activations.sites import SITES, Site
 from polyneuron.neuron_core.activations.statistics import PERCENTILES, Doubles, Floats, Ints, LayerStatistics
 from polyneuron.neuron_core.common.errors import SetError

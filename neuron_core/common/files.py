@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from polyneuron.neuron_core.common.errors import SetError
 from safetensors import SafetensorError
+
+from polyneuron.neuron_core.common.errors import SetError
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object], noun: str) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from polyneuron.neuron_core.common.errors import StoreError
 from xxhash import xxh3_128_hexdigest
+
+from polyneuron.neuron_core.common.errors import StoreError
 
 _MAX_CHARACTERS = 180
 """A folder or file name may have 255 bytes on common file systems; this leaves room for `column=` and

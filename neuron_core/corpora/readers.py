@@ -12,6 +12,7 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from polyneuron.neuron_core.common.errors import CorpusError
 
 FORMATS = (".parquet", ".jsonl", ".json", ".txt")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.detectors.detector import Detected, Doubles, first_ranked, require_share, to_set
 

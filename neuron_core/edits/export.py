@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from torch import nn
 
 PROVENANCE = "polyneuron_edit.json"
 """File beside the weights that says which edit they carry."""

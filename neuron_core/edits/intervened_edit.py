@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import xxhash
+from torch import nn
+
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
-from torch import nn
 
 
 @dataclass(frozen=True, eq=False)

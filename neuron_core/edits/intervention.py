@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 import numpy as np
 import torch
 import xxhash
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.activations.ranges import lowest_output
 from polyneuron.neuron_core.activations.sites import Site
 from polyneuron.neuron_core.common.errors import SetError
@@ -24,7 +26,6 @@ from polyneuron.neuron_core.edits.targets import require_fit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.activations.table import ActivationTable

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import Anatomy, WeightSlice
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,12 +15,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 import xxhash
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
-from torch import Tensor, nn
 
 Kind = Literal["zero", "values"]
 _FILE = SetFile("edit", "WeightEdit.save", "polyneuron.weight_edit", ("kind", "name"))

@@ -16,10 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from polyneuron.neuron_core.impacts.capture import AttentionRecord, LayerRecord
 from polyneuron.neuron_core.impacts.scores import Heads, ScoreChange, squared_impacts
 from polyneuron.neuron_core.model.anatomy import Anatomy
-from torch import Tensor
 
 
 @dataclass(frozen=True)

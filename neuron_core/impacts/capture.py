@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from polyneuron.neuron_core.model.anatomy import Anatomy
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from polyneuron.neuron_core.model.anatomy import Anatomy
 
 RECORDING_ATTENTION = "polyneuron_recording"
 

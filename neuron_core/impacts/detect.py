@@ -18,6 +18,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
@@ -26,7 +28,6 @@ from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from torch import Tensor, nn
 
 N_SEED_SENTENCES = 3
 FLOOR_FRACTION = 0.03

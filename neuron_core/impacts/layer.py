@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.impacts.attention import ScoreImpacts
 from polyneuron.neuron_core.impacts.capture import LayerRecord
 from polyneuron.neuron_core.impacts.columns import (
@@ -17,7 +19,6 @@ from polyneuron.neuron_core.impacts.columns import (
 )
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
-from torch import Tensor, nn
 
 
 class LayerImpacts:

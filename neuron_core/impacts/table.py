@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
+
 from polyneuron.neuron_core.impacts.accumulate import N_SMALLEST, Impacts
 from polyneuron.neuron_core.model.groups import GROUPS
-from torch import Tensor
 
 IMPACTS_SCHEMA = pa.schema(
     [

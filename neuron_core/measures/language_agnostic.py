@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import xxhash
+
 from polyneuron.neuron_core.common.errors import SetError
 
 Reals = npt.NDArray[np.float64]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.intervention import Intervention

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import xxhash
+
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 

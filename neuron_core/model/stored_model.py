@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import attention_of, load_config, model_class
 from polyneuron.neuron_core.model.weight_files import WeightFiles
-from torch import Tensor, nn
 
 _NAMED = 3
 """Tensors named in a message; the rest are counted."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from polyneuron.neuron_core.common.errors import ModelError
 from torch import Tensor
+
+from polyneuron.neuron_core.common.errors import ModelError
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _CHUNK_BYTES = 16 << 20

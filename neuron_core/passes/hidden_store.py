@@ -15,8 +15,9 @@ import weakref
 from typing import IO
 
 import torch
-from polyneuron.neuron_core.common.errors import StoreError
 from torch import Tensor
+
+from polyneuron.neuron_core.common.errors import StoreError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -16,10 +16,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.passes.batches import MicroBatch
 from polyneuron.neuron_core.passes.hidden_store import HiddenStore, KeptTensor
-from torch import Tensor, nn
 
 Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
 """Makes sharded parameters whole inside the context, and frees them after it."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet

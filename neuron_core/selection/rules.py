@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid
 from polyneuron.neuron_core.selection.thresholds import (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
 from polyneuron.neuron_core.selection.rules import Passing, Quantile, Rule, ScaledSigma, Sigma, TopRatio
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet

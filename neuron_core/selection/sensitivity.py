@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.measures.language_agnostic import shared_ratio
 from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask

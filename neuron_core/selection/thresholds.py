@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from polyneuron.neuron_core.common.errors import NotCertified, SetError
 from polyneuron.neuron_core.selection.grid import Cell, Floats, ImpactGrid, Mask
 

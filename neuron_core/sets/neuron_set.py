@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import write_whole
 from polyneuron.neuron_core.model.groups import GROUPS

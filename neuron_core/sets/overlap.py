@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.chance import (
     Probabilities,

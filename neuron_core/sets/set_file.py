@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import write_whole
 from polyneuron.neuron_core.sets.neuron_set import Key, NeuronSet
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
+
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.config.study import NightlyConfig, Section, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from pydantic import ValidationError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The shipped configurations."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
 from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
 """What is trained; see `polyneuron.neuron_core.training.choices.strategies`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field, field_validator, model_validator
+
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.pipelines.config.study import (
     ActivationsConfig,
@@ -20,7 +22,6 @@ from polyneuron.pipelines.config.study import (
     StudyConfig,
     TrainingConfig,
 )
-from pydantic import Field, field_validator, model_validator
 
 Tuned = Literal["attention", "source", "target", "source+target", "random"]
 """What is fine-tuned: attention alone (the paper's model without language neurons), or attention with ffn neurons: those of

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from pydantic import ValidationError
+
 from polyneuron.cluster.capacity.calibration import Measured
 from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.estimate import missing
@@ -13,7 +15,6 @@ from polyneuron.cluster.capacity.shape import VALUE_BYTES, ModelShape
 from polyneuron.pipelines.config.load import with_overrides
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.stages import stages_of
-from pydantic import ValidationError
 
 Change = tuple[str, ...]
 """Overrides that only make sense together."""

@@ -6,14 +6,15 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from polyneuron.cluster.capacity.estimate import StagePlan, gib
-from polyneuron.cluster.capacity.rates import Rates
-from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
-from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from polyneuron.cluster.capacity.estimate import StagePlan, gib
+from polyneuron.cluster.capacity.rates import Rates
+from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
+from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 
 _UNITS = {
     "flops_per_s": ("computing, a rank", 1e12, "TFLOP/s"),

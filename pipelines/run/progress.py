@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from polyneuron.neuron_core.common.redact import redacted
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from polyneuron.neuron_core.common.redact import redacted
 
 _LINE_EVERY_S = 20.0
 console = Console(stderr=True, highlight=False)

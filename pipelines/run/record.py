@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 from polyneuron.neuron_core.common.redact import redacted, redacted_within

@@ -47,8 +47,9 @@ class Subject:
             ModelError: nothing there, or nothing that can be read.
         """
         with _OPENING:
-            from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
             from transformers import AutoTokenizer
+
+            from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
 
             source = resolve_model(model_path(model))
             hf_config = load_config(source, model.revision, model.trust_remote_code)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import xxhash
+
 from polyneuron.eval.store.units import unit_key
 
 DETECTION_VERSION = 1

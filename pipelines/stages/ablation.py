@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.run.progress import say

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pyarrow as pa
+
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import ConfigError

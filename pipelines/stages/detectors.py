@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.study import ActivationSite, DetectorName

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
 from polyneuron.pipelines.run.subject import Subject

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import NotCertified, SetError
 from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.common.names import safe_name

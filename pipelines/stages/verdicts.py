@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import Pair, compare_all, verdict_table
 from polyneuron.pipelines.run.progress import say

@@ -46,6 +46,7 @@ def run_transfer(config: TransferConfig) -> int:
 
 def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
     import pyarrow.compute as pc
+
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.pipelines.run.subject import Subject
     from polyneuron.pipelines.stages.activations import measure_activations, stored_activations

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -14,8 +17,6 @@ from polyneuron.pipelines.stages.evaluation import BASE
 from polyneuron.pipelines.transfer.evaluation import Cell
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_value
 from polyneuron.pipelines.transfer.verdicts import METRICS
-from rich.table import Table
-from rich.text import Text
 
 Rows = Sequence[Mapping[str, Any]]
 _TITLES = {"acc": "accuracy", "exact_match": "exact match", "f1": "F1"}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import Pair
 from polyneuron.pipelines.run.subject import Subject

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from polyneuron.eval.report import write_report
 
+from polyneuron.eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods

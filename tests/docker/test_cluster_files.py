@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import typer
 import yaml
+
 from polyneuron.pipelines.cli import app
 from polyneuron.pipelines.config.load import CONFIGS, load_nightly, load_study
-
 from tests.docker.files import DOCKER, ROOT, commands, compose, pods, resources
 
 LOADERS = {"study": load_study, "nightly": load_nightly}

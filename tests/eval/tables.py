@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+
 from polyneuron.eval.store.schemas import FLOAT32, INT32, TABLES
 
 MODEL = "org/tiny model"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.impacts.detect import measure_impacts
 from polyneuron.neuron_core.measures.perplexity import perplexity
 from polyneuron.neuron_core.model.groups import GROUPS
-
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.passes.batches import Sentence
 from torch import Tensor
 from torch.nn import functional as F
+
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.passes.batches import Sentence
 
 
 def oracle_activations(model: Any, sentences: Sequence[Sentence], site: str) -> list[Tensor]:

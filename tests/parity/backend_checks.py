@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
 from polyneuron.eval.tasks.judge import Judge
@@ -13,7 +14,6 @@ from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.model.load import load_model, resolve_model
 from polyneuron.neuron_core.passes.batches import tokenize
-
 from tests.edits import edits_of, random_neurons
 from tests.own_process import print_found
 from tests.real_models import gemma3_gguf, smollm2_gguf

@@ -6,10 +6,11 @@ Shares nothing with `polyneuron.neuron_core.edits.intervention` but the constant
 from typing import Any
 
 import torch
-from polyneuron.neuron_core.edits.intervention import Intervention
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from torch import Tensor
 from torch.nn import functional as F
+
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 
 
 @torch.no_grad()

@@ -8,12 +8,13 @@ shares code with compact training but `Anatomy.slices`, which says what a neuron
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import Batch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 
 def masks_of(model: Any, neurons: NeuronSet) -> dict[str, Tensor]:

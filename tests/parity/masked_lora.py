@@ -7,14 +7,15 @@ A is taken from the adapters under test; B is whole, and AdamW runs over it whol
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import Batch
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
-from torch import Tensor
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 
 
 def masks_of_rows(model: Any, neurons: NeuronSet) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ import copy
 from typing import Any
 
 import torch
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from tests.tiny_models import is_rms_norm
 
 

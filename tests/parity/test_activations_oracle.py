@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.activations.buckets import ABSOLUTE_ERROR, RELATIVE_ERROR
 from polyneuron.neuron_core.activations.measure import activation_pass, measure_activations
 from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
@@ -18,7 +19,6 @@ from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches, tokenize
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.parity.activation_oracle import oracle_activations
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import TINY, tiny_model, token_ids

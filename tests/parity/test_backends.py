@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from polyneuron.neuron_core.edits.intervention import OPERATIONS
 
+from polyneuron.neuron_core.edits.intervention import OPERATIONS
 from tests.own_process import found_by
 
 TOLERANCE_NATS = 1e-3

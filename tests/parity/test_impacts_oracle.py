@@ -4,12 +4,12 @@
 """
 
 import pytest
+
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.parity.oracle import Oracle
 from tests.tiny_models import TINY, tiny_model, token_ids
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.edits.intervention import OPERATIONS, Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-
 from tests.edits import random_neurons
 from tests.parity.intervention_oracle import oracle_logits
 from tests.tiny_models import TINY, tiny_model, token_ids

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from polyneuron.neuron_core.detectors.lape import Lape
 
+from polyneuron.neuron_core.detectors.lape import Lape
 from tests.activation_tables import table_of_counts
 
 

@@ -1,10 +1,10 @@
 """Sampled neurons of real models against the float64 zeroing oracle, on real sentences."""
 
 import pytest
+
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches, tokenize
-
 from tests.parity.oracle import Oracle
 from tests.parity.test_impacts_oracle import TOLERANCE, layer_impacts
 from tests.real_models import gemma3_gguf, smollm2_gguf

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from datasets import load_dataset
 from lm_eval.models.huggingface import HFLM
+
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
 from polyneuron.eval.tasks.harness import Tasks, _token_ids
 from polyneuron.eval.tasks.training_data import squad_example, training_data, training_plan, xnli_example
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.training.data.answers import AnswerCounts, answer_tokens
-
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import save_tiny_model
 

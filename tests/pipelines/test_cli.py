@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from polyneuron.pipelines import cli
 
+from polyneuron.pipelines import cli
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[2]

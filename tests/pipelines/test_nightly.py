@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_config
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model
 
@@ -138,7 +138,6 @@ def test_a_changed_variant_is_compared_with_its_own_past(model: Path, tmp_path: 
 def test_a_planted_regression_of_a_real_model_is_caught(tmp_path: Path) -> None:
     """SmolLM2 loses a fifth of its feed-forward neurons overnight."""
     from polyneuron.neuron_core.model.load import resolve_model
-
     from tests.real_models import smollm2_gguf
 
     folder = Path(resolve_model(smollm2_gguf()))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.edits.intervention import Intervention
@@ -17,7 +18,6 @@ from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nightly_run import run_nightly
 from polyneuron.pipelines.run.subject import Subject
-
 from tests.edits import random_neurons
 from tests.pipelines.in_process import LocalJudge
 from tests.tiny_models import save_tiny_model

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.provenance import run_of
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
@@ -14,7 +15,6 @@ from polyneuron.pipelines import cli
 from polyneuron.pipelines.run.progress import console
 from polyneuron.pipelines.run.record import recorded
 from polyneuron.pipelines.study import run_study
-
 from tests.pipelines.in_process import tiny_config
 from tests.tiny_models import save_tiny_model
 

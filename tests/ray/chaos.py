@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from polyneuron.eval.store.same_tables import Difference, first_difference
 from polyneuron.eval.store.store import Store
-
 from tests.ray.nodes import Nodes, environment, nodes_up
 from tests.tiny_models import save_tiny_model
 

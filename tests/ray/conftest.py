@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from polyneuron.cluster.actors.session import ray_session
 
+from polyneuron.cluster.actors.session import ray_session
 from tests.tiny_models import save_tiny_model
 
 

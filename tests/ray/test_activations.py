@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.ranks.activations import statistics_pass
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
@@ -16,7 +17,6 @@ from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.tiny_models import token_ids
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+
+from bench.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.capacity.placing import Placing, received
 from polyneuron.cluster.capacity.shape import shape_of
@@ -11,8 +13,6 @@ from polyneuron.neuron_core.impacts.detect import detect_language, detection_pas
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import load_config
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
-
-from bench.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
 from tests.tiny_models import token_ids
 
 pytestmark = pytest.mark.ray

@@ -4,9 +4,9 @@ import random
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
-
 from tests.ray import chaos
 from tests.ray.nodes import nodes_up
 from tests.tiny_models import save_tiny_model

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import ray
 import torch
+
 from polyneuron.bench.batch_major import batch_major_losses
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
@@ -21,7 +22,6 @@ from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
 from tests.tiny_models import token_ids
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]

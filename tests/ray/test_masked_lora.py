@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.ranks.training import TrainJob
@@ -22,7 +23,6 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-
 from tests.neuron_core.training.test_masked_lora import chosen
 from tests.neuron_core.training.test_nf4 import WIDE
 from tests.ray.training_checks import train_and_hash

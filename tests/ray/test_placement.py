@@ -1,6 +1,7 @@
 """What fits where, by hand; waiting and refusal on a real session are in test_solo.py and test_group.py."""
 
 import pytest
+
 from polyneuron.cluster.actors.placement import Room
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import pytest
 import ray
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec, Weights
-
 from tests.listening import listening, open_to_others, processes
 from tests.own_process import found_by, print_found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.actors.solo import SoloActor
 from polyneuron.cluster.actors.stopping import Stopped, stoppable

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.ranks.activations import statistics_pass
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
@@ -15,8 +17,6 @@ from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from safetensors.torch import load_file, save_file
-
 from tests.ray.test_group import BATCHES, assert_same, some_edit
 from tests.tiny_models import save_tiny_model
 

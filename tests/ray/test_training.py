@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
@@ -26,7 +27,6 @@ from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank, every_neuron
-
 from tests.neuron_core.training.loop.test_trainer import chosen
 from tests.neuron_core.training.plain_batches import (
     five_in_turn,

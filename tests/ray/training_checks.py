@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 import xxhash
+
 from polyneuron.cluster.ranks.training import TrainingModel, TrainResult, train_rank
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.trainer import train
-
 from tests.neuron_core.training.loop.test_trainer import chosen
 from tests.parity.masked_adamw import MaskedStepper, masks_of
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from polyneuron.neuron_core.common.errors import CorpusError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.training.data.answers import AnswerCounts, Example, answer_tokens

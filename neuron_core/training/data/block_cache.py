@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import xxhash
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL, PADDING, Block
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
 from polyneuron.neuron_core.model.load import attention_of
 from polyneuron.neuron_core.training.data.block_sampler import BlockSampler
 from polyneuron.neuron_core.training.data.blocks import BlockList, JoinedBlocks, open_blocks

@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.families import family_of, supported
-from torch import Tensor
 
 NO_LABEL = -100
 """The label of tokens that are not predicted: padding and the first of every piece."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+
 from polyneuron.neuron_core.common.errors import ModelError, StoreError
 
 

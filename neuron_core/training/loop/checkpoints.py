@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polyneuron.neuron_core.common.errors import TrainingError
 from torch import Tensor
+
+from polyneuron.neuron_core.common.errors import TrainingError
 
 KEPT = 2
 """So many newest checkpoints stay: the last, and one before it should the last be on a bad block."""

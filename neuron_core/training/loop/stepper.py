@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL
 from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
-from torch import Tensor, nn
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW keeps of a trained tensor beside its step count."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from polyneuron.neuron_core.common.errors import TrainingError
 from polyneuron.neuron_core.training.loop.checkpoints import Checkpoint, Checkpoints
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import Batch, Stepper, n_predicted
 from polyneuron.neuron_core.training.loop.validation import Validation
-from torch import Tensor
 
 Progress = Callable[[int, int], None]
 _VALUE, _BEST = "value/", "best/"

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL
-from torch import Tensor
 
 Row = dict[str, Any]
 

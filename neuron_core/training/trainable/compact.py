@@ -18,14 +18,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.layer_major import Gather, whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 _COARSE = (torch.bfloat16, torch.float16)
 

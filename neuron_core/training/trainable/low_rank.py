@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -23,7 +25,6 @@ from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.layer_major import Gather, whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
-from torch import Tensor, nn
 
 _ADAPTER = "default"
 _STD = 0.01

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.cluster.capacity.at_hand import machines_at_hand
 from polyneuron.cluster.capacity.devices import KINDS, Machines
 from polyneuron.cluster.capacity.memory import GIB

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig
+
 from polyneuron.cluster.capacity.calibration import calibrate
 from polyneuron.cluster.capacity.passes import Corpus, Detection
 from polyneuron.cluster.capacity.shape import shape_of
-from transformers import LlamaConfig
 
 CONFIG: Any = LlamaConfig(
     vocab_size=24_000,

@@ -1,6 +1,7 @@
 """The machines people state, and what becomes of nonsense."""
 
 import pytest
+
 from polyneuron.cluster.capacity.devices import KINDS, parse_devices
 from polyneuron.cluster.capacity.memory import GIB
 from polyneuron.neuron_core.common.errors import ConfigError

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, LlamaConfig
+
 from polyneuron.cluster.capacity import passes
 from polyneuron.cluster.capacity.placing import Placing, received
 from polyneuron.cluster.capacity.shape import shape_of
@@ -15,9 +18,6 @@ from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import load_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, LlamaConfig
-
 from tests.cluster.live_bytes import LiveBytes
 
 GROUPS = ("q", "k", "v", "ffn")

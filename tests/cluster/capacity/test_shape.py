@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from polyneuron.cluster.capacity.engine import (
     EngineNeed,
     Requests,
@@ -12,7 +13,6 @@ from polyneuron.cluster.capacity.engine import (
 )
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.neuron_core.model.load import load_config
-
 from tests.tiny_models import TINY, tiny_model
 
 SHAPES = Path(__file__).parents[2] / "shapes"

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+
 from polyneuron.cluster.capacity.shape import shape_of
 from polyneuron.cluster.capacity.training import Training, saved_bytes, saved_layer_bytes
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.data.packed_batch import model_masks
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-from torch.autograd.graph import saved_tensors_hooks
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
 N_LAYERS, N_BLOCKS, N_TOKENS = 4, 2, 128
 FIELDS: dict[str, Any] = dict(

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from polyneuron.cluster.ranks.frozen_linears import frozen_linears
 from torch import nn
+
+from polyneuron.cluster.ranks.frozen_linears import frozen_linears
 
 
 class TwoLinears(nn.Module):

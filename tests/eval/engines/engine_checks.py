@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from polyneuron.eval.engines.settings import Engine, EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.neuron_core.common.errors import SetError
@@ -18,7 +19,6 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import Sentence
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
 from tests.edits import edits_of, random_neurons
 from tests.listening import open_to_others
 from tests.own_process import print_found

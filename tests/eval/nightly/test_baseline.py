@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.nightly.baseline import (
     SETTINGS,
     SettingsMismatch,

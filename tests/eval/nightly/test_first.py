@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.nightly.first import FirstNight, first_night
 from polyneuron.eval.nightly.judge import Outcome
 from polyneuron.eval.store.store import Store
-
 from tests.eval.nightly.test_baseline import MODEL, Values, write_run, write_scores
 
 SCORED: Values = {("xquad", "th"): [0.5] * 3, ("xnli", "sw"): [1.0, 0.0]}

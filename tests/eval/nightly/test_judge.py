@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from bench.nightly_power import dropped, judged, suite, two_nights
 from polyneuron.eval.nightly.baseline import SettingsMismatch
 from polyneuron.eval.nightly.judge import Judgement, Outcome, judge, worst
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
-from bench.nightly_power import dropped, judged, suite, two_nights
 from tests.eval.nightly.test_baseline import MODEL, Values, write_run, write_scores
 
 GOOD: Values = {("xnli", "sw"): [1.0] * 30, ("xnli", "th"): [0.0] * 30, ("xquad", "th"): [0.5] * 30}

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.nightly.first import FirstNight, Score
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html, junit, markdown

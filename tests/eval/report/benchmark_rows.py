@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 

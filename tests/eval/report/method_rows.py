@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
-
 from tests.eval.report.benchmark_rows import MODEL, RUN
 from tests.eval.report.synthetic import SELECTION, Plan
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
 from polyneuron.neuron_core.selection.select import Rule, ScaledSigma, Selection, select

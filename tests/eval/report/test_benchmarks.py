@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.report import write_report
 from polyneuron.eval.report.benchmarks import results_of
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.benchmark_rows import add, score, unavailable, usual, usual_verdicts, verdict
 from tests.eval.report.synthetic import Plan, store_with
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.chart_training import MOST_POINTS, curve_legend, line_style, loss_curves, thinned
 from polyneuron.eval.report.data import ModelStudy, read_report
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import checks, put_rows, steps
 

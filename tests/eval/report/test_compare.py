@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.compare import compare
 from polyneuron.eval.report.data import ModelStudy, read_report
-
 from tests.eval.report.synthetic import Plan, store_with
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.chart_models import trend_words
 from polyneuron.eval.report.compare_benchmarks import compare_benchmarks
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.benchmark_rows import add, score
 from tests.eval.report.synthetic import Plan, store_with
 

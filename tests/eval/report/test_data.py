@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.report.data import newest_only, read_report
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.report.synthetic import SELECTION, Plan, put, store_with, tables_of
 
 

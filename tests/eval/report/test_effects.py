@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from polyneuron.eval.report.data import ModelStudy, read_report
 from polyneuron.eval.report.effects import effects_of
 from polyneuron.eval.report.variants import Variant
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.report.synthetic import Plan, store_with
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import lxml.html
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html as nightly_html
 from polyneuron.eval.nightly.render import junit
@@ -19,7 +20,6 @@ from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
 from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nightly_run import _unjudged
-
 from tests.eval.report.benchmark_rows import add, unavailable, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
 from tests.eval.report.synthetic import Plan, store_with

@@ -8,7 +8,6 @@ from typing import Any
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.failures import failures_of
 from polyneuron.eval.report.write import render
-
 from tests.eval.report.synthetic import Plan, store_with
 
 

@@ -9,7 +9,6 @@ from polyneuron.eval.report.data import ModelStudy, read_report
 from polyneuron.eval.report.effects import effects_of
 from polyneuron.eval.report.findings import Finding, findings_of
 from polyneuron.eval.report.omissions import omissions_of
-
 from tests.eval.report.synthetic import Plan, store_with
 
 

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.neuron_core.selection.select import Quantile, Rule, ScaledSigma, Sigma, TopRatio, select
-
 from tests.eval.report.synthetic import Plan, store_with, tables_of
 
 FULL = Plan(languages=("en", "th", "sw"), bounded=False, n_draws=0)

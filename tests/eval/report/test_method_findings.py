@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.findings import Finding
 from polyneuron.eval.report.method_findings import method_findings
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.method_rows import Members, put_changes, put_detector, put_overlaps
 from tests.eval.report.synthetic import Plan, store_with
 

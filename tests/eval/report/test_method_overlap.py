@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.method_cells import ABOVE, BELOW, WITHIN
 from polyneuron.eval.report.method_overlap import (
@@ -20,7 +21,6 @@ from polyneuron.eval.report.method_overlap import (
 )
 from polyneuron.eval.report.methods import OtherMethods
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.method_rows import Members, put_detector, put_overlaps
 from tests.eval.report.synthetic import Plan, store_with
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.method_cells import ABOVE, BELOW
 from polyneuron.eval.report.method_perplexity import ChangeMatrix, change_matrices
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps
 from tests.eval.report.synthetic import Plan, store_with
 

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.methods import OtherMethods
 from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps, selection_of, usual_methods
 from tests.eval.report.synthetic import Plan, store_with, tables_of
 from tests.eval.report.training_rows import put_mixture, usual_training

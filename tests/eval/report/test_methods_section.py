@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from polyneuron.eval.report.chart_methods import agreement_chart, count_chart, profile_chart
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.methods import MethodSets
 from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps, usual_methods
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.test_write import parsed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from polyneuron.eval.report.thresholds import grid, set_size_curves
 from polyneuron.neuron_core.common.errors import StoreError
 

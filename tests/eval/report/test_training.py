@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import ModelStudy, read_report
 from polyneuron.eval.report.training import arms_of, twin_of
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import checks, put_mixture, put_rows, steps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.benchmarks import results_of
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.effects import effects_of
@@ -12,7 +13,6 @@ from polyneuron.eval.report.findings import Finding
 from polyneuron.eval.report.training_benchmarks import trained_part
 from polyneuron.eval.report.training_findings import training_findings
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.benchmark_rows import add, score, verdict
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import perplexities, put_mixture, put_rows, steps, tuned_score

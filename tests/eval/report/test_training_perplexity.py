@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from polyneuron.eval.report.data import ModelStudy, read_report
 from polyneuron.eval.report.effects import Effect, effects_of
 from polyneuron.eval.report.training_perplexity import (
@@ -17,7 +18,6 @@ from polyneuron.eval.report.training_perplexity import (
     verdict_of,
 )
 from polyneuron.eval.report.variants import Variant
-
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.training_rows import put_rows, steps
 

@@ -7,10 +7,10 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.write import render
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.benchmark_rows import add, score, unavailable, usual, usual_verdicts, verdict
 from tests.eval.report.synthetic import Plan, store_with
 from tests.eval.report.test_write import parsed

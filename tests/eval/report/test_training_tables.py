@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from polyneuron.eval.report.training import Training
 from polyneuron.eval.report.training_tables import Cell, Form, Outcome, TrainedTable, trained_table
 

@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.report import write_report
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.report.write import render
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.report.synthetic import Plan, store_with
 
 HOSTILE = "evil/<script>alert('model')</script>&\"x"

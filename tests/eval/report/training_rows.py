@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 import pyarrow as pa
+
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
-
 from tests.eval.report.benchmark_rows import MODEL, RUN, add, score, verdict
 from tests.eval.report.synthetic import SELECTION
 

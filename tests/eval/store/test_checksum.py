@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.tables import MODEL, impacts, run_row
 
 

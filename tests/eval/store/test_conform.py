@@ -4,10 +4,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.store.conform import conform
 from polyneuron.eval.store.schemas import IMPACTS, METRICS
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.tables import impacts, metrics
 
 MARKS = {"unit": "u", "run_id": "r"}

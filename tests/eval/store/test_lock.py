@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
 

@@ -1,6 +1,7 @@
 """Names become single folder names that nothing can escape, and that readers of Hive folders decode again."""
 
 import pytest
+
 from polyneuron.eval.store.paths import NULL_PARTITION, is_data_file, is_temporary, partition_folder
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.neuron_core.common.errors import StoreError

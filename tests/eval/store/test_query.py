@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.tables import MODEL, impacts, metrics
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.store.same_tables import first_difference, tables_equal
 from polyneuron.eval.store.store import Store
-
 from tests.eval.tables import impacts, metrics, run_row
 
 

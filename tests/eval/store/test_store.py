@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+
 from polyneuron.eval.store.checksum import sealed_parquet
 from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.tables import MODEL, impacts, metrics, run_row
 
 

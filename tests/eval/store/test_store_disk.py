@@ -12,10 +12,10 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.store import store as store_module
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-
 from tests.eval.tables import impacts, run_row
 from tests.small_files import small_files
 

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import StoreError
 

@@ -1,6 +1,7 @@
 """The table of benchmarks against lm-eval's own index, and what is planned for each language."""
 
 import pytest
+
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS, TaskPlan, Unavailable, plan_task
 from polyneuron.neuron_core.common.errors import ConfigError
 

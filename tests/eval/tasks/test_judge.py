@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
 from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
 from polyneuron.eval.tasks.judge import Judge, summary
@@ -14,7 +15,6 @@ from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import perplexity
 from polyneuron.neuron_core.model.load import load_config, load_model
 from polyneuron.neuron_core.passes.batches import Sentence
-
 from tests.edits import random_neurons
 from tests.tiny_models import save_tiny_model, token_ids
 

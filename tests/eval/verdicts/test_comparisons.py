@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import (
     Pair,
@@ -16,7 +17,6 @@ from polyneuron.eval.verdicts.comparisons import (
     verdict_table,
 )
 from polyneuron.eval.verdicts.pairing import grouped
-
 from tests.eval.tables import samples
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from polyneuron.eval.verdicts.pairing import grouped, paired
 
+from polyneuron.eval.verdicts.pairing import grouped, paired
 from tests.eval.tables import samples
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from polyneuron.neuron_core.activations.buckets import (
     ABSOLUTE_ERROR,
     LARGEST,

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch import nn
+
 from polyneuron.neuron_core.activations.measure import measure_activations
 from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.table import ACTIVATIONS_SCHEMA, ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.families import Family
-from torch import nn
-
 from tests.tiny_models import tiny_model, token_ids
 
 CORPORA = {"bb": token_ids([5, 9, 7], seed=1), "aa": token_ids([6, 8], seed=2)}

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from polyneuron.eval.store.paths import partition_folder
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store

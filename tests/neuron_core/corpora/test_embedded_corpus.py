@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages, embedded_rows
 
 LANGUAGES = ("en", "zh", "th", "sw", "fr", "de")

@@ -7,6 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
 

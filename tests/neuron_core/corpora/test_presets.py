@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.presets import PRESETS, source_of
 from polyneuron.neuron_core.corpora.sources import iter_texts

@@ -1,6 +1,7 @@
 """Sentence splitting in the six embedded languages and in the scripts that have marks of their own."""
 
 import pytest
+
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.sentences import split_sentences
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts, pin
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.detectors.act_prob import ActProb, ActProbPooled
 from polyneuron.neuron_core.detectors.lape import Lape, activation_entropy, quantile
-
 from tests.activation_tables import table_of_counts
 
 DETECTORS = [Lape(), ActProb(), ActProbPooled()]

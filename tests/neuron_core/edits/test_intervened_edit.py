@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
 from tests.edits import edits_of, random_neurons
 from tests.parity.intervention_oracle import oracle_logits
 from tests.tiny_models import tiny_model, token_ids

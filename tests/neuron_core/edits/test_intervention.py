@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from polyneuron.neuron_core.activations.measure import measure_activations
 from polyneuron.neuron_core.activations.ranges import lowest_output
 from polyneuron.neuron_core.activations.table import ActivationTable
@@ -19,9 +22,6 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from safetensors import safe_open
-from safetensors.torch import save_file
-
 from tests.tiny_models import tiny_model, token_ids
 
 IDS = torch.tensor([[5, 9, 31, 7, 60, 12]])

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.export import PROVENANCE, export_checkpoint
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from transformers import AutoModelForCausalLM
-
 from tests.tiny_models import tiny_model
 
 MODELS = ["llama-gqa-tied", "llama-mha-untied", "llama-biased", "qwen2", "phi3", "gemma3-multimodal"]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.detect import measure_impacts
-
 from tests.tiny_models import tiny_model, token_ids
 
 CORPORA = {"aa": token_ids([5, 9, 7, 12, 6, 8, 11], seed=1), "bb": token_ids([6, 8, 10, 7, 13], seed=2)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.measures.language_agnostic import (
     EXCLUSIVE_EMPTY,

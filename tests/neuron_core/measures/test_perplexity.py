@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.measures.perplexity import perplexity, sentence_nlls
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 

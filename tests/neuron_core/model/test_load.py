@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, BertConfig, BertModel
+
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import dequantised, from_pretrained, load_config, load_model
-from transformers import AutoConfig, BertConfig, BertModel
-
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import TINY, tiny_model
 

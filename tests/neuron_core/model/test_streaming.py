@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from polyneuron.neuron_core.activations.measure import activation_pass
 from polyneuron.neuron_core.activations.sites import SITES
 from polyneuron.neuron_core.common.errors import ModelError
@@ -17,8 +19,6 @@ from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from safetensors.torch import load_file, save_file
-
 from tests.edits import edits_of, random_neurons
 from tests.own_process import found_by
 from tests.tiny_models import TINY, tiny_model, token_ids

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.weight_files import WeightFiles
-from safetensors.torch import save_file
 
 GENERATOR = torch.Generator().manual_seed(0)
 TENSORS = {

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.passes.hidden_store import HiddenStore
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
 from tests.neuron_core.model.test_streaming import BATCHES
 from tests.small_files import small_files
 from tests.tiny_models import tiny_model

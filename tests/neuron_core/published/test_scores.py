@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.published import scores as reference_code
 from polyneuron.neuron_core.published.scores import by_group, published_attention, reference_scores
 from polyneuron.neuron_core.published.selection import reference_selection
 from polyneuron.neuron_core.published.sets import JSON_KEYS
-
 from tests.tiny_models import tiny_model, token_ids
 
 H, G, D, FFN, DIM = 4, 2, 8, 40, 32

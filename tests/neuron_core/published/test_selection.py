@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.published.selection import (
@@ -10,7 +11,6 @@ from polyneuron.neuron_core.published.selection import (
     reference_selection,
     top_of_every_prompt,
 )
-
 from tests.tiny_models import tiny_model
 
 GQA = anatomy_of(

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.published.sets import (
@@ -15,7 +16,6 @@ from polyneuron.neuron_core.published.sets import (
     load_lape,
     load_published_json,
 )
-
 from tests.tiny_models import tiny_model
 
 GQA = anatomy_of(tiny_model("llama-gqa-tied"))  # 4 query heads, 2 kv heads, head dim 8, FFN 40, 3 layers

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified, SetError
 from polyneuron.neuron_core.impacts.detect import measure_impacts
 from polyneuron.neuron_core.impacts.table import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.selection.select import Quantile, ScaledSigma, Selection, Sigma, TopRatio, select
 from polyneuron.neuron_core.selection.sensitivity import OWN_RULE, sensitivity
-
 from tests.tiny_models import tiny_model, token_ids
 
 # Per-token minima, layers x neurons; the Frobenius minima are ten times as large.

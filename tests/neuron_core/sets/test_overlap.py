@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.chance import (
     at_least,

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import write_whole
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 MODEL: dict[str, Any] = {"model": "tiny", "widths": {"q": 4, "ffn": 6}, "n_layers": 3}
 EDIT = {"version": 1, "kind": "values", "name": "tuned"} | MODEL | {"indices": {"0.q": [3], "2.ffn": [1, 5]}}

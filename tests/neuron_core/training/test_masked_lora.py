@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -12,7 +13,6 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_lo
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec, everywhere
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank, every_neuron, with_attention_groups
-
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.parity.masked_lora import ExplicitLora
 from tests.tiny_models import TINY, tiny_model

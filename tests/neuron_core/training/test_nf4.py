@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
+
 from polyneuron.neuron_core.model.load import from_pretrained, load_config, load_model
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_loss
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, bits_of, chosen
 from tests.parity.masked_lora import ExplicitLora

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
@@ -13,7 +14,6 @@ from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, chosen
 from tests.tiny_models import tiny_model

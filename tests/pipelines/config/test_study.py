@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
 

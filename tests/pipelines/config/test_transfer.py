@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer
 

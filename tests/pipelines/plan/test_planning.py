@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
+
 from polyneuron.cluster.capacity.calibration import Measured
 from polyneuron.cluster.capacity.devices import parse_devices
 from polyneuron.cluster.capacity.engine import EngineNeed, Requests, generating_bytes
@@ -20,8 +22,6 @@ from polyneuron.pipelines.plan.stages import study_requests, task_requests
 from polyneuron.pipelines.run.record import Run
 from polyneuron.pipelines.stages.corpora import prepare_corpora
 from polyneuron.pipelines.stages.detection import detect, detection_units
-from pydantic import ValidationError
-
 from tests.pipelines.in_process import tiny_config, tiny_subject
 from tests.tiny_models import save_tiny_model
 

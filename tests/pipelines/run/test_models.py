@@ -5,13 +5,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError
 from polyneuron.pipelines.config.study import ClusterConfig, EngineConfig, ModelConfig, StudyConfig
 from polyneuron.pipelines.run import progress
 from polyneuron.pipelines.run.models import _local_cores, each_model, exit_code
 from polyneuron.pipelines.run.record import Run
-from rich.console import Console
 
 MODELS = tuple(ModelConfig(path=f"org/{name}", name=name) for name in "abc")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
+
 from polyneuron.eval.report.data import read_report
 from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
@@ -23,7 +24,6 @@ from polyneuron.pipelines.stages.corpora import prepare_corpora
 from polyneuron.pipelines.stages.detectors import Detections, detect_by_activations
 from polyneuron.pipelines.stages.metrics import compute_metrics
 from polyneuron.pipelines.stages.selection import Selected, detect_and_select
-
 from tests.pipelines.in_process import InProcess, tiny_config, tiny_subject
 from tests.tiny_models import save_tiny_model
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.selection.rules import Quantile
 from polyneuron.neuron_core.selection.select import select
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.stages.corpora import prepare_corpora
 from polyneuron.pipelines.stages.selection import Selected, detect_and_select, floor_fractions
-
 from tests.pipelines.in_process import InProcess, tiny_config, tiny_subject
 from tests.tiny_models import save_tiny_model
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import load_model
-
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[3]

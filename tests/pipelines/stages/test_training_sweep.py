@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -16,7 +17,6 @@ from polyneuron.pipelines.stages import training
 from polyneuron.pipelines.stages.corpora import prepare_corpora
 from polyneuron.pipelines.stages.selection import detect_and_select
 from polyneuron.pipelines.stages.verdicts import comparisons
-
 from tests.pipelines.in_process import InProcess, tiny_config
 from tests.tiny_models import save_tiny_model
 

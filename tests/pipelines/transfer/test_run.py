@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 import yaml
+
 from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -30,7 +31,6 @@ from polyneuron.pipelines.transfer.paper_b import paper_model, paper_numbers, pa
 from polyneuron.pipelines.transfer.run import run_transfer
 from polyneuron.pipelines.transfer.table import transfer_grids
 from polyneuron.pipelines.transfer.training import recipe_of, tunings_of
-
 from tests.pipelines.in_process import InProcess, LocalJudge
 from tests.tiny_models import save_tiny_model
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE

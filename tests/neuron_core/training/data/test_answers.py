@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreError
 from polyneuron.neuron_core.training.data.answer_blocks import (
     AnswerBlocks,
@@ -17,8 +19,6 @@ from polyneuron.neuron_core.training.data.answers import AnswerCounts, Example, 
 from polyneuron.neuron_core.training.data.feed import with_attention
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL, PADDING
 from polyneuron.neuron_core.training.loop.stepper import summed_loss
-from transformers import AutoTokenizer
-
 from tests.tiny_models import save_tiny_model, tiny_model
 
 BOS, EOS = 1, 2

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
+
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreError
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.training.data import block_cache
@@ -21,8 +23,6 @@ from polyneuron.neuron_core.training.data.packed_batch import (
     PackedBatch,
 )
 from polyneuron.neuron_core.training.data.token_files import tokenizer_fingerprint, write_folder
-from transformers import AutoTokenizer
-
 from tests.tiny_models import save_tiny_model
 
 BOS, EOS, PAD = 1, 2, 0

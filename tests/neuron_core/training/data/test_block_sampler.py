@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from polyneuron.neuron_core.training.data.block_sampler import BlockSampler
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.training.data.packed_batch import (
     NO_LABEL,
@@ -13,7 +14,6 @@ from polyneuron.neuron_core.training.data.packed_batch import (
     document_mask,
     model_masks,
 )
-
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 PAD = 0

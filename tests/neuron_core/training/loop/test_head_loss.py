@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from polyneuron.neuron_core.training.loop import head_loss
-from polyneuron.neuron_core.training.loop.stepper import summed_loss
 from torch.nn.functional import cross_entropy
 
+from polyneuron.neuron_core.training.loop import head_loss
+from polyneuron.neuron_core.training.loop.stepper import summed_loss
 from tests.neuron_core.training.plain_batches import make_batch
 from tests.tiny_models import TINY, tiny_model
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from polyneuron.neuron_core.common.errors import TrainingError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -16,7 +17,6 @@ from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.tiny_models import tiny_model
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
@@ -14,7 +15,6 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import Trained, train
 from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-
 from tests.neuron_core.training.loop.test_trainer import chosen
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.tiny_models import tiny_model, token_ids

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_loss
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank, every_neuron, n_values, rank_of_size
-
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.tiny_models import TINY, tiny_model
 
