@@ -1,8 +1,7 @@
-"""The floors of the project: which package may import which, read from the source and not from a running
-import.
-"""
+"""What may import what: floors, and the rooms of neuron_core, read from the source and not from a running import."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,28 @@ FORBIDDEN = {
 }
 
 
-def imported_packages(source: str) -> set[str]:
-    """Top-level names of every absolute import in `source`, those inside functions included."""
+def imported_modules(source: str) -> set[str]:
+    """Full names of every absolute import in `source`, those inside functions included."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names
 
 
+def imported_packages(source: str) -> set[str]:
+    """What each import names first: a library, or a floor of ours."""
+    return {module.removeprefix("polyneuron.").split(".")[0] for module in imported_modules(source)}
+
+
 def test_imports_inside_functions_are_seen() -> None:
-    source = "import ray.util as r\ndef f():\n    from polyneuron.eval.store.store import Store\nfrom . import pipelines\n"
-    assert imported_packages(source) == {"ray", "eval"}
+    source = (
+        "import ray.util as r\ndef f():\n    from polyneuron.eval.store.store import Store\n"
+        "from polyneuron import cluster\nfrom . import pipelines\n"
+    )
+    assert imported_packages(source) == {"ray", "eval", "cluster"}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -42,3 +49,24 @@ def test_package_imports_nothing_from_a_higher_floor(package: str) -> None:
         if (found := imported_packages(path.read_text(encoding="utf-8")) & FORBIDDEN[package])
     }
     assert not wrong
+
+
+def rooms() -> dict[str, set[str]]:
+    """Every room of neuron_core, with the rooms that it imports."""
+    core = ROOT / "neuron_core"
+    graph: dict[str, set[str]] = {}
+    for path in sorted(core.rglob("*.py")):
+        room = path.relative_to(core).parts[0]
+        if room.endswith(".py"):
+            continue
+        modules = (module.split(".") for module in imported_modules(path.read_text(encoding="utf-8")))
+        graph.setdefault(room, set()).update(
+            parts[2] for parts in modules if parts[:2] == ["polyneuron", "neuron_core"] and parts[2] != room
+        )
+    return graph
+
+
+def test_rooms_of_neuron_core_form_no_circle() -> None:
+    graph = rooms()
+    assert len(graph) > 10 and any(graph.values())
+    list(TopologicalSorter(graph).static_order())  # raises CycleError and names the circle
