@@ -14,6 +14,7 @@ import pyarrow as pa
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tasks.benchmarks import TaskPlan, Unavailable, plan_task
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions
 from polyneuron.pipelines.run.subject import Subject
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from polyneuron.eval.engines.settings import Change
     from polyneuron.eval.tasks.benchmark_data import Located
 
-BASE = "base"
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -35,14 +34,10 @@ class Judged:
     pairs, None for all.
     """
 
-    name: str
-    kind: str
+    name: VariantName
     change: Change
     n_neurons: int = 0
-    set_language: str | None = None
-    control_of: str | None = None
-    seed: int | None = None
-    beside: tuple[str, ...] = ()
+    beside: tuple[VariantName, ...] = ()
     judged_on: frozenset[tuple[str, str]] | None = None
 
     @property
@@ -57,12 +52,8 @@ def deactivated(variant: Variant) -> Judged:
 
     return Judged(
         variant.name,
-        variant.kind,
-        WeightEdit.zero(variant.neurons, variant.name) if variant.kind != BASE else None,
+        WeightEdit.zero(variant.neurons, str(variant.name)) if variant.name != BASE else None,
         len(variant.neurons),
-        variant.set_language,
-        variant.control_of,
-        variant.seed,
     )
 
 
@@ -71,9 +62,10 @@ def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]
     named = [
         deactivated(variant)
         for variant in selected.variants
-        if len(variant.neurons) and any(fnmatch.fnmatchcase(variant.name, pattern) for pattern in patterns)
+        if len(variant.neurons)
+        and any(fnmatch.fnmatchcase(str(variant.name), pattern) for pattern in patterns)
     ]
-    return [Judged(BASE, BASE, None), *named]
+    return [Judged(BASE, None), *named]
 
 
 def evaluate(
@@ -107,7 +99,7 @@ def evaluate(
         for number, (variant, plan) in enumerate(todo):
             work.judge(store, run_id, variant, plan, units[variant.name, plan])
             report(number + 1, len(todo))
-    say(f"  judged {', '.join(variant.name for variant in judged)}")
+    say(f"  judged {', '.join(str(variant.name) for variant in judged)}")
     return list(units.values())
 
 
@@ -162,7 +154,7 @@ class _Work:
         return evaluation_unit(
             self.subject.name,
             self.subject.fingerprint,
-            variant.name,
+            str(variant.name),
             variant.fingerprint,
             self.night,
             benchmark=plan.asked_for,
@@ -178,25 +170,25 @@ class _Work:
         """Scores one variant on one benchmark in one language, and stores them; or why there are none."""
         common: dict[str, Any] = {
             "model": self.subject.name,
-            "variant": variant.name,
+            "variant": str(variant.name),
             "night": self.night,
             "benchmark": plan.asked_for,
             "language": plan.language,
         }
-        about = common | {
-            "kind": variant.kind,
-            "set_language": variant.set_language,
-            "control_of": variant.control_of,
-            "seed": variant.seed,
-            "n_neurons": variant.n_neurons,
-            "backend": self.settings["backend"],
-            "dtype": self.settings["dtype"],
-            "bos": self.settings["bos"],
-            "settings_json": json.dumps(self._settings_of(plan), sort_keys=True),
-        }
+        about = (
+            common
+            | variant.name.columns()
+            | {
+                "n_neurons": variant.n_neurons,
+                "backend": self.settings["backend"],
+                "dtype": self.settings["dtype"],
+                "bos": self.settings["bos"],
+                "settings_json": json.dumps(self._settings_of(plan), sort_keys=True),
+            }
+        )
         if isinstance(plan, Unavailable):
             rows = [about | _UNSCORED | {"data": "none", "null_reason": plan.reason}]
-            _write(store, "scores", rows, unit, run_id, variant.name)
+            _write(store, "scores", rows, unit, run_id, str(variant.name))
             return
         data = self.located[plan]
         about |= {
@@ -209,8 +201,8 @@ class _Work:
         }
         found = self.subject.judge().call("evaluate", variant.change, plan)
         # Scores last: a unit counts as done when its scores are there.
-        _write(store, "samples", [common | row for row in found.samples], unit, run_id, variant.name)
-        _write(store, "scores", [about | row for row in found.scores], unit, run_id, variant.name)
+        _write(store, "samples", [common | row for row in found.samples], unit, run_id, str(variant.name))
+        _write(store, "scores", [about | row for row in found.scores], unit, run_id, str(variant.name))
 
     def _settings_of(self, plan: TaskPlan | Unavailable) -> dict[str, Any]:
         if isinstance(plan, Unavailable):

@@ -30,7 +30,7 @@ def store_transfer_verdicts(
     evaluation, judged = subject.config.evaluation, {c.variant for c in cells if c.null_reason is None}
     compared = list(
         dict.fromkeys(
-            (cell.task, cell.language, cell.variant, baseline)
+            (cell.task, cell.language, str(cell.variant), str(baseline))
             for cell in cells
             for baseline in cell.baselines
             if {cell.variant, baseline} <= judged
