@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def perplexity(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch
     Raises:
         CorpusError: no sentence has two tokens. ModelError: a likelihood is NaN.
     """
-    batches = plan_batches(as_sentences(tokenizer, "", sentences), batch_size)
+    batches = micro_batches(as_sentences(tokenizer, "", sentences), batch_size)
     rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
     n_tokens = sum(row.n_tokens for row in rows)
     if n_tokens == 0:
