@@ -70,7 +70,6 @@ class ModelStudy:
     selection: str
     rule: Row
     thresholds: dict[str, float]
-    certified: bool
     languages: tuple[str, ...]
     anatomy: Anatomy
     sets: SetFigures
@@ -176,7 +175,6 @@ def _read_study(
         selection=selection,
         rule=rule,
         thresholds=thresholds,
-        certified=bool(chosen["certified"]),
         languages=languages,
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),

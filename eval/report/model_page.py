@@ -174,7 +174,6 @@ def _facts(study: ModelStudy) -> list[tuple[str, str]]:
         ("neurons measured", count(anatomy.n_neurons)),
         ("shared", count(study.sets.total("shared"))),
         ("exclusive, mean", count(float(mean))),
-        ("selection certified", "yes" if study.certified else "no"),
     ]
 
 

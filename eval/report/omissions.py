@@ -67,16 +67,8 @@ def _bounded(study: ModelStudy) -> list[Omission]:
         verdict = (
             "The selection is certified: none of them can pass the threshold, so the sets are exactly "
             "those of a full measurement"
-            if study.certified
-            else "The selection is not certified: some of them might pass the threshold"
         )
         found.append(Omission(f"Only an upper bound is known for {parts} (summed over languages)", verdict))
-    if not study.certified and not bounded:
-        found.append(
-            Omission(
-                "The selection is not certified", "The store marks it so and gives no bounds to check it by"
-            )
-        )
     if study.curves is None:
         found.append(Omission("The threshold slider is left out", study.curves_missing or "no reason known"))
     return found

@@ -182,7 +182,6 @@ SELECTIONS = _table(
         "rule_json": TEXT,
         "thresholds_json": TEXT,
         "n_neurons": INT64,
-        "certified": BOOL,
     },
 )
 
