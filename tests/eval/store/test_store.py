@@ -15,7 +15,7 @@ from polyneuron.eval.store.checksum import sealed_parquet
 from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import MODEL, impacts, metrics, run_row
+from tests.eval.store_rows import MODEL, impacts, metrics, run_row
 
 
 @pytest.fixture(params=["folder", "file url", "memory url"])
