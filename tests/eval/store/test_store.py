@@ -16,7 +16,7 @@ from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import MODEL, impacts, listed_units, metrics, run_row
+from tests.eval.store_rows import MODEL, impacts, listed_units, metrics, run_row
 
 
 @pytest.fixture(params=["folder", "file url", "memory url"])
