@@ -27,7 +27,7 @@ from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 N_SEED_SENTENCES = 3
@@ -159,7 +159,7 @@ def detect_language(
         raise CorpusError("None of the sentences has a token to score; give longer sentences")
     language = usable[0].language
     seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
-    found = run_pass(plan_batches(seed, batch_size), None)
+    found = run_pass(micro_batches(seed, batch_size), None)
     seed_squares = {g: _mean_squares(found, g, len(seed)) for g in groups}
     floors: dict[str, tuple[float, float]] = {}
     kept: dict[tuple[int, str], Tensor] = {}
@@ -167,7 +167,7 @@ def detect_language(
         floors = {g: _floor(found, g, floor_fraction) for g in groups if g in SCORE_GROUPS}
         kept = {key: _above(impacts, floors[key[1]]) for key, impacts in found.items() if key[1] in floors}
     if rest:
-        later = run_pass(plan_batches(rest, batch_size), kept if floors else None)
+        later = run_pass(micro_batches(rest, batch_size), kept if floors else None)
         for key, impacts in later.items():
             before = found[key].select(kept[key]) if key in kept else found[key]
             later[key] = before.merged(impacts)
