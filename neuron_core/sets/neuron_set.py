@@ -19,15 +19,14 @@ import xxhash
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import write_whole
 from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.sets.schema import SET_SCHEMA
 
 Indices = npt.NDArray[np.int64]
 Key = tuple[int, str]
 """(layer, group)."""
 
 _METADATA = b"polyneuron.neuron_set"
-SET_SCHEMA = pa.schema(
-    [("model", pa.string()), ("layer", pa.int32()), ("group", pa.string()), ("neuron", pa.int32())]
-)
+
 _EMPTY: Indices = np.zeros(0, np.int64)
 _EMPTY.setflags(write=False)
 
