@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,12 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
-from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 
 N_SEED_SENTENCES = 3
 FLOOR_FRACTION = 0.03
@@ -149,6 +151,8 @@ def detect_language(
         CorpusError: no sentence has a scored token.
         ValueError: an unknown group or mode.
     """
+    from polyneuron.neuron_core.impacts.table import LanguageImpacts
+
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if mode not in ("certified", "full"):
@@ -234,6 +238,8 @@ def measure_impacts(
     Raises:
         UnsupportedArchitecture, CorpusError, ModelError, ValueError.
     """
+    from polyneuron.neuron_core.impacts.table import ImpactTable
+
     runner = LayerMajor(model)
 
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
