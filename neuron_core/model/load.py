@@ -222,10 +222,10 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
     return digest.hexdigest()
 
 
+@torch.no_grad()
 def _english_loss_nats(model: Any, tokenizer: Any) -> float:
-    from polyneuron.neuron_core.measures.perplexity import mean_nats
-
-    return mean_nats(model.eval(), tokenizer, [_CHECK_TEXT])
+    ids = tokenizer(_CHECK_TEXT, return_tensors="pt")["input_ids"]
+    return float(model.eval()(input_ids=ids, labels=ids).loss)
 
 
 def _content_hash(path: Path) -> str:

@@ -17,7 +17,7 @@ from polyneuron.eval.verdicts.comparisons import (
     verdict_table,
 )
 from polyneuron.eval.verdicts.pairing import grouped
-from tests.eval.tables import samples
+from tests.eval.store_rows import samples
 
 
 def pair(left: pa.Table, right: pa.Table) -> Pair:
