@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from vllm.platforms import current_platform
 
 from polyneuron.neuron_core.common.errors import SetError, UnsupportedArchitecture
-from polyneuron.neuron_core.edits.intervention import Intervention, Operation
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import Operation
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from polyneuron.neuron_core.activations.buckets import LARGEST
-from polyneuron.neuron_core.activations.sites import SITES, Site, recorded_activations
+from polyneuron.neuron_core.activations.names import SITES, Site
+from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,13 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
-from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
+from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 
 N_SEED_SENTENCES = 3
 FLOOR_FRACTION = 0.03
@@ -136,7 +139,7 @@ def detect_language(
     run_pass: RunPass,
     sentences: Sequence[Sentence],
     groups: Sequence[str] = DEFAULT_GROUPS,
-    mode: str = "certified",
+    mode: DetectionMode = "certified",
     batch_size: int = 8,
     floor_fraction: float = FLOOR_FRACTION,
 ) -> LanguageImpacts:
@@ -149,10 +152,12 @@ def detect_language(
         CorpusError: no sentence has a scored token.
         ValueError: an unknown group or mode.
     """
+    from polyneuron.neuron_core.impacts.table import LanguageImpacts
+
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
-    if mode not in ("certified", "full"):
-        raise ValueError(f"Unknown mode {mode!r}; there are certified and full")
+    if mode not in DETECTION_MODES:
+        raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
     usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
     if not usable:
         raise CorpusError("None of the sentences has a token to score; give longer sentences")
@@ -220,7 +225,7 @@ def measure_impacts(
     tokenizer: Any,
     corpora: Mapping[str, Sequence[Any]],
     groups: Sequence[str] = DEFAULT_GROUPS,
-    mode: str = "certified",
+    mode: DetectionMode = "certified",
     batch_size: int = 8,
     floor_fraction: float = FLOOR_FRACTION,
     max_tokens: int | None = None,
@@ -234,6 +239,8 @@ def measure_impacts(
     Raises:
         UnsupportedArchitecture, CorpusError, ModelError, ValueError.
     """
+    from polyneuron.neuron_core.impacts.table import ImpactTable
+
     runner = LayerMajor(model)
 
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:

@@ -34,6 +34,11 @@ def run_row(run_id: str = "run-1") -> pa.Table:
     return pa.Table.from_pylist([row])
 
 
+def listed_units(*units: tuple[str, str]) -> pa.Table:
+    """Rows of `studies`: pairs of a table and a unit."""
+    return pa.Table.from_pylist([{"table": table, "unit": unit} for table, unit in units])
+
+
 def metrics(values: list[float | None]) -> pa.Table:
     rows = [
         {

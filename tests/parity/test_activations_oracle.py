@@ -11,9 +11,9 @@ import torch
 
 from polyneuron.neuron_core.activations.buckets import ABSOLUTE_ERROR, RELATIVE_ERROR
 from polyneuron.neuron_core.activations.measure import activation_pass, measure_activations
+from polyneuron.neuron_core.activations.names import PERCENTILES, SITES
 from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
-from polyneuron.neuron_core.activations.sites import SITES
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, LayerStatistics, layer_statistics
+from polyneuron.neuron_core.activations.statistics import LayerStatistics, layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.model.load import load_model

@@ -10,7 +10,7 @@ from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.ranks.activations import statistics_pass
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.activations.measure import activation_pass
-from polyneuron.neuron_core.activations.sites import SITES
+from polyneuron.neuron_core.activations.names import SITES
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError

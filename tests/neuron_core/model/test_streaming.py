@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from polyneuron.neuron_core.activations.measure import activation_pass
-from polyneuron.neuron_core.activations.sites import SITES
+from polyneuron.neuron_core.activations.names import SITES
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.impacts.detect import detection_pass
