@@ -58,7 +58,7 @@ def first_difference(
         spec = table_spec(table)
         if spec.about_runs and tables is None:
             continue
-        found = _compare(
+        found = _difference(
             spec, _ordered(spec, left, ignored), _ordered(spec, right, ignored), relative_tolerance
         )
         if found:
@@ -72,7 +72,7 @@ def _ordered(spec: TableSpec, store: Store, ignored: frozenset[str]) -> pa.Table
     return rows.sort_by([(name, "ascending") for name in keys]).combine_chunks()
 
 
-def _compare(spec: TableSpec, left: pa.Table, right: pa.Table, tolerance: float) -> Difference | None:
+def _difference(spec: TableSpec, left: pa.Table, right: pa.Table, tolerance: float) -> Difference | None:
     n = min(len(left), len(right))
     first, column_name = n, ""
     for name in left.column_names:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,13 @@ from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
-from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 
 Accumulated = dict[tuple[int, str], Impacts]
 Candidates = Mapping[tuple[int, str], Tensor]
@@ -145,6 +147,8 @@ def detect_language(
         CorpusError: no sentence has a scored token.
         ValueError: an unknown group or mode.
     """
+    from polyneuron.neuron_core.impacts.table import LanguageImpacts
+
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if mode not in DETECTION_MODES:
@@ -230,6 +234,8 @@ def measure_impacts(
     Raises:
         UnsupportedArchitecture, CorpusError, ModelError, ValueError.
     """
+    from polyneuron.neuron_core.impacts.table import ImpactTable
+
     runner = LayerMajor(model)
 
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:

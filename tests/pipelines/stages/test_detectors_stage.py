@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
