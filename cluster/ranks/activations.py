@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from polyneuron.neuron_core.activations.measure import Progress, activation_pass
-from polyneuron.neuron_core.activations.sites import Site
+from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.activations.sketch import ActivationSketch, checked_tokens
 from polyneuron.neuron_core.activations.statistics import LayerStatistics, layer_statistics
 from polyneuron.neuron_core.passes.batches import MicroBatch

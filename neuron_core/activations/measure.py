@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from polyneuron.neuron_core.activations.buckets import LARGEST
-from polyneuron.neuron_core.activations.sites import SITES, Site, recorded_activations
+from polyneuron.neuron_core.activations.names import SITES, Site
+from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 Progress = Callable[[int, int], None]
@@ -99,6 +100,6 @@ def measure_activations(
         sentences = [sentence for sentence in sentences if sentence.n_scored > 0]
         if not sentences:
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
-        batches[language] = plan_batches(sentences, batch_size)
+        batches[language] = micro_batches(sentences, batch_size)
     layers = [layer_statistics(found) for _, found in activation_pass(runner, batches, site, progress)]
     return ActivationTable.build(model_name, site, tuple(corpora), layers)

@@ -12,14 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
+from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.model.anatomy import Anatomy
-
-Site = Literal["matched", "pre_activation"]
-SITES: tuple[str, ...] = get_args(Site)
 
 
 @dataclass

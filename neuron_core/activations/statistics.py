@@ -21,9 +21,8 @@ from polyneuron.neuron_core.activations.buckets import (
     cumulative,
     percentile_buckets,
 )
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
-
-PERCENTILES: tuple[int, ...] = (5, 10, 25, 50, 75, 90, 95)
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]

@@ -10,31 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyneuron.neuron_core.activations.sites import SITES, Site
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, Doubles, Floats, Ints, LayerStatistics
+from polyneuron.neuron_core.activations.names import PERCENTILES, SITES, STATISTICS, Site
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
+from polyneuron.neuron_core.activations.statistics import Doubles, Floats, Ints, LayerStatistics
 from polyneuron.neuron_core.common.errors import SetError
-
-ACTIVATIONS_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("site", pa.string()),
-        ("layer", pa.int32()),
-        ("neuron", pa.int32()),
-        ("n_tokens", pa.int64()),
-        ("n_positive", pa.int64()),
-        ("mean", pa.float64()),
-        ("minimum", pa.float32()),
-        ("maximum", pa.float32()),
-        *((f"p{percentile}", pa.float32()) for percentile in PERCENTILES),
-        ("above_own", pa.list_(pa.int64(), len(PERCENTILES))),
-        ("pooled", pa.list_(pa.float32(), len(PERCENTILES))),
-        ("above_pooled", pa.list_(pa.int64(), len(PERCENTILES))),
-    ]
-)
-"""One row per language and ffn neuron, ordered by language, layer, neuron; see `LayerStatistics` for what each number
-is. The lists follow `PERCENTILES`; `pooled` is the same in every language of one measurement."""
-
-STATISTICS: tuple[str, ...] = ("mean", *(f"p{percentile}" for percentile in PERCENTILES))
 
 _COLUMNS = {"n_positive": np.int64, "mean": np.float64, "minimum": np.float32, "maximum": np.float32}
 _LISTS = {"above_own": np.int64, "pooled": np.float32, "above_pooled": np.int64}

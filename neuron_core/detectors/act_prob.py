@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from polyneuron.neuron_core.activations.statistics import PERCENTILES
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.detector import Detected, first_ranked, require_share, to_set
+from polyneuron.neuron_core.detectors.names import DetectorName
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ActProb:
 
     percentile: int = 90
     top_rate: float = 0.00125
-    name: ClassVar[str] = "act_prob"
+    name: ClassVar[DetectorName] = "act_prob"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""
@@ -61,7 +62,7 @@ class ActProbPooled:
 
     percentile: int = 90
     top_rate: float = 0.00125
-    name: ClassVar[str] = "act_prob_pooled"
+    name: ClassVar[DetectorName] = "act_prob_pooled"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""

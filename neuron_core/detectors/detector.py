@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 Doubles = npt.NDArray[np.float64]
@@ -45,7 +46,7 @@ class Detected:
 class Detector(Protocol):
     """A method that finds language-specific neurons in activation statistics."""
 
-    name: ClassVar[str]
+    name: ClassVar[DetectorName]
 
     def describe(self) -> dict[str, Any]:
         """The detector as JSON-ready fields, `name` included."""

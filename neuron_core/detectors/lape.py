@@ -13,6 +13,7 @@ import numpy as np
 
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.detectors.detector import Detected, Doubles, first_ranked, require_share, to_set
+from polyneuron.neuron_core.detectors.names import DetectorName
 
 _ENTROPY_DECIMALS = 12
 
@@ -37,7 +38,7 @@ class Lape:
     filter_rate: float = 0.95
     top_rate: float = 0.01
     activation_bar_ratio: float = 0.95
-    name: ClassVar[str] = "lape"
+    name: ClassVar[DetectorName] = "lape"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a rate outside (0, 1]."""

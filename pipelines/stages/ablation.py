@@ -120,14 +120,14 @@ def _measure(
     title: str,
 ) -> None:
     from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-    from polyneuron.neuron_core.passes.batches import plan_batches
+    from polyneuron.neuron_core.passes.batches import micro_batches
 
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
     edits = [variant.change for variant in variants]
     if subject.config.ablation.through == "engine":
         by_rank = [subject.judge().call("sentence_nlls", edits, heldout)]
     else:
-        batches = plan_batches(heldout, subject.config.ablation.batch_size)
+        batches = micro_batches(heldout, subject.config.ablation.batch_size)
         by_rank = subject.run(title, sentence_nlls, batches, edits=edits)
     for index, variant in enumerate(variants):
         rows = sorted(

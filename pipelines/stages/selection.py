@@ -127,7 +127,6 @@ def _store(
             "rule_json": json.dumps(selection.describe(), sort_keys=True),
             "thresholds_json": json.dumps(dict(selection.thresholds), sort_keys=True),
             "n_neurons": selection.n_measured,
-            "certified": selection.certified,
         }
         store.write("selections", pa.Table.from_pylist([row]), unit, where, run_id=run_id)
     sizes = ", ".join(f"{language} {len(found)}" for language, found in selection.exclusive.items())

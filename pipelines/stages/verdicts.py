@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import pyarrow.compute as pc
 
 from polyneuron.eval.store.store import Store
-from polyneuron.eval.verdicts.comparisons import Pair, compare_all, verdict_table
+from polyneuron.eval.verdicts.comparisons import Pair, verdict_table, verdicts_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.subject import Subject
@@ -47,11 +47,11 @@ def store_verdicts(
         Pair(by_variant[name], by_variant[baseline], subject.name, None, name, baseline)
         for name, baseline in names
     ]
-    compare_and_store(subject, store, run_id, unit, pairs, primary)
+    judge_and_store(subject, store, run_id, unit, pairs, primary)
     return unit
 
 
-def compare_and_store(
+def judge_and_store(
     subject: Subject,
     store: Store,
     run_id: str,
@@ -61,7 +61,7 @@ def compare_and_store(
 ) -> None:
     """Judges `pairs` by the `primary` (benchmark, metric, filter), as one family (Holm), and stores the verdicts as `unit`."""
     evaluation = subject.config.evaluation
-    verdicts = compare_all(
+    verdicts = verdicts_of(
         pairs,
         primary,
         alpha=evaluation.alpha,

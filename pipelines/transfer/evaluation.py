@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
-from polyneuron.neuron_core.edits.intervention import SITES_OF, Intervention
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import SITES_OF, Constant
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ActivationSite
@@ -114,7 +115,7 @@ class Changes:
             self.sets[cell.detector][cell.language],
             self.tables[SITES_OF[cell.mode].statistic],
             cell.language,
-            cell.statistic,
+            cast(Constant, cell.statistic),
             cell.mode,
             self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",

@@ -11,13 +11,13 @@ import torch
 
 from polyneuron.neuron_core.activations.buckets import ABSOLUTE_ERROR, RELATIVE_ERROR
 from polyneuron.neuron_core.activations.measure import activation_pass, measure_activations
+from polyneuron.neuron_core.activations.names import PERCENTILES, SITES
 from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
-from polyneuron.neuron_core.activations.sites import SITES
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, LayerStatistics, layer_statistics
+from polyneuron.neuron_core.activations.statistics import LayerStatistics, layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches, tokenize
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, tokenize
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.parity.activation_oracle import oracle_activations
 from tests.real_models import smollm2_gguf
@@ -60,7 +60,7 @@ def require_equal(found: LayerStatistics, row: int, values: np.ndarray) -> None:
 def test_family_matches_plain_hooks(name: str, site) -> None:
     """Padded batches of unequal sentences, one with an unscored BOS, against one sentence at a time."""
     model = tiny_model(name)
-    batches = {language: plan_batches(sentences, 3) for language, sentences in CORPORA.items()}
+    batches = {language: micro_batches(sentences, 3) for language, sentences in CORPORA.items()}
     oracle = {language: oracle_activations(model, s, site) for language, s in CORPORA.items()}
     for layer, sketches in activation_pass(LayerMajor(model), batches, site):
         found = layer_statistics(sketches)
@@ -76,7 +76,7 @@ def test_family_matches_plain_hooks(name: str, site) -> None:
 def test_shards_equal_one_process(name: str) -> None:
     """Two workers, the second reporting first, each a file: the same table bit for bit."""
     model = tiny_model(name)
-    batches = {language: plan_batches(sentences, 2) for language, sentences in CORPORA.items()}
+    batches = {language: micro_batches(sentences, 2) for language, sentences in CORPORA.items()}
     shards = []
     for rank in (1, 0):
         mine = {language: planned[rank::2] for language, planned in batches.items()}

@@ -18,9 +18,10 @@ from polyneuron.neuron_core.activations.buckets import (
     percentile_buckets,
     rank_of,
 )
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
 from polyneuron.neuron_core.activations.sketch import MAX_TOKENS, STATE_BYTES, ActivationSketch
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, layer_statistics
+from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.common.errors import CorpusError
 
 INSIDE = st.floats(-LARGEST, LARGEST, exclude_min=True, exclude_max=True, width=32)

@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.activations.measure import measure_activations
-from polyneuron.neuron_core.activations.table import ACTIVATIONS_SCHEMA, ActivationTable
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
+from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.detectors.act_prob import ActProbPooled
 from polyneuron.neuron_core.detectors.lape import Lape
 from polyneuron.neuron_core.model.load import load_model

@@ -1,0 +1,27 @@
+"""How much the passes hold at once, and what pruned detection starts from. The capacity planner counts with the same
+numbers, so this file imports nothing.
+"""
+
+LOGIT_BYTES = 64 << 20
+"""Float32 logits of a perplexity held at once; the head runs over as many tokens as fit."""
+
+SCORE_CHUNK_ELEMENTS = 1 << 20
+"""Elements of changed attention scores worked on at once, so that the passes over them stay in the processor's cache."""
+
+MIN_QUERY_ROWS = 32
+"""Shortest block of queries whose scores are changed together; a block reads only the keys up to its last query."""
+
+WIDENED_ELEMENTS = 1 << 23
+"""Elements of a weight held in float32 at once: a layer's largest matrix need not fit twice more."""
+
+MAX_COLLECTED = 1 << 23
+"""Impact values held before they are accumulated; with what that takes, about 30 bytes each."""
+
+N_SMALLEST = 5
+"""How many of a neuron's smallest per-token impacts are kept, so that "passes on all but a few sentences" can be asked later."""
+
+N_SEED_SENTENCES = 3
+"""The shortest sentences of a language that certified detection measures in full."""
+
+FLOOR_FRACTION = 0.03
+"""Share of a group's neurons at or above the floor of certified detection."""
