@@ -32,7 +32,7 @@ def activation_pass(
     site: Site,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, dict[str, ActivationSketch]]]:
-    """Yields (layer, the sketch of each language in host memory), layer after layer.
+    """Yields, layer after layer, the layer's number and the sketch of each language, in host memory.
 
     Raises:
         CorpusError: more tokens than a sketch can count.
@@ -44,17 +44,17 @@ def activation_pass(
             language: [runner.begin(batch) for batch in planned] for language, planned in batches.items()
         }
     for index, layer in enumerate(runner.layers):
-        found = {}
+        sketches = {}
         with runner.gathered_layer(index), recorded_activations(layer, runner.anatomy, site) as record:
             for language, inputs_of_language in running.items():
                 sketch = ActivationSketch.empty(width, runner.device)
                 for inputs in inputs_of_language:
                     runner.run_layer(index, inputs)
                     sketch.add(record.scored(inputs.batch.scored))
-                found[language] = _sound(sketch.cpu(), index)
+                sketches[language] = _sound(sketch.cpu(), index)
         if progress is not None:
             progress(index + 1, len(runner.layers))
-        yield index, found
+        yield index, sketches
 
 
 def _sound(sketch: ActivationSketch, layer: int) -> ActivationSketch:
@@ -74,6 +74,7 @@ def measure_activations(
     tokenizer: Any,
     corpora: Mapping[str, Sequence[Any]],
     site: Site = "matched",
+    *,
     batch_size: int = 8,
     max_tokens: int | None = None,
     progress: Progress | None = None,
@@ -101,5 +102,5 @@ def measure_activations(
         if not sentences:
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
         batches[language] = micro_batches(sentences, batch_size)
-    layers = [layer_statistics(found) for _, found in activation_pass(runner, batches, site, progress)]
+    layers = [layer_statistics(sketches) for _, sketches in activation_pass(runner, batches, site, progress)]
     return ActivationTable.build(model_name, site, tuple(corpora), layers)

@@ -21,5 +21,5 @@ ACTIVATIONS_SCHEMA = pa.schema(
         ("above_pooled", pa.list_(pa.int64(), len(PERCENTILES))),
     ]
 )
-"""One row per language and ffn neuron, ordered by language, layer, neuron; `LayerStatistics` says what each number is.
+"""One row per language and ffn neuron, ordered by language, layer, neuron; `ActivationStatistics` says what each number is.
 The lists follow `PERCENTILES`; `pooled` is the same in every language of one measurement."""

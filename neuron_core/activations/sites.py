@@ -27,7 +27,7 @@ class ActivationRecord:
     values: Tensor | None = None
 
     def scored(self, scored_BT: Tensor) -> Tensor:
-        """Those of the scored tokens, [n, I]. The layer must have run."""
+        """The activations of the n scored tokens, [n, I], of bool [B, T]; the layer must have run."""
         assert self.values is not None, "the layer's activation function was not called"
         return self.values[scored_BT.to(self.values.device)]
 
