@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from polyneuron.neuron_core.activations.buckets import N_BUCKETS
+from polyneuron.neuron_core.activations.resolution import N_BUCKETS
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 
 Key = tuple[str, int]

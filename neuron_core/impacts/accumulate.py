@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-N_SMALLEST = 5
-"""How many of the smallest per-token impacts are kept, so that "passes on all but a few sentences" can be asked later."""
+from polyneuron.neuron_core.passes.limits import N_SMALLEST
 
 
 @dataclass

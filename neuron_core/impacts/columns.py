@@ -7,8 +7,7 @@ d hidden size.
 import torch
 from torch import Tensor
 
-_WIDENED = 1 << 23
-"""Elements of a weight held in float32 at once: a layer's largest matrix need not fit twice more."""
+from polyneuron.neuron_core.passes.limits import WIDENED_ELEMENTS
 
 
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def output_norms(weight_dN: Tensor) -> Tensor:
 
 
 def _columns_at_once(weight_dN: Tensor) -> int:
-    return max(1, _WIDENED // weight_dN.shape[0])
+    return max(1, WIDENED_ELEMENTS // weight_dN.shape[0])
 
 
 def ffn_impacts(hidden_BTI: Tensor, scored_BT: Tensor, down_norms_I: Tensor) -> Tensor:

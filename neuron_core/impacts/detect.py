@@ -28,12 +28,7 @@ from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-
-N_SEED_SENTENCES = 3
-FLOOR_FRACTION = 0.03
-
-_MAX_COLLECTED = 1 << 23
-"""Impact values held before they are accumulated; with what that takes, about 30 bytes each."""
+from polyneuron.neuron_core.passes.limits import COLLECTED_IMPACTS, FLOOR_FRACTION, N_SEED_SENTENCES
 
 Accumulated = dict[tuple[int, str], Impacts]
 Candidates = Mapping[tuple[int, str], Tensor]
@@ -99,7 +94,7 @@ class _Collected:
             self._parts.setdefault(group, []).append(values)
             self._n_values += values.numel()
         self._n_scored += [sentence.n_scored for sentence in batch.sentences]
-        if self._n_values > _MAX_COLLECTED:
+        if self._n_values > COLLECTED_IMPACTS:
             self.flush()
 
     def flush(self) -> None:

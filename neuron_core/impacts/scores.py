@@ -21,14 +21,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from polyneuron.neuron_core.passes.limits import N_SCORE_BLOCKS, SCORE_CHUNK_ELEMENTS, SHORTEST_SCORE_BLOCK
+
 _MAX_EXPONENT = 60.0
 """Up to here expm1 neither overflows nor revives attention weights that underflowed to zero."""
-
-_CHUNK_ELEMENTS = 1 << 20
-"""Score elements worked on at once, so that the passes over them stay in the processor's cache."""
-
-_MIN_ROWS = 32
-"""Shortest block of queries; a block reads only the keys up to its last query."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
     Sum it over the query heads a neuron reaches, then take the root (Eq. 11 with GQA).
     """
     batch, length = heads.scored_BT.shape
-    step = max(1, _CHUNK_ELEMENTS // (batch * length * length))
+    step = max(1, SCORE_CHUNK_ELEMENTS // (batch * length * length))
     parts = [
         _chunk_squared(heads.of_neurons(neurons), change.select(neurons))
         for neurons in (slice(start, start + step) for start in range(0, change.n_neurons, step))
@@ -126,7 +122,7 @@ def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
 
 def _chunk_squared(heads: Heads, change: ScoreChange) -> Tensor:
     length = heads.scored_BT.shape[1]
-    block = max(_MIN_ROWS, -(-length // 4))
+    block = max(SHORTEST_SCORE_BLOCK, -(-length // N_SCORE_BLOCKS))
     squared = heads.weights_BMTT.new_zeros(heads.scored_BT.shape[0], change.n_neurons)
     for start in range(0, length, block):
         rows = slice(start, min(start + block, length))

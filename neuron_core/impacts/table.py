@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from polyneuron.neuron_core.impacts.accumulate import N_SMALLEST, Impacts
+from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.passes.limits import N_SMALLEST
 
 IMPACTS_SCHEMA = pa.schema(
     [

@@ -19,13 +19,11 @@ from torch import Tensor, nn
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.limits import PERPLEXITY_LOGIT_BYTES
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.intervention import Intervention
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-
-_LOGIT_BYTES = 64 << 20
-"""Logits held at once; the head runs over as many tokens as fit."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
     targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
     states = hidden_BTd[:, :-1][predicts]
     vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
-    step = max(1, _LOGIT_BYTES // (4 * vocabulary))
+    step = max(1, PERPLEXITY_LOGIT_BYTES // (4 * vocabulary))
     nats = []
     for start in range(0, len(targets), step):
         logits = runner.logits(states[start : start + step])
