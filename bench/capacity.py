@@ -208,10 +208,10 @@ def _passes(
     from polyneuron.cluster.ranks.activations import statistics_pass
     from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
     from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-    from polyneuron.neuron_core.passes.batches import plan_batches
+    from polyneuron.neuron_core.passes.batches import micro_batches
 
     sentences = _sentences(shape, N_SENTENCES, N_TOKENS)
-    batches = plan_batches(sentences, BATCH)
+    batches = micro_batches(sentences, BATCH)
     corpus = passes.Corpus(N_SENTENCES, N_TOKENS, BATCH)
     what = passes.Detection(GROUPS, True, 0.03)
     with ModelGroup(model, spec) as group:

@@ -18,7 +18,7 @@ from polyneuron.neuron_core.impacts.detect import detect_language, detection_pas
 from polyneuron.neuron_core.impacts.table import ImpactTable
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.selection.select import select
 
@@ -80,7 +80,7 @@ def main() -> None:
     print(f"batch {arguments.batch}; cost as a multiple of the model's forward pass | of its decoder's alone")
     print(f"{'tokens':>8} {'ffn+v+o':>15} {'full':>15}")
     for length in LENGTHS:
-        batches = plan_batches(fixed_length(everything, length, max(4, 2048 // length)), arguments.batch)
+        batches = micro_batches(fixed_length(everything, length, max(4, 2048 // length)), arguments.batch)
         seconds = alternate(
             {
                 "forward": lambda batches=batches: forward(model, batches),
@@ -97,7 +97,7 @@ def main() -> None:
 
     total = dict.fromkeys(("forward", "decoder", "certified"), 0.0)
     for language, sentences in corpora.items():
-        batches = plan_batches(sentences, 8)
+        batches = micro_batches(sentences, 8)
         seconds = alternate(
             {
                 "forward": lambda batches=batches: forward(model, batches),

@@ -14,7 +14,7 @@ from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import resolve_model
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 
 N_SENTENCES, N_TOKENS, BATCH = 64, 32, 4
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Runs both orders over the same random sentences on SmolLM2-135M and prints the table."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(100, 40_000, (N_SENTENCES, N_TOKENS), generator=generator).tolist()
-    batches = plan_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
+    batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
     with ray_session(2), ModelGroup(ModelSpec(resolve_model(smollm2())), GroupSpec(world_size=2)) as group:
         model_bytes = group.stats()[0]["model_bytes"]
         print(

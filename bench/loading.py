@@ -18,7 +18,7 @@ from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 
 
 def report(what: str, seconds: float, group: ModelGroup) -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, 32_000, (12, 24), generator=generator).tolist()
-    batches = plan_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], 4)
+    batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], 4)
     with tempfile.TemporaryDirectory(prefix="polyneuron-load-") as folder, ray_session(options.world_size):
         write_model(Path(folder), options.layers)
         spec = ModelSpec(folder, "bfloat16", weights=options.weights, offload=options.offload)

@@ -31,7 +31,7 @@ from polyneuron.neuron_core.impacts.detect import Candidates, detect_language, d
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
@@ -155,7 +155,7 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         ]
         for language in ("aa", "bb")
     }
-    both = plan_batches([sentence for sentences in corpora.values() for sentence in sentences], 4)
+    both = micro_batches([sentence for sentences in corpora.values() for sentence in sentences], 4)
     n_tokens = sum(len(s.token_ids) for sentences in corpora.values() for s in sentences)
     spec = ModelSpec(str(folder), "bfloat16", weights="stream", hidden_states_gib=options.hidden_gib)
     with (

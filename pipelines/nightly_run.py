@@ -15,11 +15,12 @@ from polyneuron.eval.store.units import unit_key
 from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, Verdict
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import Run, recorded
 from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.stages.evaluation import BASE, Judged, evaluate
+from polyneuron.pipelines.stages.evaluation import Judged, evaluate
 
 NO_BASELINE, LAST_GOOD = "none", "last-good"
 _STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGED: "not judged"}
@@ -68,7 +69,7 @@ def _judge_model(
         with Subject.open(config, model) as subject, run.timed("evaluation"):
             judged = _variants(config, subject)
             evaluate(subject, store, run.id, judged, config.night)
-        names = [variant.name for variant in judged]
+        names = [str(variant.name) for variant in judged]
         if baseline == NO_BASELINE:
             first = first_night(store, model.label, config.night, names)
             say(f"  compared with nothing: {_STATUS[first.outcome]}")
@@ -96,14 +97,15 @@ def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
     from polyneuron.neuron_core.model.anatomy import anatomy_of
 
-    found, anatomy = [Judged(BASE, BASE, None)], anatomy_of(subject.hf_config)
+    found, anatomy = [Judged(BASE, None)], anatomy_of(subject.hf_config)
     for variant in config.variants:
         if variant.model != subject.name:
             continue
         held = is_intervention_file(variant.file)
         change = Intervention.load(variant.file) if held else WeightEdit.load(variant.file)
         change.require_fit(anatomy)
-        found.append(Judged(variant.name, "intervention" if held else "edit", change, len(change.neuron_set)))
+        name = VariantName(kind="intervention" if held else "edit", label=variant.name)
+        found.append(Judged(name, change, len(change.neuron_set)))
     return found
 
 
@@ -119,7 +121,7 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
         language="all",
         metric="none",
         filter="none",
-        variant=BASE,
+        variant=str(BASE),
         baseline=baseline,
         n_pairs=0,
         alpha=evaluation.alpha,

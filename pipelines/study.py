@@ -51,6 +51,7 @@ def write_study_report(config: StudyConfig, store: Store, units: list[str] | Non
 def _study_model(
     config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
 ) -> list[str]:
+    from polyneuron.neuron_core.sets.variant_name import BASE
     from polyneuron.pipelines.run.subject import Subject
     from polyneuron.pipelines.stages.ablation import ablate, ablate_detected, measure_tuned
     from polyneuron.pipelines.stages.corpora import prepare_corpora
@@ -79,7 +80,7 @@ def _study_model(
             with run.timed("ablation"):
                 perplexities = ablate(subject, store, run.id, selected)
                 if detected is not None:
-                    units += ablate_detected(subject, store, run.id, detected, perplexities["base"])
+                    units += ablate_detected(subject, store, run.id, detected, perplexities[BASE])
             with run.timed("metrics"):
                 metrics = compute_metrics(subject, store, run.id, selected, perplexities)
             units += [*perplexities.values(), metrics]

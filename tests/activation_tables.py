@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from polyneuron.neuron_core.activations.statistics import PERCENTILES
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.table import ActivationTable
 
 

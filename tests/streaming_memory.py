@@ -10,13 +10,13 @@ from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.own_process import print_found
 from tests.tiny_models import tiny_model, token_ids
 
 WIDE = dict(hidden_size=512, intermediate_size=1536, num_attention_heads=8, num_key_value_heads=8)
-BATCHES = plan_batches([Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([32] * 8))], 2)
+BATCHES = micro_batches([Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([32] * 8))], 2)
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.neuron_core.activations.resolution import SKETCH_BYTES
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.limits import (
-    COLLECTED_IMPACTS,
     IMPACT_BYTES,
-    N_SCORE_BLOCKS,
+    LOGIT_BYTES,
+    MAX_COLLECTED,
+    MIN_QUERY_ROWS,
+    N_QUERY_BLOCKS,
     N_SEED_SENTENCES,
-    PERPLEXITY_LOGIT_BYTES,
     SCORE_CHUNK_ELEMENTS,
-    SHORTEST_SCORE_BLOCK,
     WIDENED_ELEMENTS,
 )
 
@@ -98,7 +98,7 @@ def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int
     they reach."""
     tokens = corpus.batch * corpus.n_tokens
     most = max(1, SCORE_CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
-    block = min(corpus.n_tokens, max(SHORTEST_SCORE_BLOCK, -(-corpus.n_tokens // N_SCORE_BLOCKS)))
+    block = min(corpus.n_tokens, max(MIN_QUERY_ROWS, -(-corpus.n_tokens // N_QUERY_BLOCKS)))
     of_pair = 4 * corpus.batch * block * (corpus.n_tokens + shape.head_dim)
     needed = min(most, shape.head_dim) * of_pair
     if detection.certified:
@@ -112,7 +112,7 @@ def collected_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, groups:
     """Impacts of a layer's neurons on a rank's sentences while they are accumulated: float32, and of the widest group 24
     bytes a value more."""
     widths = [shape.width(group) for group in groups]
-    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, COLLECTED_IMPACTS // sum(widths)))
+    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, MAX_COLLECTED // sum(widths)))
     return n_sentences * (4 * sum(widths) + 24 * max(widths))
 
 
@@ -164,9 +164,7 @@ def perplexity_phases(
     shape: ModelShape, placing: Placing, corpus: Corpus, n_variants: int
 ) -> tuple[Phase, ...]:
     """`n_variants` of the model in one pass; logits of a micro-batch, as far as 64 MiB go, with their softmax."""
-    n_tokens = min(
-        max(1, PERPLEXITY_LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1)
-    )
+    n_tokens = min(max(1, LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
     copies = 3 if shape.softcap else 2
     logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
     running = {"activations": layer_activation_bytes(shape, corpus)}

@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from polyneuron.neuron_core.activations.measure import Progress, activation_pass
-from polyneuron.neuron_core.activations.sites import Site
+from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.activations.sketch import ActivationSketch, checked_tokens
-from polyneuron.neuron_core.activations.statistics import LayerStatistics, layer_statistics
+from polyneuron.neuron_core.activations.statistics import ActivationStatistics, layer_statistics
 from polyneuron.neuron_core.passes.batches import MicroBatch
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
@@ -27,7 +27,7 @@ def statistics_pass(
     languages: Sequence[str],
     site: Site,
     progress: Progress | None = None,
-) -> dict[int, LayerStatistics]:
+) -> dict[int, ActivationStatistics]:
     """Statistics over the micro-batches of all ranks, of the layers that fall to this rank.
 
     Micro-batches are of one language each; every rank names the same `languages`, and may have none of one.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
 from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class HfEngine:
 
     def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
         """As `Engine.sentence_nlls`."""
-        batches = plan_batches(sentences, self.settings.max_num_seqs)
+        batches = micro_batches(sentences, self.settings.max_num_seqs)
         return sentence_nlls(LayerMajor(self._model), batches, [None])[0]
 
     def close(self) -> None:

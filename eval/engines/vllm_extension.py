@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from vllm.platforms import current_platform
 
 from polyneuron.neuron_core.common.errors import SetError, UnsupportedArchitecture
-from polyneuron.neuron_core.edits.intervention import Intervention, Operation
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import Operation
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 
@@ -36,7 +37,7 @@ if current_platform.is_cpu():
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Slice:
     """This rank's share of one weight slice: rows (axis 0) or columns (axis 1) [start, start + size) of
     `parameter` hold the neurons [first, first + size)."""
 
@@ -109,11 +110,11 @@ class WeightEditExtension:
         for layer, module in layers.items():
             if layer not in intervention.constants:
                 continue
-            place = _places(module, anatomy, "ffn")[0]
+            slice_ = _slices(module, anatomy, "ffn")[0]
             index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
-            mine = (index >= place.first) & (index < place.first + place.size)
+            mine = (index >= slice_.first) & (index < slice_.first + slice_.size)
             constants = intervention.constants[layer][mine]
-            change = _ActivationChange(intervention.operation, index[mine] - place.first, constants)
+            change = _ActivationChange(intervention.operation, index[mine] - slice_.first, constants)
             self._polyneuron_hooks += change.hooked(module.get_submodule(anatomy.family.mlp))
         return sorted(layers)
 
@@ -147,7 +148,7 @@ def _layers(model: nn.Module, anatomy: Anatomy) -> dict[int, Any]:
     raise SetError(f"No {anatomy.n_layers} decoder layers in vLLM's {type(model).__name__}")
 
 
-def _places(layer: Any, anatomy: Anatomy, group: str) -> list[_Place]:
+def _slices(layer: Any, anatomy: Anatomy, group: str) -> list[_Slice]:
     """This rank's share of each of `anatomy.slices(group)`, in their order."""
     attention = layer.get_submodule(anatomy.family.attention)
     mlp = layer.get_submodule(anatomy.family.mlp)
@@ -156,19 +157,19 @@ def _places(layer: Any, anatomy: Anatomy, group: str) -> list[_Place]:
     if group == "ffn":
         fused = mlp.gate_up_proj
         size = fused.output_sizes[0] // fused.tp_size
-        rows = [_Place(fused.weight, 0, half * size, fused.tp_rank * size, size) for half in (0, 1)]
+        rows = [_Slice(fused.weight, 0, half * size, fused.tp_rank * size, size) for half in (0, 1)]
         return [*rows, _columns(mlp.down_proj)]
     qkv = attention.qkv_proj
     start, size = qkv._get_shard_offset_mapping(group), qkv._get_shard_size_mapping(group)
     # A key-value head may be copied to several ranks.
     rank = qkv.tp_rank if group == "q" else qkv.tp_rank // qkv.num_kv_head_replicas
     parameters = [qkv.weight] + ([qkv.bias] if anatomy.attention_bias else [])
-    return [_Place(parameter, 0, start, rank * size, size) for parameter in parameters]
+    return [_Slice(parameter, 0, start, rank * size, size) for parameter in parameters]
 
 
-def _columns(projection: Any) -> _Place:
+def _columns(projection: Any) -> _Slice:
     size = projection.input_size_per_partition
-    return _Place(projection.weight, 1, 0, projection.tp_rank * size, size)
+    return _Slice(projection.weight, 1, 0, projection.tp_rank * size, size)
 
 
 def _writes(edit: WeightEdit, anatomy: Anatomy, layer: int, module: Any) -> Iterator[_Write]:
@@ -178,35 +179,35 @@ def _writes(edit: WeightEdit, anatomy: Anatomy, layer: int, module: Any) -> Iter
             continue
         index = torch.from_numpy(which.indices(layer, group).astype("int64"))
         used: dict[str, int] = {}
-        for part, place in zip(anatomy.slices(group), _places(module, anatomy, group), strict=True):
-            name = anatomy.parameter_name(layer, part)
-            _require_whole(name, place, anatomy)
-            mine = (index >= place.first) & (index < place.first + place.size)
-            local = (index[mine] - place.first + place.start).to(place.parameter.device)
+        for named, slice_ in zip(anatomy.slices(group), _slices(module, anatomy, group), strict=True):
+            name = anatomy.parameter_name(layer, named)
+            _require_whole(name, slice_, anatomy)
+            mine = (index >= slice_.first) & (index < slice_.first + slice_.size)
+            local = (index[mine] - slice_.first + slice_.start).to(slice_.parameter.device)
             values = None
             if edit.values is not None:
                 # Two slices of one fused parameter stand one after the other in its values.
                 offset = used.get(name, 0)
                 used[name] = offset + len(index)
                 values = edit.values[f"{name}:{group}"][offset : offset + len(index)][mine]
-                _require_shape(name, place, values, local)
+                _require_shape(name, slice_, values, local)
             if len(local):
-                yield _Write(place.parameter, place.axis, local, values)
+                yield _Write(slice_.parameter, slice_.axis, local, values)
 
 
-def _require_whole(name: str, place: _Place, anatomy: Anatomy) -> None:
-    shape = place.parameter.shape
-    if len(shape) <= place.axis or shape[place.axis] < place.start + place.size:
+def _require_whole(name: str, slice_: _Slice, anatomy: Anatomy) -> None:
+    shape = slice_.parameter.shape
+    if len(shape) <= slice_.axis or shape[slice_.axis] < slice_.start + slice_.size:
         raise SetError(
             f"vLLM holds {name} as a tensor of shape {list(shape)}: packed or quantised weights cannot be edited. "
             "Load the model unquantised"
         )
 
 
-def _require_shape(name: str, place: _Place, values: Tensor, local: Tensor) -> None:
-    wanted = list(place.parameter.shape)
-    wanted[place.axis] = len(local)
-    given = list(values.movedim(0, place.axis).shape)
+def _require_shape(name: str, slice_: _Slice, values: Tensor, local: Tensor) -> None:
+    wanted = list(slice_.parameter.shape)
+    wanted[slice_.axis] = len(local)
+    given = list(values.movedim(0, slice_.axis).shape)
     if given != wanted:
         raise SetError(f"{name}: values of shape {given} cannot fill {wanted} of the engine's parameter")
 

@@ -21,7 +21,7 @@ from polyneuron.eval.nightly.sections import NOT_SCORED, ModelNight, headline, s
 from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, WORSE
 
 _HERE = Path(__file__).parent
-_STYLE = _HERE.parent / "report" / "style.css"
+_STYLE = _HERE.parent / "report" / "templates" / "style.css"
 _TONES = {Outcome.OK: "yes", Outcome.REGRESSION: "no", Outcome.NOT_JUDGED: "mixed"}
 _FAULTS = {
     WORSE: ("failure", "regression"),

@@ -64,7 +64,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Section:
+class NightSection:
     """All that is said of one model, escaped. rows: what needs attention first, as long as `columns`; cases: at
     least one, since a test suite without cases would pass for a good night."""
 
@@ -86,7 +86,7 @@ def headline(nights: Sequence[ModelNight]) -> str:
     return f"Nightly benchmarks: {(_FIRST if first else _COMPARED)[outcome].lower()}"
 
 
-def section(night: ModelNight, escape: Escape) -> Section:
+def section(night: ModelNight, escape: Escape) -> NightSection:
     """The section on one model. escape: makes a text from outside safe for the format that is written."""
     if isinstance(night, FirstNight):
         scores = sorted(night.scores, key=lambda score: score.complete)
@@ -99,7 +99,7 @@ def section(night: ModelNight, escape: Escape) -> Section:
         columns, rows = _COLUMNS, [_cells(verdict) for verdict in verdicts]
         cases = [_case(verdict) for verdict in night.verdicts]
     escaped = [Case(escape(c.owner), escape(c.name), c.kind, escape(c.words)) for c in cases]
-    return Section(
+    return NightSection(
         escape(night.model),
         escape(night.night),
         night.outcome,

@@ -1,6 +1,6 @@
 """Are two stores the same result? Table by table and row by row, whatever run wrote them.
 
-`runs` and the column `run_id` are left out: they say when and by whom, not what. Rows are put in the order of
+`runs`, `studies` and the column `run_id` are left out: they say when and by whom, not what. Rows are put in the order of
 each table's key, so the order in which units were done does not matter.
 """
 
@@ -36,7 +36,7 @@ class Difference:
 
 
 def tables_equal(left: Store, right: Store) -> bool:
-    """True when both stores hold the same rows, bit for bit, in every table but `runs`."""
+    """True when both stores hold the same rows, bit for bit, in every table of results."""
     return first_difference(left, right) is None
 
 
@@ -56,9 +56,9 @@ def first_difference(
     ignored = frozenset(ignore)
     for table in TABLES if tables is None else tables:
         spec = table_spec(table)
-        if table == "runs" and tables is None:
+        if spec.about_runs and tables is None:
             continue
-        found = _compare(
+        found = _difference(
             spec, _ordered(spec, left, ignored), _ordered(spec, right, ignored), relative_tolerance
         )
         if found:
@@ -72,7 +72,7 @@ def _ordered(spec: TableSpec, store: Store, ignored: frozenset[str]) -> pa.Table
     return rows.sort_by([(name, "ascending") for name in keys]).combine_chunks()
 
 
-def _compare(spec: TableSpec, left: pa.Table, right: pa.Table, tolerance: float) -> Difference | None:
+def _difference(spec: TableSpec, left: pa.Table, right: pa.Table, tolerance: float) -> Difference | None:
     n = min(len(left), len(right))
     first, column_name = n, ""
     for name in left.column_names:

@@ -1,6 +1,7 @@
 """The tables of the store: explicit Arrow schemas of one version, and what a row is keyed by.
 
-Every table also holds `run_id` (the run that wrote the row) and `unit` (the unit of work it belongs to). A
+Every table also holds `run_id` (the run that wrote the row) and `unit` (the unit of work it belongs to; in `studies`, the
+unit that the row lists). A
 value that was not scored is null, never 0 and never NaN. Columns that may be null are listed in
 `TableSpec.optional`; the Arrow fields themselves stay nullable, so that tables read back combine with tables
 built elsewhere.
@@ -31,6 +32,16 @@ class TableSpec:
     schema: pa.Schema
     key: tuple[str, ...]
     optional: frozenset[str]
+
+    @property
+    def about_runs(self) -> bool:
+        """True for the tables that say what a run did (`runs`, `studies`), false for those of results."""
+        return "run_id" in self.key
+
+    @property
+    def lists_units(self) -> bool:
+        """True for `studies`, whose rows each name a unit of another table; else all rows of a file are of one unit."""
+        return "unit" in self.key
 
     @property
     def partitioned_by_model(self) -> bool:
@@ -66,6 +77,9 @@ RUNS = _table(
 """failures_json: the models that failed, each with stage and reason; null until all models have been worked on, and of a night.
 One row a run, ISO 8601 times; the only table with times, so the only one that differs between equal
 studies."""
+
+STUDIES = _table("studies", ("run_id", "model", "table", "unit"), {"model": TEXT, "table": TEXT})
+"""One row per unit of work that a run wrote or found done: `unit` of the table `table`, which `run_id` need not have written."""
 
 CORPORA = _table(
     "corpora",
@@ -182,7 +196,6 @@ SELECTIONS = _table(
         "rule_json": TEXT,
         "thresholds_json": TEXT,
         "n_neurons": INT64,
-        "certified": BOOL,
     },
 )
 
@@ -428,6 +441,7 @@ family. verdict: "better", "worse", "no evidence" or "not judged" (reason says w
 
 _ALL = (
     RUNS,
+    STUDIES,
     CORPORA,
     IMPACTS,
     DETECTIONS,

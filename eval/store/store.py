@@ -113,7 +113,8 @@ class Store:
         `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
         but `runs` (left out, it is taken from the column, which must then hold one value). Columns run_id,
         unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and
-        partitions is replaced.
+        partitions is replaced. In a table that lists units (`studies`) `unit` names the file alone, and `rows` hold the
+        units that they list.
 
         Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`),
         when the store is of a newer version, and when the folder is read-only or the disk full.
@@ -123,7 +124,9 @@ class Store:
         if spec.partitioned_by_model and "model" not in partitions:
             partitions["model"] = _only_model(spec, rows)
         path = f"{partition_folder(spec, partitions)}/{safe_name(unit)}{SUFFIX}"
-        constants = {**partitions, "unit": unit} | ({} if run_id is None else {"run_id": run_id})
+        constants = dict(partitions) if spec.lists_units else {**partitions, "unit": unit}
+        if run_id is not None:
+            constants["run_id"] = run_id
         conformed = conform(spec, rows, constants)
         self._require_marker()
         self._files.write(path, lambda file: _write_parquet(conformed, file))

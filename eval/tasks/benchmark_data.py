@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from polyneuron.eval.tasks.benchmarks import TaskPlan
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.model.load import cache_folder
@@ -23,7 +23,7 @@ _MMMLU_COLUMNS = ("Question", "A", "B", "C", "D", "Answer", "Subject")
 
 @dataclass(frozen=True)
 class Located:
-    """The data of one plan. path: hub id or folder; kwargs: for `datasets.load_dataset`; kind: hub, local or
+    """The data of one task. path: hub id or folder; kwargs: for `datasets.load_dataset`; kind: hub, local or
     sample; revision: the hub's commit, or a hash of the local files; subjects: those that have rows (None:
     the benchmark has no subjects, or all may be taken)."""
 
@@ -46,70 +46,70 @@ class BenchmarkData:
         self._source, self._revisions = source, dict(revisions or {})
         self._found: dict[tuple[str, str, str | None], Located] = {}
 
-    def locate(self, plan: TaskPlan) -> Located:
-        """Finds and checks the data of a plan; asked twice, it answers from memory.
+    def locate(self, task: BenchmarkTask) -> Located:
+        """Finds and checks the data of a task; asked twice, it answers from memory.
 
         Raises:
             BenchmarkError: nothing there, the hub cannot be reached, or a row that cannot be used.
         """
-        key = (plan.benchmark.name, plan.language, plan.user_file)
+        key = (task.benchmark.name, task.language, task.user_file)
         if key not in self._found:
-            self._found[key] = self._locate(plan)
+            self._found[key] = self._locate(task)
         return self._found[key]
 
-    def _locate(self, plan: TaskPlan) -> Located:
-        if plan.user_file is not None:
+    def _locate(self, task: BenchmarkTask) -> Located:
+        if task.user_file is not None:
             kind = "sample" if self._source == "sample" else "local"
-            folder, config = _mmmlu_folder(Path(plan.user_file)), "default"
+            folder, config = _mmmlu_folder(Path(task.user_file)), "default"
         elif self._source == "hub":
-            return self._on_hub(plan)
+            return self._on_hub(task)
         else:
-            kind, folder, config = *self._local_root(plan), plan.config
+            kind, folder, config = *self._local_root(task), task.config
         revision = _content_hash(folder)
         kwargs = {"cache_dir": str(cache_folder() / "datasets" / revision)}
-        return Located(str(folder), kwargs, kind, revision, config, _checked(plan, folder, config, kwargs))
+        return Located(str(folder), kwargs, kind, revision, config, _checked(task, folder, config, kwargs))
 
-    def _local_root(self, plan: TaskPlan) -> tuple[str, Path]:
-        dataset = plan.benchmark.dataset
+    def _local_root(self, task: BenchmarkTask) -> tuple[str, Path]:
+        dataset = task.benchmark.dataset
         if self._source == "sample":
             from polyneuron.eval.samples import sample_folder
 
             folder = sample_folder() / dataset
             if not folder.is_dir():
                 raise BenchmarkError(
-                    f"The embedded sample has no {plan.benchmark.title}; name another source of data"
+                    f"The embedded sample has no {task.benchmark.title}; name another source of data"
                 )
             return "sample", folder
         folder = Path(self._source).expanduser().absolute() / dataset
         if not folder.is_dir():
             raise BenchmarkError(
-                f"{plan.benchmark.title} is not in {self._source}: {folder} is missing. Where there is a connection, "
+                f"{task.benchmark.title} is not in {self._source}: {folder} is missing. Where there is a connection, "
                 f"run: hf download --repo-type dataset {dataset} --local-dir {folder}"
             )
         return "local", folder
 
-    def _on_hub(self, plan: TaskPlan) -> Located:
+    def _on_hub(self, task: BenchmarkTask) -> Located:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-        dataset = plan.benchmark.dataset
+        dataset = task.benchmark.dataset
         try:
             revision = HfApi().dataset_info(dataset, revision=self._revisions.get(dataset), timeout=20).sha
         except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-            raise BenchmarkError(_unreachable(plan, error)) from error
+            raise BenchmarkError(_unreachable(task, error)) from error
         except Exception as error:
             # huggingface_hub passes the errors of its HTTP library (httpx, httpx2) on as they are.
             if not type(error).__module__.startswith("http"):
                 raise
-            raise BenchmarkError(_unreachable(plan, error)) from error
+            raise BenchmarkError(_unreachable(task, error)) from error
         assert revision is not None
-        return Located(dataset, {"revision": revision}, "hub", revision, plan.config, None)
+        return Located(dataset, {"revision": revision}, "hub", revision, task.config, None)
 
 
-def _unreachable(plan: TaskPlan, error: Exception) -> str:
-    dataset = plan.benchmark.dataset
+def _unreachable(task: BenchmarkTask, error: Exception) -> str:
+    dataset = task.benchmark.dataset
     return (
-        f"{plan.benchmark.title} cannot be read from the hub ({type(error).__name__}). Where there is a connection, run: "
+        f"{task.benchmark.title} cannot be read from the hub ({type(error).__name__}). Where there is a connection, run: "
         f"hf download --repo-type dataset {dataset} --local-dir DATA/{dataset} - then copy DATA here and set "
         "evaluation.data=DATA"
     )
@@ -125,17 +125,19 @@ def _content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _checked(plan: TaskPlan, folder: Path, config: str, kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _checked(
+    task: BenchmarkTask, folder: Path, config: str, kwargs: Mapping[str, Any]
+) -> tuple[str, ...] | None:
     """The subjects that have rows; raises BenchmarkError for a row that cannot be used."""
     from datasets import get_dataset_config_names
 
-    column = plan.benchmark.subjects
+    column = task.benchmark.subjects
     if column == "config":
         names = sorted(name for name in get_dataset_config_names(str(folder)) if name != "default")
         for name in names:
-            _check_rows(plan, folder, name, kwargs)
+            _check_rows(task, folder, name, kwargs)
         return tuple(names)
-    rows = _check_rows(plan, folder, config, kwargs)
+    rows = _check_rows(task, folder, config, kwargs)
     if column is None:
         return None
     return tuple(dict.fromkeys(_subject(str(row[column])) for row in rows))
@@ -148,7 +150,9 @@ def _subject(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def _check_rows(plan: TaskPlan, folder: Path, config: str, kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _check_rows(
+    task: BenchmarkTask, folder: Path, config: str, kwargs: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """All rows of all splits; the last split's last (lm-eval draws items from `test` or `validation`)."""
     from datasets import load_dataset
 
@@ -156,10 +160,10 @@ def _check_rows(plan: TaskPlan, folder: Path, config: str, kwargs: Mapping[str, 
         splits = load_dataset(str(folder), config, **kwargs)
     except (ValueError, OSError, FileNotFoundError) as error:
         raise BenchmarkError(
-            f"{plan.benchmark.title} in {folder} has no configuration {config!r} that can be read: "
+            f"{task.benchmark.title} in {folder} has no configuration {config!r} that can be read: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    wanted, check = _RULES[plan.benchmark.dataset]
+    wanted, check = _RULES[task.benchmark.dataset]
     judged: list[dict[str, Any]] = []
     for split, table in splits.items():
         where = f"{folder} ({config}, {split})"

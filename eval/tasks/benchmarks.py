@@ -41,7 +41,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class TaskPlan:
+class BenchmarkTask:
     """What is run for one benchmark in one language.
 
     code: the benchmark's name for the language; stand_in: in words, what takes the place of the language's
@@ -60,7 +60,7 @@ class TaskPlan:
     user_file: str | None = None
 
     @property
-    def task(self) -> str:
+    def lm_eval_name(self) -> str:
         """The lm-eval task, or the beginning of its subject tasks."""
         return self.benchmark.task.format(code=self.code)
 
@@ -209,15 +209,15 @@ _STAND_INS = {
 }
 
 
-def plan_task(
+def task_of(
     name: str,
     language: str,
     n_shots: int | None = None,
     max_gen_toks: int | None = None,
     max_items: int | None = None,
     mmmlu_files: Mapping[str, str] | None = None,
-) -> TaskPlan | Unavailable:
-    """The plan for one benchmark in one language; None for a setting means the table's own.
+) -> BenchmarkTask | Unavailable:
+    """The task of one benchmark in one language; None for a setting means the table's own.
 
     `mmmlu_files`: language -> CSV or Parquet file in MMMLU's columns, for languages MMMLU lacks.
 
@@ -237,7 +237,7 @@ def plan_task(
         offered = ", ".join(benchmark.codes)
         return Unavailable(name, language, f"{benchmark.title} has no {language}; it has {offered}")
     generates = benchmark.max_gen_toks is not None
-    return TaskPlan(
+    return BenchmarkTask(
         benchmark,
         name,
         language,

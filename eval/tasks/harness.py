@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 
 from polyneuron.eval.tasks.benchmark_data import Located
-from polyneuron.eval.tasks.benchmarks import TaskPlan
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.neuron_core.common.errors import BenchmarkError
 
 FEWSHOT_SEED = 1234
@@ -41,30 +41,30 @@ class Item:
 
 
 class Tasks:
-    """The lm-eval tasks of one plan, built once and run for every variant."""
+    """The lm-eval tasks of one benchmark in one language, built once and run for every variant."""
 
-    def __init__(self, plan: TaskPlan, data: Located) -> None:
+    def __init__(self, task: BenchmarkTask, data: Located) -> None:
         """Raises BenchmarkError when lm-eval cannot build them from the data."""
-        self.plan, self.data = plan, data
-        manager = _manager(plan.benchmark.folders)
-        self.names = _names(manager, plan, data)
+        self.task, self.data = task, data
+        manager = _manager(task.benchmark.folders)
+        self.names = _names(manager, task, data)
         changed: dict[str, Any] = {"dataset_path": data.path, "dataset_kwargs": data.kwargs}
-        if plan.user_file is not None:
+        if task.user_file is not None:
             changed |= {"dataset_name": data.config}
-        members = [{"task": name, **changed, **_description(plan, name)} for name in self.names]
+        members = [{"task": name, **changed, **_description(task, name)} for name in self.names]
         try:
-            self._loaded = manager.load([{"group": f"{plan.asked_for}-{plan.language}", "task": members}])
+            self._loaded = manager.load([{"group": f"{task.asked_for}-{task.language}", "task": members}])
         except Exception as error:
             raise BenchmarkError(
-                f"lm-eval cannot build {plan.task} from {data.path}: {type(error).__name__}: {error}"
+                f"lm-eval cannot build {task.lm_eval_name} from {data.path}: {type(error).__name__}: {error}"
             ) from error
-        for task in self.tasks.values():
-            _configure(task, plan, data)
+        for lm_task in self.tasks.values():
+            _configure(lm_task, task, data)
 
     @property
     def version(self) -> str:
         """lm-eval's version of the task definition."""
-        return ",".join(sorted({str(task.VERSION) for task in self._loaded["tasks"].values()}))
+        return ",".join(sorted({str(lm_task.VERSION) for lm_task in self._loaded["tasks"].values()}))
 
     @property
     def tasks(self) -> Mapping[str, Any]:
@@ -78,8 +78,8 @@ class Tasks:
 
         random.seed(0)
         np.random.seed(FEWSHOT_SEED)
-        for task in self.tasks.values():
-            task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
+        for lm_task in self.tasks.values():
+            lm_task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
         results = evaluate(
             lm=lm,
             task_dict=self._loaded,
@@ -97,8 +97,8 @@ class Tasks:
 
     def _chosen(self) -> dict[str, list[int]]:
         """Which items of each task: all, or the first ones of every task in turn, up to `max_items`."""
-        sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}
-        left = sum(sizes.values()) if self.plan.max_items is None else self.plan.max_items
+        sizes = {name: len(lm_task.eval_docs) for name, lm_task in self.tasks.items()}
+        left = sum(sizes.values()) if self.task.max_items is None else self.task.max_items
         taken = dict.fromkeys(sizes, 0)
         while left > 0 and any(taken[name] < sizes[name] for name in sizes):
             for name in sizes:
@@ -118,26 +118,26 @@ def _manager(folders: tuple[str, ...]) -> Any:
     return lm_eval.tasks.TaskManager(include_defaults=False, include_path=paths)
 
 
-def _names(manager: Any, plan: TaskPlan, data: Located) -> list[str]:
-    if plan.benchmark.subjects is None:
-        return [plan.task]
+def _names(manager: Any, task: BenchmarkTask, data: Located) -> list[str]:
+    if task.benchmark.subjects is None:
+        return [task.lm_eval_name]
     # A user's file is run under the prompt of a language that MMMLU has.
-    prefix = "mmmlu_sw_ke_" if plan.user_file is not None else plan.task
+    prefix = "mmmlu_sw_ke_" if task.user_file is not None else task.lm_eval_name
     names = [name for name in manager.all_subtasks if name.startswith(prefix)]
     if data.subjects is not None:
         unknown = [subject for subject in data.subjects if prefix + subject not in names]
         if unknown:
-            raise BenchmarkError(f"{data.path}: {plan.benchmark.title} has no subjects {', '.join(unknown)}")
+            raise BenchmarkError(f"{data.path}: {task.benchmark.title} has no subjects {', '.join(unknown)}")
         names = [prefix + subject for subject in data.subjects]
     return names
 
 
-def _description(plan: TaskPlan, name: str) -> dict[str, str]:
+def _description(task: BenchmarkTask, name: str) -> dict[str, str]:
     """The line before the examples names subject and language; a user's file has its own language."""
-    if plan.user_file is None:
+    if task.user_file is None:
         return {}
     subject = name.removeprefix("mmmlu_sw_ke_").replace("_", " ")
-    described = f"{subject} ({_LANGUAGE_NAMES.get(plan.language, plan.language)})"
+    described = f"{subject} ({_LANGUAGE_NAMES.get(task.language, task.language)})"
     return {
         "description": f"The following are multiple choice questions (with answers) about {described}.\n\n"
     }
@@ -146,15 +146,15 @@ def _description(plan: TaskPlan, name: str) -> dict[str, str]:
 _LANGUAGE_NAMES = {"en": "English", "th": "Thai", "vi": "Vietnamese", "ru": "Russian", "tr": "Turkish"}
 
 
-def _configure(task: Any, plan: TaskPlan, data: Located) -> None:
-    task.set_config(key="num_fewshot", value=plan.n_shots)
-    if plan.n_shots and (n := len(list(task.fewshot_docs()))) <= plan.n_shots:
+def _configure(lm_task: Any, task: BenchmarkTask, data: Located) -> None:
+    lm_task.set_config(key="num_fewshot", value=task.n_shots)
+    if task.n_shots and (n := len(list(lm_task.fewshot_docs()))) <= task.n_shots:
         raise BenchmarkError(
-            f"{plan.asked_for} in {plan.language} is asked for with {plan.n_shots} examples, but {data.path} has {n} rows to "
+            f"{task.asked_for} in {task.language} is asked for with {task.n_shots} examples, but {data.path} has {n} rows to "
             "draw them from. Lower n_shots"
         )
-    if task.get_config("output_type") == "generate_until":
-        task.set_config(key="generation_kwargs", value={"max_gen_toks": plan.max_gen_toks}, update=True)
+    if lm_task.get_config("output_type") == "generate_until":
+        lm_task.set_config(key="generation_kwargs", value={"max_gen_toks": task.max_gen_toks}, update=True)
 
 
 def _items(task: str, sample: Mapping[str, Any], lm: Any) -> list[Item]:

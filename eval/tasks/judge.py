@@ -1,4 +1,4 @@
-"""Judges variants of one model on benchmarks: an engine, the tasks of each plan, and rows for the store.
+"""Judges variants of one model on benchmarks: an engine, the benchmark tasks, and rows for the store.
 
 A plain class: `pipelines` runs it inside a Ray actor or in its own process, with the same results.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polyneuron.eval.engines.settings import Engine, EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.benchmarks import TaskPlan
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Item, Tasks
 from polyneuron.eval.verdicts.statistics import bootstrap_mean, wilson
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
@@ -34,25 +34,25 @@ class Evaluation:
 
 
 class Judge:
-    """One engine and everything needed to run plans on it."""
+    """One engine and everything needed to run tasks on it."""
 
     def __init__(
         self, settings: EngineSettings, source: str, revisions: Mapping[str, str] | None = None
     ) -> None:
         """Starts the engine. Raises EngineError, ModelError: as `start_engine`."""
         self._data = BenchmarkData(source, revisions)
-        self._tasks: dict[TaskPlan, Tasks] = {}
+        self._tasks: dict[BenchmarkTask, Tasks] = {}
         self.settings = settings
         self._engine: Engine = start_engine(settings)
 
-    def evaluate(self, change: Change, plan: TaskPlan) -> Evaluation:
-        """Runs one plan under one change.
+    def evaluate(self, change: Change, task: BenchmarkTask) -> Evaluation:
+        """Judges the model on one task under one change.
 
         Raises:
             SetError: the change does not fit. BenchmarkError: the task's data cannot be used.
             EngineError: the engine's weights are damaged.
         """
-        tasks = self._tasks_of(plan)
+        tasks = self._tasks_of(task)
         with self._engine.variant(change):
             items = tasks.run(self._engine.lm)
         return Evaluation(self._scores(tasks, items), [asdict(item) for item in items])
@@ -71,17 +71,17 @@ class Judge:
         """Ends the engine."""
         self._engine.close()
 
-    def _tasks_of(self, plan: TaskPlan) -> Tasks:
-        if plan not in self._tasks:
-            self._tasks[plan] = Tasks(plan, self._data.locate(plan))
-        return self._tasks[plan]
+    def _tasks_of(self, task: BenchmarkTask) -> Tasks:
+        if task not in self._tasks:
+            self._tasks[task] = Tasks(task, self._data.locate(task))
+        return self._tasks[task]
 
     def _scores(self, tasks: Tasks, items: Sequence[Item]) -> list[dict[str, Any]]:
-        found, plan = [], tasks.plan
+        found, task = [], tasks.task
         for metric, filter_name in dict.fromkeys((item.metric, item.filter) for item in items):
             values = [item.value for item in items if (item.metric, item.filter) == (metric, filter_name)]
             scored = [value for value in values if value is not None]
-            primary = (metric, filter_name) == (plan.benchmark.metric, plan.benchmark.filter)
+            primary = (metric, filter_name) == (task.benchmark.metric, task.benchmark.filter)
             found.append(
                 {
                     "metric": metric,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import xxhash
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData, problem_of
-from polyneuron.eval.tasks.benchmarks import BENCHMARKS, Benchmark, TaskPlan
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkTask
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.training.data.answers import Example
 
@@ -65,10 +65,10 @@ _SOURCES: dict[str, tuple[Benchmark, Callable[[Mapping[str, Any]], Example]]] = 
 }
 
 
-def training_plan(task: SupervisedTask) -> TaskPlan:
+def training_task(task: SupervisedTask) -> BenchmarkTask:
     """What `BenchmarkData` locates the rows by."""
     source = _SOURCES[task][0]
-    return TaskPlan(source, source.name, LANGUAGE, LANGUAGE, 0, None, None)
+    return BenchmarkTask(source, source.name, LANGUAGE, LANGUAGE, 0, None, None)
 
 
 def training_data(
@@ -84,7 +84,7 @@ def training_data(
     from datasets import load_dataset
 
     source, example_of = _SOURCES[task]
-    located = data.locate(training_plan(task))
+    located = data.locate(training_task(task))
     try:
         rows = load_dataset(located.path, located.config, split="train", **located.kwargs)
     except (ValueError, OSError) as error:

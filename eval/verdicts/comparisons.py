@@ -90,7 +90,7 @@ class Measured:
     reason: str | None = None
 
 
-def compare_all(
+def verdicts_of(
     pairs: Sequence[Pair],
     primary: Collection[tuple[str, str, str]],
     *,

@@ -39,7 +39,7 @@ _FARTHEST = (_BIAS + HIGHEST_EXPONENT) * _PARTS - 1
 
 
 def bucket_of(values: Tensor) -> Tensor:
-    """int32, the bucket of each float32 value. NaN and values from `LARGEST` on land in an outermost bucket."""
+    """The bucket of each float32 value, int32. NaN and values from `LARGEST` on land in an outermost bucket."""
     positive = values > 0
     bits = values.contiguous().view(torch.int32) & 0x7FFFFFFF
     # subtracting one puts a positive edge itself into the bucket below it, as (low, high] asks
@@ -48,14 +48,14 @@ def bucket_of(values: Tensor) -> Tensor:
 
 
 def bucket_edges() -> Tensor:
-    """float32 [K + 1], ascending and exact: bucket k holds edges[k] < value <= edges[k + 1]."""
+    """The edges of the buckets, float32 [K + 1], ascending and exact: bucket k holds edges[k] < value <= edges[k + 1]."""
     step = torch.arange(BUCKETS_ONE_SIDE)
     magnitudes = torch.ldexp(1 + (step % _PARTS) / _PARTS, LOWEST_EXPONENT + step // _PARTS)
     return torch.cat([-magnitudes.flip(0), torch.zeros(1), magnitudes])
 
 
 def count_buckets(counts_IK: Tensor, values_nI: Tensor) -> None:
-    """Adds float32 values to int32 counts, in place."""
+    """Adds n float32 values of each of I neurons to their int32 counts, in place."""
     n_neurons = counts_IK.shape[0]
     rows = torch.arange(n_neurons, dtype=torch.int32, device=values_nI.device) * N_BUCKETS
     index = (bucket_of(values_nI) + rows).flatten()
@@ -69,18 +69,18 @@ def rank_of(percentile: int, n: int) -> int:
 
 
 def cumulative(counts_IK: Tensor) -> Tensor:
-    """int64 [I, K]: how many values lie in each bucket or below it."""
+    """How many values of each neuron lie in each bucket or below it, int64 [I, K]."""
     return counts_IK.cumsum(1, dtype=torch.int64)
 
 
 def percentile_buckets(below_IK: Tensor, percentiles: Sequence[int]) -> Tensor:
-    """int64 [I, P], the bucket that holds each percentile, from cumulative counts. All neurons must have equally
-    many values, at least one.
+    """The bucket that holds each percentile, int64 [I, P], from the cumulative counts of equally many values of every
+    neuron, at least one.
     """
     ranks = torch.tensor([rank_of(percentile, int(below_IK[0, -1])) for percentile in percentiles])
     return torch.searchsorted(below_IK, ranks.to(below_IK.device).expand(len(below_IK), -1).contiguous())
 
 
 def counts_above(below_IK: Tensor, buckets_IP: Tensor) -> Tensor:
-    """int64 [I, P]: how many values exceed the upper edge of each bucket. Exact, as the edge is no estimate."""
+    """How many values exceed the upper edge of each bucket, int64 [I, P]; exact, as the edge is no estimate."""
     return below_IK[:, -1:] - below_IK.gather(1, buckets_IP)

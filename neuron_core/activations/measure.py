@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from polyneuron.neuron_core.activations.buckets import LARGEST
-from polyneuron.neuron_core.activations.sites import SITES, Site, recorded_activations
+from polyneuron.neuron_core.activations.names import SITES, Site
+from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 Progress = Callable[[int, int], None]
@@ -31,7 +32,7 @@ def activation_pass(
     site: Site,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, dict[str, ActivationSketch]]]:
-    """Yields (layer, the sketch of each language in host memory), layer after layer.
+    """Yields, layer after layer, the layer's number and the sketch of each language, in host memory.
 
     Raises:
         CorpusError: more tokens than a sketch can count.
@@ -43,17 +44,17 @@ def activation_pass(
             language: [runner.begin(batch) for batch in planned] for language, planned in batches.items()
         }
     for index, layer in enumerate(runner.layers):
-        found = {}
+        sketches = {}
         with runner.gathered_layer(index), recorded_activations(layer, runner.anatomy, site) as record:
             for language, inputs_of_language in running.items():
                 sketch = ActivationSketch.empty(width, runner.device)
                 for inputs in inputs_of_language:
                     runner.run_layer(index, inputs)
                     sketch.add(record.scored(inputs.batch.scored))
-                found[language] = _sound(sketch.cpu(), index)
+                sketches[language] = _sound(sketch.cpu(), index)
         if progress is not None:
             progress(index + 1, len(runner.layers))
-        yield index, found
+        yield index, sketches
 
 
 def _sound(sketch: ActivationSketch, layer: int) -> ActivationSketch:
@@ -73,6 +74,7 @@ def measure_activations(
     tokenizer: Any,
     corpora: Mapping[str, Sequence[Any]],
     site: Site = "matched",
+    *,
     batch_size: int = 8,
     max_tokens: int | None = None,
     progress: Progress | None = None,
@@ -99,6 +101,6 @@ def measure_activations(
         sentences = [sentence for sentence in sentences if sentence.n_scored > 0]
         if not sentences:
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
-        batches[language] = plan_batches(sentences, batch_size)
-    layers = [layer_statistics(found) for _, found in activation_pass(runner, batches, site, progress)]
+        batches[language] = micro_batches(sentences, batch_size)
+    layers = [layer_statistics(sketches) for _, sketches in activation_pass(runner, batches, site, progress)]
     return ActivationTable.build(model_name, site, tuple(corpora), layers)

@@ -12,14 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
+from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.model.anatomy import Anatomy
-
-Site = Literal["matched", "pre_activation"]
-SITES: tuple[str, ...] = get_args(Site)
 
 
 @dataclass
@@ -29,7 +27,7 @@ class ActivationRecord:
     values: Tensor | None = None
 
     def scored(self, scored_BT: Tensor) -> Tensor:
-        """Those of the scored tokens, [n, I]. The layer must have run."""
+        """The activations of the n scored tokens, [n, I], of bool [B, T]; the layer must have run."""
         assert self.values is not None, "the layer's activation function was not called"
         return self.values[scored_BT.to(self.values.device)]
 

@@ -1,14 +1,12 @@
-"""ActivationSketch: what is kept of the activations of one layer's neurons, in integers that merge exactly.
+"""ActivationSketch: what is kept of the activations of one layer's neurons, in integers that add up exactly.
 
-Merging adds integers and takes minima and maxima, so shards, resumes and workers in any order give, bit for bit, what
-one process gives. A neuron takes 7.7 kB (`SKETCH_BYTES`): 220 MB for the 28,672 neurons of a layer of a 70B
+Tokens are added up as integers, minima and maxima, so those of several workers, in any order, give bit for bit what one
+process gives. A neuron takes 7.7 kB (`SKETCH_BYTES`): 220 MB for the 28,672 neurons of a layer of a 70B
 model, whose layers are measured one at a time.
 Shapes: n tokens, I neurons, K buckets.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,25 +24,24 @@ _UNIT = 2.0**-20
 _CHUNK_ELEMENTS = 1 << 22
 
 
-@dataclass
 class ActivationSketch:
-    """Activations of I neurons over `n_tokens` tokens.
+    """Activations of I neurons over some tokens, of one layer and language."""
 
-    counts int32 [I, K]: tokens per bucket (`neuron_core.activations.buckets`); total int64 [I]: sum in units of
-    2^-20, each activation rounded to it, so that a mean is off by at most 2^-21; minimum, maximum float32
-    [I]: +inf and -inf where there is no token, NaN once an activation was.
-    """
+    def __init__(
+        self, *, n_tokens: int, counts: Tensor, total: Tensor, minimum: Tensor, maximum: Tensor
+    ) -> None:
+        self.n_tokens = n_tokens
+        self.counts = counts
+        """int32 [I, K]: tokens per bucket (`neuron_core.activations.buckets`)."""
+        self.total = total
+        """int64 [I]: sum in units of 2^-20, each activation rounded to it, so that a mean is off by at most 2^-21."""
+        self.minimum, self.maximum = minimum, maximum
+        """float32 [I]: +inf and -inf where there is no token, NaN once an activation was."""
 
-    n_tokens: int
-    counts: Tensor
-    total: Tensor
-    minimum: Tensor
-    maximum: Tensor
-
-    @staticmethod
-    def empty(n_neurons: int, device: torch.device | str = "cpu") -> ActivationSketch:
-        """Of no tokens."""
-        return ActivationSketch(
+    @classmethod
+    def empty(cls, n_neurons: int, device: torch.device | str = "cpu") -> ActivationSketch:
+        """A sketch that no token was added to yet."""
+        return cls(
             n_tokens=0,
             counts=torch.zeros(n_neurons, N_BUCKETS, dtype=torch.int32, device=device),
             total=torch.zeros(n_neurons, dtype=torch.int64, device=device),
@@ -67,28 +64,18 @@ class ActivationSketch:
                 self.minimum = torch.minimum(self.minimum, values.amin(0))
                 self.maximum = torch.maximum(self.maximum, values.amax(0))
 
-    def merged(self, other: ActivationSketch) -> ActivationSketch:
-        """Of the tokens of both; the same neurons.
-
-        Raises:
-            CorpusError: more than `MAX_TOKENS` tokens.
-        """
-        return ActivationSketch(
-            n_tokens=checked_tokens(self.n_tokens + other.n_tokens),
-            counts=self.counts + other.counts,
-            total=self.total + other.total,
-            minimum=torch.minimum(self.minimum, other.minimum),
-            maximum=torch.maximum(self.maximum, other.maximum),
-        )
-
     def cpu(self) -> ActivationSketch:
-        """The same in host memory."""
+        """The same sketch in host memory."""
         return ActivationSketch(
-            self.n_tokens, self.counts.cpu(), self.total.cpu(), self.minimum.cpu(), self.maximum.cpu()
+            n_tokens=self.n_tokens,
+            counts=self.counts.cpu(),
+            total=self.total.cpu(),
+            minimum=self.minimum.cpu(),
+            maximum=self.maximum.cpu(),
         )
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """float64 [I]; of at least one token."""
+        """The mean activation of each neuron, float64 [I]; the sketch must hold a token."""
         return self.total.numpy() * _UNIT / self.n_tokens
 
 

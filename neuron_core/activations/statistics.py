@@ -21,51 +21,52 @@ from polyneuron.neuron_core.activations.buckets import (
     cumulative,
     percentile_buckets,
 )
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
-
-PERCENTILES: tuple[int, ...] = (5, 10, 25, 50, 75, 90, 95)
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class LayerStatistics:
-    """Statistics of one layer's neurons in each language.
-
-    n_tokens int64 [L]; n_positive int64 [L, I]: tokens with an activation above 0, exact; mean float64 [L, I];
-    minimum, maximum float32 [L, I], exact; percentiles float32 [L, I, P]: estimates (error: see
-    `neuron_core.activations.buckets`), never outside minimum to maximum; above_own int64 [L, I, P]: tokens
-    above the language's own percentile; pooled float32 [I, P]: percentiles of the tokens of all languages
-    together, as upper bucket edges; above_pooled int64 [L, I, P]: tokens above those.
-    """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActivationStatistics:
+    """Statistics of neurons in each of L languages: of one layer, S = [I], or of all D layers, S = [D, I]."""
 
     n_tokens: Ints
+    """int64 [L], tokens that were counted."""
     n_positive: Ints
+    """int64 [L, *S], tokens with an activation above 0, exact."""
     mean: Doubles
+    """float64 [L, *S], off by at most 2^-21."""
     minimum: Floats
+    """float32 [L, *S], exact."""
     maximum: Floats
+    """float32 [L, *S], exact."""
     percentiles: Floats
+    """float32 [L, *S, P], estimates (their error: `neuron_core.activations.buckets`) within minimum and maximum."""
     above_own: Ints
+    """int64 [L, *S, P], tokens above the language's own percentile."""
     pooled: Floats
+    """float32 [*S, P], percentiles of the tokens of all languages together, as upper bucket edges."""
     above_pooled: Ints
+    """int64 [L, *S, P], tokens above the pooled percentile."""
 
 
-def layer_statistics(sketches: Mapping[str, ActivationSketch]) -> LayerStatistics:
-    """Statistics of the sketches of one layer, one per language, in their order; each of at least one token.
+def layer_statistics(sketches: Mapping[str, ActivationSketch]) -> ActivationStatistics:
+    """The statistics of one layer from its sketches, one per language and each of at least one token, in their order.
 
     Pooling counts every token once, so a language with more tokens weighs more.
     """
-    edges, found = bucket_edges(), list(sketches.values())
+    edges, of_languages = bucket_edges(), list(sketches.values())
     middles = (edges[1:] + edges[:-1]) / 2
-    up_to_zero_I1 = torch.full((len(found[0].total), 1), int((edges == 0).nonzero()) - 1)
-    pooled_IK = torch.zeros(found[0].counts.shape, dtype=torch.int64)
-    for sketch in found:
+    up_to_zero_I1 = torch.full((len(of_languages[0].total), 1), int((edges == 0).nonzero()) - 1)
+    pooled_IK = torch.zeros(of_languages[0].counts.shape, dtype=torch.int64)
+    for sketch in of_languages:
         pooled_IK += sketch.counts
     pooled_IP = percentile_buckets(cumulative(pooled_IK), PERCENTILES)
     positive, percentiles, own, pooled = [], [], [], []
-    for sketch in found:
+    for sketch in of_languages:
         below_IK = cumulative(sketch.counts)
         buckets_IP = percentile_buckets(below_IK, PERCENTILES)
         least, most = sketch.minimum[:, None], sketch.maximum[:, None]
@@ -73,12 +74,12 @@ def layer_statistics(sketches: Mapping[str, ActivationSketch]) -> LayerStatistic
         positive.append(counts_above(below_IK, up_to_zero_I1)[:, 0].numpy())
         own.append(counts_above(below_IK, buckets_IP).numpy())
         pooled.append(counts_above(below_IK, pooled_IP).numpy())
-    return LayerStatistics(
-        n_tokens=np.array([sketch.n_tokens for sketch in found], np.int64),
+    return ActivationStatistics(
+        n_tokens=np.array([sketch.n_tokens for sketch in of_languages], np.int64),
         n_positive=np.stack(positive),
-        mean=np.stack([sketch.mean() for sketch in found]),
-        minimum=np.stack([sketch.minimum.numpy() for sketch in found]),
-        maximum=np.stack([sketch.maximum.numpy() for sketch in found]),
+        mean=np.stack([sketch.mean() for sketch in of_languages]),
+        minimum=np.stack([sketch.minimum.numpy() for sketch in of_languages]),
+        maximum=np.stack([sketch.maximum.numpy() for sketch in of_languages]),
         percentiles=np.stack(percentiles),
         above_own=np.stack(own),
         pooled=edges[pooled_IP + 1].numpy(),

@@ -3,100 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyneuron.neuron_core.activations.sites import SITES, Site
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, Doubles, Floats, Ints, LayerStatistics
+from polyneuron.neuron_core.activations.names import PERCENTILES, SITES, STATISTICS, Site
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
+from polyneuron.neuron_core.activations.statistics import ActivationStatistics, Doubles
 from polyneuron.neuron_core.common.errors import SetError
 
-ACTIVATIONS_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("site", pa.string()),
-        ("layer", pa.int32()),
-        ("neuron", pa.int32()),
-        ("n_tokens", pa.int64()),
-        ("n_positive", pa.int64()),
-        ("mean", pa.float64()),
-        ("minimum", pa.float32()),
-        ("maximum", pa.float32()),
-        *((f"p{percentile}", pa.float32()) for percentile in PERCENTILES),
-        ("above_own", pa.list_(pa.int64(), len(PERCENTILES))),
-        ("pooled", pa.list_(pa.float32(), len(PERCENTILES))),
-        ("above_pooled", pa.list_(pa.int64(), len(PERCENTILES))),
-    ]
-)
-"""One row per language and ffn neuron, ordered by language, layer, neuron; see `LayerStatistics` for what each number
-is. The lists follow `PERCENTILES`; `pooled` is the same in every language of one measurement."""
-
-STATISTICS: tuple[str, ...] = ("mean", *(f"p{percentile}" for percentile in PERCENTILES))
-
-_COLUMNS = {"n_positive": np.int64, "mean": np.float64, "minimum": np.float32, "maximum": np.float32}
-_LISTS = {"above_own": np.int64, "pooled": np.float32, "above_pooled": np.int64}
+_NUMBERS = ("n_positive", "mean", "minimum", "maximum")
 
 
-@dataclass(frozen=True)
-class ActivationTable:
-    """Statistics of all ffn neurons. Shapes: L languages, D layers, I neurons a layer, P = len(PERCENTILES).
-
-    n_tokens [L]; n_positive, mean, minimum, maximum [L, D, I]; percentiles, above_own, above_pooled
-    [L, D, I, P]; pooled [D, I, P]. What each is and its dtype: `LayerStatistics`.
-    """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActivationTable(ActivationStatistics):
+    """The statistics of all ffn neurons of a model: S = [D, I], D layers of I neurons."""
 
     model: str
+    """The model that neuron sets made from this table will name."""
     site: Site
+    """Where the activations were read."""
     languages: tuple[str, ...]
-    n_tokens: Ints
-    n_positive: Ints
-    mean: Doubles
-    minimum: Floats
-    maximum: Floats
-    percentiles: Floats
-    above_own: Ints
-    pooled: Floats
-    above_pooled: Ints
+    """The L languages, in the order of the first axis."""
 
     @staticmethod
     def build(
-        model: str, site: Site, languages: Sequence[str], layers: Sequence[LayerStatistics]
+        model: str, site: Site, languages: Sequence[str], layers: Sequence[ActivationStatistics]
     ) -> ActivationTable:
-        """Puts the layers of a model together, in order."""
-
-        def stacked(name: str, axis: int = 1) -> Any:
-            return np.stack([getattr(layer, name) for layer in layers], axis)
-
+        """The table of a model whose layers were measured one by one, in order."""
+        statistics = {
+            field.name: np.stack(
+                [getattr(layer, field.name) for layer in layers], axis=0 if field.name == "pooled" else 1
+            )
+            for field in fields(ActivationStatistics)
+            if field.name != "n_tokens"
+        }
         return ActivationTable(
-            model=model,
-            site=site,
-            languages=tuple(languages),
-            n_tokens=layers[0].n_tokens,
-            n_positive=stacked("n_positive"),
-            mean=stacked("mean"),
-            minimum=stacked("minimum"),
-            maximum=stacked("maximum"),
-            percentiles=stacked("percentiles"),
-            above_own=stacked("above_own"),
-            pooled=stacked("pooled", axis=0),
-            above_pooled=stacked("above_pooled"),
+            model=model, site=site, languages=tuple(languages), n_tokens=layers[0].n_tokens, **statistics
         )
 
     @property
     def n_layers(self) -> int:
-        """D."""
+        """The number of layers, D."""
         return self.n_positive.shape[1]
 
     @property
     def width(self) -> int:
-        """I."""
+        """The number of ffn neurons of a layer, I."""
         return self.n_positive.shape[2]
 
     def rows_of(self, languages: Sequence[str] | None) -> list[int]:
-        """Where the languages (None: all) stand on the first axis.
+        """The positions of the languages (None: all) on the first axis.
 
         Raises:
             SetError: a language that was not measured, or none at all.
@@ -111,7 +71,7 @@ class ActivationTable:
         return [self.languages.index(language) for language in wanted]
 
     def statistic(self, language: str, name: str) -> Doubles:
-        """One number per neuron in a language, float64 [D, I]: "mean", or a percentile, "p5" to "p95".
+        """One statistic of each neuron in a language, float64 [D, I]: one of `STATISTICS`.
 
         Raises:
             SetError: a language or a statistic that was not measured.
@@ -121,11 +81,10 @@ class ActivationTable:
             raise SetError(f"There is no statistic {name!r}; there are {', '.join(STATISTICS)}")
         if name == "mean":
             return self.mean[row]
-        found: Doubles = self.percentiles[row, ..., STATISTICS.index(name) - 1].astype(np.float64)
-        return found
+        return self.percentiles[row, ..., STATISTICS.index(name) - 1].astype(np.float64)
 
     def to_arrow(self) -> pa.Table:
-        """One row per language and neuron, `ACTIVATIONS_SCHEMA`."""
+        """All statistics as rows of `ACTIVATIONS_SCHEMA`, one per language and neuron."""
         shape = n_languages, n_layers, width = self.n_positive.shape
         codes = np.repeat(np.arange(n_languages, dtype=np.int32), n_layers * width)
         pooled = np.broadcast_to(self.pooled, (n_languages, *self.pooled.shape))
@@ -135,7 +94,7 @@ class ActivationTable:
             "layer": np.broadcast_to(np.arange(n_layers, dtype=np.int32)[:, None], shape).ravel(),
             "neuron": np.broadcast_to(np.arange(width, dtype=np.int32), shape).ravel(),
             "n_tokens": self.n_tokens[codes],
-            **{name: getattr(self, name).ravel() for name in _COLUMNS},
+            **{name: getattr(self, name).ravel() for name in _NUMBERS},
             **{f"p{q}": self.percentiles[..., at].ravel() for at, q in enumerate(PERCENTILES)},
             "above_own": _lists(self.above_own),
             "pooled": _lists(pooled),
@@ -162,9 +121,10 @@ class ActivationTable:
         site = _only(table, "site")
         if site not in SITES:
             raise SetError(f"Unknown site {site!r} of the activations; there are {', '.join(SITES)}")
-        languages = tuple(pc.unique(table["language"].cast(pa.string())).to_pylist())
-        codes = pc.index_in(table["language"].cast(pa.string()), value_set=pa.array(languages)).to_numpy()
-        layer, neuron = table["layer"].to_numpy(), table["neuron"].to_numpy()
+        rows = table.select(ACTIVATIONS_SCHEMA.names).cast(ACTIVATIONS_SCHEMA)
+        languages = tuple(pc.unique(rows["language"]).to_pylist())
+        codes = pc.index_in(rows["language"], value_set=pa.array(languages)).to_numpy()
+        layer, neuron = rows["layer"].to_numpy(), rows["neuron"].to_numpy()
         shape = len(languages), int(layer.max()) + 1, int(neuron.max()) + 1
         order = np.lexsort((neuron, layer, codes))
         position = np.ravel_multi_index((codes[order], layer[order], neuron[order]), shape)
@@ -174,16 +134,14 @@ class ActivationTable:
                 "languages were expected, once each; measure them again"
             )
 
-        def column(name: str, dtype: Any) -> Any:
-            return table[name].to_numpy().astype(dtype, copy=False)[order].reshape(shape)
+        def numbers(name: str) -> Any:
+            return rows[name].to_numpy()[order].reshape(shape)
 
-        def lists(name: str, dtype: Any) -> Any:
-            flat = table[name].combine_chunks().flatten().to_numpy().astype(dtype, copy=False)
+        def lists(name: str) -> Any:
+            flat = rows[name].combine_chunks().flatten().to_numpy()
             return flat.reshape(-1, len(PERCENTILES))[order].reshape(*shape, len(PERCENTILES))
 
-        found = {name: column(name, dtype) for name, dtype in _COLUMNS.items()}
-        found |= {name: lists(name, dtype) for name, dtype in _LISTS.items()}
-        pooled = found.pop("pooled")
+        pooled = lists("pooled")
         if not (pooled == pooled[:1]).all():
             raise SetError(
                 "These languages were pooled in different measurements, so their thresholds differ; measure them together"
@@ -192,10 +150,12 @@ class ActivationTable:
             model=model,
             site=cast(Site, site),
             languages=languages,
-            n_tokens=column("n_tokens", np.int64)[:, 0, 0],
-            percentiles=np.stack([column(f"p{q}", np.float32) for q in PERCENTILES], axis=-1),
+            n_tokens=numbers("n_tokens")[:, 0, 0],
+            **{name: numbers(name) for name in _NUMBERS},
+            percentiles=np.stack([numbers(f"p{q}") for q in PERCENTILES], axis=-1),
+            above_own=lists("above_own"),
             pooled=pooled[0],
-            **found,
+            above_pooled=lists("above_pooled"),
         )
 
 

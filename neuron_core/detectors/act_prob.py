@@ -7,17 +7,19 @@ Shapes: D layers, I ffn neurons a layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from polyneuron.neuron_core.activations.statistics import PERCENTILES
+from polyneuron.neuron_core.activations.names import PERCENTILES
+from polyneuron.neuron_core.activations.statistics import Ints
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError
-from polyneuron.neuron_core.detectors.detector import Detected, first_ranked, require_share, to_set
+from polyneuron.neuron_core.detectors.detector import Detected, Detector, first_ranked, require_share, to_set
+from polyneuron.neuron_core.detectors.names import DetectorName
 
 
 @dataclass(frozen=True)
-class ActProb:
+class ActProb(Detector):
     """Paper B, section 2.1: relevance of a neuron = share of a language's tokens on which it exceeds that
     neuron's own `percentile` in that language. The round(top_rate D I) most relevant neurons of each language.
 
@@ -35,23 +37,38 @@ class ActProb:
 
     percentile: int = 90
     top_rate: float = 0.00125
-    name: ClassVar[str] = "act_prob"
+    name: ClassVar[DetectorName] = "act_prob"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""
-        _check(self.percentile, self.top_rate)
-
-    def describe(self) -> dict[str, Any]:
-        """See `Detector`."""
-        return {"name": self.name, **asdict(self)}
+        if self.percentile not in PERCENTILES:
+            raise ConfigError(
+                f"percentile must be one that is measured ({', '.join(map(str, PERCENTILES))}), not {self.percentile}"
+            )
+        require_share("top_rate", self.top_rate)
 
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """See `Detector`. scores: the relevance, 0 to 1; thresholds: `relevance/<language>`, the least selected."""
-        return _most_relevant(self, table, languages, pooled=False)
+        """Finds the neurons of each language, as `Detector.detect` says.
+
+        The scores are relevances, from 0 to 1; the threshold `relevance/<language>` is the least that was selected.
+        """
+        above = self._tokens_above(table)[..., PERCENTILES.index(self.percentile)]
+        wanted = round(self.top_rate * table.n_layers * table.width)
+        sets, scores, thresholds = {}, {}, {}
+        for row in table.rows_of(languages):
+            language = table.languages[row]
+            relevance = above[row] / table.n_tokens[row]
+            selected = first_ranked(-relevance, wanted)
+            sets[language], scores[language] = to_set(table, selected), relevance
+            thresholds[f"relevance/{language}"] = float(relevance[selected].min(initial=1.0))
+        return Detected(self, sets, scores, thresholds)
+
+    def _tokens_above(self, table: ActivationTable) -> Ints:
+        return table.above_own
 
 
 @dataclass(frozen=True)
-class ActProbPooled:
+class ActProbPooled(ActProb):
     """As `ActProb`, with the neuron's percentile over the tokens of all measured languages together as threshold.
 
     The relevance is then high where a neuron fires more in one language than in the others. As pooling counts every
@@ -59,41 +76,7 @@ class ActProbPooled:
     was pooled.
     """
 
-    percentile: int = 90
-    top_rate: float = 0.00125
-    name: ClassVar[str] = "act_prob_pooled"
+    name: ClassVar[DetectorName] = "act_prob_pooled"
 
-    def __post_init__(self) -> None:
-        """Raises ConfigError for a percentile that is not stored, or a rate outside (0, 1]."""
-        _check(self.percentile, self.top_rate)
-
-    def describe(self) -> dict[str, Any]:
-        """See `Detector`."""
-        return {"name": self.name, **asdict(self)}
-
-    def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """See `Detector`. scores: the relevance, 0 to 1; thresholds: `relevance/<language>`, the least selected."""
-        return _most_relevant(self, table, languages, pooled=True)
-
-
-def _check(percentile: int, top_rate: float) -> None:
-    if percentile not in PERCENTILES:
-        raise ConfigError(
-            f"percentile must be one that is measured ({', '.join(map(str, PERCENTILES))}), not {percentile}"
-        )
-    require_share("top_rate", top_rate)
-
-
-def _most_relevant(
-    detector: ActProb | ActProbPooled, table: ActivationTable, languages: Sequence[str] | None, pooled: bool
-) -> Detected:
-    above = (table.above_pooled if pooled else table.above_own)[..., PERCENTILES.index(detector.percentile)]
-    wanted = round(detector.top_rate * table.n_layers * table.width)
-    sets, scores, thresholds = {}, {}, {}
-    for row in table.rows_of(languages):
-        language = table.languages[row]
-        relevance = above[row] / table.n_tokens[row]
-        selected = first_ranked(-relevance, wanted)
-        sets[language], scores[language] = to_set(table, selected), relevance
-        thresholds[f"relevance/{language}"] = float(relevance[selected].min(initial=1.0))
-    return Detected(detector, sets, scores, thresholds)
+    def _tokens_above(self, table: ActivationTable) -> Ints:
+        return table.above_pooled

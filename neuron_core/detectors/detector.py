@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import functools
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 Doubles = npt.NDArray[np.float64]
@@ -24,51 +26,50 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Detected:
-    """What a detector found.
-
-    sets: the ffn neurons of each language, which may be empty and may overlap. scores: by language, float64
-    [D, I], the number that ranked the neurons; its meaning is the detector's. thresholds: by name, what scores or
-    probabilities were held against.
-    """
+    """The neurons that a detector found, and what decided."""
 
     detector: Detector
     sets: Mapping[str, NeuronSet]
+    """The ffn neurons of each language, which may be empty and may overlap."""
     scores: Mapping[str, Doubles]
+    """By language, float64 [D, I]: the numbers that ranked the neurons; their meaning is the detector's."""
     thresholds: Mapping[str, float]
+    """By name, what scores or probabilities were held against."""
 
     @property
     def everything(self) -> NeuronSet:
-        """The neurons of any language."""
+        """The neurons of any language, as one set."""
         return functools.reduce(operator.or_, self.sets.values())
 
 
-class Detector(Protocol):
-    """A method that finds language-specific neurons in activation statistics."""
+@dataclass(frozen=True)
+class Detector(ABC):
+    """A method that finds language-specific neurons in activation statistics; its fields are its settings."""
 
-    name: ClassVar[str]
+    name: ClassVar[DetectorName]
 
     def describe(self) -> dict[str, Any]:
-        """The detector as JSON-ready fields, `name` included."""
-        ...
+        """The name and the settings as JSON-ready fields."""
+        return {"name": self.name, **asdict(self)}
 
+    @abstractmethod
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
         """Finds the neurons of `languages` (None: all that were measured).
 
         Raises:
             SetError: a language was not measured.
         """
-        ...
 
 
 def first_ranked(keys: Doubles, wanted: int) -> Mask:
-    """Bool, shaped as `keys` [D, I]: the `wanted` smallest keys; equal keys go by layer, then by neuron."""
-    found = np.zeros(keys.size, bool)
-    found[np.argsort(keys, axis=None, kind="stable")[:wanted]] = True
-    return found.reshape(keys.shape)
+    """Where the `wanted` smallest of `keys` [D, I] lie, as a mask; equal keys go by layer, then by neuron."""
+    mask = np.zeros(keys.size, bool)
+    mask[np.argsort(keys, axis=None, kind="stable")[:wanted]] = True
+    return mask.reshape(keys.shape)
 
 
 def to_set(table: ActivationTable, mask_DI: Mask) -> NeuronSet:
-    """The neurons at the True positions."""
+    """The ffn neurons at the True positions of a mask [D, I], as a set of the table's model."""
     members = {
         (layer, "ffn"): np.flatnonzero(inside).astype(np.int64) for layer, inside in enumerate(mask_DI)
     }

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from polyneuron.neuron_core.activations.table import ActivationTable
-from polyneuron.neuron_core.detectors.detector import Detected, Doubles, first_ranked, require_share, to_set
+from polyneuron.neuron_core.detectors.detector import (
+    Detected,
+    Detector,
+    Doubles,
+    first_ranked,
+    require_share,
+    to_set,
+)
+from polyneuron.neuron_core.detectors.names import DetectorName
 
 _ENTROPY_DECIMALS = 12
 
 
 @dataclass(frozen=True)
-class Lape:
+class Lape(Detector):
     """The published selection, with its constants as defaults.
 
     1. p[l, k] = tokens of language l on which neuron k is above 0 / tokens of l.
@@ -37,20 +45,18 @@ class Lape:
     filter_rate: float = 0.95
     top_rate: float = 0.01
     activation_bar_ratio: float = 0.95
-    name: ClassVar[str] = "lape"
+    name: ClassVar[DetectorName] = "lape"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a rate outside (0, 1]."""
         for name, value in asdict(self).items():
             require_share(name, value)
 
-    def describe(self) -> dict[str, Any]:
-        """See `Detector`."""
-        return {"name": self.name, **asdict(self)}
-
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """See `Detector`. scores: the entropy in nats, the same for every language, inf for what step 2 drops;
-        thresholds: `filter` and `activation_bar` (probabilities), `entropy` (the largest that was selected).
+        """Finds the neurons of each language, as `Detector.detect` says.
+
+        The scores are entropies in nats, the same for every language, inf for what step 2 drops. The thresholds are
+        `filter` and `activation_bar` (probabilities) and `entropy` (the largest that was selected).
         """
         rows = table.rows_of(languages)
         probabilities = table.n_positive[rows] / table.n_tokens[rows, None, None]
@@ -63,8 +69,8 @@ class Lape:
         return Detected(
             detector=self,
             sets={
-                name: to_set(table, selected & (mine > bar))
-                for name, mine in zip(names, probabilities, strict=True)
+                name: to_set(table, selected & (own > bar))
+                for name, own in zip(names, probabilities, strict=True)
             },
             scores=dict.fromkeys(names, entropies),
             thresholds={
@@ -76,13 +82,13 @@ class Lape:
 
 
 def quantile(values: Doubles, share: float) -> float:
-    """The round(share N)-th smallest of N values, at least the first."""
+    """The round(share N)-th smallest of N values; the smallest where that rounds to 0."""
     rank = max(1, round(values.size * share))
     return float(np.partition(values, rank - 1, axis=None)[rank - 1])
 
 
 def activation_entropy(probabilities_LDI: Doubles) -> Doubles:
-    """Entropy over languages of the normalised probabilities, float64 [D, I] in nats, rounded to 1e-12; 0 where all
+    """The entropy over languages of the normalised probabilities, float64 [D, I] in nats, rounded to 1e-12; 0 where all
     are 0. Adding in the order of size makes it independent of the order of languages.
     """
     ordered = np.sort(probabilities_LDI, axis=0)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ import xxhash
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.activations.ranges import lowest_output
-from polyneuron.neuron_core.activations.sites import Site
 from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.modes import OPERATIONS, SITES_OF, Constant, Mode, Operation, Sites
 from polyneuron.neuron_core.edits.targets import require_fit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -29,25 +29,6 @@ from polyneuron.neuron_core.sets.set_file import SetFile
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.activations.table import ActivationTable
-
-Operation = Literal["set", "scale", "shift"]
-OPERATIONS: tuple[str, ...] = get_args(Operation)
-Mode = Literal["matched", "as_published"]
-
-
-class Sites(NamedTuple):
-    """Where the constants of an intervention were measured, and where they are written."""
-
-    statistic: Site
-    write: Site
-
-
-SITES_OF: Mapping[str, Sites] = {
-    "matched": Sites("matched", "matched"),
-    "as_published": Sites("pre_activation", "matched"),
-}
-"""By mode. Paper B measures before the activation function and writes after it, so it also writes values that the
-model can never produce."""
 
 _FILE = SetFile(
     "intervention",
@@ -110,7 +91,7 @@ class Intervention:
         neuron_set: NeuronSet,
         table: ActivationTable,
         language: str,
-        statistic: str = "mean",
+        statistic: Constant = "mean",
         mode: Mode = "matched",
         activation: str = "silu",
         name: str | None = None,

@@ -14,7 +14,6 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
-import xxhash
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import SetError
@@ -68,6 +67,8 @@ class WeightEdit:
 
     def fingerprint(self) -> str:
         """128-bit xxhash (hex) of the set, the kind and the values; the name does not count."""
+        import xxhash
+
         digest = xxhash.xxh3_128(f"{self.neuron_set.fingerprint()}:{self.kind}".encode())
         for key, value in sorted((self.values or {}).items()):
             digest.update(f"|{key}:{value.dtype}:{list(value.shape)}:".encode())

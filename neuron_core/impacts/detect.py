@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,14 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
-from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
+from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from polyneuron.neuron_core.passes.limits import COLLECTED_IMPACTS, FLOOR_FRACTION, N_SEED_SENTENCES
+from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
+
+if TYPE_CHECKING:
+    from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
 
 Accumulated = dict[tuple[int, str], Impacts]
 Candidates = Mapping[tuple[int, str], Tensor]
@@ -94,7 +97,7 @@ class _Collected:
             self._parts.setdefault(group, []).append(values)
             self._n_values += values.numel()
         self._n_scored += [sentence.n_scored for sentence in batch.sentences]
-        if self._n_values > COLLECTED_IMPACTS:
+        if self._n_values > MAX_COLLECTED:
             self.flush()
 
     def flush(self) -> None:
@@ -131,7 +134,7 @@ def detect_language(
     run_pass: RunPass,
     sentences: Sequence[Sentence],
     groups: Sequence[str] = DEFAULT_GROUPS,
-    mode: str = "certified",
+    mode: DetectionMode = "certified",
     batch_size: int = 8,
     floor_fraction: float = FLOOR_FRACTION,
 ) -> LanguageImpacts:
@@ -144,16 +147,18 @@ def detect_language(
         CorpusError: no sentence has a scored token.
         ValueError: an unknown group or mode.
     """
+    from polyneuron.neuron_core.impacts.table import LanguageImpacts
+
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
-    if mode not in ("certified", "full"):
-        raise ValueError(f"Unknown mode {mode!r}; there are certified and full")
+    if mode not in DETECTION_MODES:
+        raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
     usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
     if not usable:
         raise CorpusError("None of the sentences has a token to score; give longer sentences")
     language = usable[0].language
     seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
-    found = run_pass(plan_batches(seed, batch_size), None)
+    found = run_pass(micro_batches(seed, batch_size), None)
     seed_squares = {g: _mean_squares(found, g, len(seed)) for g in groups}
     floors: dict[str, tuple[float, float]] = {}
     kept: dict[tuple[int, str], Tensor] = {}
@@ -161,7 +166,7 @@ def detect_language(
         floors = {g: _floor(found, g, floor_fraction) for g in groups if g in SCORE_GROUPS}
         kept = {key: _above(impacts, floors[key[1]]) for key, impacts in found.items() if key[1] in floors}
     if rest:
-        later = run_pass(plan_batches(rest, batch_size), kept if floors else None)
+        later = run_pass(micro_batches(rest, batch_size), kept if floors else None)
         for key, impacts in later.items():
             before = found[key].select(kept[key]) if key in kept else found[key]
             later[key] = before.merged(impacts)
@@ -215,7 +220,7 @@ def measure_impacts(
     tokenizer: Any,
     corpora: Mapping[str, Sequence[Any]],
     groups: Sequence[str] = DEFAULT_GROUPS,
-    mode: str = "certified",
+    mode: DetectionMode = "certified",
     batch_size: int = 8,
     floor_fraction: float = FLOOR_FRACTION,
     max_tokens: int | None = None,
@@ -229,6 +234,8 @@ def measure_impacts(
     Raises:
         UnsupportedArchitecture, CorpusError, ModelError, ValueError.
     """
+    from polyneuron.neuron_core.impacts.table import ImpactTable
+
     runner = LayerMajor(model)
 
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:

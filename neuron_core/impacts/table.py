@@ -12,45 +12,9 @@ import pyarrow as pa
 from torch import Tensor
 
 from polyneuron.neuron_core.impacts.accumulate import Impacts
+from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.passes.limits import N_SMALLEST
-
-IMPACTS_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("layer", pa.int32()),
-        ("group", pa.string()),
-        ("neuron", pa.int32()),
-        ("impact_min", pa.float32()),
-        ("impact_mean", pa.float32()),
-        ("impact_max", pa.float32()),
-        ("impact_rms_min", pa.float32()),
-        ("impact_smallest", pa.list_(pa.float32())),
-        ("rank_worst", pa.float32()),
-        ("bounded", pa.bool_()),
-    ]
-)
-"""impact_min, mean, max: Frobenius norm of the change, over sentences. impact_rms_min: minimum of the per-token impact
-(norm over the root of the scored tokens); impact_smallest: its up to 5 smallest values, ascending. rank_worst: largest rank
-fraction within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only."""
-
-SUMMARY_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("group", pa.string()),
-        ("n_sentences", pa.int64()),
-        ("n_tokens", pa.int64()),
-        ("seed_mean_square", pa.float64()),
-        ("seed_mean_square_raw", pa.float64()),
-        ("floor_raw", pa.float32()),
-        ("floor_rms", pa.float32()),
-        ("n_bounded", pa.int64()),
-        ("mode", pa.string()),
-    ]
-)
-"""seed_mean_square: mean over neurons and seed sentences of the squared per-token impact, the scale of the group;
-seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thresholds from which on a selection is
-certified; null where every neuron was measured."""
 
 
 @dataclass(frozen=True)

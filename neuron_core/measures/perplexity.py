@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from polyneuron.neuron_core.passes.limits import PERPLEXITY_LOGIT_BYTES
+from polyneuron.neuron_core.passes.limits import LOGIT_BYTES
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.intervention import Intervention
@@ -77,7 +77,7 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
     targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
     states = hidden_BTd[:, :-1][predicts]
     vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
-    step = max(1, PERPLEXITY_LOGIT_BYTES // (4 * vocabulary))
+    step = max(1, LOGIT_BYTES // (4 * vocabulary))
     nats = []
     for start in range(0, len(targets), step):
         logits = runner.logits(states[start : start + step])
@@ -99,24 +99,15 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
     return rows
 
 
-def mean_nats(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
-    """Mean negative log-likelihood in nats per predicted token.
-
-    Raises:
-        CorpusError: no sentence has two tokens.
-    """
-    batches = plan_batches(as_sentences(tokenizer, "", sentences), batch_size)
-    rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
-    n_tokens = sum(row.n_tokens for row in rows)
-    if n_tokens == 0:
-        raise CorpusError("Perplexity needs at least one sentence of two tokens")
-    return sum(row.nll_nats for row in rows) / n_tokens
-
-
 def perplexity(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
     """exp(sum NLL / sum predicted tokens) over sentences (strings, or lists of token ids used as they are).
 
     Raises:
         CorpusError: no sentence has two tokens. ModelError: a likelihood is NaN.
     """
-    return math.exp(mean_nats(model, tokenizer, sentences, batch_size))
+    batches = micro_batches(as_sentences(tokenizer, "", sentences), batch_size)
+    rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
+    n_tokens = sum(row.n_tokens for row in rows)
+    if n_tokens == 0:
+        raise CorpusError("Perplexity needs at least one sentence of two tokens")
+    return math.exp(sum(row.nll_nats for row in rows) / n_tokens)

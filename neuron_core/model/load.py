@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
@@ -204,6 +203,8 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
     A hub model is its commit; a folder is its config and, of every safetensors file, the size, the header and evenly
     spaced blocks.
     """
+    import xxhash
+
     commit = getattr(config, "_commit_hash", None)
     digest = xxhash.xxh3_64(str(commit or "").encode())
     folder = Path(source)
@@ -221,13 +222,15 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
     return digest.hexdigest()
 
 
+@torch.no_grad()
 def _english_loss_nats(model: Any, tokenizer: Any) -> float:
-    from polyneuron.neuron_core.measures.perplexity import mean_nats
-
-    return mean_nats(model.eval(), tokenizer, [_CHECK_TEXT])
+    ids = tokenizer(_CHECK_TEXT, return_tensors="pt")["input_ids"]
+    return float(model.eval()(input_ids=ids, labels=ids).loss)
 
 
 def _content_hash(path: Path) -> str:
+    import xxhash
+
     digest = xxhash.xxh3_64()
     with path.open("rb") as file:
         while chunk := file.read(1 << 22):

@@ -105,7 +105,7 @@ def as_sentences(
     return [Sentence(language, i, tuple(int(t) for t in item)[:max_tokens]) for i, item in enumerate(items)]
 
 
-def plan_batches(
+def micro_batches(
     sentences: Sequence[Sentence], max_sentences: int, max_tokens: int = 8192
 ) -> list[MicroBatch]:
     """Groups sentences, shortest first, at most `max_sentences` and `max_tokens` padded tokens together."""

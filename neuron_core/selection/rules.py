@@ -16,6 +16,7 @@ import numpy as np
 
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid
+from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.selection.thresholds import (
     Passing,
     at_least,
@@ -28,7 +29,7 @@ from polyneuron.neuron_core.selection.thresholds import (
 class Rule(Protocol):
     """A selection rule."""
 
-    name: ClassVar[str]
+    name: ClassVar[RuleName]
     setting_name: ClassVar[str]
 
     def describe(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Sigma:
     sigma: float
     per_token: bool = True
     share: float = 1.0
-    name: ClassVar[str] = "sigma"
+    name: ClassVar[RuleName] = "sigma"
     setting_name: ClassVar[str] = "sigma"
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class ScaledSigma:
     target_shared: float = 0.003
     per_token: bool = True
     share: float = 1.0
-    name: ClassVar[str] = "scaled_sigma"
+    name: ClassVar[RuleName] = "scaled_sigma"
     setting_name: ClassVar[str] = "sigma"
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class Quantile:
     fraction: float
     per_token: bool = True
     share: float = 1.0
-    name: ClassVar[str] = "quantile"
+    name: ClassVar[RuleName] = "quantile"
     setting_name: ClassVar[str] = "fraction"
 
     def __post_init__(self) -> None:
@@ -180,7 +181,7 @@ class TopRatio:
     """
 
     ratio: float
-    name: ClassVar[str] = "top_ratio"
+    name: ClassVar[RuleName] = "top_ratio"
     setting_name: ClassVar[str] = "ratio"
 
     def __post_init__(self) -> None:

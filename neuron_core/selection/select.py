@@ -23,8 +23,7 @@ class Selection:
     related: neurons that pass on every sentence of the language (Eq. 2). shared: in all languages; exclusive:
     related but not shared (Eq. 3); strict_exclusive: exclusive, and related to no other language. thresholds:
     by group, the smallest over languages, in the unit of the impacts (a rank fraction for `TopRatio`).
-    setting: the sigma, fraction or ratio that decided. certified: detection proves that full measurement
-    gives these sets (else `select` raises).
+    setting: the sigma, fraction or ratio that decided.
     """
 
     rule: Rule
@@ -36,7 +35,6 @@ class Selection:
     thresholds: Mapping[str, float]
     setting: float
     n_measured: int
-    certified: bool
 
     def describe(self) -> dict[str, Any]:
         """The rule as JSON-ready fields, with the sigma that was chosen where the rule left it open."""
@@ -82,7 +80,6 @@ def select_from_grid(grid: ImpactGrid, rule: Rule) -> Selection:
         thresholds=_thresholds(grid, passing),
         setting=passing.setting,
         n_measured=grid.n_neurons,
-        certified=True,
     )
 
 

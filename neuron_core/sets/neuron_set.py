@@ -8,26 +8,22 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-import xxhash
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import write_whole
 from polyneuron.neuron_core.model.groups import GROUPS
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Indices = npt.NDArray[np.int64]
 Key = tuple[int, str]
 """(layer, group)."""
 
-_METADATA = b"polyneuron.neuron_set"
-SET_SCHEMA = pa.schema(
-    [("model", pa.string()), ("layer", pa.int32()), ("group", pa.string()), ("neuron", pa.int32())]
-)
 _EMPTY: Indices = np.zeros(0, np.int64)
 _EMPTY.setflags(write=False)
 
@@ -235,6 +231,8 @@ class NeuronSet:
         process.
         """
         if self._fingerprint is None:
+            import xxhash
+
             digest = xxhash.xxh3_128(json.dumps([self._model, self._n_layers]).encode())
             for (layer, group), indices in self._members.items():
                 digest.update(f"|{layer},{group},{len(indices)}:".encode())
@@ -244,19 +242,9 @@ class NeuronSet:
 
     def to_arrow(self) -> pa.Table:
         """One row per neuron (`SET_SCHEMA`); widths and layers travel in the schema's metadata."""
-        lengths = [len(indices) for indices in self._members.values()]
-        n_total = sum(lengths)
-        layers = np.repeat(np.array([layer for layer, _ in self._members], np.int32), lengths)
-        codes = np.repeat(np.array([GROUPS.index(group) for _, group in self._members], np.int32), lengths)
-        neurons = np.concatenate([*self._members.values(), _EMPTY]).astype(np.int32)
-        columns = [
-            pa.array([self._model], pa.string()).take(pa.array(np.zeros(n_total, np.int32))),
-            pa.array(layers),
-            pa.array(GROUPS, pa.string()).take(pa.array(codes)),
-            pa.array(neurons),
-        ]
-        shape = json.dumps({"model": self._model, "widths": self._widths, "n_layers": self._n_layers})
-        return pa.Table.from_arrays(columns, schema=SET_SCHEMA.with_metadata({_METADATA: shape.encode()}))
+        from polyneuron.neuron_core.sets.set_table import to_arrow
+
+        return to_arrow(self)
 
     @classmethod
     def from_arrow(
@@ -274,35 +262,22 @@ class NeuronSet:
         Raises:
             SetError: a column or the shape is missing, or a neuron lies outside the model.
         """
-        if missing := [name for name in ("layer", "group", "neuron") if name not in table.column_names]:
-            raise SetError(
-                f"The table has no column {', '.join(missing)}; it holds {', '.join(table.column_names)}"
-            )
-        shape = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
-        model = shape.get("model") if model is None else model
-        widths = shape.get("widths") if widths is None else widths
-        n_layers = shape.get("n_layers") if n_layers is None else n_layers
-        if model is None or widths is None or n_layers is None:
-            raise SetError(
-                "The table does not say which model its neurons are of; give model, widths and n_layers"
-            )
-        layers, neurons = table["layer"].to_numpy(), table["neuron"].to_numpy()
-        encoded = table["group"].combine_chunks().dictionary_encode()
-        codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
-        order = np.lexsort((codes, layers))
-        layers, codes, neurons = layers[order], codes[order], neurons[order]
-        starts = np.flatnonzero((np.diff(layers, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0))
-        parts = np.split(neurons, starts[1:]) if len(starts) else []
-        found = {(int(layers[at]), names[codes[at]]): part for at, part in zip(starts, parts, strict=True)}
-        return cls.from_indices(model, widths, n_layers, found)
+        from polyneuron.neuron_core.sets.set_table import from_arrow
+
+        return from_arrow(table, model, widths, n_layers)
 
     def save(self, path: str | Path) -> Path:
         """Writes the set as Parquet, whole or not at all. Raises SetError where it cannot be written."""
+        import pyarrow.parquet as pq
+
         return write_whole(path, lambda file: pq.write_table(self.to_arrow(), file), "set")
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronSet:
         """Reads what `save` wrote. Raises SetError for a missing, broken or foreign file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         try:
             return cls.from_arrow(pq.read_table(path, partitioning=None))
         except (OSError, pa.ArrowInvalid) as error:

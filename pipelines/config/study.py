@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
+from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
 
 Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
@@ -299,7 +300,7 @@ class NightlyConfig(Section):
         if unknown := sorted({variant.model for variant in self.variants} - set(labels)):
             raise ValueError(f"variants name models that are not listed: {', '.join(unknown)}")
         names = [(variant.model, variant.name) for variant in self.variants]
-        if len(set(names)) != len(names) or any(name == "base" for _, name in names):
+        if len(set(names)) != len(names) or any(name == str(BASE) for _, name in names):
             raise ValueError("each variant of a model needs a name of its own, and not `base`")
         if not self.evaluation.benchmarks:
             raise ValueError("evaluation.benchmarks is empty: there is nothing to judge by")

@@ -8,6 +8,7 @@ from typing import Any
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.subject import Subject, model_path
@@ -97,12 +98,10 @@ def n_variants(config: StudyConfig) -> int:
 def n_judged(config: StudyConfig) -> int:
     """Variants judged on benchmarks, the base model and trained ones included."""
     evaluation, seeds = config.evaluation, config.ablation
-    names = ["shared", *(f"control-shared-{seed}" for seed in range(seeds.shared_control_seeds))]
-    for language in config.languages:
-        names.append(f"exclusive-{language}")
-        controls = range(seeds.exclusive_control_seeds)
-        names += [f"control-exclusive-{language}-{seed}" for seed in controls]
-    named = [n for n in names if any(fnmatch.fnmatchcase(n, pattern) for pattern in evaluation.variants)]
+    names = [SHARED, *map(SHARED.control, range(seeds.shared_control_seeds))]
+    for own in map(exclusive, config.languages):
+        names += [own, *map(own.control, range(seeds.exclusive_control_seeds))]
+    named = [n for n in names if any(fnmatch.fnmatchcase(str(n), pattern) for pattern in evaluation.variants)]
     return 1 + len(named) + n_trainings(config)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.subject import Subject
 from polyneuron.pipelines.run.units import perplexity_unit, sentences_hash
@@ -16,13 +17,13 @@ from polyneuron.pipelines.stages.evaluation import Judged, deactivated
 from polyneuron.pipelines.stages.selection import Selected, Variant
 
 
-def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> dict[str, str]:
+def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> dict[VariantName, str]:
     """Measures the variants whose unit is missing, `variants_per_pass` at once; returns the unit of each.
 
     A variant whose set is empty is the base model; it is not measured, and its metrics are null.
     """
     like = selected.selection.shared
-    base = Variant("base", "base", NeuronSet.empty(like.model, like.widths, like.n_layers))
+    base = Variant(BASE, NeuronSet.empty(like.model, like.widths, like.n_layers))
     return _deactivate(subject, store, run_id, selected.name, selected.unit, (base, *selected.variants))
 
 
@@ -37,7 +38,7 @@ def ablate_detected(
     """
     units = []
     for found in detections.found:
-        copied = _unit(subject, found.unit, "base", "none")
+        copied = _unit(subject, found.unit, BASE, "none")
         if not store.has("perplexities", copied):
             rows = store.read("perplexities", [("model", "=", subject.name), ("unit", "=", base)])
             rows = rows.drop_columns(["run_id", "unit", "selection"])
@@ -50,7 +51,7 @@ def ablate_detected(
 
 def measure_tuned(
     subject: Subject, store: Store, run_id: str, selected: Selected, tuned: Sequence[Judged]
-) -> dict[str, str]:
+) -> dict[VariantName, str]:
     """Perplexity of trained variants on the same held-out sentences; returns the unit of each."""
     units = {
         variant.name: _unit(subject, selected.unit, variant.name, variant.fingerprint) for variant in tuned
@@ -59,12 +60,12 @@ def measure_tuned(
     return units
 
 
-def _unit(subject: Subject, selection: str, variant: str, change: str) -> str:
+def _unit(subject: Subject, selection: str, variant: VariantName, change: str) -> str:
     settings = subject.config.ablation
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
     return perplexity_unit(
         selection,
-        variant,
+        str(variant),
         change,
         sentences_hash(heldout),
         subject.model.dtype,
@@ -75,9 +76,9 @@ def _unit(subject: Subject, selection: str, variant: str, change: str) -> str:
 
 def _deactivate(
     subject: Subject, store: Store, run_id: str, name: str, selection: str, variants: Sequence[Variant]
-) -> dict[str, str]:
+) -> dict[VariantName, str]:
     """The unit of each variant that is not empty, all measured; name and unit of the selection they belong to."""
-    wanted = [variant for variant in variants if variant.kind == "base" or len(variant.neurons)]
+    wanted = [variant for variant in variants if variant.name == BASE or len(variant.neurons)]
     for empty in (variant.name for variant in variants if variant not in wanted):
         say(f"  {empty} is empty: nothing to deactivate, so it has no perplexity")
     units = {
@@ -94,7 +95,7 @@ def _measure_missing(
     run_id: str,
     selection: str,
     variants: Sequence[Judged],
-    units: dict[str, str],
+    units: dict[VariantName, str],
 ) -> None:
     missing = set(store.missing("perplexities", units.values()))
     todo, at_once = (
@@ -115,18 +116,18 @@ def _measure(
     run_id: str,
     selection: str,
     variants: Sequence[Judged],
-    units: dict[str, str],
+    units: dict[VariantName, str],
     title: str,
 ) -> None:
     from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-    from polyneuron.neuron_core.passes.batches import plan_batches
+    from polyneuron.neuron_core.passes.batches import micro_batches
 
     heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
     edits = [variant.change for variant in variants]
     if subject.config.ablation.through == "engine":
         by_rank = [subject.judge().call("sentence_nlls", edits, heldout)]
     else:
-        batches = plan_batches(heldout, subject.config.ablation.batch_size)
+        batches = micro_batches(heldout, subject.config.ablation.batch_size)
         by_rank = subject.run(title, sentence_nlls, batches, edits=edits)
     for index, variant in enumerate(variants):
         rows = sorted(
@@ -136,11 +137,10 @@ def _measure(
             {
                 "model": [subject.name] * len(rows),
                 "selection": [selection] * len(rows),
-                "variant": [variant.name] * len(rows),
-                "kind": [variant.kind] * len(rows),
-                "control_of": pa.array([variant.control_of] * len(rows), pa.string()),
-                "set_language": pa.array([variant.set_language] * len(rows), pa.string()),
-                "seed": pa.array([variant.seed] * len(rows), pa.int64()),
+                **{
+                    column: pa.array([value] * len(rows), pa.int64() if column == "seed" else pa.string())
+                    for column, value in variant.name.columns().items()
+                },
                 "n_neurons": [variant.n_neurons] * len(rows),
                 "language": [row.language for row in rows],
                 "sentence": [row.sentence for row in rows],
@@ -150,4 +150,4 @@ def _measure(
         )
         where = {"model": subject.name, "selection": selection}
         store.write("perplexities", table, units[variant.name], where, run_id=run_id)
-    say(f"  measured {', '.join(variant.name for variant in variants)}")
+    say(f"  measured {', '.join(str(variant.name) for variant in variants)}")

@@ -66,13 +66,13 @@ def stored_activations(subject: Subject, store: Store, site: ActivationSite, uni
 def _measured(subject: Subject, site: ActivationSite) -> ActivationTable:
     from polyneuron.cluster.ranks.activations import statistics_pass
     from polyneuron.neuron_core.activations.table import ActivationTable
-    from polyneuron.neuron_core.passes.batches import plan_batches
+    from polyneuron.neuron_core.passes.batches import micro_batches
 
     batches: list[MicroBatch] = []
     for language, sentences in subject.detection.items():
         if not any(sentence.n_scored for sentence in sentences):
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
-        batches += plan_batches(sentences, subject.config.detection.batch_size)
+        batches += micro_batches(sentences, subject.config.detection.batch_size)
     languages = tuple(subject.detection)
     by_rank = subject.run(
         f"activations at {site}, {sum(len(batch.sentences) for batch in batches)} sentences",

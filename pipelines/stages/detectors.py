@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.pipelines.config.study import ActivationSite, DetectorName
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.subject import Subject
@@ -98,9 +99,9 @@ def find_sets(
 def _variants(detected: Detected, n_controls: int) -> Iterator[Variant]:
     everything = detected.everything
     for language, neurons in detected.sets.items():
-        name = f"{detected.detector.name}-{language}"
-        yield Variant(name, "detected", neurons, language)
-        yield from control_variants(name, language, neurons, everything, n_controls)
+        name = VariantName(kind="detected", detector=detected.detector.name, language=language)
+        yield Variant(name, neurons)
+        yield from control_variants(name, neurons, everything, n_controls)
 
 
 def _store(
@@ -113,9 +114,7 @@ def _store(
     activations: str,
 ) -> None:
     model, where = subject.name, {"model": subject.name, "selection": found.name}
-    blocks = [
-        set_rows(model, found.name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in found.variants
-    ]
+    blocks = [set_rows(model, found.name, v.name, v.neurons) for v in found.variants]
     store.write("neuron_sets", pa.concat_tables(blocks), found.unit, where, run_id=run_id)
     any_set = next(iter(found.sets.values()))
     thresholds = {

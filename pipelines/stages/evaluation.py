@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
-from polyneuron.eval.tasks.benchmarks import TaskPlan, Unavailable, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, Unavailable, task_of
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions
 from polyneuron.pipelines.run.subject import Subject
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from polyneuron.eval.engines.settings import Change
     from polyneuron.eval.tasks.benchmark_data import Located
 
-BASE = "base"
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -35,14 +34,10 @@ class Judged:
     pairs, None for all.
     """
 
-    name: str
-    kind: str
+    name: VariantName
     change: Change
     n_neurons: int = 0
-    set_language: str | None = None
-    control_of: str | None = None
-    seed: int | None = None
-    beside: tuple[str, ...] = ()
+    beside: tuple[VariantName, ...] = ()
     judged_on: frozenset[tuple[str, str]] | None = None
 
     @property
@@ -57,12 +52,8 @@ def deactivated(variant: Variant) -> Judged:
 
     return Judged(
         variant.name,
-        variant.kind,
-        WeightEdit.zero(variant.neurons, variant.name) if variant.kind != BASE else None,
+        WeightEdit.zero(variant.neurons, str(variant.name)) if variant.name != BASE else None,
         len(variant.neurons),
-        variant.set_language,
-        variant.control_of,
-        variant.seed,
     )
 
 
@@ -71,9 +62,10 @@ def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]
     named = [
         deactivated(variant)
         for variant in selected.variants
-        if len(variant.neurons) and any(fnmatch.fnmatchcase(variant.name, pattern) for pattern in patterns)
+        if len(variant.neurons)
+        and any(fnmatch.fnmatchcase(str(variant.name), pattern) for pattern in patterns)
     ]
-    return [Judged(BASE, BASE, None), *named]
+    return [Judged(BASE, None), *named]
 
 
 def evaluate(
@@ -87,31 +79,31 @@ def evaluate(
         BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
         EngineError, ClusterError: the engine cannot start, or dies again and again.
     """
-    plans = _plans(subject)
-    work = _Work.of(subject, plans, night)
+    tasks = _tasks(subject)
+    work = _Work.of(subject, tasks, night)
     asked = [
-        (variant, plan)
+        (variant, task)
         for variant in judged
-        for plan in plans
-        if variant.judged_on is None or (plan.asked_for, plan.language) in variant.judged_on
+        for task in tasks
+        if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
     ]
-    units = {(variant.name, plan): work.unit(variant, plan) for variant, plan in asked}
+    units = {(variant.name, task): work.unit(variant, task) for variant, task in asked}
     missing = set(store.missing("scores", list(units.values())))
-    todo = [(variant, plan) for variant, plan in asked if units[variant.name, plan] in missing]
+    todo = [(variant, task) for variant, task in asked if units[variant.name, task] in missing]
     if not todo:
         say("  benchmarks: all scores are in the store")
         return list(units.values())
-    if not subject.has_judge and any(isinstance(plan, TaskPlan) for _, plan in todo):
+    if not subject.has_judge and any(isinstance(task, BenchmarkTask) for _, task in todo):
         say(f"  starting {subject.config.evaluation.engine.backend} for {subject.name}")
     with bar(f"benchmarks, {len(judged)} variants") as report:
-        for number, (variant, plan) in enumerate(todo):
-            work.judge(store, run_id, variant, plan, units[variant.name, plan])
+        for number, (variant, task) in enumerate(todo):
+            work.judge(store, run_id, variant, task, units[variant.name, task])
             report(number + 1, len(todo))
-    say(f"  judged {', '.join(variant.name for variant in judged)}")
+    say(f"  judged {', '.join(str(variant.name) for variant in judged)}")
     return list(units.values())
 
 
-def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
+def _tasks(subject: Subject) -> list[BenchmarkTask | Unavailable]:
     evaluation = subject.config.evaluation
     files = dict(evaluation.mmmlu_files)
     if evaluation.data == "sample":
@@ -119,7 +111,7 @@ def _plans(subject: Subject) -> list[TaskPlan | Unavailable]:
 
         files = sample_mmmlu_files() | files
     return [
-        plan_task(b.name, language, b.n_shots, b.max_gen_toks, b.max_items, files)
+        task_of(b.name, language, b.n_shots, b.max_gen_toks, b.max_items, files)
         for b in evaluation.benchmarks
         for language in evaluation.languages or subject.config.languages
     ]
@@ -132,16 +124,16 @@ _DECIDING = ("lm-eval", "vllm", "transformers", "torch")
 class _Work:
     """What all (variant, benchmark, language) of one model have in common.
 
-    located: the data of every plan; settings: what decides the scores beside model, variant, plan and data.
+    located: the data of every task; settings: what decides the scores beside model, variant, task and data.
     """
 
     subject: Subject
-    located: Mapping[TaskPlan, Located]
+    located: Mapping[BenchmarkTask, Located]
     settings: Mapping[str, Any]
     night: str | None
 
     @staticmethod
-    def of(subject: Subject, plans: Sequence[TaskPlan | Unavailable], night: str | None) -> _Work:
+    def of(subject: Subject, tasks: Sequence[BenchmarkTask | Unavailable], night: str | None) -> _Work:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
         data = subject.benchmark_data()
         engine = subject.engine_settings()
@@ -153,74 +145,74 @@ class _Work:
             "seed": engine.seed,
             "versions": {name: found for name, found in versions().items() if name in _DECIDING},
         }
-        located = {plan: data.locate(plan) for plan in plans if isinstance(plan, TaskPlan)}
+        located = {task: data.locate(task) for task in tasks if isinstance(task, BenchmarkTask)}
         return _Work(subject, located, settings, night)
 
-    def unit(self, variant: Judged, plan: TaskPlan | Unavailable) -> str:
+    def unit(self, variant: Judged, task: BenchmarkTask | Unavailable) -> str:
         """Key of one variant's scores."""
-        data = self.located[plan] if isinstance(plan, TaskPlan) else None
+        data = self.located[task] if isinstance(task, BenchmarkTask) else None
         return evaluation_unit(
             self.subject.name,
             self.subject.fingerprint,
-            variant.name,
+            str(variant.name),
             variant.fingerprint,
             self.night,
-            benchmark=plan.asked_for,
-            language=plan.language,
+            benchmark=task.asked_for,
+            language=task.language,
             revision=None if data is None else data.revision,
             data=None if data is None else data.kind,
-            **self._settings_of(plan),
+            **self._settings_of(task),
         )
 
     def judge(
-        self, store: Store, run_id: str, variant: Judged, plan: TaskPlan | Unavailable, unit: str
+        self, store: Store, run_id: str, variant: Judged, task: BenchmarkTask | Unavailable, unit: str
     ) -> None:
         """Scores one variant on one benchmark in one language, and stores them; or why there are none."""
         common: dict[str, Any] = {
             "model": self.subject.name,
-            "variant": variant.name,
+            "variant": str(variant.name),
             "night": self.night,
-            "benchmark": plan.asked_for,
-            "language": plan.language,
+            "benchmark": task.asked_for,
+            "language": task.language,
         }
-        about = common | {
-            "kind": variant.kind,
-            "set_language": variant.set_language,
-            "control_of": variant.control_of,
-            "seed": variant.seed,
-            "n_neurons": variant.n_neurons,
-            "backend": self.settings["backend"],
-            "dtype": self.settings["dtype"],
-            "bos": self.settings["bos"],
-            "settings_json": json.dumps(self._settings_of(plan), sort_keys=True),
-        }
-        if isinstance(plan, Unavailable):
-            rows = [about | _UNSCORED | {"data": "none", "null_reason": plan.reason}]
-            _write(store, "scores", rows, unit, run_id, variant.name)
+        about = (
+            common
+            | variant.name.columns()
+            | {
+                "n_neurons": variant.n_neurons,
+                "backend": self.settings["backend"],
+                "dtype": self.settings["dtype"],
+                "bos": self.settings["bos"],
+                "settings_json": json.dumps(self._settings_of(task), sort_keys=True),
+            }
+        )
+        if isinstance(task, Unavailable):
+            rows = [about | _UNSCORED | {"data": "none", "null_reason": task.reason}]
+            _write(store, "scores", rows, unit, run_id, str(variant.name))
             return
-        data = self.located[plan]
+        data = self.located[task]
         about |= {
-            "stand_in": plan.stand_in,
-            "n_shots": plan.n_shots,
-            "max_gen_toks": plan.max_gen_toks,
-            "dataset": plan.benchmark.dataset if plan.user_file is None else Path(plan.user_file).name,
+            "stand_in": task.stand_in,
+            "n_shots": task.n_shots,
+            "max_gen_toks": task.max_gen_toks,
+            "dataset": task.benchmark.dataset if task.user_file is None else Path(task.user_file).name,
             "revision": data.revision,
             "data": data.kind,
         }
-        found = self.subject.judge().call("evaluate", variant.change, plan)
+        found = self.subject.judge().call("evaluate", variant.change, task)
         # Scores last: a unit counts as done when its scores are there.
-        _write(store, "samples", [common | row for row in found.samples], unit, run_id, variant.name)
-        _write(store, "scores", [about | row for row in found.scores], unit, run_id, variant.name)
+        _write(store, "samples", [common | row for row in found.samples], unit, run_id, str(variant.name))
+        _write(store, "scores", [about | row for row in found.scores], unit, run_id, str(variant.name))
 
-    def _settings_of(self, plan: TaskPlan | Unavailable) -> dict[str, Any]:
-        if isinstance(plan, Unavailable):
+    def _settings_of(self, task: BenchmarkTask | Unavailable) -> dict[str, Any]:
+        if isinstance(task, Unavailable):
             return {**self.settings, "task": None}
         return {
             **self.settings,
-            "task": plan.task,
-            "n_shots": plan.n_shots,
-            "max_gen_toks": plan.max_gen_toks,
-            "max_items": plan.max_items,
+            "task": task.lm_eval_name,
+            "n_shots": task.n_shots,
+            "max_gen_toks": task.max_gen_toks,
+            "max_items": task.max_items,
         }
 
 

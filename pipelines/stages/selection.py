@@ -16,6 +16,7 @@ from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, 
 from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import sensitivity
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.neuron_core.sets.variant_name import SHARED, VariantName, exclusive
 from polyneuron.pipelines.config.study import SelectionConfig, StudyConfig
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.subject import Subject
@@ -25,14 +26,10 @@ from polyneuron.pipelines.stages.detection import detect
 
 @dataclass(frozen=True)
 class Variant:
-    """A set to deactivate, and what it stands for. kind: base, shared, exclusive, detected or control."""
+    """A set to deactivate."""
 
-    name: str
-    kind: str
+    name: VariantName
     neurons: NeuronSet
-    set_language: str | None = None
-    control_of: str | None = None
-    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,6 @@ def _store(
             "rule_json": json.dumps(selection.describe(), sort_keys=True),
             "thresholds_json": json.dumps(dict(selection.thresholds), sort_keys=True),
             "n_neurons": selection.n_measured,
-            "certified": selection.certified,
         }
         store.write("selections", pa.Table.from_pylist([row]), unit, where, run_id=run_id)
     sizes = ", ".join(f"{language} {len(found)}" for language, found in selection.exclusive.items())
@@ -142,17 +138,16 @@ def _variants(selection: Selection, controls: dict[str, int]) -> Iterator[Varian
     everything = selection.shared
     for related in selection.related.values():
         everything = everything | related
-    yield Variant("shared", "shared", selection.shared)
-    yield from control_variants("shared", None, selection.shared, everything, controls["shared"])
-    for language, exclusive in selection.exclusive.items():
-        yield Variant(f"exclusive-{language}", "exclusive", exclusive, language)
-        yield from control_variants(
-            f"exclusive-{language}", language, exclusive, everything, controls["exclusive"]
-        )
+    yield Variant(SHARED, selection.shared)
+    yield from control_variants(SHARED, selection.shared, everything, controls["shared"])
+    for language, own in selection.exclusive.items():
+        name = exclusive(language)
+        yield Variant(name, own)
+        yield from control_variants(name, own, everything, controls["exclusive"])
 
 
 def control_variants(
-    name: str, language: str | None, target: NeuronSet, outside: NeuronSet, n_seeds: int
+    name: VariantName, target: NeuronSet, outside: NeuronSet, n_seeds: int
 ) -> Iterator[Variant]:
     """Random sets matched to `target`, none where too few neurons are left outside `outside`, which is said."""
     for seed in range(n_seeds if len(target) else 0):
@@ -161,30 +156,29 @@ def control_variants(
         except SetError as error:
             say(f"  no control for {name}: {error.message}")
             return
-        yield Variant(f"control-{name}-{seed}", "control", drawn, language, name, seed)
+        yield Variant(name.control(seed), drawn)
 
 
 def _sets_table(model: str, name: str, selection: Selection, variants: tuple[Variant, ...]) -> pa.Table:
-    blocks = [set_rows(model, name, v.neurons, v.kind, v.set_language, v.seed, v.name) for v in variants]
-    for kind, sets in (("related", selection.related), ("strict_exclusive", selection.strict_exclusive)):
-        blocks += [
-            set_rows(model, name, found, kind, lang, None, f"{kind}-{lang}") for lang, found in sets.items()
-        ]
-    return pa.concat_tables(blocks)
+    sets = [(variant.name, variant.neurons) for variant in variants]
+    sets += [(VariantName(kind="related", language=code), found) for code, found in selection.related.items()]
+    sets += [
+        (VariantName(kind="strict_exclusive", language=code), found)
+        for code, found in selection.strict_exclusive.items()
+    ]
+    return pa.concat_tables(set_rows(model, name, variant, neurons) for variant, neurons in sets)
 
 
-def set_rows(
-    model: str, name: str, neurons: NeuronSet, kind: str, language: str | None, seed: int | None, variant: str
-) -> pa.Table:
-    """A set as rows of the table neuron_sets."""
+def set_rows(model: str, selection: str, variant: VariantName, neurons: NeuronSet) -> pa.Table:
+    """A set as rows of the table neuron_sets, without run and unit."""
     rows = neurons.to_arrow().select(["layer", "group", "neuron"])
     constants: dict[str, tuple[Any, pa.DataType]] = {
         "model": (model, pa.string()),
-        "selection": (name, pa.string()),
-        "kind": (kind, pa.string()),
-        "language": (language, pa.string()),
-        "seed": (seed, pa.int64()),
-        "variant": (variant, pa.string()),
+        "selection": (selection, pa.string()),
+        "kind": (variant.kind, pa.string()),
+        "language": (variant.language, pa.string()),
+        "seed": (variant.seed, pa.int64()),
+        "variant": (str(variant), pa.string()),
     }
     for column, (value, kind_of_value) in constants.items():
         rows = rows.append_column(column, pa.array([value] * rows.num_rows, kind_of_value))

@@ -18,6 +18,7 @@ from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import cache_folder
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.strategies import Choice, choose, neurons_to_train
 from polyneuron.neuron_core.training.data.block_cache import prepare_blocks
 from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
@@ -42,7 +43,7 @@ class TrainingPlan:
     """One training. language: its languages, joined by "+"; strategy, reason: what is trained, and why; lora: adapters
     instead of the neurons' own values; step_tokens: of every step, None where steps differ; nf4: on a base in 4 bits."""
 
-    name: str
+    name: VariantName
     language: str
     strategy: str
     reason: str
@@ -74,7 +75,7 @@ def train(
     config, score = subject.config.training, _score(store, metrics)
     named = {language for group in config.groups for language in group}
     blocks = {language: _blocks(subject, language) for language in sorted(named)}
-    plans, refused = dict[str, TrainingPlan](), list[SetError]()
+    plans, refused = dict[VariantName, TrainingPlan](), list[SetError]()
     for group in config.groups:
         for strategy in config.strategies:
             for seed in config.seeds:
@@ -207,22 +208,19 @@ def _plan(
     )
 
 
-def _name(subject: Subject, strategy: str, language: str, seed: int) -> str:
+def _name(subject: Subject, strategy: str, language: str, seed: int) -> VariantName:
     several = len(subject.config.training.seeds) > 1
-    return f"tuned-{strategy}-{language}" + (f"-{seed}" if several else "")
+    return VariantName(kind="tuned", strategy=strategy, language=language, seed=seed, names_seed=several)
 
 
 def _judged(
-    subject: Subject, plan: TrainingPlan, edit: WeightEdit, plans: Mapping[str, TrainingPlan]
+    subject: Subject, plan: TrainingPlan, edit: WeightEdit, plans: Mapping[VariantName, TrainingPlan]
 ) -> Judged:
     random = _name(subject, "random", plan.language, plan.seed)
     return Judged(
         plan.name,
-        "tuned",
         edit,
         len(plan.neurons),
-        set_language=plan.language,
-        seed=plan.seed,
         beside=(random,) if random in plans and random != plan.name else (),
     )
 
@@ -244,7 +242,7 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
     config = subject.config.training
     what = f"{len(plan.neurons)} neurons" if plan.lora is None else f"adapters of rank {plan.lora.rank}"
     say(f"  training {plan.name}: {what}, {plan.settings.n_steps} steps ({plan.reason})")
-    curves = Path(store.root) / "tensorboard" / f"{safe_name(plan.name)}-{plan.unit[:8]}"
+    curves = Path(store.root) / "tensorboard" / f"{safe_name(str(plan.name))}-{plan.unit[:8]}"
     job = TrainJob(
         neuron_set=plan.neurons,
         settings=plan.settings,
@@ -252,7 +250,7 @@ def trained_edit(subject: Subject, store: Store, run_id: str, plan: TrainingPlan
         recomputed_layers=config.recomputed_layers,
         key=plan.unit,
         folder=str(checkpoints.absolute()),
-        name=plan.name,
+        name=str(plan.name),
         lora=plan.lora,
         seed=plan.seed,
         validation=plan.validation,
@@ -292,7 +290,7 @@ def _steps(subject: Subject, plan: TrainingPlan, result: Any) -> pa.Table:
     log, n = result.log, len(result.log)
     constants = {
         "model": subject.name,
-        "variant": plan.name,
+        "variant": str(plan.name),
         "strategy": plan.strategy,
         "reason": plan.reason,
         "language": plan.language,
@@ -318,7 +316,7 @@ def _validations(subject: Subject, plan: TrainingPlan, result: Any) -> pa.Table:
     return pa.table(
         {
             "model": [subject.name] * len(rows),
-            "variant": [plan.name] * len(rows),
+            "variant": [str(plan.name)] * len(rows),
             "step": pa.array([row["step"] for row in rows], pa.int32()),
             "language": [row["language"] for row in rows],
             "nll_nats": [row["nll_nats"] for row in rows],

@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 import pyarrow.compute as pc
 
 from polyneuron.eval.store.store import Store
-from polyneuron.eval.verdicts.comparisons import Pair, compare_all, verdict_table
+from polyneuron.eval.verdicts.comparisons import Pair, verdict_table, verdicts_of
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.subject import Subject
 from polyneuron.pipelines.run.units import verdicts_unit
-from polyneuron.pipelines.stages.evaluation import BASE, Judged
+from polyneuron.pipelines.stages.evaluation import Judged
 
 
 def store_verdicts(
@@ -25,7 +26,8 @@ def store_verdicts(
     All comparisons of the model are one family (Holm).
     """
     evaluation = subject.config.evaluation
-    names = comparisons(judged)
+    compared = comparisons(judged)
+    names = [(str(variant), str(baseline)) for variant, baseline in compared]
     unit = verdicts_unit(
         names, sorted(evaluated), evaluation.alpha, evaluation.min_effect, subject.config.seed
     )
@@ -38,16 +40,18 @@ def store_verdicts(
         (row["benchmark"], row["metric"], row["filter"])
         for row in scored.select(["benchmark", "metric", "filter"]).to_pylist()
     }
-    by_variant = {variant.name: samples.filter(pc.field("variant") == variant.name) for variant in judged}
+    by_variant = {
+        str(variant.name): samples.filter(pc.field("variant") == str(variant.name)) for variant in judged
+    }
     pairs = [
         Pair(by_variant[name], by_variant[baseline], subject.name, None, name, baseline)
         for name, baseline in names
     ]
-    compare_and_store(subject, store, run_id, unit, pairs, primary)
+    judge_and_store(subject, store, run_id, unit, pairs, primary)
     return unit
 
 
-def compare_and_store(
+def judge_and_store(
     subject: Subject,
     store: Store,
     run_id: str,
@@ -57,7 +61,7 @@ def compare_and_store(
 ) -> None:
     """Judges `pairs` by the `primary` (benchmark, metric, filter), as one family (Holm), and stores the verdicts as `unit`."""
     evaluation = subject.config.evaluation
-    verdicts = compare_all(
+    verdicts = verdicts_of(
         pairs,
         primary,
         alpha=evaluation.alpha,
@@ -69,10 +73,12 @@ def compare_and_store(
     say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
 
 
-def comparisons(judged: Sequence[Judged]) -> list[tuple[str, str]]:
+def comparisons(judged: Sequence[Judged]) -> list[tuple[VariantName, VariantName]]:
     """(variant, what it is compared with): the base model, for a set its controls, and what stands beside it."""
     found = [(variant.name, BASE) for variant in judged if variant.name != BASE]
     for variant in judged:
-        found += [(variant.name, control.name) for control in judged if control.control_of == variant.name]
+        found += [
+            (variant.name, control.name) for control in judged if control.name.control_of == variant.name
+        ]
         found += [(variant.name, other) for other in variant.beside]
     return found

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
-from polyneuron.neuron_core.edits.intervention import SITES_OF, Intervention
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import SITES_OF, Constant
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ActivationSite
 from polyneuron.pipelines.config.transfer import Mode, TransferConfig
 from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.stages.evaluation import BASE, Judged, evaluate
+from polyneuron.pipelines.stages.evaluation import Judged, evaluate
 from polyneuron.pipelines.stages.kept_edits import edit_file
 from polyneuron.pipelines.transfer.training import Sets, Tuning, tuning_name
 
@@ -37,19 +39,15 @@ class Cell:
     seed: int
     statistic: str
     mode: Mode | None
-    model: str
-    variant: str
-    baselines: tuple[str, ...] = ()
+    model: VariantName
+    variant: VariantName
+    baselines: tuple[VariantName, ...] = ()
     null_reason: str | None = None
 
     @property
     def intervention(self) -> str:
         """Its name, such as "mean" or "p90-as-published"."""
-        return _label(self.statistic, self.mode)
-
-
-def _label(statistic: str, mode: Mode | None) -> str:
-    return f"{statistic}-as-published" if mode == "as_published" else statistic
+        return self.variant.intervention or NO_INTERVENTION
 
 
 def cells_of(config: TransferConfig, tunings: Sequence[Tuning], sets: Sets) -> list[Cell]:
@@ -62,7 +60,15 @@ def _of_base(config: TransferConfig) -> Iterator[Cell]:
         for detector in config.detectors:
             for language in task.targets:
                 yield Cell(
-                    task.name, detector, BASE, language, config.seeds[0], NO_INTERVENTION, None, BASE, BASE
+                    task.name,
+                    detector,
+                    str(BASE),
+                    language,
+                    config.seeds[0],
+                    NO_INTERVENTION,
+                    None,
+                    BASE,
+                    BASE,
                 )
 
 
@@ -73,14 +79,21 @@ def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[C
     for detector in config.detectors if tuning.detector is None else (tuning.detector,):
         for language in tuning.languages:
             place = (task.name, detector, tuning.tuned, language, tuning.seed)
-            baselines: tuple[str, ...] = ()
+            baselines: tuple[VariantName, ...] = ()
             if tuning.tuned != "attention":
                 random = tuning_name(config, task, "random", tuning.seed, detector, language)
                 with_random = "random" in task.tuned and tuning.tuned != "random"
                 baselines = (attention, random) if with_random else (attention,)
             yield Cell(*place, NO_INTERVENTION, None, tuning.name, tuning.name, baselines, tuning.null_reason)
             for statistic, mode in config.interventions.kinds if intervened else ():
-                name = f"{tuning.name}+{detector}-{language}-{_label(statistic, mode)}"
+                name = VariantName(
+                    kind="tuned and intervened",
+                    tuned=tuning.name,
+                    detector=detector,
+                    language=language,
+                    intervention=f"{statistic}-as-published" if mode == "as_published" else statistic,
+                    seed=tuning.seed,
+                )
                 empty = None if len(sets[detector][language]) else f"the set of {language} is empty"
                 yield Cell(
                     *place, statistic, mode, tuning.name, name, (tuning.name,), tuning.null_reason or empty
@@ -102,7 +115,7 @@ class Changes:
             self.sets[cell.detector][cell.language],
             self.tables[SITES_OF[cell.mode].statistic],
             cell.language,
-            cell.statistic,
+            cast(Constant, cell.statistic),
             cell.mode,
             self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",
@@ -120,7 +133,7 @@ def evaluate_transfer(
     store: Store,
     run_id: str,
     tunings: Sequence[Tuning],
-    units: Mapping[str, str],
+    units: Mapping[VariantName, str],
     cells: Sequence[Cell],
     changes: Changes,
 ) -> list[str]:
@@ -132,7 +145,7 @@ def evaluate_transfer(
         As `evaluate`; SetError: an edit in the store cannot be read.
     """
     places = frozenset((cell.task, cell.language) for cell in cells if cell.variant == BASE)
-    found = evaluate(subject, store, run_id, [Judged(BASE, BASE, None, judged_on=places)])
+    found = evaluate(subject, store, run_id, [Judged(BASE, None, judged_on=places)])
     for tuning in tunings:
         if tuning.name not in units:
             continue
@@ -146,11 +159,8 @@ def _judged(tuning: Tuning, edit: WeightEdit, cells: Sequence[Cell], changes: Ch
     judged = [
         Judged(
             tuning.name,
-            "tuned",
             edit,
             len(edit.neuron_set),
-            tuning.target,
-            seed=tuning.seed,
             judged_on=frozenset((tuning.task.name, language) for language in tuning.languages),
         )
     ]
@@ -161,11 +171,8 @@ def _judged(tuning: Tuning, edit: WeightEdit, cells: Sequence[Cell], changes: Ch
         judged.append(
             Judged(
                 cell.variant,
-                "tuned and intervened",
                 IntervenedEdit(edit, intervention),
                 len(intervention.neuron_set),
-                cell.language,
-                seed=tuning.seed,
                 judged_on=frozenset({(cell.task, cell.language)}),
             )
         )

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.stages.evaluation import BASE
 from polyneuron.pipelines.transfer.evaluation import Cell
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_value
 from polyneuron.pipelines.transfer.verdicts import METRICS
@@ -46,9 +46,9 @@ def transfer_grids(
     def text(metric: str, cell: Cell) -> str:
         if cell.null_reason is not None:
             return f"null: {cell.null_reason}"
-        found = [_score(scored.get((cell.variant, cell.task, cell.language, metric)))]
+        found = [_score(scored.get((str(cell.variant), cell.task, cell.language, metric)))]
         for baseline in cell.baselines:
-            verdict = judged.get((cell.variant, baseline, cell.task, cell.language, metric))
+            verdict = judged.get((str(cell.variant), str(baseline), cell.task, cell.language, metric))
             found.append(_verdict(verdict, "" if cell.mode is not None else _role(baseline)))
         if (value := paper_value(known, cell, metric)) is not None:
             found.append(f"paper {value:g}")
@@ -81,8 +81,8 @@ def _grid(title: str, cells: Sequence[Cell], text: Callable[[Cell], str]) -> Gri
     return Grid(title, (*_HEAD, *named), rows)
 
 
-def _role(baseline: str) -> str:
-    return "random" if "-random-" in baseline else "attention"
+def _role(baseline: VariantName) -> str:
+    return "random" if baseline.strategy == "random" else "attention"
 
 
 def _score(row: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.model.load import cache_folder
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES, TransferRecipe
 from polyneuron.neuron_core.training.data.answer_blocks import AnswerBlocks, AnswerFeed, prepare_answers
@@ -34,7 +35,7 @@ class Tuning:
     """One fine-tuned model. detector: whose neurons, None for attention alone; target: None where every target language has
     the same model; neurons: None where there are none to train, null_reason: why."""
 
-    name: str
+    name: VariantName
     task: TransferTask
     tuned: Tuned
     detector: str | None
@@ -74,10 +75,24 @@ def tunings_of(config: TransferConfig, model: ModelConfig, sets: Sets, anatomy: 
     ]
 
 
-def tuning_name(config: TransferConfig, task: TransferTask, tuned: Tuned, seed: int, *more: str) -> str:
-    """Of a fine-tuned model; more: its detector and target language, where it has them."""
-    several = (str(seed),) if len(config.seeds) > 1 else ()
-    return "-".join((task.name, tuned, *more, *several))
+def tuning_name(
+    config: TransferConfig,
+    task: TransferTask,
+    tuned: Tuned,
+    seed: int,
+    detector: str | None = None,
+    target: str | None = None,
+) -> VariantName:
+    """The name of a fine-tuned model; `detector` and `target` where it has them."""
+    return VariantName(
+        kind="tuned",
+        task=task.name,
+        strategy=tuned,
+        detector=detector,
+        language=target,
+        seed=seed,
+        names_seed=len(config.seeds) > 1,
+    )
 
 
 def _of_task(
@@ -97,8 +112,7 @@ def _of_task(
             if tuned == "attention":
                 continue
             for target in (None,) if tuned == "source" else task.targets:
-                more = (detector,) if target is None else (detector, target)
-                name, neurons, reason = tuning_name(config, task, tuned, seed, *more), None, None
+                name, neurons, reason = tuning_name(config, task, tuned, seed, detector, target), None, None
                 try:
                     ffn = _chosen(found, config.source, target, tuned, seed)
                     neurons = with_attention_groups(ffn, attention, anatomy)
@@ -119,7 +133,7 @@ def _chosen(
 
 def train_for_transfer(
     subject: Subject, store: Store, run_id: str, config: TransferConfig, tunings: list[Tuning]
-) -> dict[str, str]:
+) -> dict[VariantName, str]:
     """Trains what is missing; returns the unit of each tuning that has neurons, by name. Edits stay in the store.
 
     Raises:
@@ -127,7 +141,7 @@ def train_for_transfer(
             can be learnt. TrainingError, ClusterError: as `trained_edit`.
     """
     require_local(store)
-    units, items = dict[str, str](), dict[str, _Items]()
+    units, items = dict[VariantName, str](), dict[str, _Items]()
     for tuning in tunings:
         if tuning.neurons is None:
             say(f"  {tuning.name}: not trained. {tuning.null_reason}")
@@ -189,7 +203,7 @@ def _plan(
         subject.fingerprint,
         subject.model.dtype,
         neurons.fingerprint(),
-        variant=tuning.name,
+        variant=str(tuning.name),
         blocks=items.blocks.key,
         lora=asdict(recipe.lora),
         epochs=recipe.epochs,

@@ -11,7 +11,7 @@ from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import Pair
 from polyneuron.pipelines.run.subject import Subject
 from polyneuron.pipelines.run.units import verdicts_unit
-from polyneuron.pipelines.stages.verdicts import compare_and_store
+from polyneuron.pipelines.stages.verdicts import judge_and_store
 from polyneuron.pipelines.transfer.evaluation import Cell
 
 METRICS = {"xnli": ("acc",), "xquad": ("exact_match", "f1")}
@@ -30,7 +30,7 @@ def store_transfer_verdicts(
     evaluation, judged = subject.config.evaluation, {c.variant for c in cells if c.null_reason is None}
     compared = list(
         dict.fromkeys(
-            (cell.task, cell.language, cell.variant, baseline)
+            (cell.task, cell.language, str(cell.variant), str(baseline))
             for cell in cells
             for baseline in cell.baselines
             if {cell.variant, baseline} <= judged
@@ -65,5 +65,5 @@ def store_transfer_verdicts(
         for row in found
         if row["metric"] in METRICS.get(row["benchmark"], ())
     }
-    compare_and_store(subject, store, run_id, unit, pairs, primary)
+    judge_and_store(subject, store, run_id, unit, pairs, primary)
     return unit

@@ -8,6 +8,7 @@ import tomllib
 from packaging.specifiers import SpecifierSet
 
 from tests.docker.files import DOCKER, ROOT, compose, dockerfile, pods, resources, stages
+from tests.house import FLOORS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -68,8 +69,7 @@ def test_the_build_sees_the_packages_and_nothing_else() -> None:
     assert patterns[0] == "*"
     allowed = {pattern[1:] for pattern in patterns if pattern.startswith("!")}
     assert all((ROOT / name).exists() for name in allowed)
-    packages = {name for name in ("neuron_core", "cluster", "eval", "pipelines")}
-    assert allowed == packages | {"LICENSE", "pyproject.toml", "requirements"}
+    assert allowed == {"polyneuron", *FLOORS, "LICENSE", "pyproject.toml", "setup.py", "requirements"}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     seen = [file for file in tracked if file.split("/")[0] in allowed]
     assert seen and not [f for f in seen if fnmatch.fnmatch(f, "*secret*") or fnmatch.fnmatch(f, "*.pem")]

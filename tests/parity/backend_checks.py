@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from polyneuron.eval.engines.settings import EngineSettings
-from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
 from polyneuron.eval.tasks.judge import Judge
 from polyneuron.neuron_core.activations.measure import measure_activations
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
@@ -57,10 +57,10 @@ def main(name: str) -> None:
     interventions = interventions_of(model, tokenizer)
     texts = [text for language in ("en", "th", "sw") for text in embedded()[language][:4]]
     sentences = [list(s.token_ids) for s in tokenize(tokenizer, "x", texts, 64, add_bos=bos)]
-    plans = [
-        plan_task("xnli", "sw", max_items=8),
-        plan_task("mgsm_direct", "en", 2, 12, 6),
-        plan_task("xquad", "de", 0, 12, 4),
+    tasks = [
+        task_of("xnli", "sw", max_items=8),
+        task_of("mgsm_direct", "en", 2, 12, 6),
+        task_of("xquad", "de", 0, 12, 4),
     ]
     found: dict[str, Any] = {}
     for backend in ("hf", "vllm"):
@@ -71,9 +71,9 @@ def main(name: str) -> None:
             mine[variant] = {"logprobs": token_logprobs(judge, intervention, sentences), "items": []}
         for variant, change in edits.items():
             items = []
-            for plan in plans:
-                assert isinstance(plan, TaskPlan)
-                items += judge.evaluate(change, plan).samples
+            for task in tasks:
+                assert isinstance(task, BenchmarkTask)
+                items += judge.evaluate(change, task).samples
             mine[variant] = {"logprobs": token_logprobs(judge, change, sentences), "items": items}
         mine["again"] = token_logprobs(judge, None, sentences)
         judge.close()

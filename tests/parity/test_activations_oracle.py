@@ -1,9 +1,10 @@
-"""Activation statistics against plain hooks on the whole model, for every family; shards against one process.
+"""Activation statistics against plain hooks on the whole model, for every family; several workers against one process.
 
 `pytest tests/parity/test_activations_oracle.py -s -m slow` prints the error of the percentiles on a real model.
 """
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import torch
 
 from polyneuron.neuron_core.activations.buckets import ABSOLUTE_ERROR, RELATIVE_ERROR
 from polyneuron.neuron_core.activations.measure import activation_pass, measure_activations
-from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
-from polyneuron.neuron_core.activations.sites import SITES
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, LayerStatistics, layer_statistics
+from polyneuron.neuron_core.activations.names import PERCENTILES, SITES
+from polyneuron.neuron_core.activations.sketch import ActivationSketch
+from polyneuron.neuron_core.activations.statistics import ActivationStatistics, layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches, tokenize
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, tokenize
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.parity.activation_oracle import oracle_activations
 from tests.real_models import smollm2_gguf
@@ -39,7 +40,7 @@ def exact_percentiles(values: np.ndarray) -> np.ndarray:
     return np.percentile(values, PERCENTILES, axis=0, method="inverted_cdf").T
 
 
-def require_equal(found: LayerStatistics, row: int, values: np.ndarray) -> None:
+def require_equal(found: ActivationStatistics, row: int, values: np.ndarray) -> None:
     """`values` float64 [n, I]. Counts may differ by the values that lie within noise of a threshold."""
     assert found.n_tokens[row] == len(values)
     unsure = (np.abs(values) < NOISE).sum(0)
@@ -60,7 +61,7 @@ def require_equal(found: LayerStatistics, row: int, values: np.ndarray) -> None:
 def test_family_matches_plain_hooks(name: str, site) -> None:
     """Padded batches of unequal sentences, one with an unscored BOS, against one sentence at a time."""
     model = tiny_model(name)
-    batches = {language: plan_batches(sentences, 3) for language, sentences in CORPORA.items()}
+    batches = {language: micro_batches(sentences, 3) for language, sentences in CORPORA.items()}
     oracle = {language: oracle_activations(model, s, site) for language, s in CORPORA.items()}
     for layer, sketches in activation_pass(LayerMajor(model), batches, site):
         found = layer_statistics(sketches)
@@ -72,26 +73,31 @@ def test_family_matches_plain_hooks(name: str, site) -> None:
     assert layer == LayerMajor(model).anatomy.n_layers - 1
 
 
+def added_up(sketches: Sequence[ActivationSketch]) -> ActivationSketch:
+    """What ranks make of their sketches."""
+    return ActivationSketch(
+        n_tokens=sum(sketch.n_tokens for sketch in sketches),
+        counts=torch.stack([sketch.counts for sketch in sketches]).sum(0, dtype=torch.int32),
+        total=torch.stack([sketch.total for sketch in sketches]).sum(0),
+        minimum=torch.stack([sketch.minimum for sketch in sketches]).amin(0),
+        maximum=torch.stack([sketch.maximum for sketch in sketches]).amax(0),
+    )
+
+
 @pytest.mark.parametrize("name", ["gemma3", "phi3"])
-def test_shards_equal_one_process(name: str) -> None:
-    """Two workers, the second reporting first, each a file: the same table bit for bit."""
-    model = tiny_model(name)
-    batches = {language: plan_batches(sentences, 2) for language, sentences in CORPORA.items()}
-    shards = []
-    for rank in (1, 0):
-        mine = {language: planned[rank::2] for language, planned in batches.items()}
-        sketches = {
-            (language, layer): sketch
-            for layer, found in activation_pass(LayerMajor(model), mine, "matched")
-            for language, sketch in found.items()
-        }
-        shards.append(sketches_from_arrow(sketches_to_arrow(sketches)))
-    merged = merge_sketches(shards)
+def test_shares_of_two_workers_equal_one_process(name: str) -> None:
+    """Each worker has every other micro-batch: the same table bit for bit."""
+    runner = LayerMajor(tiny_model(name))
+    batches = {language: micro_batches(sentences, 2) for language, sentences in CORPORA.items()}
+    shares = [{language: planned[rank::2] for language, planned in batches.items()} for rank in (1, 0)]
+    passes = zip(*(activation_pass(runner, share, "matched") for share in shares), strict=True)
     layers = [
-        layer_statistics({language: merged[language, layer] for language in CORPORA})
-        for layer in range(model.config.num_hidden_layers)
+        layer_statistics(
+            {language: added_up([sketches[language] for _, sketches in ranks]) for language in CORPORA}
+        )
+        for ranks in passes
     ]
-    whole = [layer_statistics(found) for _, found in activation_pass(LayerMajor(model), batches, "matched")]
+    whole = [layer_statistics(found) for _, found in activation_pass(runner, batches, "matched")]
     tables = [ActivationTable.build("m", "matched", tuple(CORPORA), part) for part in (layers, whole)]
     assert tables[0].to_arrow().equals(tables[1].to_arrow())
 

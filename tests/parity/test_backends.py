@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from polyneuron.neuron_core.edits.intervention import OPERATIONS
+from polyneuron.neuron_core.edits.modes import OPERATIONS
 from tests.own_process import found_by
 
 TOLERANCE_NATS = 1e-3

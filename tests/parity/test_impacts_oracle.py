@@ -8,7 +8,7 @@ import pytest
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.parity.oracle import Oracle
 from tests.tiny_models import TINY, tiny_model, token_ids
@@ -32,7 +32,7 @@ def layer_impacts(model, batch: MicroBatch):
 def worst_relative_errors(model, sentences: list[Sentence], stride: int) -> dict[str, float]:
     """Largest |fast - oracle| / oracle of every group over all layers, every `stride`-th neuron."""
     worst = dict.fromkeys(GROUPS, 0.0)
-    for batch in plan_batches(sentences, max_sentences=len(sentences)):
+    for batch in micro_batches(sentences, max_sentences=len(sentences)):
         found = layer_impacts(model, batch)
         for row, sentence in enumerate(batch.sentences):
             oracle = Oracle(model, list(sentence.token_ids), sentence.n_unscored)
@@ -62,7 +62,7 @@ def test_sharp_attention_matches_oracle(name: str) -> None:
     """
     sentences = [Sentence("x", 0, tuple(token_ids([12])[0]))]
     model = tiny_model(name, spread=2.0)
-    batch = plan_batches(sentences, 1)[0]
+    batch = micro_batches(sentences, 1)[0]
     found = layer_impacts(model, batch)
     oracle = Oracle(model, list(batch.sentences[0].token_ids))
     for group in ("q", "k"):
@@ -80,7 +80,7 @@ def test_oracle_sees_a_wrong_formula() -> None:
     """
     model = tiny_model("llama-mha-untied")
     ids = token_ids([9])[0]
-    batch = plan_batches([Sentence("x", 0, tuple(ids))], 1)[0]
+    batch = micro_batches([Sentence("x", 0, tuple(ids))], 1)[0]
     runner = LayerMajor(model)
     with recording_attention(model):
         inputs = runner.begin(batch)

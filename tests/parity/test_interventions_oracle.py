@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from polyneuron.neuron_core.edits.intervention import OPERATIONS, Intervention
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import OPERATIONS
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from tests.edits import random_neurons

@@ -9,7 +9,7 @@ import pytest
 
 from polyneuron.eval.samples import sample_folder
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
 from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Tasks
 
 CASES = [
@@ -48,17 +48,17 @@ def test_prompts_are_the_official_ones(
 ) -> None:
     import lm_eval.tasks
 
-    plan = plan_task(name, language, n_shots)
-    assert isinstance(plan, TaskPlan)
-    ours = Tasks(plan, BenchmarkData("sample").locate(plan))
+    task = task_of(name, language, n_shots)
+    assert isinstance(task, BenchmarkTask)
+    ours = Tasks(task, BenchmarkData("sample").locate(task))
     root = Path(lm_eval.tasks.__file__).parent
     official = lm_eval.tasks.TaskManager(
-        include_defaults=False, include_path=[str(root / folder) for folder in plan.benchmark.folders]
+        include_defaults=False, include_path=[str(root / folder) for folder in task.benchmark.folders]
     )
-    assert os.path.isdir(plan.benchmark.dataset)
+    assert os.path.isdir(task.benchmark.dataset)
     n_prompts = 0
-    for task_name, task in official.load(list(ours.names))["tasks"].items():
-        theirs = rendered(task, n_shots)
+    for task_name, lm_task in official.load(list(ours.names))["tasks"].items():
+        theirs = rendered(lm_task, n_shots)
         assert rendered(ours.tasks[task_name], n_shots) == theirs
         n_prompts += len(theirs)
     assert n_prompts >= 20
@@ -66,9 +66,9 @@ def test_prompts_are_the_official_ones(
 
 
 def test_a_thai_file_gets_mmmlus_prompt_with_its_own_language() -> None:
-    plan = plan_task("mmmlu", "th", 0, mmmlu_files={"th": str(sample_folder() / "mmmlu_th.csv")})
-    assert isinstance(plan, TaskPlan)
-    tasks = Tasks(plan, BenchmarkData("sample").locate(plan))
+    task = task_of("mmmlu", "th", 0, mmmlu_files={"th": str(sample_folder() / "mmmlu_th.csv")})
+    assert isinstance(task, BenchmarkTask)
+    tasks = Tasks(task, BenchmarkData("sample").locate(task))
     prompt = rendered(next(iter(tasks.tasks.values())), 0)[0][0]
     assert prompt.startswith("The following are multiple choice questions (with answers) about ")
     assert "(Thai).\n\n" in prompt and prompt.endswith("\nAnswer:")

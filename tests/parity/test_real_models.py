@@ -4,7 +4,7 @@ import pytest
 
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches, tokenize
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, tokenize
 from tests.parity.oracle import Oracle
 from tests.parity.test_impacts_oracle import TOLERANCE, layer_impacts
 from tests.real_models import gemma3_gguf, smollm2_gguf
@@ -16,7 +16,7 @@ def worst_errors(model, sentences: list[Sentence], layers: list[int], per_group:
     """Largest relative error per group over `per_group` neurons, spread evenly, of each of `layers`."""
     worst = dict.fromkeys(GROUPS, 0.0)
     for sentence in sentences:
-        batch = plan_batches([sentence], 1)[0]
+        batch = micro_batches([sentence], 1)[0]
         found = layer_impacts(model, batch)
         oracle = Oracle(model, list(sentence.token_ids), sentence.n_unscored)
         for layer in layers:

@@ -8,9 +8,9 @@ from datasets import load_dataset
 from lm_eval.models.huggingface import HFLM
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
 from polyneuron.eval.tasks.harness import Tasks, _token_ids
-from polyneuron.eval.tasks.training_data import squad_example, training_data, training_plan, xnli_example
+from polyneuron.eval.tasks.training_data import squad_example, training_data, training_task, xnli_example
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.training.data.answers import AnswerCounts, answer_tokens
 from tests.real_models import smollm2_gguf
@@ -21,9 +21,9 @@ DATA = BenchmarkData("sample")
 
 def official(name: str) -> Any:
     """lm-eval's English task of a benchmark."""
-    plan = plan_task(name, "en")
-    assert isinstance(plan, TaskPlan)
-    (task,) = Tasks(plan, DATA.locate(plan)).tasks.values()
+    asked = task_of(name, "en")
+    assert isinstance(asked, BenchmarkTask)
+    (task,) = Tasks(asked, DATA.locate(asked)).tasks.values()
     return task
 
 
@@ -43,7 +43,7 @@ def test_xnli_is_the_right_choice_of_the_official_task() -> None:
 
 def test_squad_is_the_official_prompt_of_xquad() -> None:
     task = official("xquad")
-    squad = DATA.locate(training_plan("xquad"))
+    squad = DATA.locate(training_task("xquad"))
     rows = [*task.validation_docs(), *load_dataset(squad.path, squad.config, split="train", **squad.kwargs)]
     assert len(rows) == 20 + 24
     for row in rows:

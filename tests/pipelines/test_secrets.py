@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyneuron.eval.report.provenance import run_of
+from polyneuron.eval.report.numbers.provenance import run_of
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import CorpusError

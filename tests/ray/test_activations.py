@@ -10,12 +10,12 @@ from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.ranks.activations import statistics_pass
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.activations.measure import activation_pass
-from polyneuron.neuron_core.activations.sites import SITES
+from polyneuron.neuron_core.activations.names import SITES
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.tiny_models import token_ids
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 def corpus(language: str, lengths: list[int], seed: int) -> list[MicroBatch]:
     ids = token_ids(lengths, seed, vocabulary=250)
-    return plan_batches([Sentence(language, i, tuple(each), 1) for i, each in enumerate(ids)], 2)
+    return micro_batches([Sentence(language, i, tuple(each), 1) for i, each in enumerate(ids)], 2)
 
 
 # "sw" has one micro-batch, so one of two ranks has none of it.

@@ -12,7 +12,7 @@ from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import load_config
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from tests.tiny_models import token_ids
 
 pytestmark = pytest.mark.ray
@@ -33,7 +33,7 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
         detect_language(run, sentences, GROUPS)
         after_detection = group.stats()[0]["bytes_received"]
         group.reset_stats()
-        group.run(sentence_nlls, plan_batches(sentences, 4), edits=[None, None])
+        group.run(sentence_nlls, micro_batches(sentences, 4), edits=[None, None])
         of_perplexity = group.stats()[0]["bytes_received"]
     assert after_detection == received(shape, pair, n_passes=2, with_head=False)
     assert of_perplexity == received(shape, pair, n_passes=1, with_head=True)

@@ -19,7 +19,7 @@ from polyneuron.neuron_core.impacts.detect import Accumulated, detection_pass, m
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.tiny_models import token_ids
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 SENTENCES = [
     Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7, 8, 12, 6, 10], vocabulary=250))
 ]
-BATCHES = plan_batches(SENTENCES, 2)
+BATCHES = micro_batches(SENTENCES, 2)
 
 
 @pytest.fixture(scope="module")

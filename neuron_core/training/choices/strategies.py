@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.neuron_core.training.choices.names import Strategy
 from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
-
-Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
-"""full and lora are outside baselines: every neuron of every layer, by its own values or by low-rank adapters."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
-
-TransferChoice = Literal["source", "target", "source+target", "random"]
+from polyneuron.neuron_core.training.choices.names import TransferChoice
 
 
 def transfer_choices(

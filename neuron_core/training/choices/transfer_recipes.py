@@ -6,9 +6,8 @@ Its models are loaded in 4 bits (`neuron_core.nf4`); a recipe does not say so, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.settings import Schedule, TrainSettings
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 
 
@@ -31,7 +30,7 @@ class TransferRecipe:
     weight_decay: float = 0.1
     clip_norm: float = 10.0
     warmup: float = 0.01
-    schedule: Literal["cosine", "linear"] = "linear"
+    schedule: Schedule = "linear"
 
     def settings(
         self, n_steps: int, micro_batch: int | None = None, checkpoint_every: int = 0

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+Schedule = Literal["cosine", "linear"]
+"""How the learning rate falls after the warm-up."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -20,7 +23,7 @@ class TrainSettings:
     micro_batch: int = 4
     learning_rate: float = 5e-5
     warmup: float = 0.03
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 1.0

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL
 
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ class Validation:
     def batches(self) -> dict[str, list[SentenceBatch]]:
         """By language, in the same order on every rank."""
         return {
-            language: [SentenceBatch(batch) for batch in plan_batches(sentences, self.batch_size)]
+            language: [SentenceBatch(batch) for batch in micro_batches(sentences, self.batch_size)]
             for language, sentences in self.sentences.items()
         }
 

@@ -16,7 +16,7 @@ from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.load import load_config
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.cluster.live_bytes import LiveBytes
 
@@ -59,7 +59,7 @@ class Case:
         self.runner = LayerMajor(self.model)
         self.corpus = passes.Corpus(n_sentences, n_tokens, batch)
         ids = torch.randint(3, 2000, (n_sentences, n_tokens)).tolist()
-        self.batches = plan_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], batch)
+        self.batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], batch)
 
     def live(self) -> LiveBytes:
         return LiveBytes([*self.model.parameters(), *self.model.buffers()])

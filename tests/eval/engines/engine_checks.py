@@ -13,7 +13,8 @@ from polyneuron.eval.engines.settings import Engine, EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
-from polyneuron.neuron_core.edits.intervention import OPERATIONS, Intervention
+from polyneuron.neuron_core.edits.intervention import Intervention
+from polyneuron.neuron_core.edits.modes import OPERATIONS
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model

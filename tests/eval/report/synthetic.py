@@ -65,7 +65,6 @@ def tables_of(plan: Plan) -> dict[str, pa.Table]:
                     "rule_json": json.dumps(selection.describe()),
                     "thresholds_json": json.dumps(dict(selection.thresholds)),
                     "n_neurons": selection.n_measured,
-                    "certified": selection.certified,
                 }
             ]
         ),

@@ -15,8 +15,8 @@ import pytest
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html as nightly_html
 from polyneuron.eval.nightly.render import junit
-from polyneuron.eval.report.data import read_report
-from polyneuron.eval.report.write import render
+from polyneuron.eval.report.numbers.study import read_report
+from polyneuron.eval.report.page import render
 from polyneuron.eval.store.store import Store
 from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nightly_run import _unjudged

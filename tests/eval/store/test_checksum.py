@@ -8,7 +8,7 @@ import pytest
 from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import MODEL, impacts, run_row
+from tests.eval.store_rows import MODEL, impacts, run_row
 
 
 def test_every_flipped_byte_is_found_but_in_the_checksums_own_name() -> None:

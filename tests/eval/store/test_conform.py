@@ -8,7 +8,7 @@ import pytest
 from polyneuron.eval.store.conform import conform
 from polyneuron.eval.store.schemas import IMPACTS, METRICS
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import impacts, metrics
+from tests.eval.store_rows import impacts, metrics
 
 MARKS = {"unit": "u", "run_id": "r"}
 

@@ -8,7 +8,7 @@ from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import MODEL, impacts, metrics
+from tests.eval.store_rows import MODEL, impacts, metrics
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from polyneuron.eval.store.same_tables import first_difference, tables_equal
 from polyneuron.eval.store.store import Store
-from tests.eval.tables import impacts, metrics, run_row
+from tests.eval.store_rows import MODEL, impacts, listed_units, metrics, run_row
 
 
 def stores(tmp_path: Path, **changed: Any) -> tuple[Store, Store]:
@@ -17,6 +17,7 @@ def stores(tmp_path: Path, **changed: Any) -> tuple[Store, Store]:
     a, b = Store(tmp_path / "a"), Store(tmp_path / "b")
     a.write("runs", run_row("ra"), "run-a")
     b.write("runs", run_row("rb"), "run-b")
+    a.write("studies", listed_units(("impacts", "u-en")), "ra", {"model": MODEL}, "ra")
     for language in ("en", "sw"):
         a.write("impacts", impacts(language), f"u-{language}", {"language": language}, "ra")
         rows = impacts(language, **(changed if language == "sw" else {}))
@@ -27,8 +28,9 @@ def stores(tmp_path: Path, **changed: Any) -> tuple[Store, Store]:
 def test_runs_folders_and_order_do_not_matter(tmp_path: Path) -> None:
     a, b = stores(tmp_path)
     assert tables_equal(a, b) and first_difference(a, b) is None
-    found = first_difference(a, b, tables=["runs"])
-    assert found and found.table == "runs"
+    for table in ("runs", "studies"):
+        found = first_difference(a, b, tables=[table])
+        assert found and found.table == table
 
 
 def test_one_bit_of_one_float_is_found(tmp_path: Path) -> None:

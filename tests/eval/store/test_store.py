@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyneuron.eval.store.checksum import sealed_parquet
+from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import MODEL, impacts, metrics, run_row
+from tests.eval.store_rows import MODEL, impacts, listed_units, metrics, run_row
 
 
 @pytest.fixture(params=["folder", "file url", "memory url"])
@@ -38,6 +39,20 @@ def test_what_is_written_is_read_back(store: Store) -> None:
     assert found.drop_columns(["run_id", "unit"]).to_pylist() == impacts("en").to_pylist()
     assert found["run_id"].to_pylist() == ["r1"] * 4
     store.check()
+
+
+def test_a_run_lists_units_of_many_tables_in_one_file(store: Store) -> None:
+    listed = listed_units(("impacts", "u-en"), ("metrics", "m"))
+    path = store.write("studies", listed, "r1", {"model": MODEL}, run_id="r1")
+    assert path == "studies/model=org%2Ftiny%20model/r1.parquet" and store.has("studies", "r1")
+    assert query(store, 'SELECT run_id, model, "table", unit FROM studies')[1] == [
+        ("r1", MODEL, "impacts", "u-en"),
+        ("r1", MODEL, "metrics", "m"),
+    ]
+    store.write("studies", listed.slice(1), "r1", {"model": MODEL}, run_id="r1")
+    assert store.read("studies", columns=["unit"]).to_pylist() == [{"unit": "m"}]
+    with pytest.raises(StoreError, match="lacks column unit"):
+        store.write("studies", listed.drop_columns(["unit"]), "r1", {"model": MODEL}, run_id="r1")
 
 
 def test_filters_and_columns(store: Store) -> None:

@@ -16,7 +16,7 @@ import pytest
 from polyneuron.eval.store import store as store_module
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.tables import impacts, run_row
+from tests.eval.store_rows import impacts, run_row
 from tests.small_files import small_files
 
 NOBODY = 65534
@@ -123,7 +123,7 @@ def test_an_interruption_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest
 KILLED_WRITER = """
 import os, signal, sys
 from polyneuron.eval.store import store
-from tests.eval.tables import impacts
+from tests.eval.store_rows import impacts
 
 def stop(table, file):
     file.write(b"PAR1 and some")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
 from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.common.errors import BenchmarkError
 
@@ -21,10 +21,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYNEURON_CACHE", str(tmp_path / "cache"))
 
 
-def planned(name: str, language: str, **settings: Any) -> TaskPlan:
-    plan = plan_task(name, language, **settings)
-    assert isinstance(plan, TaskPlan)
-    return plan
+def planned(name: str, language: str, **settings: Any) -> BenchmarkTask:
+    task = task_of(name, language, **settings)
+    assert isinstance(task, BenchmarkTask)
+    return task
 
 
 def mmmlu(folder: Path, rows: list[dict[str, Any]]) -> BenchmarkData:
@@ -91,8 +91,8 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
 
 def test_a_users_mmmlu_file(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "th.csv", [ROW, ROW | {"Question": 'two\nlines, "quoted"'}])
-    plan = planned("mmmlu", "th", mmmlu_files={"th": str(file)})
-    found = BenchmarkData("hub").locate(plan)  # the file needs no hub
+    task = planned("mmmlu", "th", mmmlu_files={"th": str(file)})
+    found = BenchmarkData("hub").locate(task)  # the file needs no hub
     assert found.subjects == ("anatomy",) and found.kind == "local" and found.config == "default"
 
 
@@ -102,9 +102,9 @@ def test_a_users_mmmlu_file(tmp_path: Path) -> None:
 )
 def test_a_users_file_with_a_bad_row(tmp_path: Path, row: dict[str, str], message: str) -> None:
     file = write_csv(tmp_path / "th.csv", [ROW, ROW | row])
-    plan = planned("mmmlu", "th", mmmlu_files={"th": str(file)})
+    task = planned("mmmlu", "th", mmmlu_files={"th": str(file)})
     with pytest.raises(BenchmarkError, match=f"th.csv, row 2: {message}"):
-        BenchmarkData("hub").locate(plan)
+        BenchmarkData("hub").locate(task)
 
 
 def test_a_users_file_without_a_column_or_that_is_missing(tmp_path: Path) -> None:

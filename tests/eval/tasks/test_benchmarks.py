@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyneuron.eval.tasks.benchmarks import BENCHMARKS, TaskPlan, Unavailable, plan_task
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS, BenchmarkTask, Unavailable, task_of
 from polyneuron.neuron_core.common.errors import ConfigError
 
 SUBJECTS = {"mmlu_prox": 14}
@@ -22,33 +22,33 @@ def test_every_task_of_the_table_exists_in_lm_eval(name: str) -> None:
 
 
 def test_defaults_are_the_pinned_ones() -> None:
-    plan = plan_task("mgsm_native_cot", "sw")
-    assert isinstance(plan, TaskPlan)
-    assert (plan.task, plan.n_shots, plan.max_gen_toks) == ("mgsm_native_cot_sw", 8, 512)
-    plan = plan_task("xnli", "th")
-    assert isinstance(plan, TaskPlan) and (plan.n_shots, plan.max_gen_toks) == (0, None)
+    task = task_of("mgsm_native_cot", "sw")
+    assert isinstance(task, BenchmarkTask)
+    assert (task.lm_eval_name, task.n_shots, task.max_gen_toks) == ("mgsm_native_cot_sw", 8, 512)
+    task = task_of("xnli", "th")
+    assert isinstance(task, BenchmarkTask) and (task.n_shots, task.max_gen_toks) == (0, None)
 
 
 def test_mmmlu_without_english_and_thai_says_what_stands_in() -> None:
-    english, thai = plan_task("mmmlu", "en"), plan_task("mmmlu", "th")
-    assert isinstance(english, TaskPlan) and isinstance(thai, TaskPlan)
+    english, thai = task_of("mmmlu", "en"), task_of("mmmlu", "th")
+    assert isinstance(english, BenchmarkTask) and isinstance(thai, BenchmarkTask)
     assert english.benchmark.name == "mmlu" and "MMMLU has no English" in str(english.stand_in)
     assert thai.benchmark.name == "mmlu_prox" and "not comparable" in str(thai.stand_in)
     assert thai.asked_for == "mmmlu"
 
 
 def test_a_users_file_takes_the_place_of_the_stand_in() -> None:
-    plan = plan_task("mmmlu", "th", mmmlu_files={"th": "th.csv"})
-    assert isinstance(plan, TaskPlan)
-    assert plan.benchmark.name == "mmmlu" and plan.user_file == "th.csv"
+    task = task_of("mmmlu", "th", mmmlu_files={"th": "th.csv"})
+    assert isinstance(task, BenchmarkTask)
+    assert task.benchmark.name == "mmmlu" and task.user_file == "th.csv"
 
 
 def test_a_language_a_benchmark_lacks_is_null_with_the_reason() -> None:
-    plan = plan_task("xquad", "sw")
-    assert isinstance(plan, Unavailable)
-    assert "XQuAD has no sw" in plan.reason and "th" in plan.reason
+    task = task_of("xquad", "sw")
+    assert isinstance(task, Unavailable)
+    assert "XQuAD has no sw" in task.reason and "th" in task.reason
 
 
 def test_an_unknown_benchmark_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="mgsm_direct"):
-        plan_task("mgsm", "sw")
+        task_of("mgsm", "sw")

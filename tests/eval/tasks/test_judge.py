@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
-from polyneuron.eval.tasks.benchmarks import TaskPlan, plan_task
+from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
 from polyneuron.eval.tasks.judge import Judge, summary
 from polyneuron.eval.verdicts.statistics import wilson
 from polyneuron.neuron_core.common.errors import EngineError
@@ -38,10 +38,10 @@ def judge(folder: Path) -> Iterator[Judge]:
 
 def planned(
     name: str, language: str, n_shots: int = 0, max_items: int = 5, max_gen_toks: int = 4
-) -> TaskPlan:
-    plan = plan_task(name, language, n_shots, max_gen_toks, max_items)
-    assert isinstance(plan, TaskPlan)
-    return plan
+) -> BenchmarkTask:
+    task = task_of(name, language, n_shots, max_gen_toks, max_items)
+    assert isinstance(task, BenchmarkTask)
+    return task
 
 
 def zeroed(folder: Path) -> WeightEdit:
@@ -76,28 +76,28 @@ def test_subjects_are_taken_in_turn(judge: Judge) -> None:
 
 
 def test_every_run_asks_the_same_questions_and_the_base_comes_back(judge: Judge, folder: Path) -> None:
-    plan = planned("mgsm_direct", "de", n_shots=3, max_items=4)
-    base = judge.evaluate(None, plan)
-    changed = judge.evaluate(zeroed(folder), plan)
+    task = planned("mgsm_direct", "de", n_shots=3, max_items=4)
+    base = judge.evaluate(None, task)
+    changed = judge.evaluate(zeroed(folder), task)
     for column in ("prompt_hash", "tokens_hash", "doc_hash"):
         assert [row[column] for row in changed.samples] == [row[column] for row in base.samples]
     assert [row["response"] for row in changed.samples] != [row["response"] for row in base.samples]
-    assert judge.evaluate(None, plan) == base
+    assert judge.evaluate(None, task) == base
 
 
 def test_another_process_asks_the_same_questions(judge: Judge, folder: Path) -> None:
-    plan = planned("mgsm_direct", "fr", n_shots=3, max_items=4)
+    task = planned("mgsm_direct", "fr", n_shots=3, max_items=4)
     judge.evaluate(None, planned("mgsm_direct", "sw", n_shots=2, max_items=2))
     fresh = started(folder)
-    assert fresh.evaluate(None, plan) == judge.evaluate(None, plan)
+    assert fresh.evaluate(None, task) == judge.evaluate(None, task)
     fresh.close()
 
 
 def test_bos_is_added_where_the_tokenizer_has_no_template_for_it(judge: Judge, folder: Path) -> None:
-    plan = planned("xquad", "en", max_items=2)
+    task = planned("xquad", "en", max_items=2)
     with_bos = started(folder, add_bos=True)
     assert with_bos._engine.lm.tok_encode("ab")[0] == with_bos._engine.lm.tokenizer.bos_token_id
-    ours, theirs = judge.evaluate(None, plan).samples, with_bos.evaluate(None, plan).samples
+    ours, theirs = judge.evaluate(None, task).samples, with_bos.evaluate(None, task).samples
     with_bos.close()
     assert [row["prompt_hash"] for row in ours] == [row["prompt_hash"] for row in theirs]
     assert all(a["tokens_hash"] != b["tokens_hash"] for a, b in zip(ours, theirs, strict=True))

@@ -11,13 +11,13 @@ from polyneuron.eval.verdicts.comparisons import (
     Pair,
     Sided,
     Verdict,
-    compare_all,
     decide,
     measure,
     verdict_table,
+    verdicts_of,
 )
 from polyneuron.eval.verdicts.pairing import grouped
-from tests.eval.tables import samples
+from tests.eval.store_rows import samples
 
 
 def pair(left: pa.Table, right: pa.Table) -> Pair:
@@ -29,7 +29,7 @@ def pair(left: pa.Table, right: pa.Table) -> Pair:
 def compared(left: pa.Table, right: pa.Table, **changed: Any) -> list[Verdict]:
     """Everything the two hold, as one family."""
     primary = {(key[0], key[2], key[3]) for side in (left, right) for key in grouped(side)}
-    return compare_all([pair(left, right)], primary, **({"alpha": 0.05, "min_effect": 0.0} | changed))
+    return verdicts_of([pair(left, right)], primary, **({"alpha": 0.05, "min_effect": 0.0} | changed))
 
 
 def one(left: pa.Table, right: pa.Table, **changed: Any) -> Verdict:
@@ -109,7 +109,7 @@ def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
     assert missing.language == "th" and missing.reason == "base holds no items of it"
     assert judged.language == "sw" and judged.verdict == "no evidence"
     night = Pair(samples([]), samples([1.0]), "m", "tue", "base", "mon")
-    (gone,) = compare_all([night], {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
+    (gone,) = verdicts_of([night], {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
     assert (gone.night, gone.reason) == ("tue", "base of night tue holds no items of it")
 
 
@@ -119,7 +119,7 @@ def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
     both = [pa.concat_tables([side, more]) for side, more in zip(worse, other, strict=True)]
     same = samples([1.0] * 20, "b")
     pairs = [Pair(both[0], both[1], "m", None, "a", "base"), Pair(same, both[1], "m", None, "b", "base")]
-    found = compare_all(pairs, {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
+    found = verdicts_of(pairs, {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
     assert [(v.variant, v.metric, v.verdict) for v in found] == [
         ("a", "acc", "worse"),
         ("b", "acc", "no evidence"),
@@ -127,7 +127,7 @@ def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
     assert found[0].p_adjusted == pytest.approx(2 * 2 / 2**7)
     # The other metric, which b lacks, is part of the family only where it is primary.
     both_metrics = {("xnli", "acc", "none"), ("xnli", "acc_norm", "none")}
-    everything = compare_all(pairs, both_metrics, alpha=0.05, min_effect=0.0)
+    everything = verdicts_of(pairs, both_metrics, alpha=0.05, min_effect=0.0)
     assert [v.verdict for v in everything] == ["worse", "no evidence", "no evidence", "not judged"]
     assert everything[0].p_adjusted == pytest.approx(3 * 2 / 2**7)
 

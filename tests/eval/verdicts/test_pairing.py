@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from polyneuron.eval.verdicts.pairing import grouped, paired
-from tests.eval.tables import samples
+from tests.eval.store_rows import samples
 
 
 def reason(left: pa.Table, right: pa.Table) -> str:

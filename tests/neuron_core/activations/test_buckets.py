@@ -1,4 +1,4 @@
-"""Buckets and sketches: exact edges, the stated error, percentiles by hand, and merging that no order changes."""
+"""Buckets and sketches: exact edges, the stated error, percentiles by hand, and sums that no order changes."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from polyneuron.neuron_core.activations.buckets import (
     percentile_buckets,
     rank_of,
 )
+from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.resolution import N_BUCKETS, SKETCH_BYTES
-from polyneuron.neuron_core.activations.shards import merge_sketches, sketches_from_arrow, sketches_to_arrow
 from polyneuron.neuron_core.activations.sketch import MAX_TOKENS, ActivationSketch
-from polyneuron.neuron_core.activations.statistics import PERCENTILES, layer_statistics
+from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.common.errors import CorpusError
 
 INSIDE = st.floats(-LARGEST, LARGEST, exclude_min=True, exclude_max=True, width=32)
@@ -111,26 +111,14 @@ def test_pooled_percentiles_are_of_all_tokens_together() -> None:
 
 @settings(max_examples=25)
 @given(st.permutations(range(5)), st.integers(0, 2**16))
-def test_merging_in_any_order_gives_the_same_bits(order: list[int], seed: int) -> None:
+def test_adding_in_any_order_gives_the_same_bits(order: list[int], seed: int) -> None:
     values = torch.randn(200, 7, generator=torch.Generator().manual_seed(seed)) * 5
     cuts = sorted(torch.randint(0, 201, (4,), generator=torch.Generator().manual_seed(seed)).tolist())
-    parts = [{("x", 0): sketch_of(part)} for part in torch.tensor_split(values, cuts)]
-    merged = merge_sketches(parts[at] for at in order)
-    assert same(merged["x", 0], sketch_of(values))
-
-
-def test_arrow_keeps_every_bit() -> None:
-    values = torch.randn(90, 11, generator=torch.Generator().manual_seed(3))
-    sketches = {
-        ("en", 0): sketch_of(values),
-        ("en", 1): sketch_of(values[:40]),
-        ("sw", 0): sketch_of(values[:1]),
-        ("sw", 1): ActivationSketch.empty(11),
-    }
-    found = sketches_from_arrow(sketches_to_arrow(sketches))
-    assert list(found) == list(sketches)
-    assert all(same(found[key], sketches[key]) for key in sketches)
-    assert sketches_from_arrow(sketches_to_arrow({})) == {}
+    parts = torch.tensor_split(values, cuts)
+    sketch = ActivationSketch.empty(7)
+    for at in order:
+        sketch.add(parts[at])
+    assert same(sketch, sketch_of(values))
 
 
 @pytest.mark.parametrize("activation", [torch.relu, torch.nn.functional.gelu])
@@ -156,5 +144,3 @@ def test_size_and_limit() -> None:
     sketch.n_tokens = MAX_TOKENS
     with pytest.raises(CorpusError, match="134217729 tokens"):
         sketch.add(torch.zeros(1, 10))
-    with pytest.raises(CorpusError, match="fewer sentences"):
-        sketch.merged(sketch)

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from polyneuron.neuron_core.activations.measure import measure_activations
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
 from polyneuron.neuron_core.activations.sites import recorded_activations
-from polyneuron.neuron_core.activations.table import ACTIVATIONS_SCHEMA, ActivationTable
+from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.families import Family

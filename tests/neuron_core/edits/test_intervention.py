@@ -15,11 +15,12 @@ from polyneuron.neuron_core.activations.measure import measure_activations
 from polyneuron.neuron_core.activations.ranges import lowest_output
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError, SetError
-from polyneuron.neuron_core.edits.intervention import OPERATIONS, Intervention, is_intervention_file
+from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
+from polyneuron.neuron_core.edits.modes import OPERATIONS
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.tiny_models import tiny_model, token_ids
@@ -101,7 +102,7 @@ def test_layer_by_layer_is_the_whole() -> None:
     model = tiny_model("gemma2")
     change = replace(intervention(model), operation="shift")
     sentences = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([6, 9]))]
-    batches, runner = plan_batches(sentences, 2), LayerMajor(model)
+    batches, runner = micro_batches(sentences, 2), LayerMajor(model)
     base, changed, again = sentence_nlls(runner, batches, [None, change, None])
     with change.applied(model):
         assert sentence_nlls(runner, batches, [None])[0] == changed

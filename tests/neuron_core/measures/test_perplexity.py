@@ -7,7 +7,7 @@ import torch
 
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.measures.perplexity import perplexity, sentence_nlls
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.tiny_models import TINY, tiny_model, token_ids
 
@@ -15,7 +15,7 @@ from tests.tiny_models import TINY, tiny_model, token_ids
 @pytest.mark.parametrize("name", TINY)
 def test_nll_equals_the_models_own_loss(name: str) -> None:
     model, ids = tiny_model(name), token_ids([5, 9, 7])
-    batches = plan_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 3)
+    batches = micro_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 3)
     rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
     for row, sentence in zip(rows, ids, strict=True):
         with torch.no_grad():
@@ -33,7 +33,7 @@ def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
 def test_perplexity_pools_tokens_not_sentences() -> None:
     model, ids = tiny_model("llama-gqa-tied"), token_ids([4, 12])
     rows = sentence_nlls(
-        LayerMajor(model), plan_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 1), [None]
+        LayerMajor(model), micro_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(ids)], 1), [None]
     )[0]
     expected = math.exp(sum(r.nll_nats for r in rows) / (3 + 11))
     assert perplexity(model, None, ids) == pytest.approx(expected, rel=1e-6)

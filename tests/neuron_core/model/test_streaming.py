@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from polyneuron.neuron_core.activations.measure import activation_pass
-from polyneuron.neuron_core.activations.sites import SITES
+from polyneuron.neuron_core.activations.names import SITES
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.impacts.detect import detection_pass
@@ -17,13 +17,13 @@ from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.edits import edits_of, random_neurons
 from tests.own_process import found_by
 from tests.tiny_models import TINY, tiny_model, token_ids
 
-BATCHES = plan_batches(
+BATCHES = micro_batches(
     [Sentence("x", i, tuple(ids), i % 2) for i, ids in enumerate(token_ids([5, 9, 7, 8, 12]))], 2
 )
 IDS = torch.tensor(token_ids([8, 8]))

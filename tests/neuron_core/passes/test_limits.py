@@ -12,8 +12,9 @@ from polyneuron.neuron_core.passes import limits
 
 def test_accumulated_impacts_take_what_is_said() -> None:
     impacts = Impacts.of(torch.rand(8, 10), torch.full((8,), 5), complete=True)
-    tensors = [held for held in vars(impacts).values() if isinstance(held, torch.Tensor)]
-    assert sum(tensor.nbytes for tensor in tensors) == 10 * limits.IMPACT_BYTES
+    tensors = [getattr(impacts, name) for name in Impacts.__annotations__]
+    n_bytes = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
+    assert n_bytes == 10 * limits.IMPACT_BYTES
 
 
 def test_constants_are_read_without_importing_anything() -> None:

@@ -16,7 +16,8 @@ from polyneuron.neuron_core.sets.chance import (
     summed,
 )
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.neuron_core.sets.overlap import OVERLAP_SCHEMA, overlap_table, overlaps
+from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
+from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA
 
 
 def ffn(width=10, **layers):

@@ -7,16 +7,18 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from polyneuron.eval.report.data import read_report
+from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.eval.store.query import query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.activations.measure import measure_activations
-from polyneuron.neuron_core.activations.table import ACTIVATIONS_SCHEMA, ActivationTable
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
+from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.detectors.act_prob import ActProbPooled
 from polyneuron.neuron_core.detectors.lape import Lape
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.run.subject import Subject
 from polyneuron.pipelines.stages.ablation import ablate, ablate_detected
@@ -56,9 +58,7 @@ class Study:
             self.activation_passes = group.n_passes - self.impact_passes
             perplexities = ablate(subject, self.store, "run", self.selected)
             before = group.n_passes
-            self.detected_units = ablate_detected(
-                subject, self.store, "run", self.found, perplexities["base"]
-            )
+            self.detected_units = ablate_detected(subject, self.store, "run", self.found, perplexities[BASE])
             self.ablation_passes = group.n_passes - before
             metrics = compute_metrics(subject, self.store, "run", self.selected, perplexities)
         self.units = [*corpora, *self.selected.detections.values(), self.selected.unit]
@@ -101,7 +101,7 @@ def test_sets_are_what_the_detectors_find(study: Study) -> None:
         mine = rows.filter(pc.field("variant") == f"{each.detector}-sw")
         stored = NeuronSet.from_arrow(mine, "tiny", {"ffn": WIDTH}, LAYERS)
         assert stored == each.sets["sw"] and set(mine["language"].to_pylist()) == {"sw"}
-        control = next(v for v in each.variants if v.name == f"control-{each.detector}-sw-0")
+        control = next(v for v in each.variants if str(v.name) == f"control-{each.detector}-sw-0")
         assert control.neurons.counts_by_layer() == each.sets["sw"].counts_by_layer()
         assert not len(control.neurons & (each.sets["sw"] | each.sets["en"]))
     described = {row["detector"]: row for row in study.store.read("detectors").to_pylist()}
@@ -131,7 +131,7 @@ def test_overlaps_compare_all_methods(study: Study) -> None:
 def test_perplexity_without_each_set_in_every_language(study: Study) -> None:
     lape = next(each for each in study.found.found if each.detector == "lape")
     rows = study.store.read("perplexities", [("selection", "=", lape.name)])
-    names = {"base"} | {variant.name for variant in lape.variants if len(variant.neurons)}
+    names = {"base"} | {str(variant.name) for variant in lape.variants if len(variant.neurons)}
     assert set(rows["variant"].to_pylist()) == names and len(rows) == len(names) * 2 * 3
     impacts = study.store.read("perplexities", [("selection", "=", study.selected.name)])
     columns = ["language", "sentence", "nll_nats", "n_tokens", "kind", "n_neurons"]
@@ -164,7 +164,7 @@ def test_another_detector_reuses_the_statistics(model: Path, tmp_path: Path) -> 
         model, tmp_path / "store", detectors=["lape"], sites=["pre_activation", "matched"], controls=0
     )
     assert third.activation_passes == 1 and third.found.found[0].name != first.found.found[0].name
-    assert not any(variant.kind == "control" for variant in third.found.found[0].variants)
+    assert not any(variant.name.kind == "control" for variant in third.found.found[0].variants)
     # SiLU keeps the sign, and LAPE counts signs
     assert third.found.found[0].sets == first.found.found[0].sets
 

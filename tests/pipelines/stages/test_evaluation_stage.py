@@ -56,7 +56,7 @@ def study(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
     judge = study.with_judge()
     judged = judged_variants(study.selected, EVALUATION["variants"])
-    assert [variant.name for variant in judged] == ["base", "shared", "control-shared-0"]
+    assert [str(variant.name) for variant in judged] == ["base", "shared", "control-shared-0"]
     evaluated = evaluate(study.subject, study.store, "run", judged)
     assert judge.n_calls == 3 * 3  # three variants; XNLI in two languages, XQuAD in one
     scores = study.store.read("scores").to_pylist()
@@ -73,7 +73,9 @@ def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
     assert len(study.store.read("samples")) == 3 * (2 * 4 + 2 * 2)  # XQuAD: exact match and F1
     unit = store_verdicts(study.subject, study.store, "run", judged, evaluated)
     verdicts = study.store.read("verdicts").to_pylist()
-    assert {(row["variant"], row["baseline"]) for row in verdicts} == set(comparisons(judged))
+    assert {(row["variant"], row["baseline"]) for row in verdicts} == {
+        (str(variant), str(baseline)) for variant, baseline in comparisons(judged)
+    }
     assert len(verdicts) == 3 * 3
     again = evaluate(study.subject, study.store, "run", judged)
     assert judge.n_calls == 9 and again == evaluated

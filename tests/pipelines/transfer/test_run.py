@@ -247,7 +247,7 @@ def test_a_language_without_neurons_is_a_null_with_its_reason(ran: Ran, model: P
     sets = {"lape": full, "act_prob_pooled": full}
     anatomy = anatomy_of(load_config(str(model)))
     tunings = tunings_of(ran.config, ran.config.models[0], sets, anatomy)
-    without = {tuning.name for tuning in tunings if tuning.neurons is None}
+    without = {str(tuning.name) for tuning in tunings if tuning.neurons is None}
     assert without == {"xnli-target-act_prob_pooled-de", "xnli-random-act_prob_pooled-de"}
     cells = cells_of(ran.config, tunings, sets)
     nulls = [cell for cell in cells if cell.null_reason]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-from polyneuron.neuron_core.passes.batches import Sentence, plan_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
@@ -53,7 +53,7 @@ def test_the_first_validation_is_the_base_models_and_the_last_the_edits() -> Non
     ]
     model = tiny_model("llama-gqa-tied")
     edit = CompactNeurons(model, chosen(model)).to_edit("tuned", values)
-    batches = plan_batches([s for found in SENTENCES.values() for s in found], 3)
+    batches = micro_batches([s for found in SENTENCES.values() for s in found], 3)
     for step, nlls in zip((0, 12), sentence_nlls(LayerMajor(model), batches, [None, edit]), strict=True):
         for language in SENTENCES:
             (row,) = [r for r in trained.validations if r["step"] == step and r["language"] == language]

@@ -1,0 +1,1 @@
+"""How numbers, names and findings are put into words."""

@@ -1,0 +1,6 @@
+"""The names of the detectors of this room. Imports nothing heavy."""
+
+from typing import Literal, get_args
+
+DetectorName = Literal["lape", "act_prob", "act_prob_pooled"]
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
