@@ -17,7 +17,7 @@ import pyarrow as pa
 from polyneuron.neuron_core.common.errors import StoreError
 
 SCHEMA_VERSION = 1
-"""Version of all tables together. It grows when a reader of the old tables would misread the new ones."""
+"""Version of all tables together: what is written with another one is refused."""
 
 TEXT, BOOL = pa.string(), pa.bool_()
 INT32, INT64, FLOAT32, FLOAT64 = pa.int32(), pa.int64(), pa.float32(), pa.float64()
@@ -469,10 +469,10 @@ def table_spec(table: str) -> TableSpec:
     return TABLES[table]
 
 
-def require_readable(version: int, where: str) -> None:
-    """Raises StoreError when `version` of the file or folder `where` is newer than this Polyneuron reads."""
-    if version > SCHEMA_VERSION:
+def require_version(version: int, where: str) -> None:
+    """Raises StoreError when the file or folder `where` is not of this Polyneuron's schema version."""
+    if version != SCHEMA_VERSION:
         raise StoreError(
-            f"{where} was written with store schema version {version}; this Polyneuron reads up to version "
-            f"{SCHEMA_VERSION}. Use a Polyneuron that reads version {version}, or another store folder."
+            f"{where} was written with store schema version {version}; this Polyneuron reads version {SCHEMA_VERSION}. "
+            f"Use a Polyneuron that reads version {version}, or another store folder."
         )
