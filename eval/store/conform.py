@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from polyneuron.eval.store.schemas import TableSpec
+from polyneuron.eval.store.table_spec import TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
 
 Constant = str | int | None

@@ -38,7 +38,8 @@ from polyneuron.eval.store.paths import (
     partition_segment,
     safe_name,
 )
-from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES, TableSpec, require_version, table_spec
+from polyneuron.eval.store.schemas import TABLES, require_version, table_spec
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
 
 Filters: TypeAlias = pc.Expression | Sequence[Any] | None
@@ -103,12 +104,14 @@ class Store:
     def write(
         self,
         table: str,
-        rows: pa.Table,
+        rows: pa.Table | Sequence[Mapping[str, Any]],
         unit: str,
         partitions: Mapping[str, Partition] | None = None,
         run_id: str | None = None,
     ) -> str:
         """Stores `rows` as one unit of work, wholly or not at all. Returns the file's path below the root.
+
+        `rows` are a table, or dictionaries, whose values take the declared types.
 
         `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
         but `runs` (left out, it is taken from the column, which must then hold one value). Columns run_id,
@@ -120,6 +123,7 @@ class Store:
         when the store is of another version, and when the folder is read-only or the disk full.
         """
         spec = table_spec(table)
+        rows = rows if isinstance(rows, pa.Table) else spec.table(rows)
         partitions = dict(partitions or {})
         if spec.partitioned_by_model and "model" not in partitions:
             partitions["model"] = _only_model(spec, rows)
