@@ -9,7 +9,6 @@ from typing import Any
 
 from polyneuron.cluster.capacity.passes import (
     CANDIDATE_SPREAD,
-    SCORE_GROUPS,
     Corpus,
     Detection,
     detection_phases,
@@ -20,6 +19,7 @@ from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.cluster.memory import give_back_freed, peak_resident_bytes, reset_peak, resident_bytes
 from polyneuron.neuron_core.common.errors import ClusterError
+from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 
 _REPEATS, _VOCABULARY = 3, 512
 _HELD_BEFORE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")

@@ -145,12 +145,12 @@ def _plan(
     if choice.strategy == "lora":
         lora_rank = rank_of_size(n_values(neurons_of("related"), anatomy), anatomy)
     feed = Feed(
-        tuple(str(one.folder) for one in blocks.values()),
-        with_attention(subject.hf_config),
-        subject.model.dtype,
-        config.global_batch,
-        seed,
-        config.epochs,
+        folders=tuple(str(one.folder) for one in blocks.values()),
+        config=with_attention(subject.hf_config),
+        dtype=subject.model.dtype,
+        global_batch=config.global_batch,
+        seed=seed,
+        epochs=config.epochs,
     )
     n_steps = feed.sampler.n_steps(config.global_batch)
     settings = TrainSettings(
