@@ -1,7 +1,7 @@
 """The planner against reality: predicted and measured peak memory of a rank, stage by stage.
 
-python -m benchmarks.capacity                          SmolLM2-135M, Gemma-3-270M, random Llamas of 1B and 3B; 1 and 2 ranks
-python -m benchmarks.capacity SmolLM2-135M --ranks 1   some of it
+python -m bench.capacity                          SmolLM2-135M, Gemma-3-270M, random Llamas of 1B and 3B; 1 and 2 ranks
+python -m bench.capacity SmolLM2-135M --ranks 1   some of it
 
 Peaks are resident bytes of the worker's process (VmHWM), counted anew before every stage; loading has its own row. Random
 models are written to a temporary folder and removed (the 3B one takes 6 GB there). Sentences have exactly as many tokens as

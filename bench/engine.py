@@ -1,6 +1,6 @@
 """Seconds to switch a variant in a running vLLM engine against seconds to start one, SmolLM2-135M, in one run.
 
-python -m benchmarks.engine
+python -m bench.engine
 """
 
 import time
