@@ -273,7 +273,12 @@ def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
     from polyneuron.eval.engines.settings import EngineSettings
 
     settings = EngineSettings(
-        str(folder), "vllm", "float32", add_bos=False, max_model_len=CONTEXT, max_num_seqs=8
+        source=str(folder),
+        backend="vllm",
+        dtype="float32",
+        add_bos=False,
+        max_model_len=CONTEXT,
+        max_num_seqs=8,
     )
     need = engine.EngineNeed(1, 1, False, CONTEXT, 8, settings.kv_cache_gib * GIB, 0.9)
     with SoloActor(Scoring, (settings,)) as actor:
