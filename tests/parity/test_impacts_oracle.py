@@ -6,12 +6,18 @@
 import pytest
 
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
+from polyneuron.neuron_core.model.families import FAMILIES
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.parity.oracle import Oracle, layer_impacts, relative_errors
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 TOLERANCE = 1e-4
+
+
+def test_every_family_has_a_tiny_model() -> None:
+    declared = {model_type for family in FAMILIES for model_type in family.model_types}
+    assert declared == {model_type for model_type, _ in TINY.values()}
 
 
 @pytest.mark.parametrize("name", TINY)
