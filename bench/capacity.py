@@ -9,6 +9,7 @@ the planner assumes.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -19,9 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyneuron.cluster.capacity import passes, placing, training
-from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, fullest
+from polyneuron.cluster.capacity import passes
+from polyneuron.cluster.capacity.engine import EngineNeed, cache_token_bytes, engine_phase
+from polyneuron.cluster.capacity.memory import GIB, MIB, fullest
+from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
+from polyneuron.cluster.capacity.training import PlannedTraining, training_phases
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
 
 LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
@@ -159,6 +163,42 @@ def random_llama(folder: Path, dtype: str, fields: dict[str, int]) -> Path:
     return folder
 
 
+def planned_bytes(shape: ModelShape, ranks: int) -> dict[str, int]:
+    """Returns the planner's peak of a rank in every stage that is measured here."""
+    where = Placing(shape=shape, world_size=ranks, ranks_per_node=ranks)
+    corpus = passes.Corpus(N_SENTENCES, N_TOKENS, BATCH)
+    engine = EngineNeed(on_gpu=False, max_model_len=CONTEXT, max_num_seqs=8, cache_bytes=GIB)
+    trained = {
+        f"training, {zero_stage}": training_phases(where, planned_training(shape, ranks, zero_stage))
+        for zero_stage in (2, 3)
+    }
+    phases = {
+        "loading": (where.phase("loading", {}, {}),),
+        "detection": passes.detection_phases(where, corpus, passes.Detection(GROUPS, True, 0.03)),
+        "perplexity": passes.perplexity_phases(where, corpus, N_VARIANTS),
+        "activations": passes.activation_phases(where, corpus, 1),
+        "engine": (engine_phase(shape, engine, 0),),
+        **trained,
+    }
+    return {stage: fullest(held, on_gpu=False).host_bytes for stage, held in phases.items()}
+
+
+def planned_training(shape: ModelShape, ranks: int, zero_stage: Any) -> PlannedTraining:
+    """Returns the training of `_some_neurons`."""
+    rows = sum(
+        times * max(1, shape.width(group) // 100) for group, times in zip(GROUPS, (1, 1, 1, 3), strict=True)
+    )
+    return PlannedTraining(
+        n_trained=rows * shape.hidden_size * shape.n_layers,
+        n_steps=STEPS,
+        global_batch=MICRO_BATCH * ranks,
+        micro_batch=MICRO_BATCH,
+        n_tokens=BLOCK_TOKENS,
+        zero_stage=zero_stage,
+        recomputed_layers=0.0,
+    )
+
+
 def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     """Runs every stage of one model on a group of ranks; rows with predicted and measured bytes."""
     from polyneuron.cluster.actors.session import ray_session
@@ -169,41 +209,25 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     dtype = LLAMAS[name][0] if name in LLAMAS else "float32"
     hf_config = load_config(folder)
     shape = shape_of(hf_config, dtype)
-    where = placing.Placing(ranks, ranks, on_gpu=False)
+    predicted = planned_bytes(shape, ranks)
     model, group = ModelSpec(source=str(folder), dtype=dtype), GroupSpec(world_size=ranks)
     with ray_session(ranks):
-        for stage, predicted, measured in _passes(shape, where, model, group):
+        measured = [_passes(shape, model, group)]
+        if name in SMALL and ranks == 1:
+            measured.append(_engine(folder, shape))
+        if name in TRAINED:
+            measured.append(_training(hf_config, shape, model, group))
+        for stage, n_bytes in itertools.chain.from_iterable(measured):
             yield {
                 "model": name,
                 "ranks": ranks,
                 "stage": stage,
-                "predicted": predicted,
-                "measured": measured,
+                "predicted": predicted[stage],
+                "measured": n_bytes,
             }
-        if name in SMALL and ranks == 1:
-            predicted, measured = _engine(folder, shape)
-            yield {
-                "model": name,
-                "ranks": ranks,
-                "stage": "engine",
-                "predicted": predicted,
-                "measured": measured,
-            }
-        if name in TRAINED:
-            for zero_stage in (2, 3):
-                predicted, measured = _training(shape, where, model, group, zero_stage, hf_config)
-                yield {
-                    "model": name,
-                    "ranks": ranks,
-                    "stage": f"training, {zero_stage}",
-                    "predicted": predicted,
-                    "measured": measured,
-                }
 
 
-def _passes(
-    shape: ModelShape, where: placing.Placing, model: Any, spec: Any
-) -> Iterator[tuple[str, int, int]]:
+def _passes(shape: ModelShape, model: Any, spec: Any) -> Iterator[tuple[str, int]]:
     from polyneuron.cluster.actors.group import ModelGroup
     from polyneuron.cluster.ranks.activations import statistics_pass
     from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
@@ -212,38 +236,21 @@ def _passes(
 
     sentences = _sentences(shape, N_SENTENCES, N_TOKENS)
     batches = micro_batches(sentences, BATCH)
-    corpus = passes.Corpus(N_SENTENCES, N_TOKENS, BATCH)
-    what = passes.Detection(GROUPS, True, 0.03)
     with ModelGroup(model, spec) as group:
-        yield "loading", _peak(loading_phases(shape, where)), max(group.run(_peak_of_rank, []))
-        stages: list[tuple[str, tuple[Phase, ...], Callable[[], Any]]] = [
-            (
-                "detection",
-                passes.detection_phases(shape, where, corpus, what),
-                lambda: detect_language(
-                    lambda some, candidates: merge_passes(
-                        group.run(detection_pass, some, groups=GROUPS, candidates=candidates)
-                    ),
-                    sentences,
-                    GROUPS,
-                    batch_size=BATCH,
-                ),
-            ),
-            (
-                "perplexity",
-                passes.perplexity_phases(shape, where, corpus, N_VARIANTS),
-                lambda: group.run(sentence_nlls, batches, edits=[None] * N_VARIANTS),
-            ),
-            (
-                "activations",
-                passes.activation_phases(shape, where, corpus, 1),
-                lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
-            ),
-        ]
-        for stage, phases, run in stages:
+        yield "loading", max(group.run(_peak_of_rank, []))
+
+        def detect(some: Any, candidates: Any) -> Any:
+            return merge_passes(group.run(detection_pass, some, groups=GROUPS, candidates=candidates))
+
+        stages: dict[str, Callable[[], Any]] = {
+            "detection": lambda: detect_language(detect, sentences, GROUPS, batch_size=BATCH),
+            "perplexity": lambda: group.run(sentence_nlls, batches, edits=[None] * N_VARIANTS),
+            "activations": lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
+        }
+        for stage, run in stages.items():
             group.run(_reset_peak, [])
             run()
-            yield stage, _peak(phases), max(group.run(_peak_of_rank, []))
+            yield stage, max(group.run(_peak_of_rank, []))
 
 
 class Scoring:
@@ -267,9 +274,8 @@ class Scoring:
         return int(cache.num_gpu_blocks * cache.block_size // pools)
 
 
-def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
+def _engine(folder: Path, shape: ModelShape) -> Iterator[tuple[str, int]]:
     from polyneuron.cluster.actors.solo import SoloActor
-    from polyneuron.cluster.capacity import engine
     from polyneuron.eval.engines.settings import EngineSettings
 
     settings = EngineSettings(
@@ -280,68 +286,49 @@ def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
         max_model_len=CONTEXT,
         max_num_seqs=8,
     )
-    need = engine.EngineNeed(1, 1, False, CONTEXT, 8, settings.kv_cache_gib * GIB, 0.9)
     with SoloActor(Scoring, (settings,)) as actor:
         measured = actor.call("peak", _sentences(shape, 8, PROMPT_TOKENS))
         cached = actor.call("cached_tokens")
-    planned = need.cache_bytes // engine.cache_token_bytes(shape, need)
+    need = EngineNeed(on_gpu=False, max_model_len=CONTEXT, max_num_seqs=8)
+    planned = settings.kv_cache_gib * GIB // cache_token_bytes(shape, need)
     # Standard output is rows for the process that asked.
     print(
         f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}",
         file=sys.stderr,
     )
-    return _peak(engine.engine_phases(shape, need, 0)), measured
+    yield "engine", measured
 
 
-def loading_phases(shape: ModelShape, where: placing.Placing) -> tuple[Phase, ...]:
-    """What a rank holds when it is loaded."""
-    near, _ = placing.libraries(where)
-    return (Phase("loading", {}, near | placing.parameters(shape, where)[0]),)
-
-
-def _training(
-    shape: ModelShape, where: placing.Placing, model: Any, spec: Any, zero_stage: Any, hf_config: Any
-) -> tuple[int, int]:
+def _training(hf_config: Any, shape: ModelShape, model: Any, spec: Any) -> Iterator[tuple[str, int]]:
     from polyneuron.cluster.actors.group import ModelGroup
     from polyneuron.cluster.ranks.training import TrainJob, train_rank
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.training.data.feed import with_attention
     from polyneuron.neuron_core.training.loop.settings import TrainSettings
 
-    neurons = _some_neurons(anatomy_of(hf_config))
-    settings = TrainSettings(STEPS, MICRO_BATCH * spec.world_size, MICRO_BATCH)
-    blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
-    with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
-        job = TrainJob(
-            neuron_set=neurons,
-            settings=settings,
-            zero_stage=zero_stage,
-            recomputed_layers=0.0,
-            key="key",
-            folder=scratch,
-            name="tuned",
-        )
-        kind: Any = f"zero{zero_stage}"
-        with ModelGroup(model, spec, kind) as group:
-            group.run(_reset_peak, [])
-            results = group.run(
-                train_rank, [], job=job, blocks_of_step=blocks.of_step, make_batch=blocks.batch
-            )
-            measured = max(group.run(_peak_of_rank, []))
-    what = training.Training(
-        results[0].n_trainable,
-        STEPS,
-        settings.global_batch,
-        MICRO_BATCH,
-        BLOCK_TOKENS,
-        zero_stage,
-        0.0,
+    settings = TrainSettings(
+        n_steps=STEPS, global_batch=MICRO_BATCH * spec.world_size, micro_batch=MICRO_BATCH
     )
-    return _peak(training.training_phases(shape, where, what)), measured
-
-
-def _peak(phases: tuple[Phase, ...]) -> int:
-    return fullest(phases, on_gpu=False).host_bytes
+    blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
+    for zero_stage in (2, 3):
+        planned, kind = planned_training(shape, spec.world_size, zero_stage), f"zero{zero_stage}"
+        with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
+            job = TrainJob(
+                neuron_set=_some_neurons(anatomy_of(hf_config)),
+                settings=settings,
+                zero_stage=planned.zero_stage,
+                recomputed_layers=planned.recomputed_layers,
+                key="key",
+                folder=scratch,
+                name="tuned",
+            )
+            with ModelGroup(model, spec, kind) as group:  # type: ignore[arg-type]
+                group.run(_reset_peak, [])
+                results = group.run(
+                    train_rank, [], job=job, blocks_of_step=blocks.of_step, make_batch=blocks.batch
+                )
+                assert results[0].n_trainable == planned.n_trained
+                yield f"training, {zero_stage}", max(group.run(_peak_of_rank, []))
 
 
 def _peak_of_rank(runner: Any, batches: Any, progress: Any) -> int:
@@ -387,9 +374,11 @@ class _Blocks:
     global_batch: int
 
     def of_step(self, step: int) -> Sequence[int]:
+        """Returns the numbers of a step's blocks."""
         return range(self.global_batch * step, self.global_batch * (step + 1))
 
     def batch(self, numbers: Sequence[int]) -> Any:
+        """Returns a batch of these blocks."""
         import torch
 
         from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch

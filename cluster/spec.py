@@ -32,7 +32,7 @@ class ModelSpec:
 
     @property
     def hidden_bytes(self) -> int:
-        """`hidden_states_gib`, in bytes."""
+        """Memory of a worker for hidden states, in bytes."""
         return int(self.hidden_states_gib * 2**30)
 
     def deepspeed_config(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from polyneuron.cluster.capacity.devices import KINDS, DeviceKind, Machines, kinds_called
@@ -10,7 +11,7 @@ from polyneuron.neuron_core.common.errors import ClusterError
 
 
 def machines_at_hand() -> Machines:
-    """What a study started here would run on.
+    """Returns what a study started here would run on.
 
     Raises:
         ClusterError: $RAY_ADDRESS is set and nobody answers, or its nodes differ in their devices.
@@ -22,11 +23,16 @@ def _of_this_machine() -> Machines:
     import psutil
     import torch
 
-    kind, n_devices = None, torch.cuda.device_count()
-    if n_devices:
-        found = torch.cuda.get_device_properties(0)
-        kind = _like(found.name, found.total_memory)
-    return Machines(1, n_devices, kind, psutil.virtual_memory().total, os.cpu_count() or 1, "this machine")
+    n_devices = torch.cuda.device_count()
+    seen = torch.cuda.get_device_properties(0) if n_devices else None
+    return Machines(
+        n_nodes=1,
+        devices_per_node=n_devices,
+        kind=_like(seen.name, seen.total_memory) if seen else None,
+        host_bytes=psutil.virtual_memory().total,
+        cores=os.cpu_count() or 1,
+        source="this machine",
+    )
 
 
 def _of_ray() -> Machines:
@@ -54,13 +60,13 @@ def _of_ray() -> Machines:
     )
     n_devices = max(devices, default=0)
     return Machines(
-        len(working),
-        n_devices,
-        _kind_in_ray(working[0]) if n_devices else None,
+        n_nodes=len(working),
+        devices_per_node=n_devices,
+        kind=_kind_in_ray(working[0]) if n_devices else None,
         # What Ray keeps for its object store is memory of the node all the same.
-        int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in working)),
-        int(min(node.get("CPU", 1) for node in working)),
-        f"the Ray cluster at {os.environ['RAY_ADDRESS']}",
+        host_bytes=int(min(node.get("memory", 0) + node.get("object_store_memory", 0) for node in working)),
+        cores=int(min(node.get("CPU", 1) for node in working)),
+        source=f"the Ray cluster at {os.environ['RAY_ADDRESS']}",
         counts_cores=True,
     )
 
@@ -80,11 +86,4 @@ def _kind_in_ray(node: dict[str, Any]) -> DeviceKind:
 def _like(name: str, memory_bytes: int) -> DeviceKind:
     """The known kind of that name and nearest memory, with the memory it really has; else as fast as the nearest."""
     like = min(kinds_called(name) or KINDS.values(), key=lambda kind: abs(kind.memory_bytes - memory_bytes))
-    return DeviceKind(
-        name,
-        memory_bytes,
-        like.bfloat16_flops,
-        like.float32_flops,
-        like.memory_bytes_per_s,
-        like.link_bytes_per_s,
-    )
+    return replace(like, name=name, memory_bytes=memory_bytes)

@@ -22,29 +22,33 @@ from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 
 _REPEATS, _VOCABULARY = 3, 512
-_HELD_BEFORE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")
+_HELD_BEFORE = ("libraries", "shard", "embedding, whole", "gather staging")
 """Of a phase, what is there before the run, or not at all in one process."""
 _LEAST_MEMORY = 0.5
 """A small layer may fit in pages that are resident anyway."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """device: in words; flops_per_s: of a plain forward; score_slowdown: of an operation on attention scores beside a plain one,
-    None where neither q nor k is measured; detection_memory: the peak of detecting in one micro-batch, without weights, over
-    what is planned for it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerMeasurement:
+    """What one layer took on a device."""
 
     device: str
+    """In words."""
     on_gpu: bool
+    """Whether it is a GPU."""
     dtype: str
+    """Of the weights."""
     flops_per_s: float
+    """Of a plain forward."""
     score_slowdown: float | None
+    """Of an operation on attention scores beside a plain one; None where neither q nor k is measured."""
     detection_memory: float
+    """The peak of detecting in one micro-batch, without weights, over what is planned for it."""
 
 
 def calibrate(
-    hf_config: Any, shape: ModelShape, dtype: str, corpus: Corpus, detection: Detection, on_gpu: bool
-) -> Measured:
+    hf_config: Any, shape: ModelShape, dtype: str, corpus: Corpus, detection: Detection, *, on_gpu: bool
+) -> LayerMeasurement:
     """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured. Memory is that of the mode: certified
     detection measures as many of q and k as `floor_fraction` leaves. The slowdown is that of all of them, among which the
     work on attention scores stands out.
@@ -67,40 +71,45 @@ def calibrate(
         )
     device = torch.device("cuda" if on_gpu else "cpu")
     give_back_freed()
-    model = _one_layer(hf_config, dtype, device)
+    runner = LayerMajor(_one_layer(hf_config, dtype, device))
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, _VOCABULARY, (corpus.batch, corpus.n_tokens), generator=generator).tolist()
     batch = MicroBatch(tuple(Sentence("x", i, tuple(row)) for i, row in enumerate(ids)))
-    runner = LayerMajor(model)
     candidates = {
         (0, group): torch.arange(max(1, int(detection.floor_fraction * shape.width(group))))
         for group in detection.groups
         if group in SCORE_GROUPS
     }
 
-    def forward() -> None:
-        runner.run_layer(0, runner.begin(batch))
-
     def detect() -> None:
         detection_pass(runner, [batch], detection.groups, candidates if detection.certified else None)
 
-    def detect_all(groups: tuple[str, ...]) -> float:
+    def seconds_of_all(groups: tuple[str, ...]) -> float:
         return _seconds(lambda: detection_pass(runner, [batch], groups), device)
 
-    plain_s = _seconds(forward, device)
+    plain_s = _seconds(lambda: runner.run_layer(0, runner.begin(batch)), device)
     layer, once = replace(shape, n_layers=1), replace(corpus, n_sentences=corpus.batch)
     flops_per_s = forward_flops(layer, once, with_head=False) / plain_s
-    on_scores = score_flops(layer, once, replace(detection, certified=False))
-    slowdown = None
+    on_scores, slowdown = score_flops(layer, once, replace(detection, certified=False)), None
     if on_scores:
         others = tuple(group for group in detection.groups if group not in SCORE_GROUPS)
-        rest_s = detect_all(others) if others else plain_s
-        slowdown = max(1.0, (detect_all(detection.groups) - rest_s) * flops_per_s / on_scores)
+        rest_s = seconds_of_all(others) if others else plain_s
+        slowdown = max(1.0, (seconds_of_all(detection.groups) - rest_s) * flops_per_s / on_scores)
     # The plan is for the layer with the most candidates; this one has as many as the average.
     average = replace(detection, floor_fraction=detection.floor_fraction / CANDIDATE_SPREAD)
     detect()  # what runs once for all
-    memory = _peak_bytes(detect, device) / _planned_bytes(layer, once, average, on_gpu)
-    return Measured(_name(device), on_gpu, dtype, flops_per_s, slowdown, max(_LEAST_MEMORY, memory))
+    phases = detection_phases(Placing(shape=layer, on_gpu=on_gpu), once, average)
+    held = [phase.device if on_gpu else phase.host for phase in phases]
+    planned = max(sum(n for name, n in parts.items() if name not in _HELD_BEFORE) for parts in held)
+    threads = f"this CPU, {torch.get_num_threads()} threads"
+    return LayerMeasurement(
+        device=torch.cuda.get_device_name() if on_gpu else threads,
+        on_gpu=on_gpu,
+        dtype=dtype,
+        flops_per_s=flops_per_s,
+        score_slowdown=slowdown,
+        detection_memory=max(_LEAST_MEMORY, _peak_bytes(detect, device) / planned),
+    )
 
 
 def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
@@ -149,18 +158,3 @@ def _peak_bytes(run: Any, device: Any) -> int:
     before = resident_bytes()
     run()
     return peak_resident_bytes() - before
-
-
-def _planned_bytes(shape: ModelShape, corpus: Corpus, detection: Detection, on_gpu: bool) -> int:
-    """What the planner expects `_peak_bytes` to be."""
-    phases = detection_phases(shape, Placing(1, 1, on_gpu), corpus, detection)
-    held = [one.device if on_gpu else one.host for one in phases]
-    return max(sum(n for name, n in one.items() if name not in _HELD_BEFORE) for one in held)
-
-
-def _name(device: Any) -> str:
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"this CPU, {torch.get_num_threads()} threads"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyneuron.cluster.capacity.memory import GIB
 from polyneuron.neuron_core.common.errors import ConfigError
@@ -12,64 +12,81 @@ HOST_PER_DEVICE_MEMORY = 1.5
 """Host memory assumed for stated devices, in multiples of their own: between the usual nodes of A100 (1.8) and B200 (1.3)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceKind:
-    """A GPU by its data sheet. memory_bytes: as its driver reports it; bfloat16_flops: dense, on tensor cores;
-    float32_flops: without TF32; memory_bytes_per_s: of its own memory; link_bytes_per_s: to its peers in the node, one way."""
+    """A GPU by its data sheet."""
 
     name: str
+    """Series and memory."""
     memory_bytes: int
+    """As its driver reports it."""
     bfloat16_flops: float
+    """Operations a second, dense, on tensor cores."""
     float32_flops: float
+    """Operations a second, without TF32."""
     memory_bytes_per_s: float
+    """Of its own memory."""
     link_bytes_per_s: float
+    """To its peers in the node, one way."""
 
 
-def _kind(name: str, gib: float, bf16: float, fp32: float, memory: float, link: float) -> DeviceKind:
-    return DeviceKind(name, int(gib * GIB), bf16 * 1e12, fp32 * 1e12, memory * 1e12, link * 1e9)
-
+_SHEETS = (
+    ("A10-24GB", 22.5, 125, 31.2, 0.6, 25),
+    ("L40S-48GB", 44.9, 362, 91.6, 0.864, 25),
+    ("A100-40GB", 39.5, 312, 19.5, 1.555, 300),
+    ("A100-80GB", 79.2, 312, 19.5, 2.0, 300),
+    ("H100-80GB", 79.6, 989, 67, 3.35, 450),
+    ("H200-141GB", 139.8, 989, 67, 4.8, 450),
+    ("B200-180GB", 178.3, 2250, 75, 7.7, 900),
+)
+"""Memory in GiB as `nvidia-smi` shows it, or nearly; TFLOP/s (bfloat16, float32), TB/s and GB/s of the makers' data sheets."""
 
 KINDS: dict[str, DeviceKind] = {
-    kind.name: kind
-    for kind in (
-        _kind("A10-24GB", 22.5, 125, 31.2, 0.6, 25),
-        _kind("L40S-48GB", 44.9, 362, 91.6, 0.864, 25),
-        _kind("A100-40GB", 39.5, 312, 19.5, 1.555, 300),
-        _kind("A100-80GB", 79.2, 312, 19.5, 2.0, 300),
-        _kind("H100-80GB", 79.6, 989, 67, 3.35, 450),
-        _kind("H200-141GB", 139.8, 989, 67, 4.8, 450),
-        _kind("B200-180GB", 178.3, 2250, 75, 7.7, 900),
+    name: DeviceKind(
+        name=name,
+        memory_bytes=int(gib * GIB),
+        bfloat16_flops=bfloat16 * 1e12,
+        float32_flops=float32 * 1e12,
+        memory_bytes_per_s=memory * 1e12,
+        link_bytes_per_s=link * 1e9,
     )
+    for name, gib, bfloat16, float32, memory, link in _SHEETS
 }
-"""TFLOP/s, TB/s and GB/s of the makers' data sheets; memory as `nvidia-smi` shows it, or nearly."""
+"""The devices that can be named, by name."""
 
 _SERIES = re.compile(r"\b[A-Z]+\d+")
 
 
 def kinds_called(name: str) -> list[DeviceKind]:
-    """Known kinds of the series that `name` holds: both A100s for "NVIDIA A100-SXM4-80GB", and never an A10."""
+    """Returns the known kinds of the series that `name` holds: both A100s for "NVIDIA A100-SXM4-80GB", and never an A10."""
     series = _SERIES.search(name.upper())
     return [kind for kind in KINDS.values() if series and _SERIES.findall(kind.name)[0] == series[0]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Machines:
-    """Equal nodes. kind: of their devices, None without; host_bytes, cores: of one node; source: where this comes from;
-    assumed: what was not stated, in words; counts_cores: whether no more cores than there are can be asked for (a Ray of our
-    own is told that it has as many as are asked for)."""
+    """Nodes that are all alike, and what each has."""
 
     n_nodes: int
-    devices_per_node: int
-    kind: DeviceKind | None
+    """How many there are."""
+    devices_per_node: int = 0
+    """GPUs of one."""
+    kind: DeviceKind | None = None
+    """Of their GPUs; None without."""
     host_bytes: int
+    """Memory of one."""
     cores: int
+    """Of one."""
     source: str
+    """Where this comes from, in words."""
     assumed: tuple[str, ...] = ()
+    """What was not stated, in words."""
     counts_cores: bool = False
+    """Whether no more cores than there are can be asked for; a Ray of our own is told that it has as many as are asked for."""
 
     @property
     def n_devices(self) -> int:
-        """Of all nodes."""
+        """GPUs of all nodes together."""
         return self.n_nodes * self.devices_per_node
 
     def __str__(self) -> str:
@@ -92,14 +109,14 @@ def parse_devices(text: str, host_gib: float | None = None) -> Machines:
     Raises:
         ConfigError: another form, no device, or a kind that is not known.
     """
-    found = _FORM.fullmatch(text.replace(" ", ""))
-    if not found or "0" in (found[1], found[2]):
+    parts = _FORM.fullmatch(text.replace(" ", ""))
+    if not parts or "0" in (parts[1], parts[2]):
         raise ConfigError(
             f"--devices {text!r} is not [NODESx]DEVICESxKIND, such as 8x80GB, 2x8xH100 or 1xA100-40GB; known are "
             f"{', '.join(KINDS)}"
         )
-    n_nodes, n_devices = int(found[1] or 1), int(found[2])
-    kind, assumed = _sized(float(found[3])) if found[3] else (_named(found[4]), ())
+    n_devices = int(parts[2])
+    kind, assumed = _sized(float(parts[3])) if parts[3] else (_named(parts[4]), ())
     host_bytes = int((host_gib or 0) * GIB)
     if not host_bytes:
         host_bytes = int(HOST_PER_DEVICE_MEMORY * n_devices * kind.memory_bytes)
@@ -108,10 +125,10 @@ def parse_devices(text: str, host_gib: float | None = None) -> Machines:
             f"host memory of a node is {HOST_PER_DEVICE_MEMORY} times its devices' (--host-gib)",
         )
     return Machines(
-        n_nodes,
-        n_devices,
-        kind,
-        host_bytes,
+        n_nodes=int(parts[1] or 1),
+        devices_per_node=n_devices,
+        kind=kind,
+        host_bytes=host_bytes,
         cores=16 * n_devices,
         source="stated",
         assumed=(*assumed, "16 cores a device"),
@@ -131,12 +148,5 @@ def _sized(gigabytes: float) -> tuple[DeviceKind, tuple[str, ...]]:
         kind = min(same, key=lambda one: one.bfloat16_flops)
         return kind, (f"{gigabytes:g} GB devices are {kind.name}",)
     like = min(KINDS.values(), key=lambda one: abs(one.memory_bytes - gigabytes * 1e9))
-    kind = DeviceKind(
-        f"{gigabytes:g}GB",
-        int(gigabytes * 1e9),
-        like.bfloat16_flops,
-        like.float32_flops,
-        like.memory_bytes_per_s,
-        like.link_bytes_per_s,
-    )
+    kind = replace(like, name=f"{gigabytes:g}GB", memory_bytes=int(gigabytes * 1e9))
     return kind, (f"{gigabytes:g} GB devices are as fast as {like.name}",)

@@ -8,35 +8,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, phase
+from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE
 from polyneuron.cluster.capacity.shape import ModelShape
 
 LIBRARIES_CPU = 720 * MIB
 """Resident memory of an engine's actor before it loads a model, on a CPU."""
-_TOKENIZERS = 2 * 1100
-"""Bytes a token of the vocabulary: vLLM and lm-eval each load the tokenizer (measured with Gemma's 262,144 tokens)."""
-_SCORED_COPIES = 3
-"""Logits of a prompt, float32: a prompt's own and their log-softmax are still held while the next one's are computed."""
 LIBRARIES_HOST = 6 * GIB
 """The same with a GPU (assumed)."""
-LIBRARIES_DEVICE = int(1.5 * GIB)
-"""CUDA context and NCCL buffers (assumed)."""
-_TOKENS_CPU, _TOKENS_SMALL, _TOKENS_LARGE = 4096, 8192, 16384
-"""Tokens that vLLM 0.32 computes at once by default: on CPUs, a rank; on a GPU; on a GPU with 70 GiB (an A100 with 80 takes the
-smaller figure, and is planned like the others)."""
-_LARGE_BYTES = 70 * GIB
+_SCORED_COPIES = 3
+"""Logits of a prompt, float32: a prompt's own and their log-softmax are still held while the next one's are computed."""
+_TOKENS_CPU, _TOKENS_GPU = 4096, 16384
+"""Tokens that vLLM 0.32 computes at once by default: on CPUs, a rank; on a GPU, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineNeed:
-    """As `evaluation.engine.*`. utilisation: share of a GPU that vLLM may take; cache_bytes: on a CPU."""
+    """What is asked of an engine by `evaluation.engine.*`."""
 
-    tensor_parallel: int
-    pipeline_parallel: int
+    tensor_parallel: int = 1
+    """Ranks among which heads and widths are divided."""
+    pipeline_parallel: int = 1
+    """Ranks among which layers are divided."""
     on_gpu: bool
+    """Whether ranks compute on GPUs."""
     max_model_len: int
+    """Tokens of the longest prompt with its answer."""
     max_num_seqs: int
-    cache_bytes: int
-    utilisation: float
+    """Sequences computed at once."""
+    cache_bytes: int = 0
+    """The key-value cache on a CPU."""
+    utilisation: float = 0.0
+    """Share of a GPU that vLLM may take."""
 
 
 @dataclass(frozen=True)
@@ -74,31 +76,27 @@ def weights_bytes(shape: ModelShape, need: EngineNeed) -> int:
     return (inside + shape.outside_bytes) // need.tensor_parallel
 
 
-def engine_phases(shape: ModelShape, need: EngineNeed, device_bytes: int) -> tuple[Phase, ...]:
-    """Of a rank. On a GPU the cache is what vLLM's share leaves, at least one prompt of `max_model_len`; scoring prompts
-    takes logits outside that share. On a CPU vLLM packs the head's weights for its kernels, beside the embedding they are
-    tied to or not."""
-    if need.on_gpu:
-        at_once = _TOKENS_LARGE if device_bytes >= _LARGE_BYTES else _TOKENS_SMALL
-    else:
-        at_once = _TOKENS_CPU * need.tensor_parallel * need.pipeline_parallel
+def engine_phase(shape: ModelShape, need: EngineNeed, device_bytes: int) -> Phase:
+    """A rank that scores prompts, when it is at its fullest. On a GPU the cache is what vLLM's share leaves, at least one prompt
+    of `max_model_len`; scoring prompts takes logits outside that share. On a CPU vLLM packs the head's weights for its
+    kernels, beside the embedding they are tied to or not."""
+    n_ranks = need.tensor_parallel * need.pipeline_parallel
+    at_once = _TOKENS_GPU if need.on_gpu else _TOKENS_CPU * n_ranks
     tokens = min(at_once, need.max_num_seqs * need.max_model_len)
-    running = (
-        tokens * (4 * shape.hidden_size + 3 * shape.ffn_width) * shape.value_bytes // need.tensor_parallel
-    )
-    inside = {"weights": weights_bytes(shape, need), "activations": running}
+    widths = 4 * shape.hidden_size + 3 * shape.ffn_width
+    inside = {
+        "weights": weights_bytes(shape, need),
+        "activations": tokens * widths * shape.value_bytes // need.tensor_parallel,
+    }
     scored = {"scored logits": _SCORED_COPIES * 4 * shape.vocabulary * min(tokens, need.max_model_len)}
-    if not need.on_gpu:
-        near = {"libraries": LIBRARIES_CPU, "tokenizers": _TOKENIZERS * shape.vocabulary} | inside
-        near |= {
-            "packed head": shape.vocabulary * shape.hidden_size * shape.value_bytes // need.tensor_parallel
-        }
-        near |= {"key-value cache": need.cache_bytes} | scored
-        return (phase("scoring", False, near, {}),)
-    left = int(need.utilisation * device_bytes) - sum(inside.values()) - LIBRARIES_DEVICE
-    cache = max(left, need.max_model_len * cache_token_bytes(shape, need))
-    near = {"libraries": LIBRARIES_DEVICE} | inside | {"key-value cache": cache} | scored
-    return (phase("scoring", True, near, {"libraries": LIBRARIES_HOST}),)
+    if need.on_gpu:
+        left = int(need.utilisation * device_bytes) - sum(inside.values()) - LIBRARIES_DEVICE
+        cache = {"key-value cache": max(left, need.max_model_len * cache_token_bytes(shape, need))}
+        near = {"libraries": LIBRARIES_DEVICE} | inside | cache | scored
+        return phase("scoring", True, near, {"libraries": LIBRARIES_HOST})
+    packed = shape.vocabulary * shape.hidden_size * shape.value_bytes // need.tensor_parallel
+    held = {"packed head": packed, "key-value cache": need.cache_bytes}
+    return phase("scoring", False, {"libraries": LIBRARIES_CPU} | inside | held | scored, {})
 
 
 def engine_flops(shape: ModelShape, requests: Requests) -> float:

@@ -3,7 +3,7 @@ reading, since nothing overlaps in the passes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.memory import GIB, Phase, fullest
@@ -13,55 +13,69 @@ HEADROOM = 0.95
 """Share of a memory that may be planned with: allocators fragment, and the system needs some."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """One stage of one model.
-
-    world_size: ranks; devices: held while it runs, in GPUs (or, without, in cores); phases: of a rank; flops: over all ranks;
-    score_flops: the part of them on attention scores; received_bytes: by a rank; moved_bytes: between a rank's host and
-    device; read_bytes: by a node, from files; spilled_bytes: of hidden states, to a rank's disk and back; generating_bytes: that
-    a rank reads of its own memory while it generates; notes: in words; refused: what rules it out, in words.
-    """
+    """One stage of one model: what its ranks hold and do."""
 
     name: str
+    """As the study calls it."""
     world_size: int
+    """Ranks that work together."""
     ranks_per_node: int
+    """Of these ranks."""
     on_gpu: bool
+    """Whether ranks compute on GPUs."""
     devices: float
+    """Held while it runs, in GPUs or, without, in cores."""
     phases: tuple[Phase, ...]
+    """Of a rank."""
     flops: float
+    """Over all ranks."""
     score_flops: float = 0.0
+    """The part of `flops` on attention scores."""
     received_bytes: int = 0
+    """By a rank, from others."""
     moved_bytes: int = 0
+    """Between a rank's host and device."""
     read_bytes: int = 0
+    """By a node, from files."""
     spilled_bytes: int = 0
+    """Of hidden states, to a rank's disk and back."""
     generating_bytes: int = 0
+    """That a rank reads of its own memory while it generates."""
     notes: tuple[str, ...] = ()
+    """What else there is to say."""
     refused: tuple[str, ...] = ()
+    """What rules it out, whatever the machines."""
+
+    @property
+    def peak(self) -> Phase:
+        """The phase in which a rank is fullest where it computes."""
+        return fullest(self.phases, self.on_gpu)
 
     @property
     def host_bytes(self) -> int:
-        """Of a rank in its node's memory, at most."""
-        return max(one.host_bytes for one in self.phases)
+        """Bytes of a rank in its node's memory, at most."""
+        return max(held.host_bytes for held in self.phases)
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage against machines. peak: its fullest phase; seconds: by cause; missing: what does not fit, in words."""
+    """A stage at its rates. seconds: by cause; missing: what does not fit the machines, in words."""
 
     stage: Stage
-    peak: Phase
-    seconds: dict[str, float] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
+    rates: Rates
+    seconds: dict[str, float]
+    missing: tuple[str, ...]
 
     @property
     def total_s(self) -> float:
-        """Of all causes."""
+        """Seconds of all causes together."""
         return sum(self.seconds.values())
 
     @property
     def device_hours(self) -> float:
-        """GPU-hours, or core-hours."""
+        """GPU-hours, or core-hours without a GPU."""
         return self.total_s / 3600 * self.stage.devices
 
     @property
@@ -72,50 +86,44 @@ class StagePlan:
 
 def plan_stage(stage: Stage, machines: Machines, rates: Rates) -> StagePlan:
     """Sets the stage against the machines."""
-    plain = stage.flops - stage.score_flops
-    per_rank = (plain + rates.score_slowdown * stage.score_flops) / stage.world_size
+    flops = stage.flops + (rates.score_slowdown - 1) * stage.score_flops
+    files = stage.read_bytes + stage.spilled_bytes * min(stage.ranks_per_node, stage.world_size)
     seconds = {
-        "computing": per_rank / rates.flops_per_s,
+        "computing": flops / stage.world_size / rates.flops_per_s,
         "gathering": stage.received_bytes / rates.gather_bytes_per_s,
         "moving": stage.moved_bytes / rates.host_bytes_per_s,
-        "reading": (stage.read_bytes + stage.spilled_bytes * min(stage.ranks_per_node, stage.world_size))
-        / rates.read_bytes_per_s,
+        "reading": files / rates.read_bytes_per_s,
         "generating": stage.generating_bytes / rates.memory_bytes_per_s,
     }
-    return StagePlan(
-        stage,
-        fullest(stage.phases, stage.on_gpu),
-        {cause: value for cause, value in seconds.items() if value},
-        missing(stage, machines),
-    )
+    seconds = {cause: value for cause, value in seconds.items() if value}
+    return StagePlan(stage, rates, seconds, missing(stage, machines))
 
 
 def missing(stage: Stage, machines: Machines) -> tuple[str, ...]:
     """What of the stage does not fit the machines, in words, `refused` first; empty where it fits."""
-    peak, host_bytes, found = fullest(stage.phases, stage.on_gpu), stage.host_bytes, [*stage.refused]
-    if stage.on_gpu:
-        if machines.kind is None:
-            found.append(f"{stage.world_size} GPUs are asked for, and there is none")
-        else:
-            if stage.devices > machines.n_devices:
-                found.append(f"{stage.devices:g} GPUs are asked for, and there are {machines.n_devices}")
-            room = int(HEADROOM * machines.kind.memory_bytes)
-            ranks_per_device = max(1, int(stage.world_size / stage.devices)) if stage.devices else 1
-            if peak.device_bytes * ranks_per_device > room:
-                found.append(
-                    f"{gib(peak.device_bytes * ranks_per_device)} on a device in the phase {peak.name!r}; "
-                    f"{gib(room)} of {gib(machines.kind.memory_bytes)} may be used"
-                )
-    elif machines.counts_cores and stage.devices > machines.cores * machines.n_nodes:
-        found.append(
-            f"{stage.devices:g} cores are asked for, and there are {machines.cores * machines.n_nodes}"
-        )
+    said = [*stage.refused]
+    if stage.on_gpu and machines.kind is None:
+        said.append(f"{stage.world_size} GPUs are asked for, and there is none")
+    elif stage.on_gpu and machines.kind is not None:
+        if stage.devices > machines.n_devices:
+            said.append(f"{stage.devices:g} GPUs are asked for, and there are {machines.n_devices}")
+        room = int(HEADROOM * machines.kind.memory_bytes)
+        ranks_per_device = max(1, int(stage.world_size / stage.devices)) if stage.devices else 1
+        held = stage.peak.device_bytes * ranks_per_device
+        if held > room:
+            said.append(
+                f"{gib(held)} on a device in the phase {stage.peak.name!r}; "
+                f"{gib(room)} of {gib(machines.kind.memory_bytes)} may be used"
+            )
+    elif machines.counts_cores and stage.devices > (n_cores := machines.cores * machines.n_nodes):
+        said.append(f"{stage.devices:g} cores are asked for, and there are {n_cores}")
     on_node = min(stage.ranks_per_node, stage.world_size)
     room = int(HEADROOM * machines.host_bytes)
-    if on_node * host_bytes > room:
-        ranks = f"{on_node} ranks with {gib(host_bytes)} each" if on_node > 1 else gib(host_bytes)
-        found.append(f"{ranks} in a node's memory; {gib(room)} of {gib(machines.host_bytes)} may be used")
-    return tuple(found)
+    if on_node * stage.host_bytes > room:
+        each = gib(stage.host_bytes)
+        ranks = f"{on_node} ranks with {each} each" if on_node > 1 else each
+        said.append(f"{ranks} in a node's memory; {gib(room)} of {gib(machines.host_bytes)} may be used")
+    return tuple(said)
 
 
 def gib(n_bytes: float) -> str:

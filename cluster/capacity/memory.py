@@ -19,12 +19,12 @@ class Phase:
 
     @property
     def device_bytes(self) -> int:
-        """All on the device."""
+        """Bytes on the device, together."""
         return sum(self.device.values())
 
     @property
     def host_bytes(self) -> int:
-        """All in host memory."""
+        """Bytes in host memory, together."""
         return sum(self.host.values())
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polyneuron.cluster.capacity.memory import Phase, phase
-from polyneuron.cluster.capacity.placing import Placing, gathered, parameters, working
+from polyneuron.cluster.capacity.memory import Phase
+from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.neuron_core.activations.resolution import SKETCH_BYTES
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
@@ -22,7 +22,6 @@ from polyneuron.neuron_core.passes.limits import (
     N_QUERY_BLOCKS,
     N_SEED_SENTENCES,
     SCORE_CHUNK_ELEMENTS,
-    WIDENED_ELEMENTS,
 )
 
 CANDIDATE_SPREAD = 4
@@ -37,11 +36,6 @@ class Corpus:
     n_tokens: int
     batch: int
 
-    @property
-    def all_tokens(self) -> int:
-        """At most."""
-        return self.n_sentences * self.n_tokens
-
 
 @dataclass(frozen=True)
 class Detection:
@@ -51,22 +45,25 @@ class Detection:
     certified: bool
     floor_fraction: float
 
+    @property
+    def n_score_groups(self) -> int:
+        """Groups among them that act on attention scores."""
+        return sum(group in SCORE_GROUPS for group in self.groups)
 
-def hidden_state_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, n_copies: int) -> tuple[int, int]:
+
+def hidden_state_bytes(where: Placing, corpus: Corpus, n_copies: int) -> tuple[int, int]:
     """(in memory, on disk) of a rank: [tokens, d] of its sentences, once a variant of the model, within the budget."""
-    mine = placing.share(corpus.n_sentences) * corpus.n_tokens
-    n_bytes = n_copies * mine * shape.hidden_size * shape.value_bytes
-    kept = min(n_bytes, placing.hidden_states_bytes)
+    n_tokens = where.share(corpus.n_sentences) * corpus.n_tokens
+    n_bytes = n_copies * n_tokens * where.shape.hidden_size * where.shape.value_bytes
+    kept = min(n_bytes, where.hidden_states_bytes)
     return kept, n_bytes - kept
 
 
 def layer_activation_bytes(shape: ModelShape, corpus: Corpus) -> int:
     """A layer's forward over one micro-batch, beside its input: two hidden states, with three rows of the feed-forward width
     or the queries, keys and values with their rotated copies."""
-    mlp = 3 * shape.ffn_width
-    attention = 4 * shape.query_width + 4 * shape.kv_width
-    tokens = corpus.batch * corpus.n_tokens
-    return tokens * (2 * shape.hidden_size + max(mlp, attention)) * shape.value_bytes
+    widest = max(3 * shape.ffn_width, 4 * shape.query_width + 4 * shape.kv_width)
+    return corpus.batch * corpus.n_tokens * (2 * shape.hidden_size + widest) * shape.value_bytes
 
 
 def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
@@ -79,8 +76,7 @@ def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detect
     tokens, wide = corpus.batch * corpus.n_tokens, 0 if shape.value_bytes == 4 else 4
     recorded = (shape.query_width + shape.ffn_width) * shape.value_bytes
     squares = shape.ffn_width * (4 + wide) if "ffn" in detection.groups else 0
-    n_score_groups = sum(group in SCORE_GROUPS for group in detection.groups)
-    if not n_score_groups:
+    if not detection.n_score_groups:
         return max(layer_activation_bytes(shape, corpus), tokens * (recorded + squares))
     q, kv, square = shape.query_width, shape.kv_width, corpus.batch * shape.n_heads * corpus.n_tokens**2
     recorded += (q + kv) * shape.value_bytes + (q + 2 * kv) * 4
@@ -108,104 +104,81 @@ def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int
     return 2 * tokens * shape.query_width * 4 + needed
 
 
-def collected_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, groups: tuple[str, ...]) -> int:
-    """Impacts of a layer's neurons on a rank's sentences while they are accumulated: float32, and of the widest group 24
-    bytes a value more."""
-    widths = [shape.width(group) for group in groups]
-    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, MAX_COLLECTED // sum(widths)))
-    return n_sentences * (4 * sum(widths) + 24 * max(widths))
-
-
 def detection_phases(
-    shape: ModelShape,
-    placing: Placing,
-    corpus: Corpus,
-    detection: Detection,
-    scale: float = 1.0,
+    where: Placing, corpus: Corpus, detection: Detection, scale: float = 1.0
 ) -> tuple[Phase, ...]:
-    """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula."""
-    n_neurons = shape.n_layers * sum(shape.width(group) for group in detection.groups)
-    rows = min(WIDENED_ELEMENTS, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
-    norms = {"norms of weights": rows if "ffn" in detection.groups else 0}
-    collected = {"impacts, layer": collected_bytes(shape, placing, corpus, detection.groups)}
-    kept = {"impacts": n_neurons * IMPACT_BYTES}
+    """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula.
+
+    Impacts of a layer's neurons wait until they are accumulated: float32, and of the widest group 24 bytes a value more.
+    """
+    shape, widths = where.shape, [where.shape.width(group) for group in detection.groups]
+    n_collected = min(where.share(corpus.n_sentences), max(corpus.batch, MAX_COLLECTED // sum(widths)))
+    waiting = {
+        "impacts, layer": n_collected * (4 * sum(widths) + 24 * max(widths)),
+        "impacts": shape.n_layers * sum(widths) * IMPACT_BYTES,
+    }
     running = {"activations": int(scale * impact_activation_bytes(shape, corpus, detection))}
-    in_layer = _layer(shape, placing)
-    return (
-        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
-        _phase("a layer's norms", shape, placing, corpus, 1, in_layer | norms, kept),
-        _phase("a layer", shape, placing, corpus, 1, in_layer | running, collected | kept),
-    )
+    return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running, waiting)
 
 
-def activation_phases(
-    shape: ModelShape, placing: Placing, corpus: Corpus, n_languages: int
-) -> tuple[Phase, ...]:
+def activation_phases(where: Placing, corpus: Corpus, n_languages: int) -> tuple[Phase, ...]:
     """All languages in one pass: `corpus` holds the sentences of all.
 
     While a layer is counted, its sketches and those of the layer before wait in host memory; counting takes 21 bytes a value
     of a micro-batch. Statistics are made from cumulative counts in int64, twice a sketch's size: of all languages together,
     of one, and of the next.
     """
+    shape = where.shape
     sketch = shape.ffn_width * SKETCH_BYTES
-    tokens = corpus.batch * corpus.n_tokens
-    counting = {"activations": layer_activation_bytes(shape, corpus) + tokens * shape.ffn_width * 21}
-    on_device = {"sketch": sketch} if placing.on_gpu else {}
-    waiting = {"sketches": 2 * n_languages * sketch}
+    counted = corpus.batch * corpus.n_tokens * shape.ffn_width * 21
+    counting = {"activations": layer_activation_bytes(shape, corpus) + counted}
+    on_device = {"sketch": sketch} if where.on_gpu else {}
     statistics = {"sketches": n_languages * sketch, "statistics": (6 if n_languages > 1 else 4) * sketch}
+    in_layer, waiting = _layer(where) | counting | on_device, {"sketches": 2 * n_languages * sketch}
     return (
-        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
-        _phase("a layer", shape, placing, corpus, 1, _layer(shape, placing) | counting | on_device, waiting),
-        _phase("statistics", shape, placing, corpus, 1, {}, statistics),
+        _embedding(where, corpus),
+        _pass_phase("a layer", where, corpus, in_layer, waiting),
+        _pass_phase("statistics", where, corpus, {}, statistics),
     )
 
 
-def perplexity_phases(
-    shape: ModelShape, placing: Placing, corpus: Corpus, n_variants: int
-) -> tuple[Phase, ...]:
-    """`n_variants` of the model in one pass; logits of a micro-batch, as far as 64 MiB go, with their softmax."""
+def perplexity_phases(where: Placing, corpus: Corpus, n_variants: int) -> tuple[Phase, ...]:
+    """`n_variants` of the model in one pass; logits of a micro-batch, as far as their limit goes, with their softmax."""
+    shape = where.shape
     n_tokens = min(max(1, LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
-    copies = 3 if shape.softcap else 2
-    logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
+    logits = {"logits": (3 if shape.softcap else 2) * 4 * n_tokens * shape.vocabulary}
+    head = where.whole("head, whole", shape.after_bytes, shape.after_bytes)
     running = {"activations": layer_activation_bytes(shape, corpus)}
     return (
-        _phase("embedding", shape, placing, corpus, 1, _before(shape, placing), {}),
-        _phase("a layer", shape, placing, corpus, n_variants, _layer(shape, placing) | running, {}),
-        _phase("head", shape, placing, corpus, n_variants, _after(shape, placing) | logits, {}),
+        _embedding(where, corpus),
+        _pass_phase("a layer", where, corpus, _layer(where) | running, n_copies=n_variants),
+        _pass_phase("head", where, corpus, head | logits, n_copies=n_variants),
     )
 
 
-def _layer(shape: ModelShape, placing: Placing) -> dict[str, int]:
+def _layer(where: Placing) -> dict[str, int]:
+    shape = where.shape
     largest = max(shape.ffn_width, shape.query_width) * shape.hidden_size * shape.value_bytes
-    return gathered(shape.layer_bytes, largest, "layer, whole", placing)
+    return where.whole("layer, whole", shape.layer_bytes, largest)
 
 
-def _before(shape: ModelShape, placing: Placing) -> dict[str, int]:
-    return gathered(shape.before_bytes, shape.before_bytes, "embedding, whole", placing, single=True)
+def _embedding(where: Placing, corpus: Corpus) -> Phase:
+    n_bytes = where.shape.before_bytes
+    whole = where.whole("embedding, whole", n_bytes, n_bytes, single=True)
+    return _pass_phase("embedding", where, corpus, whole)
 
 
-def _after(shape: ModelShape, placing: Placing) -> dict[str, int]:
-    return gathered(shape.after_bytes, shape.after_bytes, "head, whole", placing)
-
-
-def _phase(
+def _pass_phase(
     name: str,
-    shape: ModelShape,
-    placing: Placing,
+    where: Placing,
     corpus: Corpus,
-    n_copies: int,
-    computing: dict[str, int],
-    waiting: dict[str, int],
+    near: dict[str, int],
+    far: dict[str, int] | None = None,
+    *,
+    n_copies: int = 1,
 ) -> Phase:
-    near, far = working(placing)
-    shard_near, shard_far = parameters(shape, placing)
-    hidden, _ = hidden_state_bytes(shape, placing, corpus, n_copies)
-    return phase(
-        name,
-        placing.on_gpu,
-        near | shard_near | computing,
-        far | shard_far | {"hidden states": hidden} | waiting,
-    )
+    hidden, _ = hidden_state_bytes(where, corpus, n_copies)
+    return where.phase(name, near, {"hidden states": hidden} | (far or {}))
 
 
 def forward_flops(shape: ModelShape, corpus: Corpus, with_head: bool) -> float:
@@ -213,19 +186,18 @@ def forward_flops(shape: ModelShape, corpus: Corpus, with_head: bool) -> float:
     entries are computed too) twice."""
     layer = 2 * shape.layer_parameters + 4 * shape.query_width * corpus.n_tokens
     head = 2 * shape.vocabulary * shape.hidden_size if with_head else 0
-    return corpus.all_tokens * (shape.n_layers * layer + head)
+    return corpus.n_sentences * corpus.n_tokens * (shape.n_layers * layer + head)
 
 
 def score_flops(shape: ModelShape, corpus: Corpus, detection: Detection) -> float:
     """Of q and k impacts: for each pair of a neuron and a query head it reaches, the change of T^2 scores times the D values
-    of the head, of which causal blocks of a quarter leave 5/8. There are H * D pairs in either group.
+    of the head, of which causal blocks leave a little more than half. There are H * D pairs in either group.
 
-    Certified detection measures three sentences in full and then the candidates.
+    Certified detection measures its seed in full and then the candidates.
     """
-    n_groups = sum(group in SCORE_GROUPS for group in detection.groups)
-    one_sentence = (
-        n_groups * shape.n_layers * shape.query_width * 2 * corpus.n_tokens**2 * shape.head_dim * 5 / 8
-    )
+    computed = (N_QUERY_BLOCKS + 1) / (2 * N_QUERY_BLOCKS)
+    n_pairs = detection.n_score_groups * shape.n_layers * shape.query_width
+    one_sentence = n_pairs * 2 * corpus.n_tokens**2 * shape.head_dim * computed
     if not detection.certified:
         return corpus.n_sentences * one_sentence
     seeds = min(N_SEED_SENTENCES, corpus.n_sentences)

@@ -8,32 +8,44 @@ from typing import Any
 VALUE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:
-    """Sizes of one model.
-
-    layer_parameters: of its largest layer; before_parameters: of the embedding; after_parameters: of final norm and head;
-    outside_parameters: of all that is not in a layer (tied: embedding and head are one tensor; a part that is not language
-    counts here and is never gathered); n_norms: norms of the hidden states in a layer; softcap: whether logits are capped.
-    """
+    """Sizes of one model. A part of it that is not language lies outside the layers, and is never gathered."""
 
     n_layers: int
+    """Decoder layers."""
     hidden_size: int
+    """Width of the hidden states."""
     n_heads: int
+    """Query heads."""
     n_kv_heads: int
+    """Heads of keys and values."""
     head_dim: int
+    """Width of a head."""
     ffn_width: int
+    """Feed-forward width, in neurons."""
     vocabulary: int
+    """Tokens that the head tells apart."""
     parameters: int
+    """All, tied ones once."""
     layer_parameters: int
+    """Of the largest layer."""
     outside_parameters: int
+    """Of all that is not in a layer."""
     before_parameters: int
+    """Of the embedding."""
     after_parameters: int
+    """Of final norm and head."""
     tied: bool
+    """Whether embedding and head are one tensor."""
     n_norms: int
+    """Norms of the hidden states in a layer."""
     qk_norm: bool
+    """Whether queries and keys are normalised."""
     softcap: bool
+    """Whether logits are capped."""
     value_bytes: int
+    """Bytes of a parameter."""
 
     @property
     def query_width(self) -> int:
@@ -47,37 +59,38 @@ class ModelShape:
 
     @property
     def model_bytes(self) -> int:
-        """All parameters."""
+        """Bytes of all parameters."""
         return self.parameters * self.value_bytes
 
     @property
     def layer_bytes(self) -> int:
-        """The largest layer."""
+        """Bytes of the largest layer."""
         return self.layer_parameters * self.value_bytes
 
     @property
     def before_bytes(self) -> int:
-        """The embedding."""
+        """Bytes of the embedding."""
         return self.before_parameters * self.value_bytes
 
     @property
     def after_bytes(self) -> int:
-        """Final norm and head."""
+        """Bytes of final norm and head."""
         return self.after_parameters * self.value_bytes
 
     @property
     def outside_bytes(self) -> int:
-        """What lies outside the layers."""
+        """Bytes of what lies outside the layers."""
         return self.outside_parameters * self.value_bytes
 
     def width(self, group: str) -> int:
         """Neurons of `group` in one layer."""
-        widths = {"q": self.query_width, "k": self.kv_width, "v": self.kv_width, "o": self.query_width}
-        return self.ffn_width if group == "ffn" else widths[group]
+        if group == "ffn":
+            return self.ffn_width
+        return self.kv_width if group in ("k", "v") else self.query_width
 
 
 def shape_of(hf_config: Any, dtype: str) -> ModelShape:
-    """The shape of the model that `neuron_core.models.from_pretrained` would load in `dtype`.
+    """The shape of the model that `neuron_core.model.load.from_pretrained` would load in `dtype`.
 
     Raises:
         UnsupportedArchitecture: its family is not declared.
@@ -91,12 +104,11 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
     with torch.device("meta"):
         model: Any = model_class(hf_config).from_config(hf_config)
     layers = anatomy.layers(model)
-    inside = {id(parameter) for parameter in layers.parameters()}
-    outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    head = model.get_output_embeddings().weight
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     norms = [
-        parameter
-        for name, parameter in layers[0].named_parameters()
+        name
+        for name, _ in layers[0].named_parameters()
         if name.count(".") == 1 and "norm" in name and name.endswith("weight")
     ]
     return ModelShape(
@@ -107,12 +119,12 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         head_dim=anatomy.head_dim,
         ffn_width=anatomy.ffn_width,
         vocabulary=head.shape[0],
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=parameters,
         layer_parameters=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
-        outside_parameters=sum(parameter.numel() for parameter in outside),
-        before_parameters=model.get_input_embeddings().weight.numel(),
+        outside_parameters=parameters - sum(parameter.numel() for parameter in layers.parameters()),
+        before_parameters=embedding.numel(),
         after_parameters=head.numel() + anatomy.hidden_size,
-        tied=head is model.get_input_embeddings().weight,
+        tied=head is embedding,
         n_norms=len(norms),
         qk_norm=anatomy.family.qk_norm is not None,
         softcap=anatomy.logit_cap is not None,

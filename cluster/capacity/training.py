@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from polyneuron.cluster.capacity.memory import Phase, phase
+from polyneuron.cluster.capacity.memory import Phase
 from polyneuron.cluster.capacity.passes import Corpus, layer_activation_bytes
-from polyneuron.cluster.capacity.placing import Placing, gathered, working
+from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
@@ -22,25 +22,36 @@ _BUCKET_BYTES = 4 * 500_000_000
 """DeepSpeed's buffer for gradients on their way; on a CPU only its used pages count."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """n_trained: scalars; global_batch, micro_batch: in blocks of `n_tokens`; recomputed_layers: share of the layers."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTraining:
+    """One training, as far as its cost depends on it."""
 
     n_trained: int
+    """Scalars that train."""
     n_steps: int
+    """Optimizer steps."""
     global_batch: int
+    """Blocks of a step."""
     micro_batch: int
+    """Blocks that a rank computes at once."""
     n_tokens: int
+    """Tokens of a block."""
     zero_stage: Literal[2, 3]
+    """Whether the base is whole on every rank (2) or sharded (3)."""
     recomputed_layers: float
+    """Share of the layers that run again in the backward pass."""
 
     @property
-    def micro_batch_shape(self) -> Corpus:
-        """One micro-batch."""
-        return Corpus(self.micro_batch, self.n_tokens, self.micro_batch)
+    def micro_tokens(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.micro_batch * self.n_tokens
+
+    def n_rounds(self, where: Placing) -> int:
+        """Returns how many micro-batches a rank computes in all steps."""
+        return self.n_steps * where.share(-(-self.global_batch // self.micro_batch))
 
 
-def saved_layer_bytes(shape: ModelShape, training: Training) -> int:
+def saved_layer_bytes(shape: ModelShape, training: PlannedTraining) -> int:
     """What a layer keeps of one micro-batch for its backward pass.
 
     Queries, keys, values (repeated for every query head) and the attention's output, 4 Q; gate, its activation and up, 3 I;
@@ -50,64 +61,49 @@ def saved_layer_bytes(shape: ModelShape, training: Training) -> int:
     values = 4 * shape.query_width + 3 * shape.ffn_width + 2 * shape.hidden_size + training.n_tokens
     in_float32 = shape.n_norms * shape.hidden_size
     in_float32 += (shape.query_width + shape.kv_width) if shape.qk_norm else 0
-    tokens = training.micro_batch * training.n_tokens
-    return tokens * (values * shape.value_bytes + in_float32 * 4)
+    return training.micro_tokens * (values * shape.value_bytes + in_float32 * 4)
 
 
-def saved_bytes(shape: ModelShape, training: Training) -> int:
+def saved_bytes(shape: ModelShape, training: PlannedTraining) -> int:
     """Of all layers; a recomputed layer keeps its input, and while it is computed again what it would have kept."""
-    one, tokens = saved_layer_bytes(shape, training), training.micro_batch * training.n_tokens
-    recomputed = round(training.recomputed_layers * shape.n_layers)
-    inputs = recomputed * tokens * shape.hidden_size * shape.value_bytes
-    return (shape.n_layers - recomputed) * one + inputs + (one if recomputed else 0)
+    of_layer, recomputed = (
+        saved_layer_bytes(shape, training),
+        round(training.recomputed_layers * shape.n_layers),
+    )
+    inputs = recomputed * training.micro_tokens * shape.hidden_size * shape.value_bytes
+    return (shape.n_layers - recomputed + bool(recomputed)) * of_layer + inputs
 
 
-def optimizer_bytes(placing: Placing, training: Training) -> tuple[int, int]:
-    """(trained values and gradients, whole on every rank; moments, master values and reduced gradients, sharded)."""
-    return 3 * 4 * training.n_trained, placing.share(4 * 4 * training.n_trained)
-
-
-def training_phases(shape: ModelShape, placing: Placing, training: Training) -> tuple[Phase, ...]:
-    """The end of a forward pass, the backward pass of a layer, and keeping a checkpoint."""
-    near, far = working(placing)
-    trained, sharded = optimizer_bytes(placing, training)
-    logits = int(4 * max(TRAINING_LOGIT_BYTES, 4 * shape.vocabulary))
-    gradients = 2 * layer_activation_bytes(shape, training.micro_batch_shape)
-    saved = {"kept for backward": saved_bytes(shape, training)}
-    in_layers: dict[str, int] = {}
-    in_head: dict[str, int] = {}
-    if training.zero_stage == 2:
-        near = near | {"whole model": shape.model_bytes}
-    else:
-        shard = {"shard": placing.share(shape.model_bytes)}
-        near, far = (
-            (near, far | shard) if placing.on_gpu and placing.offload != "none" else (near | shard, far)
-        )
+def training_phases(where: Placing, training: PlannedTraining) -> tuple[Phase, ...]:
+    """The end of a forward pass, the backward pass of a layer, and keeping a checkpoint. Trained values and gradients are
+    whole on every rank; moments, master values and reduced gradients are sharded."""
+    shape, trained = where.shape, 4 * training.n_trained
+    state = {"trained, gradients": 3 * trained}
+    moments = {"optimizer": where.share(4 * trained)}
+    near, far = (state, moments) if where.offload != "none" else (state | moments, {})
+    if where.on_gpu:
+        near = near | {"DeepSpeed buckets": _BUCKET_BYTES}
+    in_layers, in_head = dict[str, int](), dict[str, int]()
+    if training.zero_stage == 3:
         kept = min(shape.n_layers * shape.layer_parameters, max(_KEPT_PARAMETERS, shape.layer_parameters))
-        in_layers = gathered(kept * shape.value_bytes, 0, "layers, whole", placing)
-        in_head = gathered(shape.after_bytes, shape.after_bytes, "head, whole", placing)
-    state = {"trained, gradients": trained}
-    moments = {"optimizer": sharded}
-    if placing.offload != "none":
-        far = far | moments
-    else:
-        state = state | moments
-    if placing.on_gpu:
-        state = state | {"DeepSpeed buckets": _BUCKET_BYTES}
-    copies = {"checkpoint copies": 3 * 4 * training.n_trained}
-    return (
-        phase("head", placing.on_gpu, near | state | in_layers | in_head | saved | {"logits": logits}, far),
-        phase(
-            "backward",
-            placing.on_gpu,
-            near | state | in_layers | saved | {"layer backward": gradients},
-            far,
-        ),
-        phase("checkpoint", placing.on_gpu, near | state, far | copies),
+        in_layers = where.whole("layers, whole", kept * shape.value_bytes, 0)
+        in_head = where.whole("head, whole", shape.after_bytes, shape.after_bytes)
+    saved = {"kept for backward": saved_bytes(shape, training)}
+    logits = {"logits": 4 * max(TRAINING_LOGIT_BYTES, 4 * shape.vocabulary)}
+    micro_batch = Corpus(training.micro_batch, training.n_tokens, training.micro_batch)
+    gradients = {"layer backward": 2 * layer_activation_bytes(shape, micro_batch)}
+    whole_model = training.zero_stage == 2
+    return tuple(
+        where.phase(name, near | computing, far | waiting, whole_model=whole_model)
+        for name, computing, waiting in (
+            ("head", in_layers | in_head | saved | logits, {}),
+            ("backward", in_layers | saved | gradients, {}),
+            ("checkpoint", {}, {"checkpoint copies": 3 * trained}),
+        )
     )
 
 
-def training_flops(shape: ModelShape, training: Training) -> float:
+def training_flops(shape: ModelShape, training: PlannedTraining) -> float:
     """Of all steps: a forward pass, as much again for the gradients of the hidden states (frozen weights have none), the
     recomputed share, and the head forward and backward. Attention scores cost twice as much backward."""
     tokens = training.n_steps * training.global_batch * training.n_tokens
@@ -117,21 +113,19 @@ def training_flops(shape: ModelShape, training: Training) -> float:
     return tokens * (layers + 4 * shape.vocabulary * shape.hidden_size)
 
 
-def moved_in_training(shape: ModelShape, placing: Placing, training: Training) -> int:
+def moved_in_training(where: Placing, training: PlannedTraining) -> int:
     """Bytes between a rank's host and device: with offloaded ZeRO-3 shards, its share twice a micro-batch; with an offloaded
     optimizer, gradients and values once a step."""
-    if not placing.on_gpu or placing.offload == "none":
+    if not where.offloads:
         return 0
-    rounds = training.n_steps * placing.share(-(-training.global_batch // training.micro_batch))
-    weights = 2 * rounds * placing.share(shape.model_bytes) if training.zero_stage == 3 else 0
-    return weights + training.n_steps * placing.share(2 * 4 * training.n_trained)
+    shards = 2 * training.n_rounds(where) * where.share(where.shape.model_bytes)
+    optimizer = training.n_steps * where.share(2 * 4 * training.n_trained)
+    return optimizer + (shards if training.zero_stage == 3 else 0)
 
 
-def gathered_in_training(shape: ModelShape, placing: Placing, training: Training) -> int:
+def gathered_in_training(where: Placing, training: PlannedTraining) -> int:
     """Bytes a rank receives: under ZeRO-3 every module around its forward and its backward pass, for every micro-batch;
     gradients of the trained values at every step."""
+    weights = 2 * training.n_rounds(where) * where.shape.model_bytes if training.zero_stage == 3 else 0
     gradients = 2 * 4 * training.n_trained * training.n_steps
-    share = (placing.world_size - 1) / placing.world_size
-    rounds = training.n_steps * placing.share(-(-training.global_batch // training.micro_batch))
-    weights = 2 * rounds * shape.model_bytes if training.zero_stage == 3 else 0
-    return int((gradients + weights) * share)
+    return int((gradients + weights) * ((where.world_size - 1) / where.world_size))

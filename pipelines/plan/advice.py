@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from pydantic import ValidationError
 
-from polyneuron.cluster.capacity.calibration import Measured
-from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.estimate import missing
-from polyneuron.cluster.capacity.shape import VALUE_BYTES, ModelShape
-from polyneuron.pipelines.config.load import with_overrides
-from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.plan.case import Case
 from polyneuron.pipelines.plan.stages import stages_of
 
 Change = tuple[str, ...]
@@ -31,112 +27,77 @@ class Advice:
     once, those without a way out left aside, None where there are none; devices: the fewest devices of the kind at hand with
     which these would fit as well."""
 
-    by_stage: dict[str, tuple[str, ...] | None]
-    together: tuple[str, ...] | None
+    by_stage: dict[str, Change | None]
+    together: Change | None
     devices: int | None = None
 
 
-def advise(
-    config: StudyConfig,
-    index: int,
-    shape: ModelShape,
-    machines: Machines,
-    measured: Measured | None,
-    stages: Sequence[str],
-) -> Advice:
-    """What to change so that `stages` of model `index` fit the machines. measured: as the stages were planned with."""
-    by_stage = {name: _smallest(config, index, shape, machines, measured, (name,)) for name in stages}
-    every = tuple(stage.name for stage in stages_of(config, config.models[index], shape, machines, measured))
-    together: tuple[str, ...] | None = None
-    rest = tuple(name for name in every if by_stage.get(name, ()) is not None)
+def advise(case: Case, stages: Sequence[str]) -> Advice:
+    """What to change so that `stages` fit the machines."""
+    by_stage = {name: _smallest(case, (name,)) for name in stages}
+    rest = [stage.name for stage in stages_of(case) if by_stage.get(stage.name, ()) is not None]
     merged = tuple(dict.fromkeys(key for change in by_stage.values() for key in change or ()))
+    together = None
     if merged:
-        together = merged if _fits(config, merged, index, shape, machines, measured, rest) else None
-        if together is None:
-            together = _smallest(config, index, shape, machines, measured, rest)
-    devices = None
-    if machines.kind is not None and any(change is None for change in by_stage.values()):
-        devices = _fewest(config, index, shape, machines, measured, stages)
-    return Advice(by_stage, together, devices)
+        together = merged if _fits(case, merged, rest) else _smallest(case, rest)
+    helpless = case.machines.kind is not None and None in by_stage.values()
+    return Advice(by_stage, together, _fewest_devices(case, stages) if helpless else None)
 
 
-def _smallest(
-    config: StudyConfig,
-    index: int,
-    shape: ModelShape,
-    machines: Machines,
-    measured: Measured | None,
-    stages: Sequence[str],
-) -> tuple[str, ...] | None:
-    options = [change for name in stages for change in _options(config, index, shape, machines, name)]
-    options = list(dict.fromkeys(options))
-    sizes = list(_world_sizes(config, machines))
+def _smallest(case: Case, stages: Sequence[str]) -> Change | None:
+    cluster = case.config.cluster
+    options = list(dict.fromkeys(change for name in stages for change in _options(case, name)))
     starts: list[Change] = [()]
-    if config.cluster.world_size * config.cluster.gpus_per_worker > machines.n_devices and set(stages) != {
-        "evaluation"
-    }:
-        starts, options = sizes, [change for change in options if change not in sizes]  # it must shrink first
+    too_large = cluster.world_size * cluster.gpus_per_worker > case.machines.n_devices
+    if too_large and set(stages) != {"evaluation"}:
+        starts = list(_world_sizes(case))  # it must shrink first
+        options = [change for change in options if change not in starts]
     for n in range(_MOST_CHANGES + 1):
         for start in starts:
             for chosen in combinations(options, n):
                 overrides = (*start, *(override for change in chosen for override in change))
-                keys = [override.partition("=")[0] for override in overrides]
-                if len(set(keys)) < len(keys):
-                    continue
-                if overrides and _fits(config, overrides, index, shape, machines, measured, stages):
+                keys = {override.partition("=")[0] for override in overrides}
+                if overrides and len(keys) == len(overrides) and _fits(case, overrides, stages):
                     return overrides
     return None
 
 
-def _fits(
-    config: StudyConfig,
-    overrides: Iterable[str],
-    index: int,
-    shape: ModelShape,
-    machines: Machines,
-    measured: Measured | None,
-    stages: Sequence[str],
-) -> bool:
+def _fits(case: Case, overrides: Change, stages: Sequence[str]) -> bool:
     try:
-        changed = with_overrides(config, tuple(overrides))
+        changed = case.changed(overrides)
     except ValidationError:
         return False
-    model = changed.models[index]
-    shape = replace(shape, value_bytes=VALUE_BYTES[model.dtype])
-    found = (s for s in stages_of(changed, model, shape, machines, measured) if s.name in stages)
-    return not any(missing(stage, machines) for stage in found)
+    return not any(missing(s, case.machines) for s in stages_of(changed) if s.name in stages)
 
 
-def _options(
-    config: StudyConfig, index: int, shape: ModelShape, machines: Machines, stage: str
-) -> Iterator[Change]:
+def _options(case: Case, stage: str) -> Iterator[Change]:
     """Single changes, in the order in which they are preferred: those that cost least come first."""
     if stage == "evaluation":
-        yield from _engine_options(config, shape, machines)
+        yield from _engine_options(case)
         return
-    yield from _world_sizes(config, machines)
+    config, cluster = case.config, case.config.cluster
+    yield from _world_sizes(case)
     if stage == "training":
-        micro = config.training.micro_batch
-        yield from ((f"training.micro_batch={n}",) for n in _halves(micro))
+        yield from _halved("training.micro_batch", config.training.micro_batch)
         yield ("training.zero_stage=3",)
         yield from ((f"training.recomputed_layers={share}",) for share in (0.3, 1.0))
     elif stage == "perplexity":
-        yield from ((f"ablation.variants_per_pass={n}",) for n in _halves(config.ablation.variants_per_pass))
-        yield from ((f"ablation.batch_size={n}",) for n in _halves(config.ablation.batch_size))
+        yield from _halved("ablation.variants_per_pass", config.ablation.variants_per_pass)
+        yield from _halved("ablation.batch_size", config.ablation.batch_size)
     else:
-        yield from ((f"detection.batch_size={n}",) for n in _halves(config.detection.batch_size))
-    if config.cluster.hidden_states_gib > 1 and stage != "training":
+        yield from _halved("detection.batch_size", config.detection.batch_size)
+    if cluster.hidden_states_gib > 1 and stage != "training":
         yield ("cluster.hidden_states_gib=1",)
-    if config.cluster.offload == "none" and config.cluster.gpus_per_worker:
+    if cluster.offload == "none" and cluster.gpus_per_worker:
         yield ("cluster.offload=cpu",)
-    if config.cluster.weights == "shard" and stage != "training":
+    if cluster.weights == "shard" and stage != "training":
         yield ("cluster.weights=stream",)
-    if config.models[index].dtype == "float32":
-        yield (f"models.{index}.dtype=bfloat16",)
+    if case.model.dtype == "float32":
+        yield (f"models.{case.index}.dtype=bfloat16",)
 
 
-def _world_sizes(config: StudyConfig, machines: Machines) -> Iterator[Change]:
-    cluster = config.cluster
+def _world_sizes(case: Case) -> Iterator[Change]:
+    cluster, machines = case.config.cluster, case.machines
     if cluster.gpus_per_worker:
         most = int(machines.n_devices / cluster.gpus_per_worker)
     else:
@@ -148,33 +109,27 @@ def _world_sizes(config: StudyConfig, machines: Machines) -> Iterator[Change]:
         yield ("cluster.gpus_per_worker=0", f"cluster.world_size={min(cluster.world_size, machines.n_nodes)}")
 
 
-def _engine_options(config: StudyConfig, shape: ModelShape, machines: Machines) -> Iterator[Change]:
-    engine = config.evaluation.engine
+def _engine_options(case: Case) -> Iterator[Change]:
+    engine, machines = case.config.evaluation.engine, case.machines
     if machines.n_devices:
         for n in (1, 2, 4, 8, 16):
             ranks = n * engine.pipeline_parallel
-            if shape.n_heads % n == 0 and ranks <= machines.devices_per_node and ranks != engine.gpus:
+            if case.shape.n_heads % n == 0 and ranks <= machines.devices_per_node and ranks != engine.gpus:
                 yield (f"{_ENGINE}.tensor_parallel={n}", f"{_ENGINE}.gpus={ranks}")
     elif engine.gpus:
         yield (f"{_ENGINE}.gpus=0", f"{_ENGINE}.tensor_parallel=1", f"{_ENGINE}.pipeline_parallel=1")
-    yield from ((f"{_ENGINE}.max_model_len={n}",) for n in _halves(engine.max_model_len) if n >= 1024)
-    yield from ((f"{_ENGINE}.max_num_seqs={n}",) for n in _halves(engine.max_num_seqs) if n >= 8)
+    yield from _halved(f"{_ENGINE}.max_model_len", engine.max_model_len, least=1024)
+    yield from _halved(f"{_ENGINE}.max_num_seqs", engine.max_num_seqs, least=8)
     if engine.gpus and engine.gpu_memory_utilization < 0.9:
         yield (f"{_ENGINE}.gpu_memory_utilization=0.9",)
     if not engine.gpus:
         yield from ((f"{_ENGINE}.kv_cache_gib={n}",) for n in (1, 2, 4, 8) if n != engine.kv_cache_gib)
 
 
-def _fewest(
-    config: StudyConfig,
-    index: int,
-    shape: ModelShape,
-    machines: Machines,
-    measured: Measured | None,
-    stages: Sequence[str],
-) -> int | None:
+def _fewest_devices(case: Case, stages: Sequence[str]) -> int | None:
     """Devices of this kind, in powers of two and at most `DEVICES_ON_NODE` to a node."""
-    host_per_device = machines.host_bytes // max(1, machines.devices_per_node)
+    machines = case.machines
+    had = max(1, machines.devices_per_node)
     for n in (1, 2, 4, 8, 16, 32, 64):
         on_node = min(n, DEVICES_ON_NODE)
         # What is at hand does not fit; as many, more of them in a node, may.
@@ -184,22 +139,19 @@ def _fewest(
             machines,
             n_nodes=n // on_node,
             devices_per_node=on_node,
-            host_bytes=on_node * host_per_device,
-            cores=on_node * machines.cores // max(1, machines.devices_per_node),
+            host_bytes=on_node * (machines.host_bytes // had),
+            cores=on_node * machines.cores // had,
         )
-        if all(
-            _fits(config, (), index, shape, larger, measured, (name,))
-            or _smallest(config, index, shape, larger, measured, (name,)) is not None
-            for name in stages
-        ):
+        there = replace(case, machines=larger)
+        if all(_fits(there, (), (name,)) or _smallest(there, (name,)) is not None for name in stages):
             return n
     return None
 
 
+def _halved(key: str, n: int, least: int = 1) -> Iterator[Change]:
+    return ((f"{key}={half}",) for half in _halves(n) if half >= least)
+
+
 def _halves(n: int) -> list[int]:
     """n / 2, n / 4, ... 1."""
-    found = []
-    while n > 1:
-        n //= 2
-        found.append(n)
-    return found
+    return [n >> bits for bits in range(1, n.bit_length())]

@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from polyneuron.cluster.capacity.estimate import StagePlan, gib
-from polyneuron.cluster.capacity.rates import Rates
 from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
 from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 
-_UNITS = {
+_RATES = {
     "flops_per_s": ("computing, a rank", 1e12, "TFLOP/s"),
     "gather_bytes_per_s": ("gathering, a rank", 1e9, "GB/s"),
     "host_bytes_per_s": ("between host and device", 1e9, "GB/s"),
@@ -24,10 +23,12 @@ _UNITS = {
     "memory_bytes_per_s": ("reading weights and cache to generate", 1e9, "GB/s"),
     "score_slowdown": ("an operation on attention scores, beside a plain one", 1, "x"),
 }
+_FLOP = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
+_TIMES = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def print_plan(plan: StudyPlan, console: Console) -> None:
-    """The page: a model after the other, then what was assumed."""
+    """Prints the page: a model after the other, then what was assumed."""
     console.print(f"Machines ({plan.machines.source}): {plan.machines}", soft_wrap=True)
     for model in plan.models:
         console.print()
@@ -37,23 +38,22 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     console.print("Taken for granted:\n  " + "\n  ".join(plan.assumptions), soft_wrap=True)
 
 
-def _model_page(model: ModelPlan) -> Iterator[Table | Text | str]:
+def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
     if model.error is not None or model.shape is None:
         yield Text(f"{model.model}: {model.error}")
         return
     shape = model.shape
-    neurons = ", ".join(f"{group} {count:,}" for group, count in model.neurons.items())
     yield Text(
         f"{model.model} ({model.family}): {shape.parameters / 1e9:.2f} billion parameters in {model.dtype}, "
         f"{gib(shape.model_bytes)}; a layer of {shape.n_layers} {gib(shape.layer_bytes)}, outside the layers "
         f"{gib(shape.outside_bytes)}"
     )
-    yield Text(f"Neurons: {neurons}")
+    yield Text(f"Neurons: {', '.join(f'{group} {count:,}' for group, count in model.neurons.items())}")
     if model.units:
         yield Text(f"Units: {_units(model.units)}")
     yield _stages_table(model.stages)
-    for one in model.stages:
-        yield from (Text(f"{one.stage.name}: {note}") for note in one.stage.notes)
+    for planned in model.stages:
+        yield from (Text(f"{planned.stage.name}: {note}") for note in planned.stage.notes)
     yield from _verdict(model)
     yield Text("Rates:\n  " + "\n  ".join(_rates(model)))
 
@@ -63,19 +63,16 @@ def _units(units: dict[str, Any]) -> str:
         return str(units["unknown"])
     parts = []
     for stage, counts in units.items():
-        todo = counts.get("to_do", counts.get("to_do_at_most"))
         most = "at most " if "to_do_at_most" in counts else ""
-        parts.append(
-            f"{stage.replace('_', ' ')} {counts['done']} done, {most}{todo} to do"
-            if counts.get("done")
-            else f"{stage.replace('_', ' ')} {most}{todo}"
-        )
+        todo = f"{most}{counts.get('to_do', counts.get('to_do_at_most'))}"
+        done = f"{counts['done']} done, {todo} to do" if counts.get("done") else todo
+        parts.append(f"{stage.replace('_', ' ')} {done}")
     return "; ".join(parts)
 
 
 def _stages_table(stages: Sequence[StagePlan]) -> Table:
     """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic and time."""
-    table = Table("", *(one.stage.name for one in stages), box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("", *(planned.stage.name for planned in stages), box=SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
@@ -83,51 +80,43 @@ def _stages_table(stages: Sequence[StagePlan]) -> Table:
     def row(title: str, cells: Iterable[str], style: str = "", end: bool = False) -> None:
         table.add_row(title, *cells, style=style, end_section=end)
 
-    row("ranks", (_ranks(one) for one in stages))
-    row("fullest phase", (one.peak.name for one in stages), end=True)
+    row(
+        "ranks",
+        (f"{planned.stage.world_size} {'GPU' if planned.stage.on_gpu else 'CPU'}" for planned in stages),
+    )
+    row("fullest phase", (planned.stage.peak.name for planned in stages), end=True)
     for place, held in (("device", _on_device), ("host", _in_host)):
-        names = dict.fromkeys(name for one in stages for name in held(one))
+        names = dict.fromkeys(name for planned in stages for name in held(planned))
         for name in names:
-            row(f"  {name}", (gib(held(one)[name]) if name in held(one) else "" for one in stages))
+            row(f"  {name}", (gib(parts[name]) if name in parts else "" for parts in map(held, stages)))
         if names:
-            row(
-                f"a rank's {place} memory",
-                (gib(sum(held(one).values())) if held(one) else "" for one in stages),
-                "bold",
-                True,
-            )
-    row("received by a rank", (gib(one.stage.received_bytes) for one in stages))
-    row("read by a node", (gib(one.stage.read_bytes) for one in stages))
-    if any(one.stage.spilled_bytes for one in stages):
-        row("spilled, read back", (gib(one.stage.spilled_bytes) for one in stages))
-    row("computed", (_flop(one.stage.flops) for one in stages))
-    row("time, at most", (duration(one.total_s) for one in stages))
-    row("held", (f"{one.device_hours:.3g} {_unit(one)}" for one in stages))
-    row("fits", ("yes" if one.fits else "NO" for one in stages), "bold")
+            totals = (gib(sum(parts.values())) if parts else "" for parts in map(held, stages))
+            row(f"a rank's {place} memory", totals, "bold", end=True)
+    row("received by a rank", (gib(planned.stage.received_bytes) for planned in stages))
+    row("read by a node", (gib(planned.stage.read_bytes) for planned in stages))
+    if any(planned.stage.spilled_bytes for planned in stages):
+        row("spilled, read back", (gib(planned.stage.spilled_bytes) for planned in stages))
+    row("computed", (_flop(planned.stage.flops) for planned in stages))
+    row("time, at most", (duration(planned.total_s) for planned in stages))
+    row(
+        "held",
+        (f"{planned.device_hours:.3g} {'GPU' if planned.stage.on_gpu else 'core'}-h" for planned in stages),
+    )
+    row("fits", ("yes" if planned.fits else "NO" for planned in stages), "bold")
     return table
 
 
-def _ranks(one: StagePlan) -> str:
-    return f"{one.stage.world_size} {'GPU' if one.stage.on_gpu else 'CPU'}"
+def _on_device(planned: StagePlan) -> dict[str, int]:
+    return planned.stage.peak.device
 
 
-def _unit(one: StagePlan) -> str:
-    return "GPU-h" if one.stage.on_gpu else "core-h"
-
-
-def _on_device(one: StagePlan) -> dict[str, int]:
-    return one.peak.device
-
-
-def _in_host(one: StagePlan) -> dict[str, int]:
-    return max(one.stage.phases, key=lambda phase: phase.host_bytes).host
+def _in_host(planned: StagePlan) -> dict[str, int]:
+    return max(planned.stage.phases, key=lambda phase: phase.host_bytes).host
 
 
 def _flop(flops: float) -> str:
-    for unit, size in (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12)):
-        if flops >= size:
-            return f"{flops / size:.3g} {unit}"
-    return f"{flops / 1e9:.3g} GFLOP"
+    unit, size = next((step for step in _FLOP if flops >= step[1]), _FLOP[-1])
+    return f"{flops / size:.3g} {unit}"
 
 
 def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
@@ -136,26 +125,24 @@ def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
         yield Text("Everything fits.")
         return
     advice = model.advice
-    for one in model.stages:
-        if one.fits:
+    for planned in model.stages:
+        if planned.fits:
             continue
-        yield Text(f"{one.stage.name} does not fit: {'; '.join(one.missing)}.")
+        yield Text(f"{planned.stage.name} does not fit: {'; '.join(planned.missing)}.")
         if advice is None:
             continue
-        change = advice.by_stage[one.stage.name]
+        change = advice.by_stage[planned.stage.name]
         if change is None:
             yield Text("  No change of the configuration that the planner knows makes it fit here.")
         else:
             yield Text(f"  It fits with: {' '.join(change)}")
-    if advice is None:
-        return
-    if advice.together is not None:
+    if advice is not None and advice.together is not None:
         left = ", ".join(name for name, change in advice.by_stage.items() if change is None)
         what = f"All but {left} fit" if left else "Everything fits"
         yield Text(f"{what} with: {' '.join(advice.together)}")
         yield Text(f"  and takes at most {_sum(model.mended)}:")
         yield _stages_table(model.mended)
-    if advice.devices is not None:
+    if advice is not None and advice.devices is not None:
         yield Text(f"The fewest such devices with which these stages fit: {_layout(advice.devices)}.")
 
 
@@ -169,32 +156,28 @@ def _layout(n_devices: int) -> str:
 def _sum(stages: Iterable[StagePlan]) -> str:
     every = list(stages)
     by_unit = {
-        unit: sum(one.device_hours for one in every if one.stage.on_gpu == on_gpu)
+        unit: sum(planned.device_hours for planned in every if planned.stage.on_gpu == on_gpu)
         for unit, on_gpu in (("GPU", True), ("core", False))
     }
     hours = " and ".join(f"{value:.3g} {unit}-hours" for unit, value in by_unit.items() if value)
-    return f"{duration(sum(one.total_s for one in every))}, {hours}"
+    return f"{duration(sum(planned.total_s for planned in every))}, {hours}"
 
 
 def _rates(model: ModelPlan) -> Iterator[str]:
-    seen: dict[str, list[str]] = {}
-    for stage, rates in model.rates:
-        for name, text in _rate_lines(rates):
-            seen.setdefault(f"{name} {text}", []).append(stage)
-    n_stages = len(model.rates)
-    for text, stages in seen.items():
-        yield text if len(stages) == n_stages else f"{text} [{', '.join(stages)}]"
-
-
-def _rate_lines(rates: Rates) -> Iterator[tuple[str, str]]:
-    for name, (what, scale, unit) in _UNITS.items():
-        if name in rates.origin:
-            yield what, f"{getattr(rates, name) / scale:.3g} {unit} ({rates.origin[name]})"
+    stages_by_line: dict[str, list[str]] = {}
+    for planned in model.stages:
+        rates = planned.rates
+        for name, (what, scale, unit) in _RATES.items():
+            if name in rates.origin:
+                line = f"{what} {getattr(rates, name) / scale:.3g} {unit} ({rates.origin[name]})"
+                stages_by_line.setdefault(line, []).append(planned.stage.name)
+    for line, stages in stages_by_line.items():
+        yield line if len(stages) == len(model.stages) else f"{line} [{', '.join(stages)}]"
 
 
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
-    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+    for unit, size in _TIMES:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
@@ -221,29 +204,27 @@ def _model_data(model: ModelPlan) -> dict[str, Any]:
         "neurons": model.neurons,
         "units": model.units,
         "fits": model.fits,
-        "stages": {one.stage.name: _stage_data(one) for one in model.stages},
-        "rates": {stage: dataclasses.asdict(rates) for stage, rates in model.rates},
+        "stages": {planned.stage.name: _stage_data(planned) for planned in model.stages},
+        "rates": {planned.stage.name: dataclasses.asdict(planned.rates) for planned in model.stages},
         "measured": None if model.measured is None else dataclasses.asdict(model.measured),
         "advice": None if model.advice is None else dataclasses.asdict(model.advice),
     }
 
 
-def _stage_data(one: StagePlan) -> dict[str, Any]:
-    stage = one.stage
+def _stage_data(planned: StagePlan) -> dict[str, Any]:
+    stage = planned.stage
+    same = ("flops", "received_bytes", "read_bytes", "spilled_bytes")
     return {
         "ranks": stage.world_size,
-        "device_bytes": one.peak.device_bytes,
+        "device_bytes": stage.peak.device_bytes,
         "host_bytes": stage.host_bytes,
         "phases": [dataclasses.asdict(phase) for phase in stage.phases],
-        "fullest_phase": one.peak.name,
-        "flops": stage.flops,
-        "received_bytes": stage.received_bytes,
-        "read_bytes": stage.read_bytes,
-        "spilled_bytes": stage.spilled_bytes,
-        "seconds": one.seconds,
-        "device_hours": one.device_hours,
+        "fullest_phase": stage.peak.name,
+        **{name: getattr(stage, name) for name in same},
+        "seconds": planned.seconds,
+        "device_hours": planned.device_hours,
         "device": "gpu" if stage.on_gpu else "core",
         "notes": list(stage.notes),
-        "fits": one.fits,
-        "missing": list(one.missing),
+        "fits": planned.fits,
+        "missing": list(planned.missing),
     }

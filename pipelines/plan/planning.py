@@ -7,40 +7,48 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from polyneuron.cluster.capacity.at_hand import machines_at_hand
-from polyneuron.cluster.capacity.calibration import Measured, calibrate
+from polyneuron.cluster.capacity.calibration import LayerMeasurement, calibrate
 from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.estimate import Stage, StagePlan, plan_stage
-from polyneuron.cluster.capacity.passes import Corpus, Detection
-from polyneuron.cluster.capacity.rates import Rates, assumed_rates
-from polyneuron.cluster.capacity.shape import VALUE_BYTES, ModelShape, shape_of
+from polyneuron.cluster.capacity.passes import Corpus
+from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.pipelines.config.load import with_overrides
-from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.advice import Advice, advise
-from polyneuron.pipelines.plan.stages import assumptions, stages_of, threads_of
+from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.stages import assumptions, planned_detection, stages_of
 from polyneuron.pipelines.plan.transfer import transfer_stages
 from polyneuron.pipelines.plan.units import config_of_model, units_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelPlan:
-    """One model of a study. error: why it cannot be planned, and then nothing else is known; mended: the stages that
-    fit after the changes."""
+    """What one model of a study takes."""
 
     model: str
+    """Its label."""
     dtype: str
+    """Of its weights."""
     error: str | None = None
+    """Why it cannot be planned; then nothing else is known."""
     family: str = ""
+    """Of its architecture."""
     shape: ModelShape | None = None
+    """What its cost depends on."""
     neurons: dict[str, int] = field(default_factory=dict)
+    """Of each group that is measured, in all layers."""
     units: dict[str, Any] = field(default_factory=dict)
+    """Done and to do, by stage."""
     stages: tuple[StagePlan, ...] = ()
-    rates: tuple[tuple[str, Rates], ...] = ()
-    measured: Measured | None = None
+    """In their order."""
+    measured: LayerMeasurement | None = None
+    """What one layer took here, where that was asked for."""
     advice: Advice | None = None
+    """What to change where something does not fit."""
     mended: tuple[StagePlan, ...] = ()
+    """The stages that fit after the changes."""
 
     @property
     def fits(self) -> bool:
@@ -63,9 +71,9 @@ def plan(config: StudyConfig, machines: Machines | None = None, calibrated: bool
     Raises:
         ClusterError: the machines at hand cannot be seen, or there is nothing to calibrate on.
     """
-    found = machines or machines_at_hand()
-    models = tuple(_plan_model(config, index, found, calibrated) for index in range(len(config.models)))
-    return StudyPlan(found, models, (*assumptions(config), *found.assumed))
+    planned_for = machines or machines_at_hand()
+    models = tuple(_plan_model(config, index, planned_for, calibrated) for index in range(len(config.models)))
+    return StudyPlan(planned_for, models, (*assumptions(config), *planned_for.assumed))
 
 
 def plan_transfer(config: TransferConfig) -> StudyPlan:
@@ -75,26 +83,25 @@ def plan_transfer(config: TransferConfig) -> StudyPlan:
         ClusterError: the machines at hand cannot be seen.
     """
     machines = machines_at_hand()
-    models = tuple(_plan_transfer(config, model, machines) for model in config.models)
+    models = tuple(_plan_transfer(config, index, machines) for index in range(len(config.models)))
     return StudyPlan(machines, models, (*assumptions(config.study), *machines.assumed))
 
 
-def _plan_transfer(config: TransferConfig, model: ModelConfig, machines: Machines) -> ModelPlan:
+def _plan_transfer(config: TransferConfig, index: int, machines: Machines) -> ModelPlan:
+    model = config.models[index]
     try:
         hf_config = config_of_model(model)
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
     except PolyneuronError as error:
-        return ModelPlan(model.label, model.dtype, error.message)
-    stages = transfer_stages(config, model, shape, anatomy, machines)
-    plans, rates = plan_stages(stages, config.study, model, machines)
+        return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
+    case = Case(config=config.study, index=index, shape=shape, machines=machines)
     return ModelPlan(
-        model.label,
-        model.dtype,
+        model=model.label,
+        dtype=model.dtype,
         family=anatomy.family.name,
         shape=shape,
         neurons={"ffn": anatomy.ffn_width * anatomy.n_layers},
-        stages=tuple(plans),
-        rates=tuple(rates.items()),
+        stages=_planned(case, transfer_stages(config, case, anatomy)),
     )
 
 
@@ -102,88 +109,45 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
     model = config.models[index]
     try:
         hf_config = config_of_model(model)
-        anatomy = anatomy_of(hf_config)
-        shape = shape_of(hf_config, model.dtype)
+        anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
         units = units_of(config, model)
     except PolyneuronError as error:
-        return ModelPlan(model.label, model.dtype, error.message)
-    measured = _measured(config, hf_config, shape, model) if calibrated else None
-    stages, rates = plan_stages(
-        stages_of(config, model, shape, machines, measured), config, model, machines, measured
-    )
-    advice, mended = None, list[StagePlan]()
-    if not all(stage.fits for stage in stages):
-        broken = [stage.stage.name for stage in stages if not stage.fits]
-        advice = advise(config, index, shape, machines, measured, broken)
+        return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
+    case = Case(config=config, index=index, shape=shape, machines=machines)
+    if calibrated:
+        case = replace(case, measured=_measured(case, hf_config))
+    stages, advice, mended = _planned(case, stages_of(case)), None, list[StagePlan]()
+    if broken := [stage.stage.name for stage in stages if not stage.fits]:
+        advice = advise(case, broken)
         if advice.together is not None:
-            changed = with_overrides(config, advice.together)
-            shape_then = replace(shape, value_bytes=VALUE_BYTES[changed.models[index].dtype])
-            after = stages_of(changed, changed.models[index], shape_then, machines, measured)
-            every, _ = plan_stages(after, changed, changed.models[index], machines, measured)
-            mended = [stage for stage in every if stage.fits]
+            changed = case.changed(advice.together)
+            mended = [stage for stage in _planned(changed, stages_of(changed)) if stage.fits]
     return ModelPlan(
-        model.label,
-        model.dtype,
-        None,
-        anatomy.family.name,
-        shape,
-        {group: anatomy.widths[group] * anatomy.n_layers for group in config.detection.groups},
-        units,
-        tuple(stages),
-        tuple(rates.items()),
-        measured,
-        advice,
-        tuple(mended),
+        model=model.label,
+        dtype=model.dtype,
+        family=anatomy.family.name,
+        shape=shape,
+        neurons={group: anatomy.widths[group] * anatomy.n_layers for group in config.detection.groups},
+        units=units,
+        stages=stages,
+        measured=case.measured,
+        advice=advice,
+        mended=tuple(mended),
     )
 
 
-def plan_stages(
-    stages: Iterable[Stage],
-    config: StudyConfig,
-    model: ModelConfig,
-    machines: Machines,
-    measured: Measured | None = None,
-) -> tuple[list[StagePlan], dict[str, Rates]]:
-    """The stages of one model against the machines, and the rates of each."""
-    plans, rates = [], {}
-    for stage in stages:
-        rates[stage.name] = rates_of(config, model, stage, machines, measured)
-        plans.append(plan_stage(stage, machines, rates[stage.name]))
-    return plans, rates
+def _planned(case: Case, stages: Iterable[Stage]) -> tuple[StagePlan, ...]:
+    return tuple(plan_stage(stage, case.machines, case.rates(stage)) for stage in stages)
 
 
-def rates_of(
-    config: StudyConfig, model: ModelConfig, stage: Stage, machines: Machines, measured: Measured | None
-) -> Rates:
-    """Assumed, or measured where the stage runs as the measured layer did; a CPU's rate goes with its threads."""
-    n_nodes = -(-stage.world_size // stage.ranks_per_node)
-    threads = threads_of(config, stage)
-    rates = assumed_rates(machines, model.dtype, threads, stage.on_gpu, n_nodes)
-    if measured is None or (stage.on_gpu, model.dtype) != (measured.on_gpu, measured.dtype):
-        return rates
-    flops_per_s = measured.flops_per_s
-    if not stage.on_gpu:
-        flops_per_s *= threads / config.cluster.threads_per_worker
-    said = f"measured: one layer on {measured.device}"
-    rates = replace(rates, flops_per_s=flops_per_s, origin=rates.origin | {"flops_per_s": said})
-    if measured.score_slowdown is None:
-        return rates
-    origin = rates.origin | {"score_slowdown": said}
-    return replace(rates, score_slowdown=measured.score_slowdown, origin=origin)
-
-
-def _measured(config: StudyConfig, hf_config: Any, shape: ModelShape, model: ModelConfig) -> Measured:
+def _measured(case: Case, hf_config: Any) -> LayerMeasurement:
     import torch
 
-    settings = config.detection
+    config, batch = case.config, case.config.detection.batch_size
     on_gpu = config.cluster.gpus_per_worker > 0
     if not on_gpu:
         torch.set_num_threads(config.cluster.threads_per_worker)
+    corpus = Corpus(batch, config.corpus.max_tokens, batch)
     return calibrate(
-        hf_config,
-        shape,
-        model.dtype,
-        Corpus(settings.batch_size, config.corpus.max_tokens, settings.batch_size),
-        Detection(settings.groups, settings.mode == "certified", settings.floor_fraction),
-        on_gpu,
+        hf_config, case.shape, case.model.dtype, corpus, planned_detection(config), on_gpu=on_gpu
     )

@@ -5,71 +5,63 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from polyneuron.cluster.capacity import engine as engines
-from polyneuron.cluster.capacity.devices import Machines
+from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage
 from polyneuron.cluster.capacity.shape import ModelShape
-from polyneuron.cluster.capacity.training import Training
+from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.transfer_recipes import TransferRecipe
 from polyneuron.pipelines.config.study import BenchmarkConfig, ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
-from polyneuron.pipelines.plan.stages import (
-    activation_stage,
-    engine_stage,
-    fine_tuning_stage,
-    placing_of,
-    task_requests,
-)
+from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.engine import engine_stage, task_requests
+from polyneuron.pipelines.plan.stages import activation_stage, fine_tuning_stage
 from polyneuron.pipelines.transfer.evaluation import cells_of
 from polyneuron.pipelines.transfer.training import Sets, recipe_of, tunings_of
 
 _SQUAD_ITEMS = 87_599
 
 
-def transfer_stages(
-    config: TransferConfig, model: ModelConfig, shape: ModelShape, anatomy: Anatomy, machines: Machines
-) -> Iterator[Stage]:
+def transfer_stages(config: TransferConfig, case: Case, anatomy: Anatomy) -> Iterator[Stage]:
     """Every stage, in order. Tunings and cells are counted as if every set had neurons."""
-    study = config.study
-    yield activation_stage(study, shape, machines)
-    sets = _some_sets(config, model, anatomy)
-    tunings = tunings_of(config, model, sets, anatomy)
-    trained = [tuning for tuning in tunings if tuning.neurons is not None]
-    trainings = [_training(config, model, tuning.task, shape) for tuning in trained]
-    yield fine_tuning_stage(study, shape, placing_of(study, machines), trainings)
-    tasks = {task.name: task for task in config.tasks}
-    requests = engines.Requests()
+    yield activation_stage(case)
+    sets = _some_sets(config, case.model, anatomy)
+    tunings = tunings_of(config, case.model, sets, anatomy)
+    trained = [tuning.task for tuning in tunings if tuning.neurons is not None]
+    yield fine_tuning_stage(case, [_training(config, case.model, task, case.shape) for task in trained])
+    tasks, requests = {task.name: task for task in config.tasks}, Requests()
     for cell in cells_of(config, tunings, sets):
         task = tasks[cell.task]  # type: ignore[index]
         asked = BenchmarkConfig(name=task.name, max_items=task.max_items, max_gen_toks=task.max_gen_toks)
-        requests += task_requests(study, asked)
-    yield engine_stage(study, shape, machines, requests)
+        requests += task_requests(case.config, asked)
+    yield engine_stage(case, requests)
 
 
 def _some_sets(config: TransferConfig, model: ModelConfig, anatomy: Anatomy) -> Sets:
     """One neuron a language, of its own: enough to count what is trained and judged."""
-    found = {
+    by_language = {
         language: NeuronSet.from_indices(
             model.label, anatomy.widths, anatomy.n_layers, {(0, "ffn"): [index % anatomy.ffn_width]}
         )
         for index, language in enumerate(config.languages)
     }
-    return {detector: found for detector in config.detectors}
+    return dict.fromkeys(config.detectors, by_language)
 
 
-def _training(config: TransferConfig, model: ModelConfig, task: TransferTask, shape: ModelShape) -> Training:
+def _training(
+    config: TransferConfig, model: ModelConfig, task: TransferTask, shape: ModelShape
+) -> PlannedTraining:
     recipe = recipe_of(task, model)
     n_steps = math.ceil((recipe.n_items or _SQUAD_ITEMS) * recipe.epochs / recipe.batch)
-    return Training(
-        _n_trained(recipe, shape),
-        min(n_steps, task.training.max_steps or n_steps),
-        recipe.batch,
-        task.training.micro_batch or recipe.batch,
-        recipe.max_tokens,
-        config.zero_stage,
-        config.recomputed_layers,
+    return PlannedTraining(
+        n_trained=_n_trained(recipe, shape),
+        n_steps=min(n_steps, task.training.max_steps or n_steps),
+        global_batch=recipe.batch,
+        micro_batch=task.training.micro_batch or recipe.batch,
+        n_tokens=recipe.max_tokens,
+        zero_stage=config.zero_stage,
+        recomputed_layers=config.recomputed_layers,
     )
 
 

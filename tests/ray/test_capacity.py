@@ -6,7 +6,7 @@ import pytest
 
 from bench.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
 from polyneuron.cluster.actors.group import ModelGroup
-from polyneuron.cluster.capacity.placing import Placing, received
+from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import shape_of
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
@@ -23,7 +23,7 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
     """Two passes of detection, then one of perplexity, on two ranks."""
     shape = shape_of(load_config(tiny_folder), "float32")
     sentences = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([9] * 8, vocabulary=250))]
-    pair = Placing(2, 2, on_gpu=False)
+    pair = Placing(shape=shape, world_size=2, ranks_per_node=2)
     with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2)) as group:
 
         def run(batches, candidates):
@@ -35,8 +35,8 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
         group.reset_stats()
         group.run(sentence_nlls, micro_batches(sentences, 4), edits=[None, None])
         of_perplexity = group.stats()[0]["bytes_received"]
-    assert after_detection == received(shape, pair, n_passes=2, with_head=False)
-    assert of_perplexity == received(shape, pair, n_passes=1, with_head=True)
+    assert after_detection == pair.received(n_passes=2, with_head=False)
+    assert of_perplexity == pair.received(n_passes=1, with_head=True)
 
 
 @pytest.mark.slow

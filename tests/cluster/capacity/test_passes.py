@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from polyneuron.cluster.capacity import passes
-from polyneuron.cluster.capacity.placing import Placing, received
+from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import shape_of
 from polyneuron.neuron_core.activations.measure import activation_pass
 from polyneuron.neuron_core.activations.statistics import layer_statistics
@@ -21,8 +21,7 @@ from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.cluster.live_bytes import LiveBytes
 
 GROUPS = ("q", "k", "v", "ffn")
-ALONE = Placing(1, 1, on_gpu=False)
-NOT_HERE = ("libraries", "kept by malloc", "shard", "embedding, whole", "gather staging")
+NOT_HERE = ("libraries", "shard", "embedding, whole", "gather staging")
 NARROW: dict[str, Any] = dict(
     hidden_size=192, intermediate_size=512, num_attention_heads=6, num_key_value_heads=2
 )
@@ -56,6 +55,7 @@ class Case:
         )
         self.model = model.eval().requires_grad_(False)
         self.shape = shape_of(config, dtype)
+        self.alone = Placing(shape=self.shape)
         self.runner = LayerMajor(self.model)
         self.corpus = passes.Corpus(n_sentences, n_tokens, batch)
         ids = torch.randint(3, 2000, (n_sentences, n_tokens)).tolist()
@@ -95,7 +95,7 @@ def test_detection(dtype: str, fields: dict[str, Any], batch: int, n_tokens: int
     }
     with case.live() as live:
         detection_pass(case.runner, case.batches, GROUPS, candidates if certified else None)
-    predicted = fullest(passes.detection_phases(case.shape, ALONE, case.corpus, what))
+    predicted = fullest(passes.detection_phases(case.alone, case.corpus, what))
     assert predicted == pytest.approx(live.peak, rel=0.15)
 
 
@@ -104,7 +104,7 @@ def test_perplexity(dtype: str, fields: dict[str, Any], batch: int, n_tokens: in
     case = Case(dtype, fields, batch, n_tokens)
     with case.live() as live:
         sentence_nlls(case.runner, case.batches, [None] * 3)
-    predicted = fullest(passes.perplexity_phases(case.shape, ALONE, case.corpus, 3))
+    predicted = fullest(passes.perplexity_phases(case.alone, case.corpus, 3))
     assert predicted == pytest.approx(live.peak, rel=0.1)
 
 
@@ -116,7 +116,7 @@ def test_activation_statistics(n_languages: int) -> None:
         for _, sketches in activation_pass(case.runner, languages, "matched"):
             layer_statistics(sketches)
     corpus = passes.Corpus(24 * n_languages, 32, 8)
-    predicted = fullest(passes.activation_phases(case.shape, ALONE, corpus, n_languages))
+    predicted = fullest(passes.activation_phases(case.alone, corpus, n_languages))
     assert predicted == pytest.approx(live.peak, rel=0.1)
 
 
@@ -133,18 +133,17 @@ def test_the_operations_of_a_forward_are_torchs_count() -> None:
 def test_hidden_states_beyond_the_budget_go_to_disk() -> None:
     case = Case("float32", NARROW, 8, 32)
     whole = 24 * 32 * 192 * 4
-    assert passes.hidden_state_bytes(case.shape, ALONE, case.corpus, 1) == (whole, 0)
-    small = Placing(1, 1, on_gpu=False, hidden_states_bytes=whole)
-    assert passes.hidden_state_bytes(case.shape, small, case.corpus, 3) == (whole, 2 * whole)
-    pair = Placing(2, 2, on_gpu=False)
-    assert passes.hidden_state_bytes(case.shape, pair, case.corpus, 1) == (whole // 2, 0)
+    assert passes.hidden_state_bytes(case.alone, case.corpus, 1) == (whole, 0)
+    small = Placing(shape=case.shape, hidden_states_bytes=whole)
+    assert passes.hidden_state_bytes(small, case.corpus, 3) == (whole, 2 * whole)
+    pair = Placing(shape=case.shape, world_size=2, ranks_per_node=2)
+    assert passes.hidden_state_bytes(pair, case.corpus, 1) == (whole // 2, 0)
 
 
 def test_streaming_gathers_nothing_and_reads_every_pass() -> None:
     shape = shape_of(load_config(Path(__file__).parents[2] / "shapes" / "llama-3.1-70b"), "bfloat16")
-    stream = Placing(4, 2, on_gpu=False, weights="stream")
-    assert received(shape, stream, 6, True) == 0
-    layer = passes.detection_phases(
-        shape, stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03)
-    )[1]
+    stream = Placing(shape=shape, world_size=4, ranks_per_node=2, weights="stream")
+    assert stream.received(6, with_head=True) == 0
+    assert stream.read(6, with_head=True) == 2 * 6 * stream.made_whole(with_head=True)
+    layer = passes.detection_phases(stream, passes.Corpus(8, 16, 4), passes.Detection(GROUPS, True, 0.03))[1]
     assert "shard" not in layer.host and layer.host["layer, whole"] == shape.layer_bytes

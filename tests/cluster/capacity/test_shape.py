@@ -22,6 +22,12 @@ def published(name: str) -> ModelShape:
     return shape_of(load_config(SHAPES / name), "bfloat16")
 
 
+def need_of(tensor_parallel: int) -> EngineNeed:
+    return EngineNeed(
+        tensor_parallel=tensor_parallel, on_gpu=True, max_model_len=4096, max_num_seqs=64, utilisation=0.85
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "said"),
     [("llama-3.1-70b", 70_553_706_496, 70.6), ("qwen2.5-72b", 72_706_203_648, 72.7)],
@@ -36,14 +42,14 @@ def test_parameters_are_the_published_ones(name: str, parameters: int, said: flo
 def test_the_cache_of_a_token_by_hand() -> None:
     """2 (keys, values) x 80 layers x 8 heads x 128 x 2 bytes; a rank of 16 still holds one head."""
     shape = published("llama-3.1-70b")
-    by_ranks = {n: EngineNeed(n, 1, True, 4096, 64, 0, 0.85) for n in (1, 8, 16)}
+    by_ranks = {n: need_of(n) for n in (1, 8, 16)}
     assert [cache_token_bytes(shape, need) for need in by_ranks.values()] == [327_680, 40_960, 40_960]
     assert weights_bytes(shape, by_ranks[8]) == pytest.approx(shape.model_bytes / 8, abs=1)
 
 
 def test_generating_reads_the_weights_once_a_step_and_the_cache_once_a_token() -> None:
     """100 answers of 10 tokens after prompts of 1,000, 64 at once; a rank of 8 has an eighth of the weights and of the heads."""
-    shape, need = published("llama-3.1-70b"), EngineNeed(8, 1, True, 4096, 64, 0, 0.85)
+    shape, need = published("llama-3.1-70b"), need_of(8)
     asked = Requests(1000, 10, 10 * (1000 + 5)) * 100
     weights = 16 * weights_bytes(shape, need)  # 1,000 tokens, 64 at a time
     assert generating_bytes(shape, need, asked) == weights + 100 * 10 * 1005 * 40_960

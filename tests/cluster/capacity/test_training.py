@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
 from polyneuron.cluster.capacity.shape import shape_of
-from polyneuron.cluster.capacity.training import Training, saved_bytes, saved_layer_bytes
+from polyneuron.cluster.capacity.training import PlannedTraining, saved_bytes, saved_layer_bytes
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.data.packed_batch import model_masks
@@ -50,16 +50,27 @@ def test_bytes_kept_for_the_backward_pass(family: str, dtype: str) -> None:
         model.get_decoder()(input_ids=ids, attention_mask=masks, use_cache=False)
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     measured = sum(n for place, n in storages.items() if place not in weights)
-    training = Training(1, 1, N_BLOCKS, N_BLOCKS, N_TOKENS, 2, 0.0)
+    training = planned(recomputed_layers=0.0)
     assert saved_bytes(shape_of(config, dtype), training) == pytest.approx(measured, rel=0.07)
 
 
 def test_recomputed_layers_keep_their_input_alone() -> None:
     shape = shape_of(CONFIGS["llama"](), "float32")
-    whole = Training(1, 1, 2, 2, N_TOKENS, 2, 0.0)
-    none, half = saved_layer_bytes(shape, whole), Training(1, 1, 2, 2, N_TOKENS, 2, 0.5)
+    none, half = saved_layer_bytes(shape, planned(recomputed_layers=0.0)), planned(recomputed_layers=0.5)
     inputs = 2 * (2 * N_TOKENS) * 256 * 4
     assert saved_bytes(shape, half) == 2 * none + inputs + none
+
+
+def planned(recomputed_layers: float) -> PlannedTraining:
+    return PlannedTraining(
+        n_trained=1,
+        n_steps=1,
+        global_batch=N_BLOCKS,
+        micro_batch=N_BLOCKS,
+        n_tokens=N_TOKENS,
+        zero_stage=2,
+        recomputed_layers=recomputed_layers,
+    )
 
 
 def some_neurons(model: Any) -> NeuronSet:

@@ -2,23 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
 
-from polyneuron.cluster.capacity.calibration import Measured
+from polyneuron.cluster.capacity.calibration import LayerMeasurement
 from polyneuron.cluster.capacity.devices import parse_devices
 from polyneuron.cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from polyneuron.cluster.capacity.estimate import Stage
+from polyneuron.cluster.capacity.rates import Rates
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overrides
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
+from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, plan_transfer
-from polyneuron.pipelines.plan.stages import study_requests, task_requests
 from polyneuron.pipelines.run.record import Run
 from polyneuron.pipelines.stages.corpora import prepare_corpora
 from polyneuron.pipelines.stages.detection import detect, detection_units
@@ -29,6 +31,16 @@ from tests.tiny_models import save_tiny_model
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def layer_measured(**values: Any) -> LayerMeasurement:
+    """What calibrating says, but for `values`."""
+    plain = {"on_gpu": True, "flops_per_s": 2e14, "score_slowdown": None, "detection_memory": 1.0}
+    return LayerMeasurement(device="a device", dtype="bfloat16", **plain | values)
+
+
+def rates_of(row: ModelPlan) -> dict[str, Rates]:
+    return {planned.stage.name: planned.rates for planned in row.stages}
 
 
 def planned(config: StudyConfig) -> ModelPlan:
@@ -43,7 +55,7 @@ def test_parameters_and_neurons_are_those_of_the_model(model: Path, tmp_path: Pa
     assert row.shape is not None
     assert row.shape.parameters == sum(p.numel() for p in live.parameters())
     assert row.neurons == {"q": 3 * 32, "k": 3 * 16, "v": 3 * 16, "ffn": 3 * 40}
-    assert row.stages[0].peak.host["shard"] == row.shape.parameters * 4 // 2
+    assert row.stages[0].stage.peak.host["shard"] == row.shape.parameters * 4 // 2
     assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3
 
 
@@ -78,7 +90,7 @@ def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) 
     assert row.units.items() > without.units.items()
     # the hidden states of both languages wait at once
     activations = next(one for one in row.stages if one.stage.name == "activations")
-    assert activations.peak.host["hidden states"] == 2 * 6 * 12 * 32 * 4
+    assert activations.stage.peak.host["hidden states"] == 2 * 6 * 12 * 32 * 4
 
 
 def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> None:
@@ -190,14 +202,14 @@ def test_streaming_and_the_budget_of_hidden_states_are_planned(tmp_path: Path) -
     assert (
         detection.stage.received_bytes == 0 and detection.stage.read_bytes > 2 * detection.stage.spilled_bytes
     )
-    assert detection.peak.host["hidden states"] == int(0.001 * 2**30)
-    assert "shard" not in detection.peak.device and detection.fits
+    assert detection.stage.peak.host["hidden states"] == int(0.001 * 2**30)
+    assert "shard" not in detection.stage.peak.device and detection.fits
 
 
 def test_calibration_replaces_the_assumed_rate(model: Path, tmp_path: Path) -> None:
     (row,) = plan(tiny_config(model, tmp_path / "store"), calibrated=True).models
     assert row.measured is not None and row.measured.flops_per_s > 0
-    rates = dict(row.rates)["detection"]
+    rates = rates_of(row)["detection"]
     assert rates.flops_per_s == row.measured.flops_per_s
     assert rates.origin["flops_per_s"].startswith("measured")
 
@@ -205,16 +217,16 @@ def test_calibration_replaces_the_assumed_rate(model: Path, tmp_path: Path) -> N
 def test_a_measured_rate_goes_with_the_threads_and_is_of_its_dtype(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = Measured("a CPU", False, "bfloat16", 1e10, None, 1.0)
-    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *arguments: measured)
+    measured = layer_measured(on_gpu=False, flops_per_s=1e10)
+    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     evaluation = {"benchmarks": [{"name": "xnli"}], "engine": {"threads": 16}}
     config = large(tmp_path / "store", cluster={"threads_per_worker": 2}, evaluation=evaluation)
     (row,) = plan(config, parse_devices("8x80GB"), calibrated=True).models
-    rates = dict(row.rates)
+    rates = rates_of(row)
     assert (rates["detection"].flops_per_s, rates["evaluation"].flops_per_s) == (1e10, 8e10)
     other = with_overrides(config, ["models.0.dtype=float32"])
     (row,) = plan(other, parse_devices("8x80GB"), calibrated=True).models
-    assert dict(row.rates)["detection"].origin["flops_per_s"].startswith("assumed")
+    assert rates_of(row)["detection"].origin["flops_per_s"].startswith("assumed")
 
 
 def test_calibration_needs_the_device_it_is_for(model: Path, tmp_path: Path) -> None:
@@ -299,7 +311,7 @@ def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -
     asked = Requests(250 * 9 * 120, 250 * 256, 250 * 256 * (9 * 120 + 128))
     assert study_requests(config) == asked
     evaluation = row.stages[-1]
-    need = EngineNeed(8, 1, True, 4096, 64, 0, 0.85)
+    need = EngineNeed(tensor_parallel=8, on_gpu=True, max_model_len=4096, max_num_seqs=64, utilisation=0.85)
     assert row.shape is not None
     assert evaluation.stage.generating_bytes == generating_bytes(row.shape, need, asked)
     assert evaluation.seconds["generating"] == evaluation.stage.generating_bytes / 2e12
@@ -311,7 +323,7 @@ def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: P
     (row,) = plan_transfer(config).models
     assert [one.stage.name for one in row.stages] == ["activations", "training", "evaluation"]
     (study,) = plan(config.study).models
-    rates, of_study = dict(row.rates), dict(study.rates)
+    rates, of_study = rates_of(row), rates_of(study)
     assert all(rates[name] == of_study[name] for name in ("activations", "evaluation"))
     assert all(one.total_s > 0 for one in row.stages)
 
@@ -334,8 +346,8 @@ def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str
 
 def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A micro-batch that takes 120 times what is planned must be halved; fewer ranks, which cost less, would not help."""
-    measured = Measured("a device", True, "bfloat16", 2e14, None, 120.0)
-    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *arguments: measured)
+    measured = layer_measured(detection_memory=120.0)
+    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     config, machines = large(tmp_path / "store"), parse_devices("8x80GB")
     (without,) = plan(config, machines).models
     (row,) = plan(config, machines, calibrated=True).models
@@ -343,14 +355,14 @@ def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.M
     assert taken[1] == 120 * taken[0] and without.stages[0].fits and not row.stages[0].fits
     assert row.advice is not None and row.advice.by_stage["detection"] == ("detection.batch_size=4",)
     assert row.mended[0].stage.name == "detection"
-    rates = dict(row.rates)["detection"]
+    rates = rates_of(row)["detection"]
     assert rates.flops_per_s == 2e14
-    assert rates.score_slowdown == dict(without.rates)["detection"].score_slowdown
+    assert rates.score_slowdown == rates_of(without)["detection"].score_slowdown
 
 
 def test_what_a_gpu_takes_is_not_said_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Measured("a device", True, "bfloat16", 2e14, 9.0, 120.0)
-    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *arguments: measured)
+    measured = layer_measured(score_slowdown=9.0, detection_memory=120.0)
+    monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     config = large(tmp_path / "store", cluster={"world_size": 1, "threads_per_worker": 8})
     (row,), (without,) = (plan(config, parse_devices("8x80GB"), c).models for c in (True, False))
     assert row.stages[0] == without.stages[0]
