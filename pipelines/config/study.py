@@ -134,6 +134,11 @@ class AblationConfig(Section):
     batch_size: int = Field(default=8, ge=1)
     through: Literal["workers", "engine"] = "workers"
 
+    @property
+    def n_controls(self) -> dict[str, int]:
+        """Random controls of the shared set and of each exclusive set."""
+        return {"shared": self.shared_control_seeds, "exclusive": self.exclusive_control_seeds}
+
 
 class BenchmarkConfig(Section):
     """One benchmark of `polyneuron.eval.tasks.benchmarks`; a setting left out is the benchmark's own. max_items: per language."""
