@@ -385,8 +385,8 @@ class _Blocks:
         blocks = []
         for number in numbers:
             ids = torch.randint(100, 40_000, (BLOCK_TOKENS,), generator=torch.Generator().manual_seed(number))
-            blocks.append(Block("x", ids, where, zeros, ids))
-        return PackedBatch(tuple(blocks), self.config, getattr(torch, self.dtype))
+            blocks.append(Block(ids, where, zeros, ids))
+        return PackedBatch(blocks, self.config, getattr(torch, self.dtype))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from polyneuron.eval.nightly.baseline import SETTINGS, NightResults
 from polyneuron.eval.nightly.judge import Judgement, Outcome, judge_results
-from polyneuron.eval.verdicts.comparisons import WORSE
 from polyneuron.eval.verdicts.pairing import Key
 from polyneuron.eval.verdicts.statistics import wilson
+from polyneuron.eval.verdicts.verdict import WORSE
 
 ALPHA = 0.05
 MODEL, VARIANT = "simulated", "base"
@@ -116,7 +116,7 @@ def judged(
 ) -> Judgement:
     """The real judgement of two simulated nights."""
     nights = made.night("tonight", tonight), made.night("before", before)
-    return judge_results(MODEL, *nights, [VARIANT], ALPHA, 0.0, seed=seed)
+    return judge_results(MODEL, *nights, [VARIANT], alpha=ALPHA, min_effect=0.0, seed=seed)
 
 
 def share(successes: int, n: int) -> str:

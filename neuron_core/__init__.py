@@ -1,6 +1,4 @@
-"""Polyneuron's mathematics on neurons, usable from a notebook in one process. Names are imported when first
-used.
-"""
+"""Polyneuron's mathematics on neurons, usable from a notebook in one process. Names are imported when first used."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -64,11 +62,12 @@ _MODULES = {
 
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would take any name
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

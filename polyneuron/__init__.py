@@ -6,30 +6,30 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from polyneuron.neuron_core import *  # noqa: F403
-
-    __version__: str
-
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "neuron_core").is_dir():
     # In a checkout the floors lie beside this folder; a wheel holds them inside it.
-    __path__.append(str(_HERE.parent))  # noqa: F405
+    __path__.append(str(_HERE.parent))
 
 from polyneuron import neuron_core as _neuron_core  # noqa: E402
 
 __all__ = ["__version__"]
 __all__ += _neuron_core.__all__
 
+if TYPE_CHECKING:
+    from polyneuron.neuron_core import *  # noqa: F403
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+    __version__: str
+else:  # a type checker that saw __getattr__ would take any name
 
-        return version("polyneuron")
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_neuron_core, name)
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("polyneuron")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(_neuron_core, name)
 
 
 def __dir__() -> list[str]:

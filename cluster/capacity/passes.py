@@ -9,27 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polyneuron.cluster.capacity.memory import MIB, Phase, phase
+from polyneuron.cluster.capacity.memory import Phase, phase
 from polyneuron.cluster.capacity.placing import Placing, gathered, parameters, working
 from polyneuron.cluster.capacity.shape import ModelShape
+from polyneuron.neuron_core.activations.resolution import SKETCH_BYTES
+from polyneuron.neuron_core.model.groups import SCORE_GROUPS
+from polyneuron.neuron_core.passes.limits import (
+    IMPACT_BYTES,
+    LOGIT_BYTES,
+    MAX_COLLECTED,
+    MIN_QUERY_ROWS,
+    N_QUERY_BLOCKS,
+    N_SEED_SENTENCES,
+    SCORE_CHUNK_ELEMENTS,
+    WIDENED_ELEMENTS,
+)
 
-SCORE_GROUPS = ("q", "k")
-N_SEED_SENTENCES = 3
-"""Measured in full in each language by certified detection (`polyneuron.neuron_core.impacts.detect`)."""
-_LOGIT_BYTES = 64 * MIB
-"""Logits held at once, float32 (`polyneuron.neuron_core.measures.perplexity`)."""
-_CHUNK_ELEMENTS = 1 << 20
-"""Elements of changed attention scores held at once (`neuron_core.impacts.scores`)."""
-_MIN_ROWS = 32
-"""The shortest block of queries (`neuron_core.impacts.scores`)."""
-_MAX_COLLECTED = 1 << 23
-"""Impact values held before they are accumulated (`polyneuron.neuron_core.impacts.detect`)."""
-_WIDENED = 1 << 23
-"""Elements of a weight squared at once, in float32 (`neuron_core.impacts.columns`)."""
-_IMPACT_BYTES = 56
-"""Accumulated, a neuron: four float32, five smallest, three float64 and a rank (`polyneuron.neuron_core.impacts.accumulate`)."""
-_SKETCH_BYTES = 7704
-"""A neuron and language, of activation statistics (`neuron_core.activations.sketch`)."""
 CANDIDATE_SPREAD = 4
 """How many times its average the layer with the most q or k candidates has (assumed)."""
 
@@ -102,8 +97,8 @@ def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int
     the values: of one head's neurons, or of all candidates of the layer, with the values, outputs and weights of the heads
     they reach."""
     tokens = corpus.batch * corpus.n_tokens
-    most = max(1, _CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
-    block = min(corpus.n_tokens, max(_MIN_ROWS, -(-corpus.n_tokens // 4)))
+    most = max(1, SCORE_CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
+    block = min(corpus.n_tokens, max(MIN_QUERY_ROWS, -(-corpus.n_tokens // N_QUERY_BLOCKS)))
     of_pair = 4 * corpus.batch * block * (corpus.n_tokens + shape.head_dim)
     needed = min(most, shape.head_dim) * of_pair
     if detection.certified:
@@ -117,7 +112,7 @@ def collected_bytes(shape: ModelShape, placing: Placing, corpus: Corpus, groups:
     """Impacts of a layer's neurons on a rank's sentences while they are accumulated: float32, and of the widest group 24
     bytes a value more."""
     widths = [shape.width(group) for group in groups]
-    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, _MAX_COLLECTED // sum(widths)))
+    n_sentences = min(placing.share(corpus.n_sentences), max(corpus.batch, MAX_COLLECTED // sum(widths)))
     return n_sentences * (4 * sum(widths) + 24 * max(widths))
 
 
@@ -130,10 +125,10 @@ def detection_phases(
 ) -> tuple[Phase, ...]:
     """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula."""
     n_neurons = shape.n_layers * sum(shape.width(group) for group in detection.groups)
-    rows = min(_WIDENED, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
+    rows = min(WIDENED_ELEMENTS, shape.ffn_width * shape.hidden_size) * (4 if shape.value_bytes == 4 else 8)
     norms = {"norms of weights": rows if "ffn" in detection.groups else 0}
     collected = {"impacts, layer": collected_bytes(shape, placing, corpus, detection.groups)}
-    kept = {"impacts": n_neurons * _IMPACT_BYTES}
+    kept = {"impacts": n_neurons * IMPACT_BYTES}
     running = {"activations": int(scale * impact_activation_bytes(shape, corpus, detection))}
     in_layer = _layer(shape, placing)
     return (
@@ -152,7 +147,7 @@ def activation_phases(
     of a micro-batch. Statistics are made from cumulative counts in int64, twice a sketch's size: of all languages together,
     of one, and of the next.
     """
-    sketch = shape.ffn_width * _SKETCH_BYTES
+    sketch = shape.ffn_width * SKETCH_BYTES
     tokens = corpus.batch * corpus.n_tokens
     counting = {"activations": layer_activation_bytes(shape, corpus) + tokens * shape.ffn_width * 21}
     on_device = {"sketch": sketch} if placing.on_gpu else {}
@@ -169,7 +164,7 @@ def perplexity_phases(
     shape: ModelShape, placing: Placing, corpus: Corpus, n_variants: int
 ) -> tuple[Phase, ...]:
     """`n_variants` of the model in one pass; logits of a micro-batch, as far as 64 MiB go, with their softmax."""
-    n_tokens = min(max(1, _LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
+    n_tokens = min(max(1, LOGIT_BYTES // (4 * shape.vocabulary)), corpus.batch * (corpus.n_tokens - 1))
     copies = 3 if shape.softcap else 2
     logits = {"logits": copies * 4 * n_tokens * shape.vocabulary}
     running = {"activations": layer_activation_bytes(shape, corpus)}

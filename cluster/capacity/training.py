@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from polyneuron.cluster.capacity.memory import MIB, Phase, phase
+from polyneuron.cluster.capacity.memory import Phase, phase
 from polyneuron.cluster.capacity.passes import Corpus, layer_activation_bytes
 from polyneuron.cluster.capacity.placing import Placing, gathered, working
 from polyneuron.cluster.capacity.shape import ModelShape
+from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
-_LOGIT_BYTES = 16 * MIB
-"""Logits held at once, float32 (`polyneuron.neuron_core.training.loop.head_loss`)."""
 _KEPT_PARAMETERS = 500_000_000
 """Parameters that DeepSpeed's ZeRO-3 keeps whole from forward to backward: those used again within the next 1e9
 (`stage3_max_reuse_distance`), counted to the last layer and back."""
@@ -72,7 +71,7 @@ def training_phases(shape: ModelShape, placing: Placing, training: Training) -> 
     """The end of a forward pass, the backward pass of a layer, and keeping a checkpoint."""
     near, far = working(placing)
     trained, sharded = optimizer_bytes(placing, training)
-    logits = int(4 * max(_LOGIT_BYTES, 4 * shape.vocabulary))
+    logits = int(4 * max(TRAINING_LOGIT_BYTES, 4 * shape.vocabulary))
     gradients = 2 * layer_activation_bytes(shape, training.micro_batch_shape)
     saved = {"kept for backward": saved_bytes(shape, training)}
     in_layers: dict[str, int] = {}

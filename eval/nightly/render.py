@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from polyneuron.eval.nightly.judge import Outcome
 from polyneuron.eval.nightly.sections import NOT_SCORED, ModelNight, headline, section
-from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, WORSE
+from polyneuron.eval.verdicts.verdict import NOT_JUDGED, WORSE
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE.parent / "report" / "templates" / "style.css"

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from polyneuron.eval.nightly.first import FirstNight, Score
 from polyneuron.eval.nightly.judge import Judgement, Outcome, worst
-from polyneuron.eval.verdicts.comparisons import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
 
 ModelNight: TypeAlias = Judgement | FirstNight
 """One model in a night, compared or not."""

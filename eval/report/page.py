@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from polyneuron.eval.report.charts.benchmarks import LEGEND
 from polyneuron.eval.report.numbers.provenance import run_of
@@ -18,10 +12,9 @@ from polyneuron.eval.report.numbers.study import Readable, Report, read_report
 from polyneuron.eval.report.sections.compare import compare
 from polyneuron.eval.report.sections.compare_benchmarks import compare_benchmarks
 from polyneuron.eval.report.sections.model_page import model_page
+from polyneuron.eval.report.shell import asset, environment
 from polyneuron.eval.report.words import wording
 from polyneuron.neuron_core.common.errors import StoreError
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -54,22 +47,15 @@ def write_report(
 
 def render(report: Report, title: str) -> str:
     """The whole page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment()
+    templates.filters |= {
         "count": wording.count,
         "number": wording.number,
         "percent": wording.percent,
         "language": wording.language_name,
     }
-    script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("explorer.js", "style.css"))
     models = [model_page(study, i) for i, study in enumerate(report.studies)]
-    return environment.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2").render(
         title=title,
         subtitle=_subtitle(report),
         models=models,
@@ -79,10 +65,7 @@ def render(report: Report, title: str) -> str:
         chart_legend=LEGEND,
         runs=[run_of(row) for row in report.runs],
         group_names=list(wording.GROUP_NAMES.items()),
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=_hash(script),
-        style_hash=_hash(style),
+        script=asset("explorer.js"),
     )
 
 
@@ -93,9 +76,3 @@ def _subtitle(report: Report) -> str:
     words = f"{what} in {wording.listing([wording.language_name(lang) for lang in languages])}"
     finished = [run_of(row).finished for row in report.runs if row["finished_at"] is not None]
     return f"{words}. Last run finished {max(finished)}." if finished else f"{words}."
-
-
-def _hash(text: str) -> str:
-    """The content hash a Content-Security-Policy allows an inline block by."""
-    digest: Any = hashlib.sha256(text.encode("utf-8")).digest()
-    return base64.b64encode(digest).decode("ascii")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,11 @@ import xxhash
 
 from polyneuron.eval.tasks.benchmark_data import Located
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
+from polyneuron.eval.tasks.item import Item
 from polyneuron.neuron_core.common.errors import BenchmarkError
 
 FEWSHOT_SEED = 1234
 """lm-eval's own default."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One item under one metric and answer filter. value None: not scored (the prompt did not fit whole)."""
-
-    task: str
-    item: int
-    metric: str
-    filter: str
-    value: float | None
-    target: str
-    response: str
-    doc_hash: str
-    prompt_hash: str
-    tokens_hash: str
 
 
 class Tasks:

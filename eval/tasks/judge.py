@@ -14,7 +14,8 @@ from polyneuron.eval.engines.settings import Engine, EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
-from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Item, Tasks
+from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Tasks
+from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.statistics import bootstrap_mean, wilson
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
 from polyneuron.neuron_core.passes.batches import Sentence

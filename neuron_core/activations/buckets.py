@@ -18,17 +18,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-PART_BITS = 5
-LOWEST_EXPONENT, HIGHEST_EXPONENT = -14, 16
+from polyneuron.neuron_core.activations.resolution import (
+    BUCKETS_ONE_SIDE,
+    HIGHEST_EXPONENT,
+    LOWEST_EXPONENT,
+    N_BUCKETS,
+    PART_BITS,
+)
+
 LARGEST = 2.0**HIGHEST_EXPONENT
 """Values must be smaller than this in magnitude."""
 RELATIVE_ERROR = 2.0 ** -(PART_BITS + 1)
 ABSOLUTE_ERROR = 2.0 ** (LOWEST_EXPONENT - 1)
 
 _PARTS = 1 << PART_BITS
-_ONE_SIDE = (HIGHEST_EXPONENT - LOWEST_EXPONENT) * _PARTS + 1
-N_BUCKETS = 2 * _ONE_SIDE
-
 _MANTISSA_BITS, _BIAS = 23, 127
 _SHIFT = _MANTISSA_BITS - PART_BITS
 _NEAREST = (_BIAS + LOWEST_EXPONENT) * _PARTS - 1
@@ -41,12 +44,12 @@ def bucket_of(values: Tensor) -> Tensor:
     bits = values.contiguous().view(torch.int32) & 0x7FFFFFFF
     # subtracting one puts a positive edge itself into the bucket below it, as (low, high] asks
     steps = ((bits - positive.int()) >> _SHIFT).clamp_(_NEAREST, _FARTHEST).sub_(_NEAREST)
-    return torch.where(positive, _ONE_SIDE + steps, _ONE_SIDE - 1 - steps)
+    return torch.where(positive, BUCKETS_ONE_SIDE + steps, BUCKETS_ONE_SIDE - 1 - steps)
 
 
 def bucket_edges() -> Tensor:
     """The edges of the buckets, float32 [K + 1], ascending and exact: bucket k holds edges[k] < value <= edges[k + 1]."""
-    step = torch.arange(_ONE_SIDE)
+    step = torch.arange(BUCKETS_ONE_SIDE)
     magnitudes = torch.ldexp(1 + (step % _PARTS) / _PARTS, LOWEST_EXPONENT + step // _PARTS)
     return torch.cat([-magnitudes.flip(0), torch.zeros(1), magnitudes])
 

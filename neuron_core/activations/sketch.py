@@ -1,7 +1,7 @@
 """ActivationSketch: what is kept of the activations of one layer's neurons, in integers that add up exactly.
 
 Tokens are added up as integers, minima and maxima, so those of several workers, in any order, give bit for bit what one
-process gives. A neuron takes 7.7 kB (`STATE_BYTES`): 220 MB for the 28,672 neurons of a layer of a 70B
+process gives. A neuron takes 7.7 kB (`SKETCH_BYTES`): 220 MB for the 28,672 neurons of a layer of a 70B
 model, whose layers are measured one at a time.
 Shapes: n tokens, I neurons, K buckets.
 """
@@ -13,11 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from polyneuron.neuron_core.activations.buckets import N_BUCKETS, count_buckets
+from polyneuron.neuron_core.activations.buckets import count_buckets
+from polyneuron.neuron_core.activations.resolution import N_BUCKETS
 from polyneuron.neuron_core.common.errors import CorpusError
-
-STATE_BYTES = 4 * N_BUCKETS + 8 + 4 + 4
-"""Per neuron: the counts, the total, the minimum and the maximum."""
 
 MAX_TOKENS = 1 << 27
 """Tokens of one sketch. With activations below 2^16 neither a count nor the total can then overflow."""

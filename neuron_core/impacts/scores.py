@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from polyneuron.neuron_core.passes.limits import MIN_QUERY_ROWS, SCORE_CHUNK_ELEMENTS
+from polyneuron.neuron_core.passes.limits import MIN_QUERY_ROWS, N_QUERY_BLOCKS, SCORE_CHUNK_ELEMENTS
 
 _MAX_EXPONENT = 60.0
 """Up to here expm1 neither overflows nor revives attention weights that underflowed to zero."""
@@ -122,7 +122,7 @@ def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
 
 def _chunk_squared(heads: Heads, change: ScoreChange) -> Tensor:
     length = heads.scored_BT.shape[1]
-    block = max(MIN_QUERY_ROWS, -(-length // 4))
+    block = max(MIN_QUERY_ROWS, -(-length // N_QUERY_BLOCKS))
     squared = heads.weights_BMTT.new_zeros(heads.scored_BT.shape[0], change.n_neurons)
     for start in range(0, length, block):
         rows = slice(start, min(start + block, length))

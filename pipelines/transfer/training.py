@@ -183,12 +183,12 @@ def _plan(
 ) -> TrainingPlan:
     asked, recipe = tuning.task.training, recipe_of(tuning.task, subject.model)
     feed = AnswerFeed(
-        (str(items.blocks.folder),),
-        with_attention(subject.hf_config),
-        subject.model.dtype,
-        recipe.batch,
-        tuning.seed,
-        recipe.epochs,
+        folders=(str(items.blocks.folder),),
+        config=with_attention(subject.hf_config),
+        dtype=subject.model.dtype,
+        global_batch=recipe.batch,
+        seed=tuning.seed,
+        epochs=recipe.epochs,
     )
     n_steps = feed.sampler.n_steps(recipe.batch)
     settings = recipe.settings(

@@ -60,7 +60,12 @@ def test_two_actors_train_as_one_process_does(
         tmp_path / "answers", examples, "en", tokenizer, max_tokens=RECIPE.max_tokens, add_bos=False
     )
     feed = AnswerFeed(
-        (str(answers.folder),), with_attention(model.config), "float32", RECIPE.batch, seed=0, epochs=2
+        folders=(str(answers.folder),),
+        config=with_attention(model.config),
+        dtype="float32",
+        global_batch=RECIPE.batch,
+        seed=0,
+        epochs=2,
     )
     neurons = chosen(model)
     trained = from_pretrained(folder, load_config(folder), torch.float32, nf4=nf4)

@@ -17,18 +17,16 @@ _A_BATCH = 256
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task; the answer follows the prompt as it stands, its leading space included.
-
-    scored: how the benchmark judges. True: it compares likelihoods of whole texts, so BOS (EOS where there is none)
-    stands before the text and nothing closes it. False: it lets the model write after the prompt, so the prompt begins as
-    any text of the model does, and EOS closes the answer. needs_from: truncation must leave the prompt whole from this
-    character on, None for the answer's sake alone.
-    """
+    """One item of a task; the answer follows the prompt as it stands, its leading space included."""
 
     prompt: str
     answer: str
     scored: bool
+    """How the benchmark judges. True: it compares likelihoods of whole texts, so BOS (EOS where there is none) stands
+    before the text and nothing closes it. False: it lets the model write after the prompt, so the prompt begins as any text
+    of the model does, and EOS closes the answer."""
     needs_from: int | None = None
+    """Truncation must leave the prompt whole from this character on; None: only the answer."""
 
 
 @dataclass
@@ -44,7 +42,7 @@ class AnswerCounts:
 def answer_tokens(
     examples: Sequence[Example], tokenizer: Any, max_tokens: int, add_bos: bool, counts: AnswerCounts
 ) -> Iterator[tuple[list[int], int]]:
-    """(ids, n_prompt) of every example that can be learnt: the answer is ids[n_prompt:].
+    """Yields the token ids of every example that can be learnt, and how many of them are the prompt's.
 
     A text longer than `max_tokens` loses the beginning of its prompt (BOS stays), as lm-eval cuts it.
 
@@ -58,41 +56,35 @@ def answer_tokens(
         texts = [example.prompt + example.answer for example in batch]
         whole = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         prompts = tokenizer([e.prompt for e in batch], add_special_tokens=False, verbose=False)["input_ids"]
-        for example, ids, ends, prompt_ids in zip(
+        for example, ids, offsets, prompt_ids in zip(
             batch, whole["input_ids"], whole["offset_mapping"], prompts, strict=True
         ):
-            found = _answered(example, ids, ends, prompt_ids, tokenizer, max_tokens, add_bos)
-            if isinstance(found, str):
-                counts.dropped[found] += 1
+            head = _head(ids, tokenizer, add_bos or example.scored, example.scored)
+            tail = [] if example.scored else [tokenizer.eos_token_id]
+            fitted = _fitted(example, ids, offsets, prompt_ids, max_tokens - len(head) - len(tail))
+            if isinstance(fitted, str):
+                counts.dropped[fitted] += 1
                 continue
-            ids, n_prompt, is_cut = found
+            excess, n_prompt = fitted
             counts.kept += 1
-            counts.truncated += is_cut
-            yield ids, n_prompt
+            counts.truncated += excess > 0
+            yield [*head, *ids[excess:], *tail], len(head) + n_prompt - excess
 
 
-def _answered(
-    example: Example,
-    ids: list[int],
-    offsets: Sequence[tuple[int, int]],
-    prompt_ids: list[int],
-    tokenizer: Any,
-    max_tokens: int,
-    add_bos: bool,
-) -> tuple[list[int], int, bool] | str:
-    """The token ids, how many are the prompt's, and whether some were cut; or why the example is dropped."""
+def _fitted(
+    example: Example, ids: list[int], offsets: Sequence[tuple[int, int]], prompt_ids: list[int], room: int
+) -> tuple[int, int] | str:
+    """How many tokens are cut, and how many of all are the prompt's; or why the example is dropped."""
     # A token may hold the space before a word or not, so the ends tell which token is the answer's first.
     n_prompt = next(i for i, (_, end) in enumerate(offsets) if end > len(example.prompt))
     if not example.scored and ids[:n_prompt] != prompt_ids:
         return "tokens_joined"
-    head = _head(ids, tokenizer, add_bos or example.scored, example.scored)
-    tail = [] if example.scored else [tokenizer.eos_token_id]
-    excess = max(0, len(head) + len(ids) + len(tail) - max_tokens)
+    excess = max(0, len(ids) - room)
     if excess and excess >= n_prompt:
         return "answer_too_long"
     if example.needs_from is not None and offsets[excess][0] > example.needs_from:
         return "evidence_cut"
-    return [*head, *ids[excess:], *tail], len(head) + n_prompt - excess, excess > 0
+    return excess, n_prompt
 
 
 def _head(ids: list[int], tokenizer: Any, wanted: bool, or_eos: bool) -> list[int]:

@@ -10,11 +10,10 @@ Shapes: T tokens of a block.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -24,11 +23,10 @@ import numpy as np
 import xxhash
 
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.readers import list_files
 from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
-from polyneuron.neuron_core.training.data.blocks import MANIFEST, BlockSummary, PreparedBlocks, open_blocks
+from polyneuron.neuron_core.training.data.blocks import SPLITS, PreparedBlocks
 from polyneuron.neuron_core.training.data.documents import (
     EMBEDDED_ROWS_A_DOCUMENT,
     PAPER_N_DOCUMENTS,
@@ -38,15 +36,13 @@ from polyneuron.neuron_core.training.data.documents import (
     documents,
 )
 from polyneuron.neuron_core.training.data.token_files import (
+    cached_folder,
     digest,
-    pad_id,
     require_usable,
+    save_array,
     sync,
-    tokenizer_fingerprint,
-    write_folder,
 )
 
-_FORMAT = 1
 _DOCUMENTS_A_BATCH = 256
 _OPEN_BLOCKS = 64
 _SAMPLED_BLOCKS, _SAMPLED_BYTES = 256, 1 << 16
@@ -126,11 +122,29 @@ def prepare_blocks(
         )
     require_usable(tokenizer, add_bos)
     pinned = [(_pinned(source, language), weight) for source, weight in mixture]
-    parts = {
-        "format": _FORMAT,
-        "language": language,
+
+    def write(folder: Path) -> Mapping[str, Any]:
+        counts = DocumentCounts()
+        texts = documents(pinned, language, n_documents, seed=seed, exclude=exclude, counts=counts)
+        pieces = _Pieces(folder, tokenizer, max_tokens, add_bos, seed)
+        for n_done in pieces.write(texts):
+            if report is not None:
+                report(n_done, n_done if n_documents == "all" else n_documents)
+        held_back = pieces.held_back(validation_share, language)
+        return {
+            "language": language,
+            "sources": [source.for_language(language).describe() for source, _ in pinned],
+            "revisions": [source.revision for source, _ in pinned],
+            "n_documents": len(pieces.keys),
+            "n_validation_documents": len(held_back),
+            **pieces.pack_splits(held_back),
+            "n_read": counts.n_read,
+            "kept": dict(sorted(counts.kept.items())),
+            "dropped": dict(sorted(counts.dropped.items())),
+        }
+
+    deciding = {
         "sources": [[*_described(source, language), float(weight)] for source, weight in pinned],
-        "tokenizer": tokenizer_fingerprint(tokenizer),
         "n_documents": n_documents,
         "max_tokens": max_tokens,
         "seed": seed,
@@ -138,37 +152,7 @@ def prepare_blocks(
         "add_bos": add_bos,
         "validation_share": validation_share,
     }
-    key = digest(parts)
-    folder = Path(cache).expanduser() / f"{safe_name(language)}-{key}"
-    if not folder.exists():
-        counts = DocumentCounts()
-        texts = documents(pinned, language, n_documents, seed, exclude, counts)
-
-        def fill(temporary: Path) -> None:
-            pieces = _Pieces(temporary, tokenizer, max_tokens, add_bos, seed)
-            for n_done in pieces.write(texts):
-                if report is not None:
-                    report(n_done, n_done if n_documents == "all" else n_documents)
-            held_back = pieces.held_back(validation_share, language)
-            described = [source.for_language(language).describe() for source, _ in pinned]
-            summary = BlockSummary(
-                language=language,
-                sources=described,
-                revisions=[source.revision for source, _ in pinned],
-                n_documents=len(pieces.keys),
-                n_validation_documents=len(held_back),
-                **pieces.pack_splits(held_back),
-                n_read=counts.n_read,
-                kept=dict(sorted(counts.kept.items())),
-                dropped=dict(sorted(counts.dropped.items())),
-            )
-            manifest = {"key": parts, "pad_id": pad_id(tokenizer), "summary": asdict(summary)}
-            with (temporary / MANIFEST).open("x", encoding="utf-8") as file:
-                json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
-                sync(file)
-
-        write_folder(folder, fill)
-    return open_blocks(folder)
+    return PreparedBlocks(cached_folder(cache, language, tokenizer, deciding, write))
 
 
 class _Pieces:
@@ -228,25 +212,18 @@ class _Pieces:
         starts, owners = np.array(self.starts, np.int64), np.array(self.documents, np.int32)
         lengths = np.diff(starts)
         is_held = np.isin(owners, list(held_back))
-        self._save("piece_starts", starts)
-        self._save("piece_documents", owners)
-        for split, chosen in (
-            ("training", np.flatnonzero(~is_held)),
-            ("validation", np.flatnonzero(is_held)),
-        ):
+        save_array(self.folder, "piece_starts", starts)
+        save_array(self.folder, "piece_documents", owners)
+        for split, members in zip(SPLITS, (~is_held, is_held), strict=True):
+            chosen = np.flatnonzero(members)
             blocks = pack(lengths[chosen].tolist(), self.max_tokens)
             order = [piece for block in blocks for piece in block]
-            self._save(f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64))
-            self._save(f"{split}_pieces", chosen[order].astype(np.int32))
+            save_array(self.folder, f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64))
+            save_array(self.folder, f"{split}_pieces", chosen[order].astype(np.int32))
         return {
             "n_tokens": int(lengths[~is_held].sum()),
             "n_validation_tokens": int(lengths[is_held].sum()),
         }
-
-    def _save(self, name: str, values: np.ndarray) -> None:
-        with (self.folder / f"{name}.npy").open("xb") as file:
-            np.save(file, values, allow_pickle=False)
-            sync(file)
 
 
 def _write_header(file: BinaryIO, n: int) -> int:

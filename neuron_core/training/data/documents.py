@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sampling import DUPLICATE, EMPTY, NOT_TEXT
 from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
@@ -38,18 +37,17 @@ _LONGEST_PREFIX = 24
 
 @dataclass
 class DocumentCounts:
-    """What became of the texts that were read: n_read is sum(kept.values()) + sum(dropped.values()).
-
-    `kept`: documents given, by source; `dropped`: texts left out, by reason. Both count embedded rows one by one
-    where rows were left out, and joined documents where they were kept.
-    """
+    """What became of the texts that were read. Embedded rows count one by one where they were left out, and as joined
+    documents where they were kept."""
 
     kept: Counter[str] = field(default_factory=Counter)
+    """Documents given, by source."""
     dropped: Counter[str] = field(default_factory=Counter)
+    """Texts left out, by reason."""
 
     @property
     def n_read(self) -> int:
-        """Texts read."""
+        """How many texts were read."""
         return self.kept.total() + self.dropped.total()
 
 
@@ -72,6 +70,7 @@ def documents(
     mixture: Mixture,
     language: str,
     n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    *,
     seed: int = 0,
     exclude: Collection[str] = (),
     counts: DocumentCounts | None = None,
@@ -103,7 +102,7 @@ def documents(
     _check(mixture)
     if n_documents != "all" and n_documents < 1:
         raise CorpusError(f"{n_documents} training documents were asked for: ask for at least 1, or for all.")
-    return _draw(mixture, language, n_documents, seed, exclude, counts or DocumentCounts())
+    return _drawn(mixture, n_documents, seed, _Reader(language, exclude, counts or DocumentCounts()))
 
 
 def collapsed(text: str) -> str:
@@ -127,8 +126,8 @@ class SentenceFilter:
         if not by_prefix:
             return False
         for start in range(len(text) - width + 1):
-            found = by_prefix.get(text[start : start + width])
-            if found and any(text.startswith(sentence, start) for sentence in found):
+            sentences = by_prefix.get(text[start : start + width], ())
+            if any(text.startswith(sentence, start) for sentence in sentences):
                 return True
         return False
 
@@ -144,19 +143,11 @@ def _check(mixture: Mixture) -> None:
             )
 
 
-def _draw(
-    mixture: Mixture,
-    language: str,
-    n_documents: int | Literal["all"],
-    seed: int,
-    exclude: Collection[str],
-    counts: DocumentCounts,
-) -> Iterator[str]:
-    chance = random.Random(f"{seed}:{language}")
-    unwanted, seen = SentenceFilter(exclude), set[bytes]()
+def _drawn(mixture: Mixture, n_documents: int | Literal["all"], seed: int, reader: _Reader) -> Iterator[str]:
+    chance = random.Random(f"{seed}:{reader.language}")
     sources = [source for source, _ in mixture]
     weights = [weight for _, weight in mixture]
-    streams = [_kept(source, language, unwanted, seen, counts) for source in sources]
+    streams = [reader.kept(source) for source in sources]
     n_given = 0
     while streams and (n_documents == "all" or n_given < n_documents):
         (which,) = chance.choices(range(len(streams)), weights)
@@ -167,55 +158,55 @@ def _draw(
         elif n_documents == "all":
             del streams[which], weights[which]
         else:
-            raise _ran_out(sources[which], language, str(n_documents), n_given, counts)
+            raise reader.ran_out(sources[which], n_given, n_documents)
     if not n_given:
-        raise _ran_out(sources[0], language, "all", 0, counts)
+        raise reader.ran_out(sources[0], 0, "all")
 
 
-def _texts(
-    source: CorpusSource, language: str, unwanted: SentenceFilter, counts: DocumentCounts
-) -> Iterator[str]:
-    if source.kind != "embedded":
-        yield from iter_texts(source, language)
-        return
-    next(iter_texts(source, language))  # refuses a language that is not there
-    rows = [row for row in embedded()[language] if not unwanted.matches(collapsed(row))]
-    if n_left_out := len(embedded()[language]) - len(rows):
-        counts.dropped[EXCLUDED] += n_left_out
-    for first in range(0, len(rows), EMBEDDED_ROWS_A_DOCUMENT):
-        yield "\n".join(rows[first : first + EMBEDDED_ROWS_A_DOCUMENT])
+class _Reader:
+    """Reads sources of one language; what it has seen and counted holds for all of them together."""
 
+    def __init__(self, language: str, exclude: Collection[str], counts: DocumentCounts) -> None:
+        self.language, self._unwanted, self._counts = language, SentenceFilter(exclude), counts
+        self._seen: set[bytes] = set()
 
-def _kept(
-    source: CorpusSource, language: str, unwanted: SentenceFilter, seen: set[bytes], counts: DocumentCounts
-) -> Iterator[str]:
-    name = source.for_language(language).describe()
-    for text in _texts(source, language, unwanted, counts):
-        plain = collapsed(text)
-        try:
-            digest = hashlib.blake2b(plain.encode(), digest_size=16).digest()
-        except UnicodeEncodeError:
-            counts.dropped[NOT_TEXT] += 1
-            continue
-        if not plain:
-            counts.dropped[EMPTY] += 1
-        elif digest in seen:
-            counts.dropped[DUPLICATE] += 1
-        elif unwanted.matches(plain):
-            counts.dropped[EXCLUDED] += 1
-        else:
-            seen.add(digest)
-            counts.kept[name] += 1
-            yield text.strip()
+    def kept(self, source: CorpusSource) -> Iterator[str]:
+        """The documents of a source that are kept, in its order."""
+        name, dropped = source.for_language(self.language).describe(), self._counts.dropped
+        for text in self._texts(source):
+            plain = collapsed(text)
+            try:
+                digest = hashlib.blake2b(plain.encode(), digest_size=16).digest()
+            except UnicodeEncodeError:
+                dropped[NOT_TEXT] += 1
+                continue
+            if not plain:
+                dropped[EMPTY] += 1
+            elif digest in self._seen:
+                dropped[DUPLICATE] += 1
+            elif self._unwanted.matches(plain):
+                dropped[EXCLUDED] += 1
+            else:
+                self._seen.add(digest)
+                self._counts.kept[name] += 1
+                yield text.strip()
 
+    def _texts(self, source: CorpusSource) -> Iterator[str]:
+        if source.kind != "embedded":
+            yield from iter_texts(source, self.language)
+            return
+        texts = list(iter_texts(source, self.language))
+        rows = [row for row in texts if not self._unwanted.matches(collapsed(row))]
+        if n_left_out := len(texts) - len(rows):
+            self._counts.dropped[EXCLUDED] += n_left_out
+        for first in range(0, len(rows), EMBEDDED_ROWS_A_DOCUMENT):
+            yield "\n".join(rows[first : first + EMBEDDED_ROWS_A_DOCUMENT])
 
-def _ran_out(
-    source: CorpusSource, language: str, wanted: str, n_given: int, counts: DocumentCounts
-) -> CorpusError:
-    name = source.for_language(language).describe()
-    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items())) or "none"
-    return CorpusError(
-        f"The corpus {name} ran out of documents in {language!r} after {counts.kept[name]} "
-        f"({n_given} of {wanted} from the whole mixture; dropped: {reasons}). Ask for fewer, or for all, give "
-        "the corpus a smaller share, or name a larger one."
-    )
+    def ran_out(self, source: CorpusSource, n_given: int, wanted: int | Literal["all"]) -> CorpusError:
+        name, counts = source.for_language(self.language).describe(), self._counts
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items())) or "none"
+        return CorpusError(
+            f"The corpus {name} ran out of documents in {self.language!r} after {counts.kept[name]} "
+            f"({n_given} of {wanted} from the whole mixture; dropped: {reasons}). Ask for fewer, or for all, give "
+            "the corpus a smaller share, or name a larger one."
+        )

@@ -5,9 +5,8 @@ Shapes: B blocks of a batch, T tokens of a block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,87 +15,55 @@ from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitec
 from polyneuron.neuron_core.model.families import family_of, supported
 
 NO_LABEL = -100
-"""The label of tokens that are not predicted: padding and the first of every piece."""
+"""The label of tokens that are not predicted: padding, prompts and the first of every piece."""
 
 PADDING = -1
 """The document number of padding."""
 
-_MASK_BY_LAYER_TYPE = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
-"""Models that take a mask per kind of layer. They hand one 4-D mask to every layer as it is, without the sliding
-window; the others have one kind of layer and take one mask."""
 
+class Block(NamedTuple):
+    """One block. All tensors are int64 [T]."""
 
-@dataclass(frozen=True)
-class Block:
-    """One block. All tensors are int64 [T].
-
-    `segment_ids`: the document of every token, numbered within its language, `PADDING` on padding. `labels`: the
-    token itself (a Hugging Face model shifts them), `NO_LABEL` on padding and on the first token of a piece.
-    """
-
-    language: str
     input_ids: Tensor
     position_ids: Tensor
+    """From 0 in every piece, and in the padding."""
     segment_ids: Tensor
+    """The document of every token, numbered within its language, `PADDING` on padding."""
     labels: Tensor
+    """The token itself (a Hugging Face model shifts them), `NO_LABEL` on padding and where nothing is predicted."""
 
 
-@dataclass(frozen=True)
 class PackedBatch:
-    """Blocks as the tensors of one forward pass of the model of `config`; nothing is built before it is asked for.
+    """Blocks as the tensors of one forward pass of a model: those of a `Block`, int64 [B, T]."""
 
-    `dtype`: of the model's attention scores, which eager attention adds its mask to. `device`: where `inputs` go.
-    """
-
-    blocks: tuple[Block, ...]
-    config: Any
-    dtype: torch.dtype = torch.float32
-    device: str | torch.device = "cpu"
-
-    @cached_property
-    def input_ids(self) -> Tensor:
-        """int64 [B, T]."""
-        return torch.stack([block.input_ids for block in self.blocks])
-
-    @cached_property
-    def position_ids(self) -> Tensor:
-        """int64 [B, T], from 0 in every piece."""
-        return torch.stack([block.position_ids for block in self.blocks])
-
-    @cached_property
-    def segment_ids(self) -> Tensor:
-        """int64 [B, T]: the document of every token."""
-        return torch.stack([block.segment_ids for block in self.blocks])
-
-    @cached_property
-    def labels(self) -> Tensor:
-        """int64 [B, T], not shifted: label t is predicted from the logits of t - 1."""
-        return torch.stack([block.labels for block in self.blocks])
-
-    @cached_property
-    def n_predicted(self) -> int:
-        """Tokens that count in the loss."""
-        return int((self.labels != NO_LABEL).sum())
-
-    @cached_property
-    def attention_mask(self) -> Tensor:
-        """bool [B, 1, T, T], true where row t may attend: `document_mask` without a sliding window."""
-        return document_mask(self.segment_ids)
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        config: Any,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """`config`: the model's; `dtype`: of its attention scores, which eager attention adds its mask to; `device`: where
+        `inputs` go."""
+        self.input_ids, self.position_ids, self.segment_ids, self.labels = map(
+            torch.stack, zip(*blocks, strict=True)
+        )
+        self._config, self._dtype, self._device = config, dtype, device
 
     def inputs(self) -> dict[str, Any]:
-        """Arguments of the model's forward: input_ids, position_ids and the masks. Raises as `model_masks`."""
+        """The arguments of the model's forward: input_ids, position_ids and the masks. Raises as `model_masks`."""
         return {
-            "input_ids": self.input_ids.to(self.device),
-            "position_ids": self.position_ids.to(self.device),
-            "attention_mask": model_masks(self.config, self.segment_ids.to(self.device), self.dtype),
+            "input_ids": self.input_ids.to(self._device),
+            "position_ids": self.position_ids.to(self._device),
+            "attention_mask": model_masks(self._config, self.segment_ids.to(self._device), self._dtype),
         }
 
 
 def document_mask(segment_ids: Tensor, window: int | None = None) -> Tensor:
-    """bool [B, 1, T, T] from int64 [B, T]: true where row t may attend to column s.
+    """Which tokens may attend to which, bool [B, 1, T, T], from the documents of the tokens, int64 [B, T].
 
-    That is s <= t, of the same document, and t - s < `window`. Padding attends to padding: a row without a
-    single true entry would make NaN.
+    Row t is true at column s where s <= t, both are of the same document, and t - s < `window`. Padding attends to
+    padding: a row without a single true entry would make NaN.
     """
     at = torch.arange(segment_ids.shape[1], device=segment_ids.device)
     back = at[:, None] - at[None, :]
@@ -109,14 +76,15 @@ def model_masks(
 ) -> Tensor | dict[str, Tensor]:
     """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included.
 
-    [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest
+    It is [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest
     number of `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds.
 
     Raises:
         ModelError: another attention implementation. UnsupportedArchitecture: a family that is not declared.
     """
     text = config.get_text_config()
-    if family_of(text.model_type) is None:
+    family = family_of(text.model_type)
+    if family is None:
         raise UnsupportedArchitecture(
             f"Packed blocks cannot be masked for {text.model_type!r}; supported are {supported()}"
         )
@@ -133,7 +101,7 @@ def model_masks(
         scores = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
         return scores.masked_fill_(~mask, torch.finfo(dtype).min)
 
-    if text.model_type not in _MASK_BY_LAYER_TYPE:
+    if not family.mask_per_kind:
         return formed(getattr(text, "sliding_window", None))
     windows = {"full_attention": None, "sliding_attention": text.sliding_window}
     return {kind: formed(windows[kind]) for kind in sorted(set(text.layer_types))}

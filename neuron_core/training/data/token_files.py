@@ -6,24 +6,30 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from polyneuron.neuron_core.common.errors import ModelError, StoreError
+from polyneuron.neuron_core.common.names import safe_name
+
+MANIFEST = "blocks.json"
+_FORMAT = 1
+"""Part of every key: it grows when the same texts become other files."""
 
 
 def digest(value: Any) -> str:
-    """32 hex digits of a JSON-ready value; the order of keys does not matter."""
+    """The hash of a JSON-ready value, 32 hex digits; the order of keys does not matter."""
     return xxhash.xxh3_128_hexdigest(
         json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
     )
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """32 hex digits of all that decides the tokens of a text: vocabulary, merges, rules and special tokens."""
+    """A hash of all that decides the tokens of a text: vocabulary, merges, rules and special tokens; 32 hex digits."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     # What an earlier call asked for, not what the tokenizer is.
     del rules["truncation"], rules["padding"]
@@ -43,9 +49,40 @@ def require_usable(tokenizer: Any, add_bos: bool | None) -> None:
         raise ModelError(f"{name} has no BOS token: leave add_bos unset or set it to false")
 
 
-def pad_id(tokenizer: Any) -> int:
-    """The token that fills a block up; the model never attends to it."""
-    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+def cached_folder(
+    cache: str | Path,
+    language: str,
+    tokenizer: Any,
+    deciding: Mapping[str, Any],
+    write: Callable[[Path], Mapping[str, Any]],
+) -> Path:
+    """The folder of one language's tokens below `cache`, made by `write` unless it is there.
+
+    Args:
+        deciding: JSON-ready, everything else that decides the content.
+        write: puts the arrays into a folder and returns the summary of them, for people and JSON-ready.
+
+    Raises:
+        StoreError: the place cannot be written.
+    """
+    key = {
+        "format": _FORMAT,
+        "language": language,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        **deciding,
+    }
+    folder = Path(cache).expanduser() / f"{safe_name(language)}-{digest(key)}"
+
+    def fill(temporary: Path) -> None:
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        manifest = {"key": key, "pad_id": int(pad), "summary": write(temporary)}
+        with (temporary / MANIFEST).open("x", encoding="utf-8") as file:
+            json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
+            sync(file)
+
+    if not folder.exists():
+        write_folder(folder, fill)
+    return folder
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -75,7 +112,46 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
+def save_array(folder: Path, name: str, values: np.ndarray) -> None:
+    """Writes one array of a folder, a new .npy file, to the disk."""
+    with (folder / f"{name}.npy").open("xb") as file:
+        np.save(file, values, allow_pickle=False)
+        sync(file)
+
+
 def sync(file: Any) -> None:
     """Makes sure that an open file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
+
+
+class TokenFolder:
+    """A folder that `cached_folder` made: its arrays, memory-mapped, and what its manifest says."""
+
+    def __init__(self, folder: str | Path, names: Sequence[str], starts: str) -> None:
+        """`names`: of the arrays; `starts`: the one that says where each stretch of `tokens` begins, and the last ends.
+
+        Raises:
+            StoreError: the folder is missing or damaged.
+        """
+        self.folder = Path(folder)
+        try:
+            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            self.language = str(manifest["key"]["language"])
+            self.max_tokens, self.pad_id = int(manifest["key"]["max_tokens"]), int(manifest["pad_id"])
+            self.summary: Mapping[str, Any] = manifest["summary"]
+            self.arrays = {
+                name: np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in names
+            }
+            if len(self.arrays["tokens"]) != self.arrays[starts][-1]:
+                raise ValueError(f"{len(self.arrays['tokens'])} tokens instead of {self.arrays[starts][-1]}")
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"The token blocks in {folder} cannot be read: {error}. Delete the folder; the next run makes it again."
+            ) from error
+
+    @property
+    def key(self) -> str:
+        """The hash of everything that decides the blocks."""
+        return self.folder.name.rpartition("-")[2]

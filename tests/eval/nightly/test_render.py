@@ -11,7 +11,7 @@ from polyneuron.eval.nightly.first import FirstNight, Score
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
-from polyneuron.eval.verdicts.comparisons import Verdict
+from polyneuron.eval.verdicts.verdict import Verdict
 
 EVIL = "a|b</td><script>alert(1)</script>\"'`x`[l](javascript:1)&amp;\x00\x1b\n\ud800\uffff"
 
@@ -49,7 +49,9 @@ UNJUDGED = dict.fromkeys(("value", "baseline_value", "delta", "low", "high", "te
 def judgement(
     *verdicts: Verdict, model: str = "org/m", night: str = "tue", baseline: str | None = "mon"
 ) -> Judgement:
-    return Judgement(model, night, baseline, 0.05, 0.01, verdicts)
+    return Judgement(
+        model=model, night=night, baseline_night=baseline, alpha=0.05, min_effect=0.01, verdicts=verdicts
+    )
 
 
 def score(**changed: Any) -> Score:

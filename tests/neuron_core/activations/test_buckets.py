@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from polyneuron.neuron_core.activations.buckets import (
     ABSOLUTE_ERROR,
     LARGEST,
-    N_BUCKETS,
     RELATIVE_ERROR,
     bucket_edges,
     bucket_of,
@@ -19,7 +18,8 @@ from polyneuron.neuron_core.activations.buckets import (
     rank_of,
 )
 from polyneuron.neuron_core.activations.names import PERCENTILES
-from polyneuron.neuron_core.activations.sketch import MAX_TOKENS, STATE_BYTES, ActivationSketch
+from polyneuron.neuron_core.activations.resolution import N_BUCKETS, SKETCH_BYTES
+from polyneuron.neuron_core.activations.sketch import MAX_TOKENS, ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.common.errors import CorpusError
 
@@ -140,7 +140,7 @@ def test_bfloat16_is_counted_as_it_is() -> None:
 def test_size_and_limit() -> None:
     sketch = ActivationSketch.empty(10)
     held = (sketch.counts, sketch.total, sketch.minimum, sketch.maximum)
-    assert sum(tensor.nbytes for tensor in held) == 10 * STATE_BYTES
+    assert sum(tensor.nbytes for tensor in held) == 10 * SKETCH_BYTES
     sketch.n_tokens = MAX_TOKENS
     with pytest.raises(CorpusError, match="134217729 tokens"):
         sketch.add(torch.zeros(1, 10))

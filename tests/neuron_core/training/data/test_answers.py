@@ -12,7 +12,6 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreE
 from polyneuron.neuron_core.training.data.answer_blocks import (
     AnswerBlocks,
     AnswerFeed,
-    open_answers,
     prepare_answers,
 )
 from polyneuron.neuron_core.training.data.answers import AnswerCounts, Example, answer_tokens
@@ -46,7 +45,7 @@ def prepared(tmp_path: Path, tokenizer: Any, *examples: Example, **changes: Any)
 @pytest.mark.parametrize("add_bos", [False, True])
 def test_labels_cover_exactly_the_answer(tmp_path: Path, tokenizer: Any, add_bos: bool) -> None:
     blocks = prepared(tmp_path, tokenizer, SCORED, WRITTEN, add_bos=add_bos)
-    assert len(blocks) == 2 and blocks.summary.n_truncated == 0
+    assert len(blocks) == 2 and blocks.summary["n_truncated"] == 0
     for i, example in enumerate((SCORED, WRITTEN)):
         block = blocks[i]
         real, learnt = block.segment_ids != PADDING, block.labels != NO_LABEL
@@ -57,7 +56,7 @@ def test_labels_cover_exactly_the_answer(tmp_path: Path, tokenizer: Any, add_bos
         assert torch.equal(block.labels[learnt], block.input_ids[learnt])
         assert block.position_ids[real].tolist() == list(range(int(real.sum())))
         assert not (learnt & ~real).any() and set(block.segment_ids[real].tolist()) == {i}
-    assert blocks.summary.n_answer_tokens == len(SCORED.answer) + len(WRITTEN.answer) + 1
+    assert blocks.summary["n_answer_tokens"] == len(SCORED.answer) + len(WRITTEN.answer) + 1
 
 
 def test_a_prompt_too_long_loses_its_beginning_and_keeps_bos(tmp_path: Path, tokenizer: Any) -> None:
@@ -66,7 +65,7 @@ def test_a_prompt_too_long_loses_its_beginning_and_keeps_bos(tmp_path: Path, tok
     assert tokenizer.decode(ids[1:]) == (SCORED.prompt + SCORED.answer)[-19:]
     whole = prepared(tmp_path, tokenizer, WRITTEN, max_tokens=64)[0]
     cut = prepared(tmp_path, tokenizer, WRITTEN, max_tokens=40)
-    assert cut.summary.n_truncated == 1
+    assert cut.summary["n_truncated"] == 1
     assert (
         cut[0].labels[cut[0].labels != NO_LABEL].tolist() == whole.labels[whole.labels != NO_LABEL].tolist()
     )
@@ -121,7 +120,7 @@ def test_the_cache_is_found_again_and_keyed_by_all_that_decides(tmp_path: Path, 
     assert len({first.key, *(other.key for other in others)}) == 4
     (first.folder / "tokens.npy").write_bytes(b"")
     with pytest.raises(StoreError, match="Delete the folder"):
-        open_answers(first.folder)
+        AnswerBlocks(first.folder)
     with pytest.raises(CorpusError, match="None of 1 examples .* answer_too_long 1"):
         prepared(tmp_path, tokenizer, SCORED, max_tokens=3)
     with pytest.raises(IndexError, match="no block 1 of 1"):
@@ -138,7 +137,14 @@ def test_a_tokenizer_without_eos_is_refused(tmp_path: Path, folder: Path) -> Non
 def test_a_batch_is_as_long_as_its_longest_item_and_loses_nothing(tmp_path: Path, tokenizer: Any) -> None:
     blocks = prepared(tmp_path, tokenizer, SCORED, WRITTEN)
     model = tiny_model("gemma3", vocab_size=len(tokenizer))
-    feed = AnswerFeed((str(blocks.folder),), with_attention(model.config), "float32", 2, seed=0, epochs=3)
+    feed = AnswerFeed(
+        folders=(str(blocks.folder),),
+        config=with_attention(model.config),
+        dtype="float32",
+        global_batch=2,
+        seed=0,
+        epochs=3,
+    )
     assert feed.sampler.n_steps(2) == 3
     feed = pickle.loads(pickle.dumps(feed))
     assert feed.batch([0]).input_ids.shape[1] == 1 + len(SCORED.prompt + SCORED.answer)

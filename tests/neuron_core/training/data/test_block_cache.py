@@ -1,6 +1,7 @@
 """Token blocks: nothing is lost, long documents are cut, and the cache is whole or absent."""
 
 import json
+import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,16 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreE
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.training.data import block_cache
 from polyneuron.neuron_core.training.data.block_cache import cut, pack, prepare_blocks
-from polyneuron.neuron_core.training.data.blocks import JoinedBlocks, PreparedBlocks, TokenBlocks, open_blocks
+from polyneuron.neuron_core.training.data.blocks import PreparedBlocks, TokenBlocks
 from polyneuron.neuron_core.training.data.documents import DocumentCounts, documents, mixture_of
+from polyneuron.neuron_core.training.data.feed import Feed
 from polyneuron.neuron_core.training.data.packed_batch import (
     NO_LABEL,
     PADDING,
     PackedBatch,
 )
 from polyneuron.neuron_core.training.data.token_files import tokenizer_fingerprint, write_folder
+from polyneuron.neuron_core.training.loop.stepper import n_predicted
 from tests.tiny_models import save_tiny_model
 
 BOS, EOS, PAD = 1, 2, 0
@@ -54,7 +57,7 @@ def _prepared(tmp_path: Path, corpus: CorpusSource, tokenizer: Any, **changes: A
     return prepare_blocks(tmp_path / "cache", [(corpus, 1.0)], "sw", tokenizer, **settings)
 
 
-def _pieces(blocks: TokenBlocks | JoinedBlocks) -> dict[int, list[list[int]]]:
+def _pieces(blocks: TokenBlocks) -> dict[int, list[list[int]]]:
     """Token ids of the pieces of every document, in the order of the blocks."""
     found: dict[int, list[list[int]]] = {}
     for i in range(len(blocks)):
@@ -87,14 +90,14 @@ def test_no_token_is_lost_and_long_documents_are_cut(
         )
     assert max(len(pieces) for pieces in training.values()) > 2
     summary = prepared.summary
-    assert summary.n_tokens == sum(len(p) for pieces in training.values() for p in pieces)
-    assert summary.n_validation_tokens == sum(len(p) for pieces in validation.values() for p in pieces)
-    assert (summary.n_documents, summary.n_validation_documents, summary.n_read) == (120, 12, 120)
+    assert summary["n_tokens"] == sum(len(p) for pieces in training.values() for p in pieces)
+    assert summary["n_validation_tokens"] == sum(len(p) for pieces in validation.values() for p in pieces)
+    assert (summary["n_documents"], summary["n_validation_documents"], summary["n_read"]) == (120, 12, 120)
 
 
 def test_blocks_are_full_and_labelled(tmp_path: Path, corpus: CorpusSource, tokenizer: Any) -> None:
     blocks = _prepared(tmp_path, corpus, tokenizer).training
-    batch = PackedBatch(tuple(blocks[i] for i in range(len(blocks))), None)
+    batch = PackedBatch([blocks[i] for i in range(len(blocks))], None)
     assert batch.input_ids.shape == (len(blocks), 32) and batch.input_ids.dtype == torch.int64
     padding = batch.segment_ids == PADDING
     assert (batch.input_ids[padding] == PAD).all() and (batch.labels[padding] == NO_LABEL).all()
@@ -102,7 +105,7 @@ def test_blocks_are_full_and_labelled(tmp_path: Path, corpus: CorpusSource, toke
     first = batch.position_ids == 0
     assert (batch.labels[first] == NO_LABEL).all()
     inside = ~first & ~padding
-    assert (batch.labels[inside] == batch.input_ids[inside]).all() and batch.n_predicted == int(inside.sum())
+    assert (batch.labels[inside] == batch.input_ids[inside]).all() and n_predicted(batch) == int(inside.sum())
     same = batch.segment_ids[:, 1:] == batch.segment_ids[:, :-1]
     assert (same == (batch.position_ids[:, 1:] == batch.position_ids[:, :-1] + 1)).all()
     with pytest.raises(IndexError, match="no block"):
@@ -162,10 +165,10 @@ def test_the_cache_is_used_again_and_named_by_what_decides_it(
     with open(str(corpus.path), "a") as file:
         file.write('{"text": "hati mpya"}\n')
     changed = _prepared(tmp_path, corpus, tokenizer)
-    assert changed.key != first.key and changed.summary.n_documents == 121
+    assert changed.key != first.key and changed.summary["n_documents"] == 121
     files = {path.name for path in first.folder.iterdir()}
     assert {path.rpartition(".")[2] for path in files} == {"npy", "json"}
-    assert isinstance(again.training._tokens, np.memmap)
+    assert isinstance(again.arrays["tokens"], np.memmap)
 
 
 def test_the_tokenizer_is_known_by_its_rules(model_folder: Path, tokenizer: Any) -> None:
@@ -195,7 +198,7 @@ def test_a_cache_is_made_whole_or_not_at_all(
     # Another process that began before is beaten to it, and takes what is there.
     write_folder(made.folder, lambda temporary: (temporary / "late").mkdir())
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.folder.name]
-    assert open_blocks(made.folder).summary == made.summary
+    assert PreparedBlocks(made.folder).summary == made.summary
 
 
 def test_a_damaged_cache_and_an_unwritable_one_are_named(
@@ -207,7 +210,7 @@ def test_a_damaged_cache_and_an_unwritable_one_are_named(
     with pytest.raises(StoreError, match="Delete the folder"):
         _prepared(tmp_path, corpus, tokenizer)
     with pytest.raises(StoreError, match="cannot be read"):
-        open_blocks(tmp_path / "nowhere")
+        PreparedBlocks(tmp_path / "nowhere")
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(StoreError, match="cannot be written"):
         prepare_blocks(tmp_path / "occupied", [(corpus, 1.0)], "sw", tokenizer, max_tokens=16, n_documents=9)
@@ -235,13 +238,13 @@ def test_excluded_and_dropped_documents_are_in_the_summary(
     counts = DocumentCounts()
     kept = list(documents([(corpus, 1.0)], "sw", "all", exclude=["hati 11 maneno"], counts=counts))
     summary = _prepared(tmp_path, corpus, tokenizer, exclude=["hati 11  maneno"]).summary
-    assert summary.n_documents == len(kept) and summary.dropped == dict(counts.dropped) == {
+    assert summary["n_documents"] == len(kept) and summary["dropped"] == dict(counts.dropped) == {
         "holds a sentence of the study": 1
     }
-    assert summary.sources == [corpus.path] and summary.revisions == [None] and summary.n_read == 120
+    assert summary["sources"] == [corpus.path] and summary["revisions"] == [None] and summary["n_read"] == 120
 
 
-def test_the_embedded_corpus_makes_blocks_in_several_languages(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_feed_joins_the_blocks_of_several_languages(tmp_path: Path, tokenizer: Any) -> None:
     parts = [
         prepare_blocks(
             tmp_path,
@@ -251,22 +254,24 @@ def test_the_embedded_corpus_makes_blocks_in_several_languages(tmp_path: Path, t
             max_tokens=128,
             n_documents="all",
             add_bos=True,
-        ).training
+        )
         for language in ("en", "zh", "sw")
     ]
-    joined = JoinedBlocks(parts)
-    assert len(joined) == sum(map(len, parts)) and min(map(len, parts)) > 5
-    place = 0
-    for part in parts:
-        for i in range(len(part)):
-            assert joined[place].language == part.language
-            assert torch.equal(joined[place].labels, part[i].labels)
-            place += 1
-    for wrong in (-1, place):
-        with pytest.raises(IndexError, match="no block"):
-            joined[wrong]
-    with pytest.raises(ValueError, match="one length"):
-        JoinedBlocks([])
+    feed = Feed(
+        folders=tuple(str(part.folder) for part in parts),
+        config=None,
+        dtype="float32",
+        global_batch=3,
+        seed=0,
+    )
+    feed = pickle.loads(pickle.dumps(feed))
+    trained = [part.training[i] for part in parts for i in range(len(part.training))]
+    assert len(feed.blocks) == len(trained) and min(len(part.training) for part in parts) > 5
+    for place, block in enumerate(trained):
+        assert all(torch.equal(*pair) for pair in zip(feed.blocks[place], block, strict=True))
+    of_step = feed.blocks_of_step(1)
+    assert len(of_step) == 3
+    assert torch.equal(feed.batch(of_step).labels, torch.stack([trained[i].labels for i in of_step]))
 
 
 def test_tokenizers_that_cannot_part_documents_are_refused(

@@ -74,7 +74,7 @@ def test_duplicates_of_any_source_empty_and_broken_texts_are_dropped_and_counted
     two = _jsonl(tmp_path, ["cafe\u0301 moja", "mbili\n", "tatu", "\ud800"])
     for seed in range(4):
         counts = DocumentCounts()
-        drawn = list(documents([(one, 1.0), (two, 1.0)], "sw", "all", seed, counts=counts))
+        drawn = list(documents([(one, 1.0), (two, 1.0)], "sw", "all", seed=seed, counts=counts))
         assert {collapsed(text) for text in drawn} == {"café moja", "mbili", "tatu"}
         assert len(drawn) == 3 == counts.kept.total() and counts.n_read == 9
         assert counts.dropped == {"exact duplicate": 3, "empty": 2, "not valid Unicode": 1}

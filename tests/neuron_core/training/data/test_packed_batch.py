@@ -14,6 +14,7 @@ from polyneuron.neuron_core.training.data.packed_batch import (
     document_mask,
     model_masks,
 )
+from polyneuron.neuron_core.training.loop.stepper import n_predicted
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 PAD = 0
@@ -23,7 +24,6 @@ def _block(pieces: list[list[int]], n_padding: int) -> Block:
     ids = [token for piece in pieces for token in piece]
     labels = [label for piece in pieces for label in (NO_LABEL, *piece[1:])]
     return Block(
-        "en",
         torch.tensor(ids + [PAD] * n_padding),
         torch.tensor([i for piece in pieces for i in range(len(piece))] + list(range(n_padding))),
         torch.tensor([n for n, piece in enumerate(pieces) for _ in piece] + [PADDING] * n_padding),
@@ -92,7 +92,7 @@ def test_the_loss_of_a_block_is_the_loss_of_its_documents() -> None:
     pieces = token_ids([9, 12, 7], seed=2)
     batch = PackedBatch((_block(pieces, 4),), model.config)
     with torch.no_grad():
-        packed = model(**batch.inputs(), labels=batch.labels).loss * batch.n_predicted
+        packed = model(**batch.inputs(), labels=batch.labels).loss * n_predicted(batch)
         alone = [
             model(input_ids=ids, labels=ids).loss * (ids.shape[1] - 1)
             for p in pieces
@@ -107,7 +107,7 @@ def test_the_mask_by_hand() -> None:
     assert document_mask(segments)[0, 0].int().tolist() == [[int(c) for c in row] for row in expected]
     windowed = document_mask(segments, window=2)[0, 0]
     assert windowed[2].int().tolist() == [0, 1, 1, 0, 0, 0]
-    mask = PackedBatch((_block([[5, 6]], 1),), None).attention_mask
+    mask = document_mask(_block([[5, 6]], 1).segment_ids[None])
     assert mask.shape == (1, 1, 3, 3) and mask.dtype == torch.bool
 
 

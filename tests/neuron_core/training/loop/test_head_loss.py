@@ -15,7 +15,7 @@ from tests.tiny_models import TINY, tiny_model
 def test_loss_and_gradient_are_those_of_whole_logits(
     name: str, n_chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head_loss, "_LOGIT_BYTES", 4 * 97 * n_chunk)
+    monkeypatch.setattr(head_loss, "TRAINING_LOGIT_BYTES", 4 * 97 * n_chunk)
     model, batch = tiny_model(name), make_batch([0, 1, 2])
     head = model.get_output_embeddings()
     head.requires_grad_(False)

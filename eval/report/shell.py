@@ -1,0 +1,41 @@
+"""The shell of every HTML page: it loads nothing, and its policy lets only its own script and style take effect."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from polyneuron.eval.tables.html import html
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Templates of these folders and of the report, escaping all that they print.
+
+    A page extends `shell.html.j2`, which needs ``title`` and takes ``script`` (`asset`); ``{{ grid|table }}`` writes a `Grid`.
+    """
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"table": html, "sha256": _digest}
+    found.globals["style"] = asset("style.css")
+    return found
+
+
+def asset(name: str) -> Markup:
+    """The text of a style sheet or script of ours, to be put into a page as it is."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _digest(text: str) -> str:
+    """The content hash by which a Content-Security-Policy allows an inline block."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
