@@ -21,7 +21,14 @@ class JudgingEngine:
     """The engine of one model, which starts when it is asked for and ends when something else needs the place."""
 
     def __init__(
-        self, model: StudiedModel, config: EngineConfig, slot: Slot, *, data: str, revisions: Mapping[str, str], seed: int
+        self,
+        model: StudiedModel,
+        config: EngineConfig,
+        slot: Slot,
+        *,
+        data: str,
+        revisions: Mapping[str, str],
+        seed: int,
     ) -> None:
         """`data`: hub, sample or a folder; `revisions`: of the hub's datasets, by their id."""
         self.settings = _settings(model, config, seed)

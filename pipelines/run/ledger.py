@@ -56,7 +56,11 @@ class Ledger:
         self._list(table, [unit])
 
     def read(
-        self, table: str, units: Iterable[str] | None = None, columns: Sequence[str] | None = None, **where: str
+        self,
+        table: str,
+        units: Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+        **where: str,
     ) -> pa.Table:
         """The model's rows of `units` (None: of all) that have the values `where`, in the order in which they are stored.
 

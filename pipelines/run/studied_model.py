@@ -49,7 +49,9 @@ class StudiedModel:
             trusted, revision = config.trust_remote_code, config.revision
             hf_config = load_config(source, revision, trusted)
             try:
-                tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trusted)
+                tokenizer = AutoTokenizer.from_pretrained(
+                    source, revision=revision, trust_remote_code=trusted
+                )
             except (OSError, ValueError) as error:
                 raise ModelError(f"The tokenizer of {config.label} cannot be loaded: {error}") from error
         return StudiedModel(

@@ -45,7 +45,9 @@ class Workers:
         from polyneuron.cluster.spec import GroupSpec, ModelSpec
 
         model, cluster = self._model, self._cluster
-        say(f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {model.label}")
+        say(
+            f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {model.label}"
+        )
         spec = ModelSpec(
             source=model.source,
             dtype=model.dtype,

@@ -103,7 +103,10 @@ class Ablation:
     def _measure_missing(
         self, selection: str, variants: Sequence[Variant], units: Mapping[VariantName, str]
     ) -> None:
-        missing, at_once = self._ledger.missing("perplexities", units.values()), self._config.variants_per_pass
+        missing, at_once = (
+            self._ledger.missing("perplexities", units.values()),
+            self._config.variants_per_pass,
+        )
         todo = [variant for variant in variants if units.get(variant.name) in missing]
         for start in range(0, len(todo), at_once):
             part = todo[start : start + at_once]

@@ -39,7 +39,10 @@ def read_sentences(
     samples = [_sample(ledger, model, config, language, seed) for language in languages]
     return (
         Sentences(
-            {sample.language: _tokens(model, config, sample.language, sample.detection) for sample in samples},
+            {
+                sample.language: _tokens(model, config, sample.language, sample.detection)
+                for sample in samples
+            },
             {sample.language: _tokens(model, config, sample.language, sample.heldout) for sample in samples},
         ),
         samples,

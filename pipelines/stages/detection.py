@@ -47,7 +47,13 @@ def detect(
 
 
 def _detect_language(
-    ledger: Ledger, unit: str, sentences: Sentences, workers: Workers, config: DetectionConfig, *, language: str
+    ledger: Ledger,
+    unit: str,
+    sentences: Sentences,
+    workers: Workers,
+    config: DetectionConfig,
+    *,
+    language: str,
 ) -> None:
     from polyneuron.neuron_core.impacts.detect import (
         Accumulated,

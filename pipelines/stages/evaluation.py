@@ -83,7 +83,12 @@ class _Scoring:
     """Scores variants of one model on tasks, and stores the scores."""
 
     def __init__(
-        self, ledger: Ledger, model: StudiedModel, engine: JudgingEngine, tasks: Sequence[Asked], night: str | None
+        self,
+        ledger: Ledger,
+        model: StudiedModel,
+        engine: JudgingEngine,
+        tasks: Sequence[Asked],
+        night: str | None,
     ) -> None:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
         self._ledger, self._model, self._engine, self._night = ledger, model, engine, night

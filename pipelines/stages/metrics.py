@@ -18,9 +18,7 @@ def compute_metrics(
     ledger: Ledger, selected: Selected, perplexities: Mapping[VariantName, str], n_bootstrap: int, seed: int
 ) -> str:
     """Writes the table metrics; returns its unit. `perplexities`: the unit of each variant that was measured."""
-    unit = stage_unit(
-        "metrics", perplexities=list(perplexities.values()), n_bootstrap=n_bootstrap, seed=seed
-    )
+    unit = stage_unit("metrics", perplexities=list(perplexities.values()), n_bootstrap=n_bootstrap, seed=seed)
     if ledger.done("metrics", unit):
         return unit
     sets = selected.selection

@@ -211,7 +211,8 @@ COMMANDS = {
     ),
     "detect": StudyCommand("Measure impacts and select sets.", ("activations",)),
     "ablate": StudyCommand(
-        "Measure perplexity without each set (detects first where that is missing).", ("activations", "metrics")
+        "Measure perplexity without each set (detects first where that is missing).",
+        ("activations", "metrics"),
     ),
     "train": StudyCommand(
         "Train chosen neurons on documents (detects, and for `auto` measures, what is missing first).",

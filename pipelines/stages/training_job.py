@@ -139,6 +139,7 @@ def _steps(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
 def _validations(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
     logged = ("step", "language", "nll_nats", "n_tokens")
     return [
-        {"variant": str(job.name), "kept": row["step"] == result.kept_step} | {name: row[name] for name in logged}
+        {"variant": str(job.name), "kept": row["step"] == result.kept_step}
+        | {name: row[name] for name in logged}
         for row in result.validations
     ]

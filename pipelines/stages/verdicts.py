@@ -42,9 +42,7 @@ class Standard:
         self, ledger: Ledger, unit: str, pairs: Sequence[Pair], primary: Collection[tuple[str, str, str]]
     ) -> None:
         """Judges `pairs` by the `primary` (benchmark, metric, filter), as one family (Holm), and stores the verdicts."""
-        verdicts = verdicts_of(
-            pairs, primary, alpha=self.alpha, min_effect=self.min_effect, seed=self.seed
-        )
+        verdicts = verdicts_of(pairs, primary, alpha=self.alpha, min_effect=self.min_effect, seed=self.seed)
         ledger.put("verdicts", unit, verdict_table(verdicts))
         counted = Counter(verdict.verdict for verdict in verdicts)
         say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")

@@ -64,7 +64,7 @@ def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str)
 def test_the_exit_code_of_a_study_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, ending: object, code: int
 ) -> None:
-    monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, last_stage: ending())  # type: ignore[operator]
+    monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, command: ending())  # type: ignore[operator]
     with pytest.raises(SystemExit) as left:
         cli.main(["study"])
     assert left.value.code == code
@@ -73,7 +73,7 @@ def test_the_exit_code_of_a_study_is_passed_on(
 def test_ctrl_c_is_130_and_says_that_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(config: object, last_stage: str) -> int:
+    def interrupted(config: object, command: str) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("polyneuron.pipelines.study.run_study", interrupted)
