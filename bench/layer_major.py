@@ -1,6 +1,6 @@
 """Layer-major against batch-major order on two ZeRO-3 workers, in one run: bytes gathered, wall time, peak memory.
 
-python -m benchmarks.layer_major
+python -m bench.layer_major
 """
 
 import time

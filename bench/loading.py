@@ -1,6 +1,6 @@
 """What loading, and then one pass, costs each worker: peak resident memory, bytes read, seconds.
 
-python -m benchmarks.loading [--layers 6] [--world-size 2] [--weights shard] [--offload none]
+python -m bench.loading [--layers 6] [--world-size 2] [--weights shard] [--offload none]
 
 The model has Llama-2-7B's shape with fewer layers (2.95 GB at 6, 3.76 GB at 8), random weights, bfloat16, and lies in a
 temporary folder. The pass is the perplexity of 12 sentences of 24 tokens.

@@ -1,6 +1,6 @@
 """A 7B-shaped Llama in a worker that may not use 4 GB: detection and perplexity with weights streamed from the files.
 
-    python -m benchmarks.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--hidden-gib 0.001]
+    python -m bench.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--hidden-gib 0.001]
                                    [--folder FOLDER]
 
 Writes random bfloat16 weights (about 13.5 GB at 32 layers) to a temporary folder, one file a layer, and removes

@@ -1,7 +1,7 @@
 """What training 0.5% of the neurons costs: compact tensors against masked full gradients and against LoRA.
 
-python -m benchmarks.training            SmolLM2-135M
-python -m benchmarks.training --sizes    random Llamas of 135M, 360M, 680M and 1B parameters, as far as memory allows
+python -m bench.training            SmolLM2-135M
+python -m bench.training --sizes    random Llamas of 135M, 360M, 680M and 1B parameters, as far as memory allows
 
 Each method runs in its own process, so that its peak resident memory is its own. All use float32, AdamW in one fused
 kernel (lr 1e-4, weight decay 0.1) and the same batches of 4 x 128 tokens; 5 timed steps after 2 of warm-up (random
@@ -17,6 +17,7 @@ import sys
 import time
 from typing import Any
 
+from bench.models import random_neurons
 from polyneuron.cluster.memory import peak_resident_bytes, resident_bytes
 
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
@@ -120,7 +121,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
     anatomy = anatomy_of(model)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    trainer: Any = _TRAINERS[method](model, _random_neurons(name, anatomy))
+    trainer: Any = _TRAINERS[method](model, random_neurons(anatomy, SHARE))
     generator = torch.Generator().manual_seed(0)
     seconds, cpu_seconds, losses = [], [], []
     n_warm, n_timed = (1, 3) if name in LLAMAS else (2, 5)
@@ -304,22 +305,6 @@ def _model(name: str) -> Any:
     torch.manual_seed(0)
     config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **LLAMAS[name])  # type: ignore[arg-type]
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-
-
-def _random_neurons(name: str, anatomy: Any) -> Any:
-    import numpy as np
-
-    from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
-    rng = np.random.default_rng(0)
-    indices = {
-        (layer, group): rng.choice(
-            anatomy.widths[group], max(1, round(SHARE * anatomy.widths[group])), replace=False
-        )
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "k", "v", "ffn")
-    }
-    return NeuronSet.from_indices(name, anatomy.widths, anatomy.n_layers, indices)
 
 
 class _Counter:

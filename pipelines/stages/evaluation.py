@@ -33,7 +33,14 @@ def benchmark_tasks(config: EvaluationConfig, languages: Sequence[str]) -> list[
 
         files = sample_mmmlu_files() | files
     return [
-        task_of(b.name, language, b.n_shots, b.max_gen_toks, max_items=b.max_items, mmmlu_files=files)
+        task_of(
+            b.name,
+            language,
+            n_shots=b.n_shots,
+            max_gen_toks=b.max_gen_toks,
+            max_items=b.max_items,
+            mmmlu_files=files,
+        )
         for b in config.benchmarks
         for language in config.languages or languages
     ]
