@@ -170,7 +170,7 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     hf_config = load_config(folder)
     shape = shape_of(hf_config, dtype)
     where = placing.Placing(ranks, ranks, on_gpu=False)
-    model, group = ModelSpec(str(folder), dtype), GroupSpec(ranks)
+    model, group = ModelSpec(source=str(folder), dtype=dtype), GroupSpec(world_size=ranks)
     with ray_session(ranks):
         for stage, predicted, measured in _passes(shape, where, model, group):
             yield {
@@ -312,7 +312,15 @@ def _training(
     settings = TrainSettings(STEPS, MICRO_BATCH * spec.world_size, MICRO_BATCH)
     blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
     with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
-        job = TrainJob(neurons, settings, zero_stage, 0.0, "key", scratch, "tuned")
+        job = TrainJob(
+            neuron_set=neurons,
+            settings=settings,
+            zero_stage=zero_stage,
+            recomputed_layers=0.0,
+            key="key",
+            folder=scratch,
+            name="tuned",
+        )
         kind: Any = f"zero{zero_stage}"
         with ModelGroup(model, spec, kind) as group:
             group.run(_reset_peak, [])

@@ -45,7 +45,7 @@ def main() -> None:
     batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], 4)
     with tempfile.TemporaryDirectory(prefix="polyneuron-load-") as folder, ray_session(options.world_size):
         write_model(Path(folder), options.layers)
-        spec = ModelSpec(folder, "bfloat16", weights=options.weights, offload=options.offload)
+        spec = ModelSpec(source=folder, dtype="bfloat16", weights=options.weights, offload=options.offload)
         start = time.perf_counter()
         with ModelGroup(spec, GroupSpec(world_size=options.world_size)) as group:
             report("loaded in", time.perf_counter() - start, group)

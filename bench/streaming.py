@@ -157,7 +157,9 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     }
     both = micro_batches([sentence for sentences in corpora.values() for sentence in sentences], 4)
     n_tokens = sum(len(s.token_ids) for sentences in corpora.values() for s in sentences)
-    spec = ModelSpec(str(folder), "bfloat16", weights="stream", hidden_states_gib=options.hidden_gib)
+    spec = ModelSpec(
+        source=str(folder), dtype="bfloat16", weights="stream", hidden_states_gib=options.hidden_gib
+    )
     with (
         ray_session(options.threads),
         ModelGroup(spec, GroupSpec(threads_per_worker=options.threads, max_restarts=0)) as group,

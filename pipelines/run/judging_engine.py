@@ -65,8 +65,8 @@ class JudgingEngine:
             SoloActor(
                 Judge,
                 (self.settings, self._source, self._revisions),
-                engine.threads,
-                engine.gpus,
+                cpus=engine.threads,
+                gpus=engine.gpus,
                 max_restarts=engine.max_restarts,
                 way_out="Lower the engine's threads or gpus, or add nodes",
                 tell=tell,
