@@ -1,8 +1,8 @@
 """The command line: exit codes, one message per mistake, and answers without heavy imports in no time."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_answers_at_once() -> None:
-    took = []
+    took_s = []
     for _ in range(3):
-        began = time.monotonic()
+        before = os.times()
         done = run("-m", "polyneuron.pipelines.cli", "--help")
-        took.append(time.monotonic() - began)
+        after = os.times()
+        # of a processor, since other tests may be at work beside this one
+        took_s.append(sum(after[2:4]) - sum(before[2:4]))
         assert done.returncode == 0
     assert all(command in done.stdout for command in ("study", "detect", "ablate", "report", "query", "plan"))
-    assert min(took) < 1.5
+    assert min(took_s) < 1.5
 
 
 @pytest.mark.parametrize(
