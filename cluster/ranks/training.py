@@ -97,7 +97,14 @@ def train_rank(
         recompute_layers(model.base, job.recomputed_layers)
         stepper = DeepSpeedStepper(model, trainable.trained, job)
         trained = train(
-            stepper, blocks_of_step, make_batch, job.settings, checkpoints, progress, job.validation, observer
+            stepper,
+            blocks_of_step,
+            make_batch,
+            job.settings,
+            checkpoints=checkpoints,
+            progress=progress,
+            validation=job.validation,
+            observer=observer,
         )
         values = stepper.values() if trained.best is None else trained.best
     if observer is not None:

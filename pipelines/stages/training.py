@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,9 @@ def _plan(
     everything = every_neuron(selection.shared.model, anatomy)
 
     def neurons_of(strategy: Any) -> NeuronSet:
-        return neurons_to_train(strategy, languages, selection.shared, selection.related, everything, seed)
+        return neurons_to_train(
+            strategy, languages, selection.shared, selection.related, everything, seed=seed
+        )
 
     neurons, lora_rank = neurons_of(choice.strategy), None
     if choice.strategy == "lora":
@@ -183,7 +185,7 @@ def _plan(
         epochs=config.epochs,
         # Betas are torch's own here; without them, trainings of older stores keep their keys.
         settings={
-            key: value for key, value in settings.__dict__.items() if key not in ("checkpoint_every", "betas")
+            key: value for key, value in asdict(settings).items() if key not in ("checkpoint_every", "betas")
         },
         validation=[
             sentences_hash(s for found in validation.sentences.values() for s in found),
