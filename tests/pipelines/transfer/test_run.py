@@ -87,7 +87,12 @@ class PlainGroup:
         with low_rank.attached():
             stepper = PlainStepper(self.model, low_rank.trained, job.settings)
             trained = train(
-                stepper, blocks_of_step, make_batch, job.settings, Checkpoints(job.folder, job.key), progress
+                stepper,
+                blocks_of_step,
+                make_batch,
+                job.settings,
+                checkpoints=Checkpoints(job.folder, job.key),
+                progress=progress,
             )
             found = stepper.values()
         size = sum(value.numel() for value in found.values())
