@@ -1,6 +1,6 @@
 """How often the nightly gate alarms without cause, and how small a drop it finds, by simulation.
 
-    python -m benchmarks.nightly_power [--alarms 400] [--nights 50]
+    python -m bench.nightly_power [--alarms 400] [--nights 50]
 
 Both nights of a simulated pair are drawn from the same law: most items are answered alike on both, and a share of
 unstable ones (numerics near a tie) falls either way with probability 1/2, so that a given share of items differs
@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from polyneuron.eval.nightly.baseline import SETTINGS, NightResults
 from polyneuron.eval.nightly.judge import Judgement, Outcome, judge_results
-from polyneuron.eval.verdicts.comparisons import WORSE
 from polyneuron.eval.verdicts.pairing import Key
 from polyneuron.eval.verdicts.statistics import wilson
+from polyneuron.eval.verdicts.verdict import WORSE
 
 ALPHA = 0.05
 MODEL, VARIANT = "simulated", "base"
@@ -116,7 +116,7 @@ def judged(
 ) -> Judgement:
     """The real judgement of two simulated nights."""
     nights = made.night("tonight", tonight), made.night("before", before)
-    return judge_results(MODEL, *nights, [VARIANT], ALPHA, 0.0, seed=seed)
+    return judge_results(MODEL, *nights, [VARIANT], alpha=ALPHA, min_effect=0.0, seed=seed)
 
 
 def share(successes: int, n: int) -> str:

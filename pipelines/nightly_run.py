@@ -12,7 +12,7 @@ from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
-from polyneuron.eval.verdicts.comparisons import NOT_JUDGED, Verdict
+from polyneuron.eval.verdicts.verdict import NOT_JUDGED, Verdict
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
@@ -82,13 +82,29 @@ def _judge_model(
                     "at its scores, and accept it with --baseline none"
                 )
             named = good.label
-        found = judge(store, model.label, config.night, named, names, alpha, min_effect, seed=config.seed)
+        found = judge(
+            store,
+            model.label,
+            config.night,
+            named,
+            names,
+            alpha=alpha,
+            min_effect=min_effect,
+            seed=config.seed,
+        )
         say(f"  against night {named}: {_STATUS[found.outcome]}")
         return found
     except PolyneuronError as error:
         say(f"  not judged: {error.message}")
         reason = _unjudged(model.label, config, baseline, error.message)
-        return Judgement(model.label, config.night, named, alpha, min_effect, (reason,))
+        return Judgement(
+            model=model.label,
+            night=config.night,
+            baseline_night=named,
+            alpha=alpha,
+            min_effect=min_effect,
+            verdicts=(reason,),
+        )
 
 
 def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
@@ -115,8 +131,8 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
         ("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"), None
     )
     return Verdict(
-        model,
-        config.night,
+        model=model,
+        night=config.night,
         benchmark="all",
         language="all",
         metric="none",

@@ -107,7 +107,7 @@ def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from polyneuron.neuron_core.model.load import attention_of
+    from polyneuron.neuron_core.model.anatomy import anatomy_of
 
     text = copy.deepcopy(hf_config.get_text_config())
     text.num_hidden_layers, text.vocab_size = 1, _VOCABULARY
@@ -116,7 +116,7 @@ def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
         text.layer_types = text.layer_types[:1]
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(
-            text, dtype=getattr(torch, dtype), attn_implementation=attention_of(text)
+            text, dtype=getattr(torch, dtype), attn_implementation=anatomy_of(text).attention_implementation
         )
     return model.eval().requires_grad_(False)
 

@@ -94,7 +94,6 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
     inside = {id(parameter) for parameter in layers.parameters()}
     outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     head = model.get_output_embeddings().weight
-    text = hf_config.get_text_config()
     norms = [
         parameter
         for name, parameter in layers[0].named_parameters()
@@ -116,6 +115,6 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         tied=head is model.get_input_embeddings().weight,
         n_norms=len(norms),
         qk_norm=anatomy.family.qk_norm is not None,
-        softcap=getattr(text, "final_logit_softcapping", None) is not None,
+        softcap=anatomy.logit_cap is not None,
         value_bytes=VALUE_BYTES[dtype],
     )

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from polyneuron.eval.nightly.baseline import read_night
 from polyneuron.eval.nightly.judge import Outcome
 from polyneuron.eval.store.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """A primary score. value, low, high: fractions of 1, None where no item was scored; reason: why there is none."""
+    """What one variant scored on one benchmark in one language, by its primary metric."""
 
     variant: str
+    """The base model or an edit of it."""
     benchmark: str
+    """The benchmark's short name."""
     language: str
+    """The language it was asked in."""
     metric: str
+    """What was measured of each item."""
     filter: str
+    """How the answer was taken out of the text, or "none"."""
     n: int
+    """Items scored."""
     n_unscored: int
+    """Items that were not scored."""
     value: float | None
+    """The mean, a fraction of 1; None where no item was scored."""
     low: float | None
+    """Lower end of the 95% interval."""
     high: float | None
+    """Upper end of the 95% interval."""
     reason: str | None
+    """Why there is no value."""
 
     @property
     def complete(self) -> bool:
@@ -51,20 +62,12 @@ class FirstNight:
 def first_night(store: Store, model: str, night: str, variants: Sequence[str]) -> FirstNight:
     """The primary scores of the night `night`, in the order of `variants`; a benchmark that has no task in a language
     has none. Raises StoreError: see `Store.read`."""
-    scores = read_night(store, model, night, variants).scores
-    found = [
-        Score(
-            variant,
-            *key,
-            n=row["n"],
-            n_unscored=row["n_unscored"],
-            value=row["value"],
-            low=row["low"],
-            high=row["high"],
-            reason=row["null_reason"],
-        )
-        for (variant, key), row in scores.items()
+    rows = read_night(store, model, night, variants).scores.values()
+    names = [field.name for field in fields(Score) if field.name != "reason"]
+    scores = [
+        Score(**{name: row[name] for name in names}, reason=row["null_reason"])
+        for row in rows
         if row["primary"]
     ]
-    found.sort(key=lambda s: (variants.index(s.variant), s.benchmark, s.language, s.metric, s.filter))
-    return FirstNight(model, night, tuple(found))
+    scores.sort(key=lambda s: (variants.index(s.variant), s.benchmark, s.language, s.metric, s.filter))
+    return FirstNight(model, night, tuple(scores))

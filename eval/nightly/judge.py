@@ -27,18 +27,9 @@ import pyarrow as pa
 
 from polyneuron.eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
 from polyneuron.eval.store.store import Store
-from polyneuron.eval.verdicts.comparisons import (
-    BETTER,
-    NOT_JUDGED,
-    WORSE,
-    Measured,
-    Pair,
-    Verdict,
-    decide,
-    measure,
-    verdict_table,
-)
+from polyneuron.eval.verdicts.comparisons import Measured, Pair, decide, measure, verdict_table
 from polyneuron.eval.verdicts.pairing import Key
+from polyneuron.eval.verdicts.verdict import BETTER, NOT_JUDGED, WORSE, Verdict
 from polyneuron.neuron_core.common.errors import StoreError
 
 
@@ -53,16 +44,22 @@ class Outcome(IntEnum):
 _OUTCOMES = {WORSE: Outcome.REGRESSION, NOT_JUDGED: Outcome.NOT_JUDGED}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """All verdicts on one night of one model. baseline_night: None where none was found or asked for."""
+    """All verdicts on one night of one model."""
 
     model: str
+    """The model's name."""
     night: str
+    """Label of the night that is judged."""
     baseline_night: str | None
+    """Label of the night it is judged against; None where none was found or asked for."""
     alpha: float
+    """The largest adjusted p-value that counts."""
     min_effect: float
+    """The smallest loss that counts, a fraction of 1."""
     verdicts: tuple[Verdict, ...]
+    """One for each variant, benchmark, language and primary metric."""
 
     @property
     def outcome(self) -> Outcome:
@@ -88,6 +85,7 @@ def judge(
     night: str,
     baseline_night: str,
     variants: Sequence[str],
+    *,
     alpha: float,
     min_effect: float,
     seed: int = 0,
@@ -109,7 +107,7 @@ def judge(
             raise StoreError(
                 f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
             )
-    return judge_results(model, tonight, before, variants, alpha, min_effect, seed)
+    return judge_results(model, tonight, before, variants, alpha=alpha, min_effect=min_effect, seed=seed)
 
 
 def judge_results(
@@ -117,6 +115,7 @@ def judge_results(
     night: NightResults,
     baseline: NightResults,
     variants: Sequence[str],
+    *,
     alpha: float,
     min_effect: float,
     seed: int = 0,
@@ -136,25 +135,33 @@ def judge_results(
         reasons = [reason for side in (night, baseline) if (reason := _missing(side, variant, key))]
         if reasons:
             missing[variant, key] = "; ".join(reasons)
-    chosen = [
-        (
-            Pair(
-                night.samples_of(variant),
-                baseline.samples_of(variant),
-                model,
-                night.label,
-                variant,
-                baseline.label,
-            ),
-            [key for owner, key in primary if owner == variant and (owner, key) not in missing],
+    pairs = {
+        variant: Pair(
+            samples=night.samples_of(variant),
+            baseline=baseline.samples_of(variant),
+            model=model,
+            night=night.label,
+            variant=variant,
+            baseline_name=baseline.label,
         )
-        for variant in dict.fromkeys(variants)
+        for variant in variants
+    }
+    chosen = [
+        (pair, [key for owner, key in primary if owner == variant and (owner, key) not in missing])
+        for variant, pair in pairs.items()
     ]
-    pairs = {pair.variant: pair for pair, _ in chosen}
     measured = measure(chosen, alpha=alpha, seed=seed)
-    measured += [Measured(pairs[variant], key, reason=reason) for (variant, key), reason in missing.items()]
-    verdicts = _gate(measured, alpha, min_effect)
-    return Judgement(model, night.label, baseline.label, alpha, min_effect, tuple(verdicts))
+    measured += [
+        Measured(pair=pairs[variant], key=key, reason=reason) for (variant, key), reason in missing.items()
+    ]
+    return Judgement(
+        model=model,
+        night=night.label,
+        baseline_night=baseline.label,
+        alpha=alpha,
+        min_effect=min_effect,
+        verdicts=tuple(_gate(measured, alpha, min_effect)),
+    )
 
 
 def _gate(measured: Sequence[Measured], alpha: float, min_effect: float) -> list[Verdict]:

@@ -1,7 +1,6 @@
-"""Where the store's files lie: a local folder through `os`, any other fsspec URL through its file system.
+"""Where the store's files lie: a folder of any fsspec file system; in a local one, what is written survives power loss.
 
-Both write whole files only: a temporary file in the same folder is renamed into place once its bytes are
-safe.
+Whole files only are written: a temporary file in the same folder is renamed into place once its bytes are safe.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ import errno
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
+import fsspec
 import pyarrow.fs as arrow_fs
+from fsspec.implementations.local import LocalFileSystem
 from xxhash import xxh3_128_hexdigest
 
 from polyneuron.eval.store.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -25,195 +26,168 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-class Files(Protocol):
-    """Files below one root. Paths are relative to it, with `/` between parts."""
-
-    root: str
-    arrow: arrow_fs.FileSystem
-    lock_path: Path
-
-    def exists(self) -> bool: ...
-    def full_path(self, path: str) -> str: ...
-    def list_files(self, folder: str) -> list[str]: ...
-    def read_bytes(self, path: str) -> bytes | None: ...
-    def write(self, path: str, fill: Callable[[BinaryIO], None]) -> None: ...
-    def remove(self, path: str) -> None: ...
-    def move(self, path: str, to: str) -> None: ...
-    def stamp(self, path: str) -> tuple[int, int | None]: ...
-    def make_lock_folder(self) -> None: ...
-
-
 def open_files(root: str | os.PathLike[str]) -> Files:
     """Files of a folder or fsspec URL. Raises StoreError when the URL's protocol is unknown or its package is
     not installed."""
     text = os.fspath(root)
     if "://" not in text:
-        return LocalFiles(Path(text).expanduser().absolute())
-    import fsspec
-
+        return LocalFiles(str(Path(text).expanduser().absolute()))
     try:
         filesystem, path = fsspec.core.url_to_fs(text)
     except (ValueError, ImportError) as error:
         raise StoreError(
             f"The store {text} cannot be opened: {error}. Use a folder, or install what the URL needs."
         ) from error
-    if "file" in (filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)):
-        return LocalFiles(Path(path))
-    return RemoteFiles(text, filesystem, path.rstrip("/"))
+    return LocalFiles(path) if isinstance(filesystem, LocalFileSystem) else Files(text, filesystem, path)
 
 
-class LocalFiles:
-    """A folder on this machine. Written files and their folders are synced, so a rename that happened
-    survives power loss."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = str(root)
-        self.arrow = arrow_fs.LocalFileSystem()
-        self.lock_path = root / ".lock"
-
-    def exists(self) -> bool:
-        return os.path.isdir(self.root)
-
-    def full_path(self, path: str) -> str:
-        return os.path.join(self.root, path)
-
-    def list_files(self, folder: str) -> list[str]:
-        """All files below `folder`, sorted; none when it does not exist."""
-
-        def fail(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):
-                raise error
-
-        found = []
-        with store_errors(self.root, "read"):
-            for place, _, names in os.walk(self.full_path(folder), onerror=fail):
-                found += [os.path.relpath(os.path.join(place, name), self.root) for name in names]
-        return sorted(found)
-
-    def read_bytes(self, path: str) -> bytes | None:
-        """The file's bytes, or None when there is no such file."""
-        with store_errors(self.full_path(path), "read"):
-            try:
-                return Path(self.full_path(path)).read_bytes()
-            except FileNotFoundError:
-                return None
-
-    def write(self, path: str, fill: Callable[[BinaryIO], None]) -> None:
-        """Makes the file `path` with what `fill` writes, wholly or not at all; an older file of that name is
-        replaced."""
-        target = Path(self.full_path(path))
-        with store_errors(self.root, "write"):
-            _make_folders(target.parent)
-            temporary = target.parent / _temporary_name()
-            try:
-                with open(temporary, "xb") as file:
-                    fill(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync_folder(target.parent)
-
-    def remove(self, path: str) -> None:
-        with store_errors(self.root, "write"):
-            Path(self.full_path(path)).unlink(missing_ok=True)
-
-    def move(self, path: str, to: str) -> None:
-        """Renames a file; one of that name is replaced."""
-        target = Path(self.full_path(to))
-        with store_errors(self.root, "write"):
-            _make_folders(target.parent)
-            os.replace(self.full_path(path), target)
-            _sync_folder(target.parent)
-
-    def stamp(self, path: str) -> tuple[int, int | None]:
-        """Size in bytes and time of the last change in ns: what a file that was not touched keeps."""
-        with store_errors(self.root, "read"):
-            found = os.stat(self.full_path(path))
-        return found.st_size, found.st_mtime_ns
-
-    def make_lock_folder(self) -> None:
-        with store_errors(self.root, "write"):
-            _make_folders(Path(self.root))
-
-
-class RemoteFiles:
-    """A folder of any fsspec file system, such as `s3://bucket/study` or `memory://study`.
+class Files:
+    """The files below one folder. Paths are relative to it, with `/` between parts.
 
     Object stores have no lock that ends with its holder: the lock of such a store keeps two studies of one
     user on one machine apart. Two machines that study into one URL repeat work, but do no harm: files are
     named by what decides their content.
     """
 
-    def __init__(self, url: str, filesystem: Any, root: str) -> None:
+    arrow: arrow_fs.FileSystem
+    """The same file system, for Arrow's readers of `full_path`."""
+    lock_path: Path
+    """A file of this machine that a study locks."""
+
+    def __init__(self, url: str, filesystem: Any, folder: str) -> None:
+        """The folder `folder` of an fsspec file system, which people know as `url`."""
         self.root = url
-        self._fs, self._path = filesystem, root
+        self._fs, self._folder = filesystem, folder.rstrip("/")
         self.arrow = arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(filesystem))
-        folder = Path(tempfile.gettempdir()) / f"polyneuron-locks-{os.getuid()}"
-        self.lock_path = folder / f"{xxh3_128_hexdigest(url.rstrip('/').encode())}.lock"
+        locks = Path(tempfile.gettempdir()) / f"polyneuron-locks-{os.getuid()}"
+        self.lock_path = locks / f"{xxh3_128_hexdigest(url.rstrip('/').encode())}.lock"
 
     def exists(self) -> bool:
+        """True when there is a folder at the root, even an empty one."""
         with store_errors(self.root, "read"):
-            return bool(self._fs.exists(self._path))
+            return bool(self._fs.isdir(self._folder))
 
     def full_path(self, path: str) -> str:
-        return f"{self._path}/{path}"
+        """The path that the file system knows a file by."""
+        return f"{self._folder}/{path}"
 
     def list_files(self, folder: str) -> list[str]:
+        """All files below `folder`, sorted; none when it does not exist."""
         with store_errors(self.root, "read"):
             self._fs.invalidate_cache()
             try:
-                found = self._fs.find(self.full_path(folder))
+                paths = self._fs.find(self.full_path(folder))
             except FileNotFoundError:
                 return []
-        prefix = self._path.lstrip("/") + "/"
-        return sorted(path.lstrip("/").removeprefix(prefix) for path in found)
+        prefix = self._folder.lstrip("/") + "/"
+        return sorted(path.lstrip("/").removeprefix(prefix) for path in paths)
 
     def read_bytes(self, path: str) -> bytes | None:
-        with store_errors(self.root, "read"):
+        """The file's bytes, or None when there is no such file."""
+        with store_errors(self.full_path(path), "read"):
             try:
                 return bytes(self._fs.cat_file(self.full_path(path)))
             except FileNotFoundError:
                 return None
 
-    def write(self, path: str, fill: Callable[[BinaryIO], None]) -> None:
-        """As `LocalFiles.write`, as durable as the file system's own close and move."""
+    def write(self, path: str, content: bytes) -> None:
+        """Makes the file `path`, wholly or not at all; an older file of that name is replaced."""
         target = self.full_path(path)
         folder = target.rsplit("/", 1)[0]
-        temporary = f"{folder}/{_temporary_name()}"
+        temporary = f"{folder}/{TEMPORARY_PREFIX}{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
         with store_errors(self.root, "write"):
-            self._fs.makedirs(folder, exist_ok=True)
+            self._make_folder(folder)
             try:
-                with self._fs.open(temporary, "wb") as file:
-                    fill(file)
-                self._fs.mv(temporary, target)
+                self._fs.pipe_file(temporary, content)
+                self._sync(temporary)
+                self._rename(temporary, target)
             except BaseException:
-                if self._fs.exists(temporary):
+                with suppress(FileNotFoundError):
                     self._fs.rm_file(temporary)
                 raise
+            self._sync(folder)
 
     def remove(self, path: str) -> None:
-        with store_errors(self.root, "write"):
+        """Deletes a file; one that is gone already is left so."""
+        with store_errors(self.root, "write"), suppress(FileNotFoundError):
             self._fs.rm_file(self.full_path(path))
 
     def move(self, path: str, to: str) -> None:
-        """As `LocalFiles.move`."""
-        target = self.full_path(to)
+        """Renames a file; one of that name is replaced."""
+        folder = self.full_path(to).rsplit("/", 1)[0]
         with store_errors(self.root, "write"):
-            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            self._fs.mv(self.full_path(path), target)
+            self._make_folder(folder)
+            self._rename(self.full_path(path), self.full_path(to))
+            self._sync(folder)
 
-    def stamp(self, path: str) -> tuple[int, int | None]:
-        """Size in bytes, and the time of the last change in ns where the file system tells."""
+    def stamp(self, path: str) -> str:
+        """Size, time of the last change and what else the file system tells of a file that was not touched since."""
         with store_errors(self.root, "read"):
-            found = self.arrow.get_file_info(self.full_path(path))
-        return found.size or 0, found.mtime_ns
+            return str(self._fs.ukey(self.full_path(path)))
 
     def make_lock_folder(self) -> None:
+        """Makes the folder in which `lock_path` lies."""
         with store_errors(str(self.lock_path.parent), "write"):
             self.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def _make_folder(self, folder: str) -> None:
+        self._fs.makedirs(folder, exist_ok=True)
+
+    def _rename(self, path: str, to: str) -> None:
+        self._fs.mv(path, to)
+
+    def _sync(self, path: str) -> None:
+        """What was written is as durable as the file system's own close and move."""
+
+
+class LocalFiles(Files):
+    """A folder on this machine. Written files and their folders are synced, so a rename that happened
+    survives power loss."""
+
+    def __init__(self, folder: str) -> None:
+        """The folder need not exist."""
+        super().__init__(folder, LocalFileSystem(), folder)
+        self.arrow = arrow_fs.LocalFileSystem()
+        self.lock_path = Path(folder) / ".lock"
+
+    def list_files(self, folder: str) -> list[str]:
+        """As in any folder, but one that may not be read is an error, where fsspec takes it for empty."""
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise error
+
+        with store_errors(self.root, "read"):
+            return sorted(
+                os.path.relpath(os.path.join(place, name), self.root)
+                for place, _, names in os.walk(self.full_path(folder), onerror=fail)
+                for name in names
+            )
+
+    def make_lock_folder(self) -> None:
+        """Makes the store's folder, in which the lock lies."""
+        with store_errors(self.root, "write"):
+            self._make_folder(self.root)
+
+    def _make_folder(self, folder: str) -> None:
+        """Makes the folder and its parents, each synced into the one above it."""
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        self._make_folder(parent)
+        Path(folder).mkdir(exist_ok=True)
+        self._sync(parent)
+
+    def _rename(self, path: str, to: str) -> None:
+        # fsspec would copy where the rename fails, and a copy can be half.
+        os.replace(path, to)
+
+    def _sync(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -232,24 +206,3 @@ def store_errors(where: str, doing: str) -> Iterator[None]:
         else:
             advice = "Check the disk and the folder, then start again; what is stored stays."
         raise StoreError(f"Cannot {doing} the store {where}: {reason}. {advice}") from error
-
-
-def _temporary_name() -> str:
-    return f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
-
-
-def _make_folders(folder: Path) -> None:
-    """Makes `folder` and its parents, each synced into the one above it."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

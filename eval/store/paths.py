@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polyneuron.eval.store.schemas import TableSpec
+from polyneuron.eval.store.table_spec import TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.names import safe_name
 

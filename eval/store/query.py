@@ -20,8 +20,7 @@ def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Runs one SELECT and returns the names of its columns and its rows. An empty table is an empty view.
 
     The connection is in memory and cannot read or write files, load extensions, or see Python variables.
-    Raises StoreError when the SQL is not one valid SELECT (listing tables and columns), and for a newer or
-    damaged store.
+    Raises StoreError when the SQL is not one valid SELECT (listing tables and columns), and as `Store.check`.
     """
     import duckdb
 

@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,7 +38,8 @@ from polyneuron.eval.store.paths import (
     partition_segment,
     safe_name,
 )
-from polyneuron.eval.store.schemas import SCHEMA_VERSION, TABLES, TableSpec, require_readable, table_spec
+from polyneuron.eval.store.schemas import TABLES, require_version, table_spec
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
 
 Filters: TypeAlias = pc.Expression | Sequence[Any] | None
@@ -62,7 +63,7 @@ class Store:
         """Raises StoreError when the URL cannot be opened."""
         self._files = open_files(root)
         self.root = self._files.root
-        self._sound: dict[str, tuple[int, int | None]] = {}
+        self._sound: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -95,7 +96,7 @@ class Store:
             yield moved
 
     def check(self) -> None:
-        """Raises StoreError for a newer store, and for a newer, foreign or truncated file in its tables."""
+        """Raises StoreError for a store of another version, and for a foreign, truncated or damaged file in its tables."""
         self._check_marker()
         for table in TABLES:
             self.dataset(table)
@@ -103,12 +104,14 @@ class Store:
     def write(
         self,
         table: str,
-        rows: pa.Table,
+        rows: pa.Table | Sequence[Mapping[str, Any]],
         unit: str,
         partitions: Mapping[str, Partition] | None = None,
         run_id: str | None = None,
     ) -> str:
         """Stores `rows` as one unit of work, wholly or not at all. Returns the file's path below the root.
+
+        `rows` are a table, or dictionaries, whose values take the declared types.
 
         `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
         but `runs` (left out, it is taken from the column, which must then hold one value). Columns run_id,
@@ -117,9 +120,10 @@ class Store:
         units that they list.
 
         Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`),
-        when the store is of a newer version, and when the folder is read-only or the disk full.
+        when the store is of another version, and when the folder is read-only or the disk full.
         """
         spec = table_spec(table)
+        rows = rows if isinstance(rows, pa.Table) else spec.table(rows)
         partitions = dict(partitions or {})
         if spec.partitioned_by_model and "model" not in partitions:
             partitions["model"] = _only_model(spec, rows)
@@ -129,7 +133,7 @@ class Store:
             constants["run_id"] = run_id
         conformed = conform(spec, rows, constants)
         self._require_marker()
-        self._files.write(path, lambda file: _write_parquet(conformed, file))
+        self._files.write(path, sealed_parquet(conformed))
         return path
 
     def has(self, table: str, unit: str) -> bool:
@@ -145,7 +149,7 @@ class Store:
     def read(self, table: str, filters: Filters = None, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of `table` that pass `filters`, if any, ordered by file path and then as written.
 
-        Raises StoreError for an unknown table or column, a newer schema, and a damaged file (naming it).
+        Raises StoreError for an unknown table or column, and what `check` raises.
         """
         dataset = self.dataset(table, filters)
         try:
@@ -163,7 +167,7 @@ class Store:
     def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
         """The files of `table` that `filters` do not rule out, for scans that need not fit into memory.
 
-        Every file is read once to check it: raises StoreError for one of a newer schema, a foreign or a damaged one.
+        Every file is read once to check it: raises StoreError as `check`.
         """
         spec = table_spec(table)
         self._check_marker()
@@ -223,7 +227,7 @@ class Store:
             raise StoreError(
                 f"{fragment.path} is not a file of the table {spec.name}. Move it out of the store."
             )
-        require_readable(int(version), fragment.path)
+        require_version(int(version), fragment.path)
 
     def _data_files(self, table: str) -> list[str]:
         return [path for path in self._files.list_files(table) if is_data_file(path)]
@@ -241,24 +245,16 @@ class Store:
                 f"{where} is damaged: it should hold {_marker().decode().strip()}. "
                 "Mend it, or choose another store folder."
             ) from error
-        require_readable(version, where)
+        require_version(version, where)
         return True
 
     def _require_marker(self) -> None:
         if not self._check_marker():
-            self._files.write(_STORE_FILE, lambda file: _write_bytes(_marker(), file))
+            self._files.write(_STORE_FILE, _marker())
 
 
 def _marker() -> bytes:
     return (json.dumps({"format": "polyneuron-store", "schema_version": SCHEMA_VERSION}) + "\n").encode()
-
-
-def _write_bytes(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
-
-
-def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
-    file.write(sealed_parquet(table))
 
 
 def _file_name(path: str) -> str:

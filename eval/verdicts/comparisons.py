@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,11 @@ from polyneuron.eval.verdicts.pairing import Key, grouped, paired
 from polyneuron.eval.verdicts.statistics import (
     holm,
     mcnemar_exact,
-    paired_bootstrap_both,
+    paired_bootstrap,
     paired_share_interval,
 )
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
 
-BETTER, WORSE, NO_EVIDENCE, NOT_JUDGED = "better", "worse", "no evidence", "not judged"
 Sided = Literal["two-sided", "worse"]
 """What is tested: any difference, or only a loss. A test for a loss never finds anything better."""
 
@@ -32,62 +32,44 @@ _DRAWS_BEYOND = 10
 """So many resampled means beyond the observed one, at the strictest level of the family, make its p-value firm."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two tables of samples of one model, and their names. baseline_name: the other variant, or other night."""
+    """Two tables of samples of one model, and their names."""
 
     samples: pa.Table
+    """Of what is judged: rows of the table `samples`."""
     baseline: pa.Table
+    """Of what it is judged against."""
     model: str
+    """The model's name in the study."""
     night: str | None
+    """Label of the night that is judged; None in a study."""
     variant: str
+    """What is judged."""
     baseline_name: str
+    """The other variant, or the other night's label."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One row of the table `verdicts`. p_value, p_adjusted: of `test`; reason: why it was not judged, or what
-    was left out."""
-
-    model: str
-    night: str | None
-    benchmark: str
-    language: str
-    metric: str
-    filter: str
-    variant: str
-    baseline: str
-    n_pairs: int
-    value: float | None
-    baseline_value: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    test: str | None
-    p_value: float | None
-    p_adjusted: float | None
-    alpha: float
-    min_effect: float
-    verdict: str
-    reason: str | None
-
-    def as_row(self) -> dict[str, Any]:
-        """The fields, as columns of the store's table verdicts."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """A comparison before it is judged. p_values: by what is tested; None where there is no test."""
+    """A pair under one benchmark, language, metric and filter, before it is judged."""
 
     pair: Pair
+    """What is judged, and against what."""
     key: Key
+    """The benchmark, language, metric and filter."""
     n_pairs: int = 0
+    """Items scored on both sides."""
     means: tuple[float, float, float] | None = None
+    """Of the variant, of the baseline, and of their difference."""
     interval: tuple[float, float] | None = None
+    """The 95% interval of the difference."""
     test: str | None = None
+    """The test's name; None where there was none."""
     p_values: Mapping[Sided, float] | None = None
+    """By what is tested."""
     reason: str | None = None
+    """Why it cannot be judged, or which items were left out."""
 
 
 def verdicts_of(
@@ -117,14 +99,14 @@ def measure(chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, see
     """
     family = sum(len(keys) for _, keys in chosen)
     n_resamples = max(_N_BOOTSTRAP, math.ceil(_DRAWS_BEYOND * family / alpha))
-    found = []
+    measured = []
     for pair, keys in chosen:
         left, right = grouped(pair.samples), grouped(pair.baseline)
         for key in sorted(keys):
             digest = xxhash.xxh3_64_intdigest("\0".join((pair.variant, *key)).encode())
-            measured = _measure(pair, key, left.get(key), right.get(key), n_resamples, [seed, digest])
-            found.append(measured)
-    return found
+            sides = left.get(key), right.get(key)
+            measured.append(_measure(Measured(pair=pair, key=key), sides, n_resamples, [seed, digest]))
+    return measured
 
 
 def decide(
@@ -135,31 +117,35 @@ def decide(
     "worse" or "better": p_adjusted <= alpha and the difference in that direction is at least `min_effect`
     (a fraction of 1 for benchmarks) and not 0. "no evidence": tested, and not so. "not judged": no test.
     """
-    p_values = [None if found.p_values is None else found.p_values[alternative] for found in measured]
+    p_values = [None if each.p_values is None else each.p_values[alternative] for each in measured]
     verdicts = []
-    for found, p_value, adjusted in zip(measured, p_values, holm(p_values), strict=True):
-        value, baseline_value, delta = found.means or (None, None, None)
-        low, high = found.interval or (None, None)
+    for each, p_value, adjusted in zip(measured, p_values, holm(p_values), strict=True):
+        benchmark, language, metric, answer_filter = each.key
+        value, baseline_value, delta = each.means or (None, None, None)
+        low, high = each.interval or (None, None)
         verdicts.append(
             Verdict(
-                found.pair.model,
-                found.pair.night,
-                *found.key,
-                variant=found.pair.variant,
-                baseline=found.pair.baseline_name,
-                n_pairs=found.n_pairs,
+                model=each.pair.model,
+                night=each.pair.night,
+                benchmark=benchmark,
+                language=language,
+                metric=metric,
+                filter=answer_filter,
+                variant=each.pair.variant,
+                baseline=each.pair.baseline_name,
+                n_pairs=each.n_pairs,
                 value=value,
                 baseline_value=baseline_value,
                 delta=delta,
                 low=low,
                 high=high,
-                test=None if p_value is None else f"{found.test}, {_SIDES[alternative]}",
+                test=None if p_value is None else f"{each.test}, {_SIDES[alternative]}",
                 p_value=p_value,
                 p_adjusted=adjusted,
                 alpha=alpha,
                 min_effect=min_effect,
                 verdict=_verdict(delta, adjusted, alpha, min_effect, alternative),
-                reason=found.reason,
+                reason=each.reason,
             )
         )
     return verdicts
@@ -170,8 +156,7 @@ _SIDES: dict[Sided, str] = {"two-sided": "two-sided", "worse": "one-sided (worse
 
 def verdict_table(verdicts: Iterable[Verdict]) -> pa.Table:
     """Rows for the store's table verdicts, without run_id and unit."""
-    schema = pa.schema([field for field in VERDICTS.schema if field.name not in ("run_id", "unit")])
-    return pa.Table.from_pylist([verdict.as_row() for verdict in verdicts], schema=schema)
+    return VERDICTS.table([asdict(verdict) for verdict in verdicts])
 
 
 def _verdict(
@@ -187,21 +172,17 @@ def _verdict(
 
 
 def _measure(
-    pair: Pair,
-    key: Key,
-    left: pa.Table | None,
-    right: pa.Table | None,
-    n_resamples: int,
-    seed: Sequence[int],
+    unjudged: Measured, sides: tuple[pa.Table | None, pa.Table | None], n_resamples: int, seed: Sequence[int]
 ) -> Measured:
-    unjudged = Measured(pair, key)
-    for side, name in ((left, _title(pair)), (right, pair.baseline_name)):
+    """`unjudged` with its means and p-values, or the reason why it has none. sides: its rows, and the baseline's."""
+    pair = unjudged.pair
+    for side, name in zip(sides, (_title(pair), pair.baseline_name), strict=True):
         if side is None:
             return replace(unjudged, reason=f"{name} holds no items of it")
-    found = paired(left, right)
-    if isinstance(found, str):
-        return replace(unjudged, reason=found)
-    values, base = found
+    matched = paired(*sides)
+    if isinstance(matched, str):
+        return replace(unjudged, reason=matched)
+    values, base = matched
     known = ~(np.isnan(values) | np.isnan(base))
     n_dropped, values, base = int((~known).sum()), values[known], base[known]
     reason = f"{n_dropped} of {len(known)} items left out: not scored on both sides" if n_dropped else None
@@ -225,12 +206,12 @@ def _measure(
                 "worse": mcnemar_exact(only, only_base, "less"),
             },
         )
-    both, worse = paired_bootstrap_both(values - base, n_resamples, seed)
+    found = paired_bootstrap(values - base, n_resamples, seed)
     return replace(
         measured,
-        interval=(both.low, both.high),
+        interval=(found.low, found.high),
         test="paired bootstrap",
-        p_values={"two-sided": both.p_value, "worse": worse.p_value},
+        p_values={"two-sided": found.p_values["two-sided"], "worse": found.p_values["less"]},
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,8 @@ class LayerImpacts:
         self._out_norms = output_norms(attention.get_parameter("o_proj.weight")) if "o" in groups else None
         self._norm_eps = (0.0, 0.0)
         if anatomy.family.qk_norm is not None:
-            self._norm_eps = (_eps(attention.q_norm), _eps(attention.k_norm))
+            eps = anatomy.family.norm_eps
+            self._norm_eps = (getattr(attention.q_norm, eps), getattr(attention.k_norm, eps))
 
     @torch.no_grad()
     def __call__(
@@ -60,8 +60,3 @@ class LayerImpacts:
         if self._down_norms is not None:
             found["ffn"] = ffn_impacts(record.ffn, scored_BT, self._down_norms)
         return found
-
-
-def _eps(norm: Any) -> float:
-    eps: float = norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps
-    return eps

@@ -29,20 +29,39 @@ class WeightSlice:
     offset: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
     """Layers, groups, widths and weight axes of one model. Made by `anatomy_of`."""
 
     family: Family
+    """What its family differs in."""
     model_type: str
+    """The `model_type` of its config."""
     n_layers: int
+    """Decoder layers."""
     hidden_size: int
+    """Width of the hidden states."""
     n_heads: int
+    """Query heads of a layer."""
     n_kv_heads: int
+    """Key-value heads of a layer."""
     head_dim: int
+    """Width of a head."""
     ffn_width: int
+    """Neurons of a layer's feed-forward block."""
     attention_bias: bool
     """Whether q, k and v projections carry biases, which a deactivated neuron loses too."""
+    activation: str
+    """transformers' name of the activation function: silu, gelu_pytorch_tanh."""
+    score_cap: float | None
+    """Soft-cap of the attention scores."""
+    logit_cap: float | None
+    """Soft-cap of the logits."""
+
+    @property
+    def attention_implementation(self) -> str:
+        """transformers' attention that computes this model: fused attention ignores a soft-cap on the scores."""
+        return "eager" if self.score_cap else "sdpa"
 
     @property
     def widths(self) -> dict[str, int]:
@@ -101,17 +120,20 @@ def anatomy_of(model_or_config: Any) -> Anatomy:
             f"The architecture {named} (model_type {model_type!r}) is not supported: no family in "
             f"neuron_core/model/families.py declares its model_type. Supported: {supported()}."
         )
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    text = config.get_text_config()
     anatomy = Anatomy(
         family=family,
         model_type=model_type,
         n_layers=text.num_hidden_layers,
         hidden_size=text.hidden_size,
         n_heads=text.num_attention_heads,
-        n_kv_heads=getattr(text, "num_key_value_heads", None) or text.num_attention_heads,
+        n_kv_heads=text.num_key_value_heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
         ffn_width=text.intermediate_size,
-        attention_bias=model_type == "qwen2" or bool(getattr(text, "attention_bias", False)),
+        attention_bias=family.biased or bool(getattr(text, "attention_bias", False)),
+        activation=getattr(text, family.activation_key),
+        score_cap=text.attn_logit_softcapping if family.caps_scores else None,
+        logit_cap=text.final_logit_softcapping if family.caps_logits else None,
     )
     if model_or_config is not config:
         _check_parameters(model_or_config, anatomy)

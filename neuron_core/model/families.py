@@ -4,52 +4,86 @@ To add a family: give its `model_type` values and say where it differs from Llam
 edits, training, export) reads the resulting `Anatomy`. Imports nothing heavy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 QkNorm = Literal["head", "full"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """Where a decoder layer keeps its attention and feed-forward weights.
-
-    `activation` is the feed-forward block's activation function, inside `mlp`.
-
-    `qk_norm` says over what width queries and keys are normalised before RoPE: one head (Qwen3, Gemma 3) or
-    the whole projection (OLMo 2). `fused` means one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate,
-    up).
-    """
+    """How the models of one family differ from Llama, which the defaults describe. Nothing else asks which family it has."""
 
     name: str
+    """What messages and reports call it."""
     model_types: tuple[str, ...]
+    """The values of `model_type` in the configs of its models."""
+    auto_class: str = "AutoModelForCausalLM"
+    """transformers' class that makes a model of its configs."""
     layers_path: str = "model.layers"
+    """Where the model keeps its decoder layers."""
     attention: str = "self_attn"
+    """The attention block, inside a layer."""
     mlp: str = "mlp"
+    """The feed-forward block, inside a layer."""
     activation: str = "act_fn"
+    """The activation function, inside the feed-forward block."""
+    activation_key: str = "hidden_act"
+    """The key of the config that names the activation function."""
     fused: bool = False
+    """Whether a layer has one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate, up)."""
+    biased: bool = False
+    """Whether q, k and v have biases in every model; of the other families the config's `attention_bias` says so."""
     qk_norm: QkNorm | None = None
+    """The width over which queries and keys are normalised before RoPE: one head, or the whole projection."""
     norm_heads_first: bool = False
-    """Whether the per-head norm is applied to [B, heads, T, D] (Gemma 3) rather than [B, T, heads, D] (Qwen3)."""
+    """Whether the norm of one head is applied to [B, heads, T, D] rather than [B, T, heads, D]."""
+    norm_eps: str = "variance_epsilon"
+    """The attribute of a norm that holds what is added to the mean square."""
+    caps_scores: bool = False
+    """Whether attention scores have the soft-cap `attn_logit_softcapping` of the config."""
+    caps_logits: bool = False
+    """Whether logits have the soft-cap `final_logit_softcapping` of the config."""
+    mask_per_kind: bool = False
+    """Whether the model takes a mask for each kind of layer, and would give a single one to all of them as it is; the others
+    have one kind of layer and take one mask."""
 
+
+_GEMMA_3 = Family(
+    name="Gemma 3",
+    model_types=("gemma3_text",),
+    activation_key="hidden_activation",
+    qk_norm="head",
+    norm_heads_first=True,
+    norm_eps="eps",
+    caps_logits=True,
+    mask_per_kind=True,
+)
 
 FAMILIES: tuple[Family, ...] = (
-    Family("Llama 2/3", ("llama",)),
-    Family("Mistral", ("mistral",)),
-    Family("Qwen2/2.5", ("qwen2",)),
-    Family("Qwen3", ("qwen3",), qk_norm="head"),
-    Family("Gemma 1", ("gemma",)),
-    Family("Gemma 2", ("gemma2",)),
-    Family("Gemma 3", ("gemma3_text",), qk_norm="head", norm_heads_first=True),
+    Family(name="Llama 2/3", model_types=("llama",)),
+    Family(name="Mistral", model_types=("mistral",)),
+    Family(name="Qwen2/2.5", model_types=("qwen2",), biased=True, mask_per_kind=True),
+    Family(name="Qwen3", model_types=("qwen3",), qk_norm="head", mask_per_kind=True),
+    Family(name="Gemma 1", model_types=("gemma",)),
     Family(
-        "Gemma 3 multimodal",
-        ("gemma3",),
-        layers_path="model.language_model.layers",
-        qk_norm="head",
-        norm_heads_first=True,
+        name="Gemma 2",
+        model_types=("gemma2",),
+        activation_key="hidden_activation",
+        caps_scores=True,
+        caps_logits=True,
+        mask_per_kind=True,
     ),
-    Family("OLMo 2", ("olmo2",), qk_norm="full"),
-    Family("Phi-3", ("phi3",), activation="activation_fn", fused=True),
+    _GEMMA_3,
+    replace(
+        _GEMMA_3,
+        name="Gemma 3 multimodal",
+        model_types=("gemma3",),
+        auto_class="AutoModelForImageTextToText",
+        layers_path="model.language_model.layers",
+    ),
+    Family(name="OLMo 2", model_types=("olmo2",), qk_norm="full"),
+    Family(name="Phi-3", model_types=("phi3",), activation="activation_fn", fused=True),
 )
 
 

@@ -97,7 +97,7 @@ def from_pretrained(
             source,
             config=config,
             dtype=wanted,
-            attn_implementation=attention_of(config),
+            attn_implementation=anatomy_of(config).attention_implementation,
             use_safetensors=True,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -118,14 +118,9 @@ def from_pretrained(
 
 def model_class(config: Any) -> Any:
     """transformers' Auto class that makes a model of this config."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    import transformers
 
-    return AutoModelForImageTextToText if config.model_type == "gemma3" else AutoModelForCausalLM
-
-
-def attention_of(config: Any) -> str:
-    """The attention implementation that `from_pretrained` chooses: fused attention ignores a soft-cap on the scores."""
-    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else "sdpa"
+    return getattr(transformers, anatomy_of(config).family.auto_class)
 
 
 _UNREADABLE = ("OSError", "SafetensorError", "ValueError", "RuntimeError", "EnvironmentError")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import attention_of, load_config, model_class
+from polyneuron.neuron_core.model.load import load_config, model_class
 from polyneuron.neuron_core.model.weight_files import WeightFiles
 
 _NAMED = 3
@@ -161,7 +161,7 @@ def _on_meta(config: Any, dtype: torch.dtype, trust_remote_code: bool) -> Any:
         return model_class(config).from_config(
             config,
             dtype=dtype,
-            attn_implementation=attention_of(config),
+            attn_implementation=anatomy_of(config).attention_implementation,
             trust_remote_code=trust_remote_code,
         )
 

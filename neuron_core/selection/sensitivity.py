@@ -13,30 +13,13 @@ from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.measures.language_agnostic import shared_ratio
 from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
 from polyneuron.neuron_core.selection.rules import Passing, Rule, ScaledSigma
+from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.selection.select import split
 
 FACTORS: tuple[float, ...] = (0.5, 0.71, 1.41, 2.0)
 """What the rule's setting is multiplied by: half an octave and an octave, both ways."""
 
 OWN_RULE = "this study"
-
-SENSITIVITY_SCHEMA = pa.schema(
-    [
-        ("neighbour", pa.string()),
-        ("sigma", pa.float64()),
-        ("language", pa.string()),
-        ("n_related", pa.int64()),
-        ("n_shared", pa.int64()),
-        ("n_exclusive", pa.int64()),
-        ("shared_ratio", pa.float64()),
-        ("jaccard_related", pa.float64()),
-        ("jaccard_shared", pa.float64()),
-        ("null_reason", pa.string()),
-    ]
-)
-"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*:
-likeness to the sets of the rule itself, whose own rows are named `OWN_RULE`. null_reason: why numbers are
-null."""
 
 
 def sensitivity(

@@ -44,7 +44,14 @@ def store_verdicts(
         str(variant.name): samples.filter(pc.field("variant") == str(variant.name)) for variant in judged
     }
     pairs = [
-        Pair(by_variant[name], by_variant[baseline], subject.name, None, name, baseline)
+        Pair(
+            samples=by_variant[name],
+            baseline=by_variant[baseline],
+            model=subject.name,
+            night=None,
+            variant=name,
+            baseline_name=baseline,
+        )
         for name, baseline in names
     ]
     judge_and_store(subject, store, run_id, unit, pairs, primary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.activations.table import ActivationTable
@@ -120,12 +120,6 @@ class Changes:
             self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",
         )
-
-
-def activation_of(hf_config: Any) -> str:
-    """transformers' name of the model's activation function."""
-    text = hf_config.get_text_config()
-    return str(getattr(text, "hidden_activation", None) or text.hidden_act)
 
 
 def evaluate_transfer(

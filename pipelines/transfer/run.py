@@ -52,7 +52,7 @@ def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, ru
     from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
     from polyneuron.pipelines.stages.corpora import prepare_corpora
     from polyneuron.pipelines.stages.detectors import find_sets
-    from polyneuron.pipelines.transfer.evaluation import Changes, activation_of, cells_of, evaluate_transfer
+    from polyneuron.pipelines.transfer.evaluation import Changes, cells_of, evaluate_transfer
     from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
     from polyneuron.pipelines.transfer.verdicts import store_transfer_verdicts
 
@@ -70,7 +70,7 @@ def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, ru
             trained = train_for_transfer(subject, store, run.id, config, tunings)
         with run.timed("evaluation"):
             tables = {site: stored_activations(subject, store, site, unit) for site, unit in measured.items()}
-            changes = Changes(sets, tables, activation_of(subject.hf_config))
+            changes = Changes(sets, tables, anatomy_of(subject.hf_config).activation)
             evaluated = evaluate_transfer(subject, store, run.id, tunings, trained, cells, changes)
             verdicts = store_transfer_verdicts(subject, store, run.id, cells, evaluated)
     return transfer_grids(

@@ -50,12 +50,12 @@ def store_transfer_verdicts(
 
     pairs = [
         Pair(
-            items(task, language, variant),
-            items(task, language, baseline),
-            subject.name,
-            None,
-            variant,
-            baseline,
+            samples=items(task, language, variant),
+            baseline=items(task, language, baseline),
+            model=subject.name,
+            night=None,
+            variant=variant,
+            baseline_name=baseline,
         )
         for task, language, variant, baseline in compared
     ]

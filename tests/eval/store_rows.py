@@ -5,7 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyneuron.eval.store.schemas import FLOAT32, INT32, TABLES
+from polyneuron.eval.store.schemas import TABLES
+from polyneuron.eval.store.table_spec import FLOAT32, INT32
 
 MODEL = "org/tiny model"
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
-from polyneuron.neuron_core.model.load import attention_of
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.training.data.block_sampler import BlockSampler
 from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
 from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch
@@ -20,7 +20,7 @@ from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch
 def with_attention(config: Any) -> Any:
     """A copy of a model's config that knows which attention the loaded model has, for its masks."""
     known = copy.deepcopy(config)
-    known.get_text_config()._attn_implementation = attention_of(config)
+    known.get_text_config()._attn_implementation = anatomy_of(config).attention_implementation
     return known
 
 

@@ -20,10 +20,6 @@ NO_LABEL = -100
 PADDING = -1
 """The document number of padding."""
 
-_MASK_BY_LAYER_TYPE = ("qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text")
-"""Models that take a mask per kind of layer. They hand one 4-D mask to every layer as it is, without the sliding
-window; the others have one kind of layer and take one mask."""
-
 
 class Block(NamedTuple):
     """One block. All tensors are int64 [T]."""
@@ -87,7 +83,8 @@ def model_masks(
         ModelError: another attention implementation. UnsupportedArchitecture: a family that is not declared.
     """
     text = config.get_text_config()
-    if family_of(text.model_type) is None:
+    family = family_of(text.model_type)
+    if family is None:
         raise UnsupportedArchitecture(
             f"Packed blocks cannot be masked for {text.model_type!r}; supported are {supported()}"
         )
@@ -104,7 +101,7 @@ def model_masks(
         scores = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
         return scores.masked_fill_(~mask, torch.finfo(dtype).min)
 
-    if text.model_type not in _MASK_BY_LAYER_TYPE:
+    if not family.mask_per_kind:
         return formed(getattr(text, "sliding_window", None))
     windows = {"full_attention": None, "sliding_attention": text.sliding_window}
     return {kind: formed(windows[kind]) for kind in sorted(set(text.layer_types))}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
 
@@ -21,7 +22,7 @@ def summed_head_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor
     is computed with each chunk of positions in the forward pass, and no logits are kept or computed again.
     """
     config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    cap = getattr(config, "final_logit_softcapping", None)
+    cap = anatomy_of(model.config).logit_cap
     n_chunk = max(1, TRAINING_LOGIT_BYTES // (4 * config.vocab_size))
     loss: Tensor = _HeadLoss.apply(hidden, labels, model.get_output_embeddings(), cap, n_chunk)  # type: ignore[operator]
     return loss

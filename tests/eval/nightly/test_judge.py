@@ -1,5 +1,6 @@
 """The verdicts on a night, and what it ends as."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,12 @@ def test_a_night_or_variant_that_is_not_there_is_named(store: Store) -> None:
 
 
 def test_nothing_to_compare_is_not_ok() -> None:
-    assert Judgement(MODEL, "tue", "mon", 0.05, 0.0, ()).outcome is Outcome.NOT_JUDGED
+    assert (
+        Judgement(
+            model=MODEL, night="tue", baseline_night="mon", alpha=0.05, min_effect=0.0, verdicts=()
+        ).outcome
+        is Outcome.NOT_JUDGED
+    )
     assert worst([]) is Outcome.NOT_JUDGED
     assert worst([Outcome.OK, Outcome.NOT_JUDGED, Outcome.REGRESSION]) is Outcome.REGRESSION
     assert worst([Outcome.NOT_JUDGED, Outcome.OK]) is Outcome.NOT_JUDGED
@@ -156,7 +162,7 @@ def test_the_verdicts_can_be_stored(store: Store) -> None:
     found = judged_tuesday(store, {**GOOD, **WORSE, ("xnli", "fr"): [1.0]})
     store.write("verdicts", found.table(), "u", {"model": MODEL}, run_id="r2")
     stored = store.read("verdicts").drop_columns(["run_id", "unit"]).to_pylist()
-    assert stored == [verdict.as_row() for verdict in found.verdicts]
+    assert stored == [asdict(verdict) for verdict in found.verdicts]
 
 
 def test_full_nights_alarm_for_a_planted_drop_and_seldom_without_one() -> None:

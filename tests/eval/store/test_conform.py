@@ -61,12 +61,19 @@ def test_a_constant_must_be_what_the_column_holds() -> None:
         conform(IMPACTS, impacts("en"), MARKS | {"language": "sw"})
 
 
-def test_all_null_and_dictionary_columns_are_cast() -> None:
+def test_a_column_without_any_value_takes_the_declared_type() -> None:
     rows = metrics([None, None])
-    coded = rows.set_column(rows.column_names.index("metric"), "metric", rows["metric"].dictionary_encode())
-    found = conform(METRICS, coded, MARKS)
-    assert found["value"].null_count == 2 and found["metric"].to_pylist() == ["m0", "m1"]
-    assert found["language"].type == pa.string()
+    assert rows["language"].type == pa.null()
+    conformed = conform(METRICS, rows, MARKS)
+    assert conformed["value"].null_count == 2 and conformed["metric"].to_pylist() == ["m0", "m1"]
+    assert conformed["language"].type == pa.string()
+
+
+@pytest.mark.parametrize("column", ["impact_smallest", "impact_min"])
+def test_integers_become_numbers_and_lists_of_fixed_length_lists(column: str) -> None:
+    whole = {"impact_min": [0, 1, 2, 3], "impact_smallest": pa.array([[0, 1]] * 4, pa.list_(pa.int64(), 2))}
+    conformed = conform(IMPACTS, impacts("en", **{column: whole[column]}), MARKS)
+    assert conformed[column].to_pylist() == pa.array(whole[column]).to_pylist()
 
 
 def test_no_rows_is_a_result() -> None:

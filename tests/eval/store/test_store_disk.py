@@ -7,13 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from polyneuron.eval.store import store as store_module
+from polyneuron.eval.store.files import LocalFiles
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
 from tests.eval.store_rows import impacts, run_row
@@ -109,30 +108,32 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 
 def test_an_interruption_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(table: pa.Table, file: BinaryIO) -> None:
-        file.write(b"PAR1 and some")
-        raise KeyboardInterrupt
+    def interrupted(self: LocalFiles, path: str) -> None:
+        if ".writing-" in path:
+            raise KeyboardInterrupt
 
     store = Store(tmp_path)
-    monkeypatch.setattr(store_module, "_write_parquet", interrupted)
+    store.write("runs", run_row(), "run")
+    monkeypatch.setattr(LocalFiles, "_sync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.write("impacts", impacts("en"), "u", None, "r")
-    assert files_below(tmp_path) == ["store.json"]
+    assert files_below(tmp_path) == ["runs/run.parquet", "store.json"]
 
 
 KILLED_WRITER = """
 import os, signal, sys
-from polyneuron.eval.store import store
+from polyneuron.eval.store.files import LocalFiles
+from polyneuron.eval.store.store import Store
 from tests.eval.store_rows import impacts
 
-def stop(table, file):
-    file.write(b"PAR1 and some")
-    file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+def stop(self, path):
+    if ".writing-" in path:
+        os.truncate(path, 13)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-store._write_parquet = stop
-with store.Store(sys.argv[1]).lock():
-    store.Store(sys.argv[1]).write("impacts", impacts("en"), "u", None, "r")
+with Store(sys.argv[1]).lock():
+    LocalFiles._sync = stop
+    Store(sys.argv[1]).write("impacts", impacts("en"), "u", None, "r")
 """
 
 

@@ -1,5 +1,6 @@
 """Which test is used, the family, and what is not judged."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,22 @@ from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import (
     Pair,
     Sided,
-    Verdict,
     decide,
     measure,
     verdict_table,
     verdicts_of,
 )
 from polyneuron.eval.verdicts.pairing import grouped
+from polyneuron.eval.verdicts.verdict import Verdict
 from tests.eval.store_rows import samples
 
 
-def pair(left: pa.Table, right: pa.Table) -> Pair:
-    """Two tables of one model, called by their variants."""
-    names = (side["variant"][0].as_py() for side in (left, right))
-    return Pair(left, right, "org/model", None, *names)
+def pair(left: pa.Table, right: pa.Table, **names: Any) -> Pair:
+    """Two tables of one model, called by their variants where no names are given."""
+    given = {"model": "org/model", "night": None} | names
+    for name, side in (("variant", left), ("baseline_name", right)):
+        given.setdefault(name, side["variant"][0].as_py() if len(side) else "")
+    return Pair(samples=left, baseline=right, **given)
 
 
 def compared(left: pa.Table, right: pa.Table, **changed: Any) -> list[Verdict]:
@@ -108,7 +111,7 @@ def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
     judged, missing = compared(left, samples([1.0]))  # in the order of the languages
     assert missing.language == "th" and missing.reason == "base holds no items of it"
     assert judged.language == "sw" and judged.verdict == "no evidence"
-    night = Pair(samples([]), samples([1.0]), "m", "tue", "base", "mon")
+    night = pair(samples([]), samples([1.0]), night="tue", variant="base", baseline_name="mon")
     (gone,) = verdicts_of([night], {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
     assert (gone.night, gone.reason) == ("tue", "base of night tue holds no items of it")
 
@@ -118,7 +121,7 @@ def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
     other = samples([0.0] * 5, "a", metric="acc_norm"), samples([1.0] * 5, metric="acc_norm")
     both = [pa.concat_tables([side, more]) for side, more in zip(worse, other, strict=True)]
     same = samples([1.0] * 20, "b")
-    pairs = [Pair(both[0], both[1], "m", None, "a", "base"), Pair(same, both[1], "m", None, "b", "base")]
+    pairs = [pair(both[0], both[1], variant="a"), pair(same, both[1], variant="b")]
     found = verdicts_of(pairs, {("xnli", "acc", "none")}, alpha=0.05, min_effect=0.0)
     assert [(v.variant, v.metric, v.verdict) for v in found] == [
         ("a", "acc", "worse"),
@@ -164,4 +167,4 @@ def test_verdicts_fit_the_store(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write("verdicts", verdict_table(verdicts), "u", {"model": "org/model"}, run_id="r")
     stored = store.read("verdicts").drop_columns(["run_id", "unit"]).to_pylist()
-    assert stored == [verdict.as_row() for verdict in verdicts]
+    assert stored == [asdict(verdict) for verdict in verdicts]

@@ -89,7 +89,9 @@ def test_plain_feed_forward_block() -> None:
 
     layer = Plain()
     anatomy = replace(
-        anatomy_of(tiny_model("qwen2")), family=Family("plain", ("plain",), activation="act"), ffn_width=6
+        anatomy_of(tiny_model("qwen2")),
+        family=Family(name="plain", model_types=("plain",), activation="act"),
+        ffn_width=6,
     )
     hidden = torch.randn(2, 3, 4)
     scored = torch.tensor([[True, True, True], [False, True, False]])

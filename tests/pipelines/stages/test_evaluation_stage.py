@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.pipelines.run.subject import Subject
@@ -15,6 +14,7 @@ from polyneuron.pipelines.stages.evaluation import evaluate, judged_variants
 from polyneuron.pipelines.stages.selection import Selected, detect_and_select
 from polyneuron.pipelines.stages.verdicts import comparisons, store_verdicts
 from tests.pipelines.in_process import InProcess, LocalJudge, tiny_config
+from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 EVALUATION: dict[str, Any] = {

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from numpy.typing import NDArray
 
-from polyneuron.eval.store.schemas import TABLES, TableSpec, table_spec
+from polyneuron.eval.store.schemas import TABLES, table_spec
 from polyneuron.eval.store.store import Store
+from polyneuron.eval.store.table_spec import TableSpec
 
 _UNSIGNED = {pa.float32(): pa.uint32(), pa.float64(): pa.uint64()}
 

@@ -1,0 +1,61 @@
+"""Columns come from where rows are made: Arrow schemas and records."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pytest
+
+from polyneuron.eval.store.schemas import TABLES, table_spec
+from polyneuron.eval.store.table_spec import FLOAT64, INT32, INT64, TEXT, each, of_record, of_schema, table_of
+from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA
+
+
+@dataclass
+class Row:
+    name: str
+    n: int
+    share: float | None
+
+
+def test_parts_are_put_together_in_order_and_the_first_of_a_name_stands() -> None:
+    fixed = pa.schema([("name", pa.string()), ("pair", pa.list_(pa.float32(), 2)), ("share", pa.float64())])
+    spec = table_of("t", "name n", [each(TEXT, "model? name"), of_schema(fixed, "share"), of_record(Row)])
+    assert [(field.name, field.type) for field in spec.schema] == [
+        ("run_id", TEXT),
+        ("unit", TEXT),
+        ("model", TEXT),
+        ("name", TEXT),
+        ("pair", pa.list_(pa.float32())),
+        ("share", FLOAT64),
+        ("n", INT64),
+    ]
+    assert spec.key == ("name", "n") and spec.optional == {"model", "share"}
+    assert of_record(Row, n=INT32) == {"name": TEXT, "n": INT32, "share?": FLOAT64}
+
+
+def test_rows_take_the_declared_types_and_must_be_alike() -> None:
+    spec = table_spec("validations")
+    assert spec.table([]).column_names == [
+        name for name in spec.schema.names if name not in ("run_id", "unit")
+    ]
+    assert spec.table([{"step": 1, "nll_nats": None}]).schema.types == [INT32, FLOAT64]
+    with pytest.raises(KeyError):
+        spec.table([{"step": 1}, {"nll_nats": 1.0}])
+
+
+def test_every_table_has_its_marks_and_a_key_of_its_own_columns() -> None:
+    for name, spec in TABLES.items():
+        assert spec.name == name and spec.schema.names[:2] == ["run_id", "unit"]
+        assert set(spec.key) | spec.optional <= set(spec.schema.names)
+    assert [*TABLES["impacts"].schema][3:] == [*IMPACTS_SCHEMA]
+    with pytest.raises(StoreError, match="nowhere"):
+        table_spec("nowhere")
+
+
+def test_declaring_tables_loads_nothing_heavy() -> None:
+    code = "import sys, polyneuron.eval.store.query; print({'torch', 'scipy', 'transformers'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "set()"
