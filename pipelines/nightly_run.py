@@ -12,7 +12,7 @@ from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
-from polyneuron.eval.verdicts.verdict import NOT_JUDGED, Verdict
+from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
@@ -142,9 +142,6 @@ def _variants(config: NightlyConfig, model: StudiedModel) -> list[Variant]:
 
 def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> Verdict:
     evaluation = config.evaluation
-    everything = dict.fromkeys(
-        ("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"), None
-    )
     return Verdict(
         model=model,
         night=config.night,
@@ -154,12 +151,9 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
         filter="none",
         variant=str(BASE),
         baseline=baseline,
-        n_pairs=0,
         alpha=evaluation.alpha,
         min_effect=evaluation.min_effect,
-        verdict=NOT_JUDGED,
         reason=reason,
-        **everything,  # type: ignore[arg-type]
     )
 
 
