@@ -11,7 +11,7 @@ from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import model_path
-from polyneuron.pipelines.stages.kept_edits import stored_edit
+from polyneuron.pipelines.stages.training_job import stored_edit
 
 
 def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:

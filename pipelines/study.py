@@ -26,9 +26,9 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
     with recorded(config, store) as run:
 
         def study_model(model: ModelConfig) -> str:
-            from polyneuron.pipelines.run.model_study import ModelStudy
+            from polyneuron.pipelines.run.model_run import ModelRun
 
-            with ModelStudy(config, model, store, run.id) as study:
+            with ModelRun(config, model, store, run.id) as study:
                 for stage in stages_of(command, config):
                     with run.timed(stage.name):
                         stage.run(study)

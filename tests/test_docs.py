@@ -61,7 +61,9 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     }
     assert {
-        name for names in re.findall(r"(?<![\w/.-])(?<!-n )polyneuron ([a-z|]+)", shell) for name in names.split("|")
+        name
+        for names in re.findall(r"(?<![\w/.-])(?<!-n )polyneuron ([a-z|]+)", shell)
+        for name in names.split("|")
     } <= known
 
 

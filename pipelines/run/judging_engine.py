@@ -78,18 +78,10 @@ class JudgingEngine:
 def _settings(model: StudiedModel, config: EngineConfig, seed: int) -> EngineSettings:
     return EngineSettings(
         source=model.source,
-        backend=config.backend,
         dtype=model.dtype,
         add_bos=model.adds_bos,
         revision=model.config.revision,
         trust_remote_code=model.config.trust_remote_code,
-        tensor_parallel=config.tensor_parallel,
-        pipeline_parallel=config.pipeline_parallel,
-        max_model_len=config.max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        kv_cache_gib=config.kv_cache_gib,
-        gpu_memory_utilization=config.gpu_memory_utilization,
-        gpus=config.gpus,
         seed=seed,
-        scratch=config.scratch,
+        **config.model_dump(exclude={"threads", "max_restarts"}),  # which are the actor's
     )

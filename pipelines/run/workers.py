@@ -12,6 +12,8 @@ from polyneuron.pipelines.run.slot import Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 
 _PASSES = "workers for passes"
+_OF_EACH_MODEL = {"offload", "weights", "hidden_states_gib"}
+"""Settings of the cluster that say how a model lies in memory; the rest says how many workers there are."""
 
 
 class Workers:
@@ -53,18 +55,10 @@ class Workers:
             dtype=model.dtype,
             revision=model.config.revision,
             trust_remote_code=model.config.trust_remote_code,
-            offload=cluster.offload,
-            weights=cluster.weights,
-            hidden_states_gib=cluster.hidden_states_gib,
             nf4=nf4,
+            **cluster.model_dump(include=_OF_EACH_MODEL),
         )
-        sizes = GroupSpec(
-            world_size=cluster.world_size,
-            threads_per_worker=cluster.threads_per_worker,
-            gpus_per_worker=cluster.gpus_per_worker,
-            max_restarts=cluster.max_restarts,
-            hang_timeout_s=cluster.hang_timeout_s,
-        )
+        sizes = GroupSpec(**cluster.model_dump(exclude={*_OF_EACH_MODEL, "models_at_once"}))
         with (
             ray_session(cluster.world_size * cluster.threads_per_worker),
             ModelGroup(spec, sizes, kind, tell) as group,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from polyneuron.pipelines.config.study import StudyConfig
 
 if TYPE_CHECKING:
-    from polyneuron.pipelines.run.model_study import ModelStudy
+    from polyneuron.pipelines.run.model_run import ModelRun
     from polyneuron.pipelines.stages.ablation import Ablation
 
 
@@ -30,7 +30,7 @@ class StudyStage:
     """Stages whose results it reads as well where a training strategy is `auto`."""
     is_asked_for: Callable[[StudyConfig], bool] = lambda config: True
     """Whether a configuration gives it anything to do."""
-    run: Callable[[ModelStudy], None]
+    run: Callable[[ModelRun], None]
     """Does what is missing."""
 
 
@@ -39,15 +39,15 @@ class StudyCommand:
     """A command that runs a part of the study."""
 
     help: str
-    goals: tuple[str, ...]
-    """The stages that it is about; it also runs what they need."""
+    stages: tuple[str, ...]
+    """The stages that it runs, where they are asked for; it also runs what they need."""
     reports: bool = False
     """Whether it ends with the report."""
 
 
 def stages_of(command: str, config: StudyConfig) -> Iterator[StudyStage]:
     """The stages that a command runs, in order."""
-    reached = set(COMMANDS[command].goals)
+    reached = set(COMMANDS[command].stages)
     for stage in reversed(STAGES):
         if stage.name in reached:
             reached.update(stage.needs)
@@ -55,7 +55,7 @@ def stages_of(command: str, config: StudyConfig) -> Iterator[StudyStage]:
     return (stage for stage in STAGES if stage.name in reached and stage.is_asked_for(config))
 
 
-def _corpora(study: ModelStudy) -> None:
+def _corpora(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.corpora import prepare_corpora
 
     config = study.config
@@ -64,7 +64,7 @@ def _corpora(study: ModelStudy) -> None:
     )
 
 
-def _detection(study: ModelStudy) -> None:
+def _detection(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.selection import detect_and_select
 
     config = study.config
@@ -79,7 +79,7 @@ def _detection(study: ModelStudy) -> None:
     )
 
 
-def _activations(study: ModelStudy) -> None:
+def _activations(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.activations import measure_activations
     from polyneuron.pipelines.stages.detectors import find_sets, store_overlaps
 
@@ -98,7 +98,7 @@ def _activations(study: ModelStudy) -> None:
     store_overlaps(study.ledger, study.selected, study.detected)
 
 
-def _ablation(study: ModelStudy) -> None:
+def _ablation(study: ModelRun) -> None:
     from polyneuron.neuron_core.sets.variant_name import BASE
 
     ablation = _ablation_of(study)
@@ -106,7 +106,7 @@ def _ablation(study: ModelStudy) -> None:
     ablation.without_detected(study.detected, study.perplexities[BASE])
 
 
-def _ablation_of(study: ModelStudy) -> Ablation:
+def _ablation_of(study: ModelRun) -> Ablation:
     from polyneuron.pipelines.stages.ablation import Ablation
 
     return Ablation(
@@ -119,7 +119,7 @@ def _ablation_of(study: ModelStudy) -> Ablation:
     )
 
 
-def _metrics(study: ModelStudy) -> None:
+def _metrics(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.metrics import compute_metrics
 
     config = study.config
@@ -128,7 +128,7 @@ def _metrics(study: ModelStudy) -> None:
     )
 
 
-def _training(study: ModelStudy) -> None:
+def _training(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.training import train
 
     study.tuned = train(
@@ -144,7 +144,7 @@ def _training(study: ModelStudy) -> None:
     _ablation_of(study).of_tuned(study.selected, study.tuned)
 
 
-def _evaluation(study: ModelStudy) -> None:
+def _evaluation(study: ModelRun) -> None:
     from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
     from polyneuron.pipelines.stages.variants import variants_named
     from polyneuron.pipelines.stages.verdicts import Standard, store_verdicts
@@ -203,24 +203,25 @@ STAGES = (
 )
 """In the order in which they run; each reads the results of stages before it."""
 
+_FINDS_SETS = ("corpora", "detection", "activations")
 COMMANDS = {
     "study": StudyCommand(
         "Run the whole study and write its report. Run it again to go on where it stopped.",
         tuple(stage.name for stage in STAGES),
         reports=True,
     ),
-    "detect": StudyCommand("Measure impacts and select sets.", ("activations",)),
+    "detect": StudyCommand("Measure impacts and select sets.", _FINDS_SETS),
     "ablate": StudyCommand(
         "Measure perplexity without each set (detects first where that is missing).",
-        ("activations", "metrics"),
+        (*_FINDS_SETS, "ablation", "metrics"),
     ),
     "train": StudyCommand(
         "Train chosen neurons on documents (detects, and for `auto` measures, what is missing first).",
-        ("activations", "training"),
+        (*_FINDS_SETS, "training"),
     ),
     "evaluate": StudyCommand(
         "Judge the base model and its variants on benchmarks (detects first where that is missing).",
-        ("activations", "evaluation"),
+        (*_FINDS_SETS, "evaluation"),
     ),
 }
 """By name, in the order of `polyneuron --help`."""

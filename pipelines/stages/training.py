@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -28,9 +28,8 @@ from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.run.workers import Workers
-from polyneuron.pipelines.stages.kept_edits import require_local
 from polyneuron.pipelines.stages.selection import Selected
-from polyneuron.pipelines.stages.training_job import TrainingJob, trained_edit
+from polyneuron.pipelines.stages.training_job import TrainingJob, require_local, trained_edit
 from polyneuron.pipelines.stages.variants import Variant
 
 SCORE = "language_agnostic_score_ppl"
@@ -138,14 +137,7 @@ def _job(
     n_steps = feed.sampler.n_steps(config.global_batch)
     settings = TrainSettings(
         n_steps=n_steps if config.max_steps is None else min(n_steps, config.max_steps),
-        global_batch=config.global_batch,
-        micro_batch=config.micro_batch,
-        learning_rate=config.learning_rate,
-        warmup=config.warmup,
-        schedule=config.schedule,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        checkpoint_every=config.checkpoint_every,
+        **config.model_dump(include={field.name for field in fields(TrainSettings)}),
     )
     validation = Validation(
         sentences={language: read[: config.n_validation] for language, read in sentences.detection.items()},

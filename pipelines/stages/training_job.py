@@ -1,4 +1,5 @@
-"""One training, by a group of workers of its own; what it trains is an edit in a file beside the store's tables."""
+"""One training, by a group of workers of its own. What it trains is an edit in a file beside the store's tables; the table
+`training` says what the file should hold."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -19,7 +21,6 @@ from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.workers import Workers
-from polyneuron.pipelines.stages.kept_edits import edit_file, kept_edit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,7 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
     Raises:
         TrainingError: a loss is not finite, or a checkpoint cannot be used. ClusterError: workers failed again and again.
     """
-    kept = kept_edit(ledger, job.unit)
+    kept = _kept_edit(ledger, job.unit)
     if kept is not None:
         say(f"  {job.name}: in the store")
         return kept
@@ -109,6 +110,52 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
     shutil.rmtree(checkpoints, ignore_errors=True)
     _say_how_it_went(job, result.log, result.kept_step)
     return result.edit
+
+
+def require_local(root: str) -> None:
+    """Raises ConfigError when a store's folder or URL is a URL."""
+    if "://" in root:
+        raise ConfigError(
+            "Training keeps its edits and checkpoints beside the tables: name a local folder as store"
+        )
+
+
+def edit_file(ledger: Ledger, unit: str) -> Path:
+    """Where the edit of a training lies."""
+    return Path(ledger.root) / "edits" / f"{unit}.safetensors"
+
+
+def _kept_edit(ledger: Ledger, unit: str) -> WeightEdit | None:
+    """The edit of a training that is done, else None: also when its file is gone, or is no longer what was trained.
+
+    A damaged file is moved to `damaged/edits` in the store, and that is said.
+    """
+    file = edit_file(ledger, unit)
+    if not file.exists() or not ledger.done("training", unit):
+        return None
+    try:
+        return stored_edit(ledger, unit)
+    except SetError as error:
+        reason = error.message
+    aside = Path(ledger.root) / "damaged" / "edits" / file.name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(aside)
+    say(f"  damaged: {file} ({reason}); moved to {aside.parent}, to be trained anew")
+    return None
+
+
+def stored_edit(ledger: Ledger, unit: str) -> WeightEdit:
+    """The edit of a training whose row is in the store. Nothing is written.
+
+    Raises:
+        SetError: its file is gone or damaged, or holds other values than were trained.
+    """
+    file = edit_file(ledger, unit)
+    wanted = ledger.read("training", [unit], ["edit"])["edit"][0].as_py()
+    edit = WeightEdit.load(file)
+    if wanted is not None and edit.fingerprint() != wanted:
+        raise SetError(f"{file}: its values are not those that were trained")
+    return edit
 
 
 def _say_how_it_went(job: TrainingJob, log: Sequence[Mapping[str, Any]], kept_step: int) -> None:

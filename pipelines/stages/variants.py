@@ -57,7 +57,7 @@ BASE_VARIANT = Variant(name=BASE)
 def with_controls(
     name: VariantName, neurons: NeuronSet, outside: NeuronSet, n_controls: int
 ) -> Iterator[Variant]:
-    """The variant whose `neurons` are switched off, and its random controls, drawn by the seeds 0, 1, …
+    """The variant whose `neurons` are switched off, and its random controls, drawn by the first whole numbers as seeds.
 
     An empty set has no controls; nor has one beside which too few neurons are left outside `outside`, which is said.
     """

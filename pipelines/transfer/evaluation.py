@@ -19,7 +19,7 @@ from polyneuron.pipelines.run.judging_engine import JudgingEngine
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import evaluate
-from polyneuron.pipelines.stages.kept_edits import edit_file
+from polyneuron.pipelines.stages.training_job import edit_file
 from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
 from polyneuron.pipelines.transfer.training import Sets, Tuning
 
@@ -78,20 +78,22 @@ def _of_base(config: TransferConfig) -> Iterator[TransferCell]:
 
 def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[TransferCell]:
     task, name = tuning.task, tuning.name
-    kinds = config.interventions.kinds if tuning.tuned in task.intervened else ()
-    for detector in config.detectors if tuning.detector is None else (tuning.detector,):
+    tuned, seed = name.strategy, name.seed
+    assert tuned is not None and seed is not None
+    kinds = config.interventions.kinds if tuned in task.intervened else ()
+    for detector in config.detectors if name.detector is None else (name.detector,):
         for language in tuning.languages:
             attention = replace(name, strategy="attention", detector=None, language=None)
             random = replace(name, strategy="random", detector=detector, language=language)
-            baselines: tuple[VariantName, ...] = () if tuning.tuned == "attention" else (attention,)
-            if "random" in task.tuned and tuning.tuned not in ("attention", "random"):
+            baselines: tuple[VariantName, ...] = () if tuned == "attention" else (attention,)
+            if "random" in task.tuned and tuned not in ("attention", "random"):
                 baselines += (random,)
             plain = TransferCell(
                 task=task.name,
                 detector=detector,
-                tuned=tuning.tuned,
+                tuned=tuned,
                 language=language,
-                seed=tuning.seed,
+                seed=seed,
                 variant=name,
                 baselines=baselines,
                 null_reason=tuning.null_reason,
@@ -105,7 +107,7 @@ def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[T
                     detector=detector,
                     language=language,
                     intervention=f"{statistic}-as-published" if mode == "as_published" else statistic,
-                    seed=tuning.seed,
+                    seed=seed,
                 )
                 yield replace(
                     plain,
@@ -133,8 +135,8 @@ class Changes:
             self.tables[SITES_OF[cell.mode].statistic],
             cell.language,
             cast(Constant, cell.statistic),
-            cell.mode,
-            self.activation,
+            mode=cell.mode,
+            activation=self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",
         )
 

@@ -23,7 +23,7 @@ def run_transfer(config: TransferConfig) -> int:
     Raises:
         ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
     """
-    from polyneuron.pipelines.stages.kept_edits import require_local
+    from polyneuron.pipelines.stages.training_job import require_local
 
     store = Store(config.store)
     require_local(store.root)

@@ -25,38 +25,27 @@ from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.run.workers import Workers
-from polyneuron.pipelines.stages.kept_edits import require_local
-from polyneuron.pipelines.stages.training_job import TrainingJob, trained_edit
+from polyneuron.pipelines.stages.training_job import TrainingJob, require_local, trained_edit
 
 Sets = Mapping[str, Mapping[str, NeuronSet]]
 """Detector -> language -> its neurons."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True)
 class Tuning:
-    """One fine-tuned model."""
+    """A fine-tuned model, and what is trained for it."""
 
     name: VariantName
-    """The variant that it makes."""
     task: TransferTask
-    """What it is trained for."""
-    tuned: Tuned
-    """What is trained."""
-    detector: str | None
-    """Whose neurons are trained; None for attention alone."""
-    target: str | None
-    """The language it is for; None where every target language has the same model."""
-    seed: int
-    """Of the training, and of random neurons."""
     neurons: NeuronSet | None
-    """What is trained; None where there is nothing to train."""
+    """None where there is nothing to train."""
     null_reason: str | None = None
     """Why there is nothing to train."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Where it is judged."""
-        return self.task.targets if self.target is None else (self.target,)
+        """Where it is judged: in the language it is for, else in every target language of its task."""
+        return self.task.targets if self.name.language is None else (self.name.language,)
 
 
 def recipe_of(task: TransferTask, model: ModelConfig) -> TransferRecipe:
@@ -96,11 +85,7 @@ def _of_task(
     anatomy: Anatomy,
 ) -> Iterator[Tuning]:
     def tuning(
-        tuned: Tuned,
-        neurons: NeuronSet | None,
-        detector: str | None = None,
-        target: str | None = None,
-        null_reason: str | None = None,
+        tuned: Tuned, neurons: NeuronSet | str, detector: str | None = None, target: str | None = None
     ) -> Tuning:
         name = VariantName(
             kind="tuned",
@@ -111,16 +96,7 @@ def _of_task(
             seed=seed,
             names_seed=len(config.seeds) > 1,
         )
-        return Tuning(
-            name=name,
-            task=task,
-            tuned=tuned,
-            detector=detector,
-            target=target,
-            seed=seed,
-            neurons=neurons,
-            null_reason=null_reason,
-        )
+        return Tuning(name, task, None, neurons) if isinstance(neurons, str) else Tuning(name, task, neurons)
 
     model = next(iter(next(iter(sets.values())).values())).model
     yield tuning("attention", every_neuron(model, anatomy).restrict(attention))
@@ -132,7 +108,7 @@ def _of_task(
                 try:
                     ffn = _chosen(sets[detector], config.source, target, tuned, seed)
                 except SetError as error:
-                    yield tuning(tuned, None, detector, target, error.message)
+                    yield tuning(tuned, error.message, detector, target)
                 else:
                     yield tuning(tuned, with_attention_groups(ffn, attention, anatomy), detector, target)
 
@@ -199,12 +175,14 @@ def _job(
     model: StudiedModel, config: TransferConfig, tuning: Tuning, neurons: NeuronSet, items: _Items
 ) -> TrainingJob:
     asked, recipe = tuning.task.training, recipe_of(tuning.task, model.config)
+    seed = tuning.name.seed
+    assert seed is not None
     feed = AnswerFeed(
         folders=(str(items.blocks.folder),),
         config=with_attention(model.hf_config),
         dtype=model.dtype,
         global_batch=recipe.batch,
-        seed=tuning.seed,
+        seed=seed,
         epochs=recipe.epochs,
     )
     n_steps = feed.sampler.n_steps(recipe.batch)
@@ -222,7 +200,7 @@ def _job(
         blocks=items.blocks.key,
         lora=asdict(recipe.lora),
         epochs=recipe.epochs,
-        seed=tuning.seed,
+        seed=seed,
         settings={key: value for key, value in asdict(settings).items() if key != "checkpoint_every"},
         base="nf4" if nf4 else "plain",
     )
@@ -230,9 +208,9 @@ def _job(
         name=tuning.name,
         unit=unit,
         language=config.source,
-        strategy=f"transfer-{tuning.tuned}",
+        strategy=f"transfer-{tuning.name.strategy}",
         reason=items.source,
-        seed=tuning.seed,
+        seed=seed,
         neurons=neurons,
         lora=recipe.lora,
         feed=feed,

@@ -14,7 +14,7 @@ from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.run.judging_engine import JudgingEngine
-from polyneuron.pipelines.run.model_study import ModelStudy
+from polyneuron.pipelines.run.model_run import ModelRun
 from polyneuron.pipelines.stages.order import STAGES
 
 
@@ -69,7 +69,7 @@ def tiny_config(model: Path, store: Path, **sections: object) -> StudyConfig:
     return StudyConfig.model_validate(values)
 
 
-class TinyStudy(ModelStudy):
+class TinyStudy(ModelRun):
     """The first model of a study, its passes run in this process by `group`, and its stages by name."""
 
     def __init__(self, config: StudyConfig, model: Path, run_id: str = "run") -> None:

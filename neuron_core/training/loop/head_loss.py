@@ -16,7 +16,7 @@ from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
 
 def summed_head_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """Summed negative log likelihood in nats, float32, of `labels` int64 [N] given final hidden states [N, d].
+    """The summed negative log likelihood in nats, float32, of `labels` int64 [N] given final hidden states [N, d].
 
     The head of `model` must be frozen: then the gradient of the hidden states is all that the backward pass needs, so it
     is computed with each chunk of positions in the forward pass, and no logits are kept or computed again.
@@ -24,8 +24,8 @@ def summed_head_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor
     config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
     cap = anatomy_of(model.config).logit_cap
     n_chunk = max(1, TRAINING_LOGIT_BYTES // (4 * config.vocab_size))
-    found: Tensor = _HeadLoss.apply(hidden, labels, model.get_output_embeddings(), cap, n_chunk)  # type: ignore[operator]
-    return found
+    loss: Tensor = _HeadLoss.apply(hidden, labels, model.get_output_embeddings(), cap, n_chunk)  # type: ignore[operator]
+    return loss
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -36,15 +36,15 @@ class _HeadLoss(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(labels), n_chunk):
-            here = slice(start, start + n_chunk)
+            chunk = slice(start, start + n_chunk)
             with torch.set_grad_enabled(d_hidden is not None):
-                part = hidden[here].detach().requires_grad_(d_hidden is not None)
+                part = hidden[chunk].detach().requires_grad_(d_hidden is not None)
                 logits = head(part)
                 if cap is not None:
                     logits = cap * torch.tanh(logits / cap)
-                loss = cross_entropy(logits.float(), labels[here], reduction="sum")
+                loss = cross_entropy(logits.float(), labels[chunk], reduction="sum")
             if d_hidden is not None:
-                (d_hidden[here],) = torch.autograd.grad(loss, part)
+                (d_hidden[chunk],) = torch.autograd.grad(loss, part)
             total += loss.detach()
         ctx.save_for_backward(d_hidden)
         return total

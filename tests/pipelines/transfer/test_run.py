@@ -88,7 +88,12 @@ class PlainGroup:
         with low_rank.attached():
             stepper = PlainStepper(self.model, low_rank.trained, job.settings)
             trained = train(
-                stepper, blocks_of_step, make_batch, job.settings, Checkpoints(job.folder, job.key), progress
+                stepper,
+                blocks_of_step,
+                make_batch,
+                job.settings,
+                checkpoints=Checkpoints(job.folder, job.key),
+                progress=progress,
             )
             found = stepper.values()
         size = sum(value.numel() for value in found.values())
@@ -255,7 +260,7 @@ def test_recipes_by_model_and_what_differs_from_them(ran: Ran) -> None:
     task = ran.config.tasks[0]
     recipe = recipe_of(task, ran.config.models[0])
     assert (recipe.lora.rank, recipe.lora.alpha, recipe.learning_rate) == (2, 4, 0.01)
-    assert recipe.attention == ("q", "k", "v", "o") and recipe.betas == (0.95, 0.999)
+    assert recipe.attention == ("q", "k", "v", "o") and recipe.settings(1).betas == (0.95, 0.999)
     asked = task.training.model_copy(update={"recipes": {"tiny": "xnli-nemo"}, "rank": None})
     assert recipe_of(task.model_copy(update={"training": asked}), ran.config.models[0]).lora.rank == 64
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from polyneuron.pipelines.stages.variants import Variant
 
 
-class ModelStudy:
+class ModelRun:
     """The parts of one model's study, and what each stage hands on to those after it. Leaving it as a context ends the
     workers and the engine."""
 
@@ -55,7 +55,7 @@ class ModelStudy:
         )
         self.detected, self.metrics, self.tuned = [], None, []
 
-    def __enter__(self) -> ModelStudy:
+    def __enter__(self) -> ModelRun:
         return self
 
     def __exit__(self, *exc: object) -> None:
