@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from polyneuron.eval.store.store import Store
+from polyneuron.eval.tables.grid import Grid
+from polyneuron.eval.tables.text import terminal
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import console, say
 from polyneuron.pipelines.run.record import Run, recorded
-from polyneuron.pipelines.transfer.table import Grid, as_markdown, as_rich, notes, transfer_grids
+from polyneuron.pipelines.transfer.page import transfer_page
+from polyneuron.pipelines.transfer.table import as_markdown, notes, transfer_grids, unfolded
 
-PAGE = "transfer.md"
+TITLE, REPORT, TABLES = "Transfer study", "transfer.html", "transfer.md"
 
 
 def run_transfer(config: TransferConfig) -> int:
-    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.md` beside the tables.
+    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.html` and `transfer.md` beside the
+    tables once the run is closed.
 
     What is done is left alone. Returns the exit code: 0, or 1 when a model failed and others went on.
 
@@ -35,16 +40,33 @@ def run_transfer(config: TransferConfig) -> int:
             run,
             lambda model: _transfer_model(config, model, store, run),
         )
-        grids = [grid for of_model in found for grid in of_model]
-        page = Path(config.store) / PAGE
-        page.write_text(as_markdown("Transfer study", grids, notes(config, grids)), encoding="utf-8")
-        for grid in grids:
-            console.print(as_rich(grid))
-        say(f"tables: {page}")
+    grids = [grid for of_model, _ in found for grid in of_model]
+    shown = {run.id}.union(*(run_ids for _, run_ids in found))
+    _write_pages(config, grids, [row for row in _runs(store) if row["run_id"] in shown])
     return exit_code(run)
 
 
-def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
+def _write_pages(config: TransferConfig, grids: list[Grid], runs: list[dict[str, Any]]) -> None:
+    remarks, folder = notes(config, grids), Path(config.store)
+    page = transfer_page(TITLE, [model.label for model in config.models], grids, remarks, runs)
+    (folder / REPORT).write_text(page, encoding="utf-8")
+    (folder / TABLES).write_text(as_markdown(TITLE, grids, remarks), encoding="utf-8")
+    for grid in grids:
+        console.print(terminal(unfolded(grid)))
+    say(f"tables: {folder / TABLES}")
+    say(f"report: {folder / REPORT}")
+
+
+def _runs(store: Store) -> list[dict[str, Any]]:
+    """All runs of the store, the newest last."""
+    rows: list[dict[str, Any]] = store.read("runs").to_pylist()
+    return sorted(rows, key=lambda row: (row["started_at"], row["run_id"]))
+
+
+def _transfer_model(
+    config: TransferConfig, model: ModelConfig, store: Store, run: Run
+) -> tuple[list[Grid], set[str]]:
+    """The tables of a model, and the runs that wrote what they show."""
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.pipelines.run.judging_engine import JudgingEngine
     from polyneuron.pipelines.run.ledger import Ledger
@@ -105,10 +127,8 @@ def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, ru
             )
             standard = Standard(config.alpha, config.min_effect, config.seed)
             verdicts = store_transfer_verdicts(ledger, cells, evaluated, standard)
-    return transfer_grids(
-        config,
-        model,
-        cells,
+    scores, judged = (
         ledger.read("scores", evaluated).to_pylist(),
         ledger.read("verdicts", [verdicts]).to_pylist(),
     )
+    return transfer_grids(config, model, cells, scores, judged), {row["run_id"] for row in (*scores, *judged)}

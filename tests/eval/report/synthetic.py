@@ -264,4 +264,5 @@ def put(store: Store, name: str, table: pa.Table) -> None:
     """Write one table, unit by unit, as the pipelines do."""
     for unit in pc.unique(table["unit"]).to_pylist():
         rows = table.filter(pc.equal(table["unit"], unit))
-        store.write(name, rows, unit)
+        where = {"model": rows["model"][0].as_py()} if "model" in rows.column_names else {}
+        store.write(name, rows, unit, where)

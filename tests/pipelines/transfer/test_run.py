@@ -123,6 +123,7 @@ class Ran:
         self.code = run_transfer(self.config)
         self.n_trainings, self.store = PlainGroup.n_trainings, Store(store)
         self.page = (store / "transfer.md").read_text(encoding="utf-8")
+        self.html = (store / "transfer.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -252,8 +253,8 @@ def test_a_language_without_neurons_is_a_null_with_its_reason(ran: Ran, model: P
     assert {cell.language for cell in nulls} == {"de"}
     assert any(cell.tuned == "attention" and cell.mode == "matched" for cell in nulls)
     grids = transfer_grids(ran.config, ran.config.models[0], cells, [], [])
-    row = next(row for row in grids[1].rows if row[:2] == ("target", "de"))
-    assert row[2].startswith("null: The set of de is empty")
+    row = next(line.cells for line in grids[1].rows if [c.text for c in line.cells[:2]] == ["target", "de"])
+    assert row[2].text == "null" and row[2].details[0].startswith("The set of de is empty")
 
 
 def test_recipes_by_model_and_what_differs_from_them(ran: Ran) -> None:
