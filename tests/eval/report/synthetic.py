@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
 from polyneuron.neuron_core.selection.select import Rule, ScaledSigma, Selection, select
@@ -264,5 +265,5 @@ def put(store: Store, name: str, table: pa.Table) -> None:
     """Write one table, unit by unit, as the pipelines do."""
     for unit in pc.unique(table["unit"]).to_pylist():
         rows = table.filter(pc.equal(table["unit"], unit))
-        where = {"model": rows["model"][0].as_py()} if "model" in rows.column_names else {}
-        store.write(name, rows, unit, where)
+        partitions = {"model": rows["model"][0].as_py()} if TABLES[name].partitioned_by_model else {}
+        store.write(name, rows, unit, partitions)
