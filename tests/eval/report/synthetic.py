@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
-from polyneuron.neuron_core.selection.select import Rule, ScaledSigma, Selection, select
+from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
+from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import sensitivity
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
