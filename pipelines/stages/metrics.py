@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
 from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive
 from polyneuron.pipelines.run.subject import Subject
 from polyneuron.pipelines.run.units import metrics_unit
@@ -35,10 +37,8 @@ def compute_metrics(
         )
         for language in subject.config.languages
     }
-    estimates = evaluate(len(selected.selection.shared), languages, settings.n_bootstrap, seed)
-    rows = [
-        {"model": subject.name, "selection": selected.name, **estimate.as_row()} for estimate in estimates
-    ]
+    estimates = measures_of(len(selected.selection.shared), languages, settings.n_bootstrap, seed)
+    rows = [{"model": subject.name, "selection": selected.name, **asdict(estimate)} for estimate in estimates]
     table = pa.Table.from_pylist(rows)
     store.write("metrics", table, unit, {"model": subject.name, "selection": selected.name}, run_id=run_id)
     return unit
