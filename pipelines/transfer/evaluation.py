@@ -117,7 +117,7 @@ class Changes:
             cell.language,
             cast(Constant, cell.statistic),
             cell.mode,
-            self.activation,
+            activation=self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",
         )
 
