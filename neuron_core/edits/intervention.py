@@ -1,8 +1,7 @@
-"""Intervention: what the feed-forward activations of a neuron set are set to, scaled by or shifted by (paper B,
-section 3).
+"""Intervention: what the feed-forward activations of a neuron set are set to, scaled by or shifted by (paper B, section 3).
 
-What is written to is the output of the activation function, act(gate), before it is multiplied with up: the place where
-the paper writes its means and percentiles. `n` below is the number of ffn neurons of one layer.
+What is written to is the output of the activation function, act(gate), before it is multiplied with up: the place where the
+paper writes its means and percentiles. `n` below is the number of ffn neurons of one layer.
 """
 
 from __future__ import annotations
@@ -96,8 +95,7 @@ class Intervention:
 
         `table` must be of the site that `mode` measures at: `matched`, or for as_published `pre_activation`. The latter
         reproduces paper B; it ends the name in "-as-published" and warns how many constants lie below the least that
-        `activation` (`Anatomy.activation`) gives. Zero is no statistic, so its mode is always
-        matched.
+        `activation` (`Anatomy.activation`) gives. Zero is no statistic, so its mode is always matched.
 
         Raises:
             SetError: a table of another site or model shape, or a language or statistic that was not measured.

@@ -1,5 +1,4 @@
-"""What detection keeps of the impacts of a corpus: accumulators that merge, so that shards agree with one
-process.
+"""What detection keeps of the impacts of a corpus: accumulators that merge, so that shards agree with one process.
 
 Minimum, maximum, the smallest values and worst ranks merge exactly in any order; sums are float64.
 Shapes: B sentences of a micro-batch, N neurons of one layer and group, K = `N_SMALLEST`.
@@ -38,9 +37,7 @@ class Impacts:
 
     @staticmethod
     def of(impacts_BN: Tensor, n_scored_B: Tensor, complete: bool) -> Impacts:
-        """Accumulates one micro-batch. `complete` says that N covers the whole group, so ranks mean
-        something.
-        """
+        """Accumulates one micro-batch. `complete` says that N covers the whole group, so ranks mean something."""
         impacts = impacts_BN.float()
         per_token = impacts / n_scored_B[:, None].float().sqrt()
         smallest = _smallest(per_token)
@@ -86,9 +83,7 @@ class Impacts:
 
 
 def _smallest(per_token_BN: Tensor) -> Tensor:
-    """The K smallest of each column, ascending. NumPy's partial sort took a seventh of the time of a full
-    sort.
-    """
+    """The K smallest of each column, ascending. NumPy's partial sort took a seventh of the time of a full sort."""
     columns = np.ascontiguousarray(per_token_BN.numpy().T)
     if columns.shape[1] > N_SMALLEST:
         columns = np.partition(columns, N_SMALLEST - 1, axis=1)[:, :N_SMALLEST]
@@ -96,9 +91,7 @@ def _smallest(per_token_BN: Tensor) -> Tensor:
 
 
 def _worst_rank(impacts_BN: Tensor) -> Tensor:
-    """Largest rank fraction of each neuron over the sentences; equal impacts have different ranks, in no
-    stated order.
-    """
+    """Largest rank fraction of each neuron over the sentences; equal impacts have different ranks, in no stated order."""
     n = impacts_BN.shape[1]
     worst, ranks = np.zeros(n, np.int64), np.arange(1, n + 1)
     for order in np.argsort(-impacts_BN.numpy(), axis=1):

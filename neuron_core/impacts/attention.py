@@ -1,14 +1,12 @@
-"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of
-each head.
+"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of each head.
 
-A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner
-of coordinate k, zeroing it changes the scaled scores of its head by
+A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner of coordinate
+k, zeroing it changes the scaled scores of its head by
 
     X[i, j] = c x[i, k] (cos_ik K[j, k] + s sin_ip K[j, p]),    s = +1 for k in the first half, else -1,
 
 K being the rotated keys; for W_K the roles of queries and keys swap, and every query head of the group moves.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of
-one head.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of one head.
 """
 
 from __future__ import annotations
@@ -142,10 +140,8 @@ class ScoreImpacts:
         return ScoreChange(fixed1, moved1, fixed2, moved2, rescale, by_row=False)
 
     def _rescale(self, group: str, neurons: Tensor) -> Tensor | None:
-        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' =
-        (1 - f)^(-1/2) with f = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly
-        every neuron.
-        """
+        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' = (1 - f)^(-1/2) with f
+        = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly every neuron."""
         family, width = self._anatomy.family, self._anatomy.head_dim
         if family.qk_norm is None:
             return None

@@ -1,11 +1,8 @@
-"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention
-function.
+"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention function.
 
-The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is
-recomputed here with explicit weights, since no fused kernel returns them; queries, keys and values are the
-model's own, after RoPE and QK-norm.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width,
-R rotary dims.
+The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is recomputed here with
+explicit weights, since no fused kernel returns them; queries, keys and values are the model's own, after RoPE and QK-norm.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R rotary dims.
 """
 
 from __future__ import annotations
@@ -116,8 +113,7 @@ def recording_attention(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
-    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside
-    `recording_attention`).
+    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `recording_attention`).
 
     Raises:
         AttributeError: a module the anatomy declares does not exist.

@@ -1,13 +1,11 @@
-"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q
-and k.
+"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q and k.
 
-`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together
-for any way of spreading them; `measure_impacts` is the one-process surface for notebooks.
+`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together for any way of
+spreading them; `measure_impacts` is the one-process surface for notebooks.
 
-Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language
-(the seed) are measured in full; the floor u of a group is the value its `floor_fraction` largest running
-minima reach. Only q and k neurons at or above u go on. Whatever threshold >= u is chosen later selects
-exactly what the full measurement would.
+Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language (the seed) are
+measured in full; the floor u of a group is the value its `floor_fraction` largest running minima reach. Only q and k
+neurons at or above u go on. Whatever threshold >= u is chosen later selects exactly what the full measurement would.
 """
 
 from __future__ import annotations
@@ -81,9 +79,7 @@ def detection_pass(
 
 
 class _Collected:
-    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as
-    for all.
-    """
+    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as for all."""
 
     def __init__(self, found: Accumulated, layer: int, complete: bool) -> None:
         self._found, self._layer, self._complete = found, layer, complete

@@ -40,9 +40,7 @@ class LayerImpacts:
     def __call__(
         self, record: LayerRecord, scored_BT: Tensor, candidates: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64
-        indices).
-        """
+        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64 indices)."""
         assert record.heads is not None and record.ffn is not None
         anatomy, found = self._anatomy, dict[str, Tensor]()
         if wanted := [

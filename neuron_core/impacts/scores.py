@@ -1,17 +1,14 @@
-"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and
-stably.
+"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and stably.
 
-Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its
-rotary partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1)
-S to X; with a soft-cap X becomes the difference of the capped scores. The change of the output is computed
-without ever subtracting two nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then
-P = A expm1(m - X), p = sum_j P, and
+Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its rotary
+partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1) S to X; with a
+soft-cap X becomes the difference of the capped scores. The change of the output is computed without ever subtracting two
+nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then P = A expm1(m - X), p = sum_j P, and
 
     softmax(S') V - A V = (P V - p O) / (1 + p),   O = A V.
 
-Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else
-M = N. Everything is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal
-attention: A[i, j] = 0 for j > i.
+Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else M = N. Everything
+is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal attention: A[i, j] = 0 for j > i.
 """
 
 from __future__ import annotations
@@ -68,12 +65,11 @@ class Heads:
 
 @dataclass(frozen=True)
 class ScoreChange:
-    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes
-    with it.
+    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes with it.
 
-    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds
-    r - 1 for every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the
-    neuron sits in another head and reaches this one through a full-width norm only).
+    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds r - 1 for every
+    query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the neuron sits in another head and
+    reaches this one through a full-width norm only).
     """
 
     left1: Tensor | None
@@ -161,9 +157,7 @@ def _applied(moved: Tensor, values: Tensor) -> Tensor:
 def _rank3_exponent(
     change: ScoreChange, weights: Tensor, rows: slice, columns: slice
 ) -> tuple[Tensor, Tensor]:
-    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a
-    bound [B, N].
-    """
+    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a bound [B, N]."""
     assert change.left1 is not None and change.left2 is not None
     assert change.right1 is not None and change.right2 is not None
     left1, left2 = change.left1[..., rows], change.left2[..., rows]

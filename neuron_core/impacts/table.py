@@ -1,6 +1,4 @@
-"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language
-and group.
-"""
+"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language and group."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ class LanguageImpacts:
         floors: Mapping[str, tuple[float, float]],
         seed_squares: Mapping[str, tuple[float, float]],
     ) -> LanguageImpacts:
-        """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons,
-        `seed_only` all.
-        """
+        """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons, `seed_only` all."""
         keys = sorted(found, key=lambda key: (key[0], GROUPS.index(key[1])))
         blocks = [_rows(language, key, found[key], kept.get(key), seed_only.get(key)) for key in keys]
         impacts = pa.concat_tables(blocks).combine_chunks()

@@ -1,8 +1,6 @@
-"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all
-variants.
+"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all variants.
 
-Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size,
-V vocabulary.
+Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -43,8 +41,7 @@ def sentence_nlls(
     edits: Sequence[WeightEdit | Intervention | None],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
-    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language,
-    sentence.
+    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language, sentence.
 
     Raises:
         ModelError: a likelihood is NaN.

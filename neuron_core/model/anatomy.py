@@ -1,6 +1,4 @@
-"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A,
-section 2.1).
-"""
+"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A, section 2.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors
-folder.
-"""
+"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors folder."""
 
 from __future__ import annotations
 
@@ -86,9 +84,8 @@ def from_pretrained(
     trust_remote_code: bool = False,
     nf4: bool = False,
 ) -> Any:
-    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they
-    arrive sharded. `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`).
-    """
+    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded.
+    `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`)."""
     if nf4:
         from polyneuron.neuron_core.model.nf4 import quantisation, ready_to_train
     wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
@@ -151,12 +148,10 @@ def cache_folder() -> Path:
 
 
 def dequantised(gguf: Path) -> Path:
-    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by
-    perplexity.
+    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity.
 
     Raises:
-        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense
-            afterwards.
+        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards.
     """
     if not gguf.is_file():
         raise ModelError(f"No GGUF file at {gguf}")

@@ -1,6 +1,4 @@
-"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random
-controls.
-"""
+"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random controls."""
 
 from __future__ import annotations
 
@@ -29,11 +27,10 @@ _EMPTY.setflags(write=False)
 
 
 class NeuronSet:
-    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or
-    `load`.
+    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or `load`.
 
-    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder
-    layers. Two sets are equal when they name the same model, the same shape and the same neurons.
+    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder layers. Two sets
+    are equal when they name the same model, the same shape and the same neurons.
     """
 
     def __init__(
@@ -58,8 +55,7 @@ class NeuronSet:
         """The set of the given indices per (layer, group); order and repeats do not matter.
 
         Raises:
-            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole
-            number.
+            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole number.
         """
         if unknown := sorted(set(widths) - set(GROUPS)):
             raise SetError(f"Unknown groups {unknown} in widths; there are {', '.join(GROUPS)}")
@@ -109,9 +105,7 @@ class NeuronSet:
         return self._n_layers
 
     def indices(self, layer: int, group: str) -> Indices:
-        """The neurons of one layer and group: int64, ascending, unique, read-only; empty where there are
-        none.
-        """
+        """The neurons of one layer and group: int64, ascending, unique, read-only; empty where there are none."""
         return self._members.get((layer, group), _EMPTY)
 
     def places(self) -> tuple[Key, ...]:
@@ -193,8 +187,7 @@ class NeuronSet:
         }
 
     def fraction(self, groups: Iterable[str] | None = None) -> float:
-        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to
-        1.
+        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to 1.
 
         Raises:
             SetError: a group whose width the set does not know, or no group at all.
@@ -219,17 +212,13 @@ class NeuronSet:
         return NeuronSet(self._model, self._widths, self._n_layers, members)
 
     def jaccard(self, other: NeuronSet) -> float:
-        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models
-        differ.
-        """
+        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models differ."""
         common = len(self & other)
         union = len(self) + len(other) - common
         return common / union if union else 1.0
 
     def fingerprint(self) -> str:
-        """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every
-        process.
-        """
+        """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every process."""
         if self._fingerprint is None:
             import xxhash
 
@@ -256,8 +245,7 @@ class NeuronSet:
     ) -> NeuronSet:
         """The set of a table with columns layer, group, neuron.
 
-        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three
-        arguments.
+        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three arguments.
 
         Raises:
             SetError: a column or the shape is missing, or a neuron lies outside the model.
@@ -292,8 +280,7 @@ def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronS
     The draw depends on the seed and on the target alone, so equal calls give equal controls in every process.
 
     Raises:
-        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two
-        models.
+        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two models.
     """
     if seed < 0:
         raise SetError(f"The seed of a control must be 0 or more, not {seed}")

@@ -1,6 +1,5 @@
-"""Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share
-(paper B, figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint").
-"""
+"""Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share (paper B,
+figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint")."""
 
 from __future__ import annotations
 
@@ -28,10 +27,9 @@ from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA
 class Overlap:
     """Two sets of neurons beside chance.
 
-    layer: None for the whole model. jaccard: n_common / size of the union; None where both are empty. Chance is
-    two random sets that have, in each layer, the sizes of these: chance_common, the expected n_common;
-    chance_low, chance_high, its central 95% interval; chance_jaccard, the expected Jaccard; p_value, the
-    probability of n_common or more.
+    layer: None for the whole model. jaccard: n_common / size of the union; None where both are empty. Chance is two random
+    sets that have, in each layer, the sizes of these: chance_common, the expected n_common; chance_low, chance_high, its
+    central 95% interval; chance_jaccard, the expected Jaccard; p_value, the probability of n_common or more.
     """
 
     method_a: str
