@@ -49,7 +49,7 @@ class LayerInputs:
         return self._hidden.get(self._device)
 
     def kwargs(self, index: int) -> Any:
-        """What the model passes to layer `index`: mask, rotary tables, …"""
+        """Returns the keyword arguments that the model passes to layer `index`: mask, rotary tables and the like."""
         return _mapped(self._kwargs[index], KeptTensor, lambda kept: kept.get(self._device))
 
     def advance(self, hidden: Tensor) -> None:

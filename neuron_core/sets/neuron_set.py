@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -68,20 +68,18 @@ class NeuronSet:
                 )
             if not 0 <= layer < n_layers:
                 raise SetError(f"{where}: {model or 'the model'} has layers 0 to {n_layers - 1}")
-            found = np.unique(
-                np.asarray(listed if isinstance(listed, np.ndarray | Sequence) else list(listed))
-            )
-            if found.size == 0:
+            unique = np.unique(listed if isinstance(listed, np.ndarray) else np.asarray(list(listed)))
+            if unique.size == 0:
                 continue
-            if not np.issubdtype(found.dtype, np.integer):
-                raise SetError(f"{where}: indices must be whole numbers, not {found.dtype}")
-            if found[0] < 0 or found[-1] >= widths[group]:
-                outside = int(found[0] if found[0] < 0 else found[-1])
+            if not np.issubdtype(unique.dtype, np.integer):
+                raise SetError(f"{where}: indices must be whole numbers, not {unique.dtype}")
+            if unique[0] < 0 or unique[-1] >= widths[group]:
+                outside = int(unique[0] if unique[0] < 0 else unique[-1])
                 raise SetError(
                     f"{where}: index {outside} is outside 0 to {widths[group] - 1}; the set is of another "
                     "model, or its indices are in another numbering"
                 )
-            members[int(layer), group] = found.astype(np.int64)
+            members[int(layer), group] = unique.astype(np.int64)
         return cls(model, widths, n_layers, members)
 
     @classmethod
@@ -165,18 +163,16 @@ class NeuronSet:
             return f"one has {self._n_layers} layers, the other {other._n_layers}"
         for group in self._widths.keys() & other._widths.keys():
             if self._widths[group] != other._widths[group]:
-                widths = (
-                    f"{self._widths[group]} neurons a layer in one and {other._widths[group]} in the other"
-                )
-                return f"group {group!r} has {widths}"
+                widths = self._widths[group], other._widths[group]
+                return f"group {group!r} has {widths[0]} neurons a layer in one and {widths[1]} in the other"
         return None
 
     def counts(self) -> dict[str, int]:
         """Neurons of each group of `widths`."""
-        found = dict.fromkeys(self._widths, 0)
+        counts = dict.fromkeys(self._widths, 0)
         for (_, group), indices in self._members.items():
-            found[group] += len(indices)
-        return found
+            counts[group] += len(indices)
+        return counts
 
     def counts_by_layer(self) -> dict[Key, int]:
         """Neurons of each (layer, group), zeros included."""

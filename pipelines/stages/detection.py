@@ -61,7 +61,12 @@ def _detect_language(
         return merge_passes(results)
 
     found = detect_language(
-        run_pass, sentences, settings.groups, settings.mode, settings.batch_size, floor_fraction
+        run_pass,
+        sentences,
+        settings.groups,
+        settings.mode,
+        settings.batch_size,
+        floor_fraction=floor_fraction,
     )
     partitions = {"model": subject.name, "language": language}
     store.write("impacts", found.impacts, unit, partitions, run_id=run_id)
