@@ -134,7 +134,7 @@ class TrainingModel:
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.base = from_pretrained(
-            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code, spec.nf4
+            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code, nf4=spec.nf4
         ).to(device)
         self.gather = whole
 

@@ -58,13 +58,13 @@ def sentence_nlls(
         if progress is not None:
             progress(index + 1, len(runner.layers) + 1)
     with runner.gathered_after():
-        found = [
+        by_edit = [
             [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
             for per_edit in running
         ]
     if progress is not None:
         progress(len(runner.layers) + 1, len(runner.layers) + 1)
-    return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in found]
+    return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in by_edit]
 
 
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:

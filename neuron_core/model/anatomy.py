@@ -98,8 +98,8 @@ class Anatomy:
 
     def layers(self, model: nn.Module) -> nn.ModuleList:
         """The decoder layers of `model`, in order."""
-        found: nn.ModuleList = model.get_submodule(self.family.layers_path)  # type: ignore[assignment]
-        return found
+        layers: nn.ModuleList = model.get_submodule(self.family.layers_path)  # type: ignore[assignment]
+        return layers
 
 
 def anatomy_of(model_or_config: Any) -> Anatomy:

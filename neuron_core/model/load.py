@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
+from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
 
 _BLOCKS, _BLOCK_BYTES = 256, 1 << 16
+_UNREADABLE = (OSError, SafetensorError, ValueError, RuntimeError)
 
 _CHECK_TEXT = (
     "Water boils at one hundred degrees Celsius at sea level. The children walked to school with their friends, and in "
@@ -30,6 +32,7 @@ def load_model(
     gguf_file: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    *,
     device: str | torch.device = "cpu",
 ) -> tuple[Any, Any]:
     """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients).
@@ -82,6 +85,7 @@ def from_pretrained(
     dtype: torch.dtype | str,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    *,
     nf4: bool = False,
 ) -> Any:
     """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded.
@@ -100,9 +104,9 @@ def from_pretrained(
             trust_remote_code=trust_remote_code,
             quantization_config=quantisation(wanted) if nf4 else None,
         )
-    except Exception as error:
-        if type(error).__name__ not in _UNREADABLE:
-            raise
+    except _UNREADABLE as error:
+        if type(error) not in _UNREADABLE:
+            raise  # an error of another kind, such as no memory on the device
         raise ModelError(
             f"The weights of {source} cannot be read: {_first_line(error)} Download or export the model again; only "
             "safetensors files are read"
@@ -118,9 +122,6 @@ def model_class(config: Any) -> Any:
     import transformers
 
     return getattr(transformers, anatomy_of(config).family.auto_class)
-
-
-_UNREADABLE = ("OSError", "SafetensorError", "ValueError", "RuntimeError", "EnvironmentError")
 
 
 def resolve_model(path_or_id: str | Path, gguf_file: str | None = None) -> str:
@@ -230,13 +231,3 @@ def _content_hash(path: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") + "."
-
-
-__all__ = [
-    "UnsupportedArchitecture",
-    "dequantised",
-    "from_pretrained",
-    "load_config",
-    "load_model",
-    "resolve_model",
-]
