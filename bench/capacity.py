@@ -1,7 +1,7 @@
 """The planner against reality: predicted and measured peak memory of a rank, stage by stage.
 
-python -m benchmarks.capacity                          SmolLM2-135M, Gemma-3-270M, random Llamas of 1B and 3B; 1 and 2 ranks
-python -m benchmarks.capacity SmolLM2-135M --ranks 1   some of it
+python -m bench.capacity                          SmolLM2-135M, Gemma-3-270M, random Llamas of 1B and 3B; 1 and 2 ranks
+python -m bench.capacity SmolLM2-135M --ranks 1   some of it
 
 Peaks are resident bytes of the worker's process (VmHWM), counted anew before every stage; loading has its own row. Random
 models are written to a temporary folder and removed (the 3B one takes 6 GB there). Sentences have exactly as many tokens as
@@ -170,7 +170,7 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     hf_config = load_config(folder)
     shape = shape_of(hf_config, dtype)
     where = placing.Placing(ranks, ranks, on_gpu=False)
-    model, group = ModelSpec(str(folder), dtype), GroupSpec(ranks)
+    model, group = ModelSpec(source=str(folder), dtype=dtype), GroupSpec(world_size=ranks)
     with ray_session(ranks):
         for stage, predicted, measured in _passes(shape, where, model, group):
             yield {
@@ -273,7 +273,12 @@ def _engine(folder: Path, shape: ModelShape) -> tuple[int, int]:
     from polyneuron.eval.engines.settings import EngineSettings
 
     settings = EngineSettings(
-        str(folder), "vllm", "float32", add_bos=False, max_model_len=CONTEXT, max_num_seqs=8
+        source=str(folder),
+        backend="vllm",
+        dtype="float32",
+        add_bos=False,
+        max_model_len=CONTEXT,
+        max_num_seqs=8,
     )
     need = engine.EngineNeed(1, 1, False, CONTEXT, 8, settings.kv_cache_gib * GIB, 0.9)
     with SoloActor(Scoring, (settings,)) as actor:
@@ -307,7 +312,15 @@ def _training(
     settings = TrainSettings(STEPS, MICRO_BATCH * spec.world_size, MICRO_BATCH)
     blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
     with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
-        job = TrainJob(neurons, settings, zero_stage, 0.0, "key", scratch, "tuned")
+        job = TrainJob(
+            neuron_set=neurons,
+            settings=settings,
+            zero_stage=zero_stage,
+            recomputed_layers=0.0,
+            key="key",
+            folder=scratch,
+            name="tuned",
+        )
         kind: Any = f"zero{zero_stage}"
         with ModelGroup(model, spec, kind) as group:
             group.run(_reset_peak, [])

@@ -1,6 +1,6 @@
 """What detection costs beside a plain forward pass over the same batches, in one process.
 
-    python -m benchmarks.detection [--threads 2] [--repeats 3] [--batch 8]
+    python -m bench.detection [--threads 2] [--repeats 3] [--batch 8]
 
 Prints two ratios (median over alternating runs): to the plain forward pass of the model, and to its decoder
 alone, without the vocabulary head that detection never runs.

@@ -1,6 +1,6 @@
 """Seconds to switch a variant in a running vLLM engine against seconds to start one, SmolLM2-135M, in one run.
 
-python -m benchmarks.engine
+python -m bench.engine
 """
 
 import time
@@ -30,7 +30,14 @@ def main() -> None:
     }
     edit = WeightEdit.zero(NeuronSet.from_indices("SmolLM2", anatomy.widths, anatomy.n_layers, indices))
     began = time.perf_counter()
-    settings = EngineSettings(source, "vllm", "float32", add_bos=False, max_model_len=1024, max_num_seqs=16)
+    settings = EngineSettings(
+        source=source,
+        backend="vllm",
+        dtype="float32",
+        add_bos=False,
+        max_model_len=1024,
+        max_num_seqs=16,
+    )
     engine = start_engine(settings)
     start_s = time.perf_counter() - began
     seconds = []

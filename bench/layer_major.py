@@ -1,22 +1,39 @@
 """Layer-major against batch-major order on two ZeRO-3 workers, in one run: bytes gathered, wall time, peak memory.
 
-python -m benchmarks.layer_major
+python -m bench.layer_major
 """
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from bench.models import smollm2
-from polyneuron.bench.batch_major import batch_major_losses
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
-from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
 from polyneuron.neuron_core.model.load import resolve_model
-from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
-N_SENTENCES, N_TOKENS, BATCH = 64, 32, 4
+N_SENTENCES, N_TOKENS, BATCH, N_RANKS = 64, 32, 4, 2
+
+
+def batch_major_nlls(
+    runner: LayerMajor, batches: Sequence[MicroBatch], n_rounds: int, progress: Any = None
+) -> list[SentenceNll]:
+    """Returns what `sentence_nlls` does, in the usual order: all layers are gathered again for every micro-batch.
+
+    n_rounds: micro-batches of the rank with the most; gathers are collective, so the others go on without any.
+    """
+    rows = [
+        row
+        for index in range(n_rounds)
+        for row in sentence_nlls(runner, batches[index : index + 1], [None])[0]
+    ]
+    return sorted(rows, key=lambda row: (row.language, row.sentence))
 
 
 def main() -> None:
@@ -24,14 +41,18 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(100, 40_000, (N_SENTENCES, N_TOKENS), generator=generator).tolist()
     batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
-    with ray_session(2), ModelGroup(ModelSpec(resolve_model(smollm2())), GroupSpec(world_size=2)) as group:
+    model = ModelSpec(source=resolve_model(smollm2()))
+    with ray_session(N_RANKS), ModelGroup(model, GroupSpec(world_size=N_RANKS)) as group:
         model_bytes = group.stats()[0]["model_bytes"]
         print(
             f"{len(batches)} micro-batches of {BATCH} x {N_TOKENS} tokens; model {model_bytes / 2**20:.0f} MiB in float32"
         )
         for name, run in (
             ("layer-major", lambda: group.run(sentence_nlls, batches, edits=[None])),
-            ("batch-major", lambda: group.run(batch_major_losses, batches)),
+            (
+                "batch-major",
+                lambda: group.run(batch_major_nlls, batches, n_rounds=-(-len(batches) // N_RANKS)),
+            ),
         ):
             run()
             group.reset_stats()

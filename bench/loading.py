@@ -1,6 +1,6 @@
 """What loading, and then one pass, costs each worker: peak resident memory, bytes read, seconds.
 
-python -m benchmarks.loading [--layers 6] [--world-size 2] [--weights shard] [--offload none]
+python -m bench.loading [--layers 6] [--world-size 2] [--weights shard] [--offload none]
 
 The model has Llama-2-7B's shape with fewer layers (2.95 GB at 6, 3.76 GB at 8), random weights, bfloat16, and lies in a
 temporary folder. The pass is the perplexity of 12 sentences of 24 tokens.
@@ -45,7 +45,7 @@ def main() -> None:
     batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], 4)
     with tempfile.TemporaryDirectory(prefix="polyneuron-load-") as folder, ray_session(options.world_size):
         write_model(Path(folder), options.layers)
-        spec = ModelSpec(folder, "bfloat16", weights=options.weights, offload=options.offload)
+        spec = ModelSpec(source=folder, dtype="bfloat16", weights=options.weights, offload=options.offload)
         start = time.perf_counter()
         with ModelGroup(spec, GroupSpec(world_size=options.world_size)) as group:
             report("loaded in", time.perf_counter() - start, group)

@@ -1,6 +1,6 @@
 """How often the nightly gate alarms without cause, and how small a drop it finds, by simulation.
 
-    python -m benchmarks.nightly_power [--alarms 400] [--nights 50]
+    python -m bench.nightly_power [--alarms 400] [--nights 50]
 
 Both nights of a simulated pair are drawn from the same law: most items are answered alike on both, and a share of
 unstable ones (numerics near a tie) falls either way with probability 1/2, so that a given share of items differs

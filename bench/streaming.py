@@ -1,6 +1,6 @@
 """A 7B-shaped Llama in a worker that may not use 4 GB: detection and perplexity with weights streamed from the files.
 
-    python -m benchmarks.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--hidden-gib 0.001]
+    python -m bench.streaming [--layers 32] [--threads 2] [--sentences 6] [--tokens 24] [--hidden-gib 0.001]
                                    [--folder FOLDER]
 
 Writes random bfloat16 weights (about 13.5 GB at 32 layers) to a temporary folder, one file a layer, and removes
@@ -157,7 +157,9 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     }
     both = micro_batches([sentence for sentences in corpora.values() for sentence in sentences], 4)
     n_tokens = sum(len(s.token_ids) for sentences in corpora.values() for s in sentences)
-    spec = ModelSpec(str(folder), "bfloat16", weights="stream", hidden_states_gib=options.hidden_gib)
+    spec = ModelSpec(
+        source=str(folder), dtype="bfloat16", weights="stream", hidden_states_gib=options.hidden_gib
+    )
     with (
         ray_session(options.threads),
         ModelGroup(spec, GroupSpec(threads_per_worker=options.threads, max_restarts=0)) as group,

@@ -1,7 +1,7 @@
 """What training 0.5% of the neurons costs: compact tensors against masked full gradients and against LoRA.
 
-python -m benchmarks.training            SmolLM2-135M
-python -m benchmarks.training --sizes    random Llamas of 135M, 360M, 680M and 1B parameters, as far as memory allows
+python -m bench.training            SmolLM2-135M
+python -m bench.training --sizes    random Llamas of 135M, 360M, 680M and 1B parameters, as far as memory allows
 
 Each method runs in its own process, so that its peak resident memory is its own. All use float32, AdamW in one fused
 kernel (lr 1e-4, weight decay 0.1) and the same batches of 4 x 128 tokens; 5 timed steps after 2 of warm-up (random
@@ -10,48 +10,34 @@ seconds are what to compare on a machine that other work shares.
 """
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from statistics import median
 from typing import Any
 
+from bench.models import random_neurons
 from polyneuron.cluster.memory import peak_resident_bytes, resident_bytes
 
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
 LR, DECAY = 1e-4, 0.1
+_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
 LLAMAS = {
-    "llama-135M": dict(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-    ),
-    "llama-360M": dict(
-        hidden_size=960,
-        intermediate_size=2560,
-        num_hidden_layers=32,
-        num_attention_heads=15,
-        num_key_value_heads=5,
-    ),
-    "llama-680M": dict(
-        hidden_size=1536,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=24,
-        num_key_value_heads=8,
-    ),
-    "llama-1B": dict(
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-    ),
+    "llama-135M": (576, 1536, 30, 9, 3),
+    "llama-360M": (960, 2560, 32, 15, 5),
+    "llama-680M": (1536, 4096, 24, 24, 8),
+    "llama-1B": (2048, 8192, 16, 32, 8),
 }
-"""Shapes of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
+"""`_FIELDS` of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
 SPARE_BYTES = 3 << 30
 """Left free when deciding whether a random model fits beside what else runs."""
 
@@ -72,7 +58,9 @@ def main() -> None:
 
 
 def _report(name: str) -> None:
-    if (needed := _needed_bytes(name)) > _available_bytes():
+    import psutil
+
+    if (needed := _needed_bytes(name)) > psutil.virtual_memory().available - SPARE_BYTES:
         print(f"{name}: skipped, masked AdamW needs about {needed / 2**30:.0f} GiB and less is free")
         return
     found = {}
@@ -87,13 +75,13 @@ def _report(name: str) -> None:
     masked = found["masked"]
     print(f"{name}: {masked['n_parameters'] / 1e6:.0f}M parameters, {BATCH} x {N_TOKENS} tokens, float32")
     for method, row in found.items():
-        wall, cpu = _median(row["seconds"]), _median(row["cpu_seconds"])
+        wall, cpu = median(row["seconds"]), median(row["cpu_seconds"])
         print(
             f"{method:24} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
             f"({row['peak_bytes'] / masked['peak_bytes']:.2f}x)  without the process and the weights "
             f"{_extra(row) / 2**20:6.0f} MiB ({_extra(row) / _extra(masked):.2f}x)  step {wall:.2f} s "
-            f"({wall / _median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
-            f"({cpu / _median(masked['cpu_seconds']):.2f}x)  checkpoint "
+            f"({wall / median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
+            f"({cpu / median(masked['cpu_seconds']):.2f}x)  checkpoint "
             f"{row['checkpoint_bytes'] / 2**20:.1f} MiB ({row['checkpoint_bytes'] / masked['checkpoint_bytes']:.2%})  "
             f"loss {row['losses'][0]:.4f} to {row['losses'][-1]:.4f}"
         )
@@ -101,10 +89,6 @@ def _report(name: str) -> None:
 
 def _extra(row: dict[str, Any]) -> int:
     return int(row["peak_bytes"] - row["start_bytes"] - row["weight_bytes"])
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def measure(name: str, method: str) -> dict[str, Any]:
@@ -120,7 +104,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
     anatomy = anatomy_of(model)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    trainer: Any = _TRAINERS[method](model, _random_neurons(name, anatomy))
+    trainer: Any = _TRAINERS[method](model, random_neurons(anatomy, SHARE))
     generator = torch.Generator().manual_seed(0)
     seconds, cpu_seconds, losses = [], [], []
     n_warm, n_timed = (1, 3) if name in LLAMAS else (2, 5)
@@ -135,15 +119,15 @@ def measure(name: str, method: str) -> dict[str, Any]:
         losses.append(loss.item())
         del loss
     peak_bytes = peak_resident_bytes()
-    counter: Any = _Counter()
-    torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, counter)
+    checkpoint = io.BytesIO()
+    torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, checkpoint)
     return {
         "n_parameters": n_parameters,
         "n_trainable": trainer.n_trainable,
         "start_bytes": start_bytes,
         "weight_bytes": weight_bytes,
         "peak_bytes": peak_bytes,
-        "checkpoint_bytes": counter.n_bytes,
+        "checkpoint_bytes": checkpoint.tell(),
         "seconds": seconds[n_warm:],
         "cpu_seconds": cpu_seconds[n_warm:],
         "losses": losses,
@@ -302,52 +286,17 @@ def _model(name: str) -> Any:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     torch.manual_seed(0)
-    config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **LLAMAS[name])  # type: ignore[arg-type]
+    shape: Any = dict(zip(_FIELDS, LLAMAS[name], strict=True))
+    config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **shape)
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-
-
-def _random_neurons(name: str, anatomy: Any) -> Any:
-    import numpy as np
-
-    from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
-    rng = np.random.default_rng(0)
-    indices = {
-        (layer, group): rng.choice(
-            anatomy.widths[group], max(1, round(SHARE * anatomy.widths[group])), replace=False
-        )
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "k", "v", "ffn")
-    }
-    return NeuronSet.from_indices(name, anatomy.widths, anatomy.n_layers, indices)
-
-
-class _Counter:
-    """A file that keeps only its length."""
-
-    n_bytes = 0
-
-    def write(self, data: Any) -> int:
-        self.n_bytes += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-def _available_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available) - SPARE_BYTES
 
 
 def _needed_bytes(name: str) -> int:
     """Weights, gradients and two moments in float32, and roughly the activations, of masked AdamW."""
     if name not in LLAMAS:
         return 0
-    shape = LLAMAS[name]
-    d, i, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
-    kv = d * shape["num_key_value_heads"] // shape["num_attention_heads"]
+    d, i, layers, heads, kv_heads = LLAMAS[name]
+    kv = d * kv_heads // heads
     matrices = layers * (2 * d * d + 2 * d * kv + 3 * d * i)
     activations = BATCH * N_TOKENS * (layers * (14 * d + 5 * i) + 4 * 49_152)
     return 16 * (matrices + 49_152 * d) + 4 * activations

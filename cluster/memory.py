@@ -9,18 +9,18 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> int:
-    """Now."""
+    """Returns what is resident now."""
     return _line("VmRSS")
 
 
 def peak_resident_bytes() -> int:
-    """The most since the process began, or since `reset_peak`. It is of this process alone: getrusage's peak is inherited from
-    the parent."""
+    """Returns the most since the process began, or since `reset_peak`. It is of this process alone: getrusage's peak is inherited
+    from the parent."""
     return _line("VmHWM")
 
 
 def reset_peak() -> None:
-    """From here on, the peak is counted anew."""
+    """Makes the peak count anew from here on."""
     _CLEAR.write_text("5")
 
 

@@ -1,6 +1,7 @@
 """What may import what: floors, and the rooms of neuron_core, read from the source and not from a running import."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def rooms() -> dict[str, set[str]]:
             parts[2] for parts in modules if parts[:2] == ["polyneuron", "neuron_core"] and parts[2] != room
         )
     return graph
+
+
+def listed_rooms() -> dict[str, set[str]]:
+    """The same graph as CONTRIBUTING.md lists it."""
+    _, _, rest = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room | imports |\n|---|---|\n")
+    )
+    rows = (line.strip("|").split("|") for line in rest.partition("\n\n")[0].splitlines())
+    return {room.strip(): set(re.findall(r"\w+", imports)) for room, imports in rows}
+
+
+def test_the_graph_of_rooms_is_the_one_that_is_listed() -> None:
+    assert listed_rooms() == rooms()
 
 
 def test_rooms_of_neuron_core_form_no_circle() -> None:

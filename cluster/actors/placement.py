@@ -22,40 +22,45 @@ _GROWTH_S = 120.0
 _TELL_AFTER_S, _TELL_EVERY_S = 5.0, 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
-    """`count` equal bundles of `cpus` cores and `gpus` devices; strict: all on one node, else on as few as there is
-    room for. noun: what they are for; way_out: what to do where they do not fit."""
+    """Equal bundles of cores and devices, and how messages speak of them."""
 
     count: int
+    """Bundles."""
     cpus: float
+    """Cores of one."""
     gpus: float
+    """GPUs of one."""
     strict: bool
+    """Whether all must be on one node; else they are on as few as there is room for."""
     noun: str
+    """What they are for."""
     way_out: str
+    """What to do where they do not fit."""
 
     def on(self, cpus: float, gpus: float) -> int:
-        """How many bundles an empty node of that size holds; two halves of a GPU are halves of the same one."""
+        """Returns how many bundles an empty node of that size holds; two halves of a GPU are halves of the same one."""
         by_gpu = self.count
         if self.gpus:
             by_gpu = int(gpus) * int(1 / self.gpus) if self.gpus < 1 else int(gpus / self.gpus)
         return min(self.count, by_gpu, int(cpus / self.cpus) if self.cpus else self.count)
 
     def fits(self, nodes: Sequence[tuple[float, float]]) -> bool:
-        """Whether nodes of these (cores, GPUs) hold all bundles when nothing else runs."""
+        """Says whether nodes of these (cores, GPUs) hold all bundles when nothing else runs."""
         held = [self.on(*node) for node in nodes]
         return (max(held, default=0) if self.strict else sum(held)) >= self.count
 
     @property
     def words(self) -> str:
-        """What is needed, for messages."""
+        """Says what is needed, for messages."""
         each = _words(self.cpus, self.gpus)
         needed = f"{self.noun} of {each} each" if self.count > 1 else f"{self.noun} of {each}"
         return f"{needed} on one node" if self.strict else needed
 
 
 def reserve(room: Room, tell: Tell | None = None) -> Any:
-    """A placement group with the room; waits as long as the nodes would hold it but others use them, and says so.
+    """Returns a placement group with the room; waits as long as the nodes would hold it but others use them, and says so.
 
     Raises:
         ClusterError: no set of nodes that are up holds it (after a wait for new ones, where a cluster may grow).

@@ -7,8 +7,9 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -30,28 +31,22 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    with _loopback_only(), _token_of_its_own():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            num_cpus=n_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    local: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if not os.environ.get("RAY_ADDRESS"):
+            stack.enter_context(_loopback_only())
+            stack.enter_context(_token_of_its_own())
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            local = {
+                "address": "local",
+                "num_cpus": n_cpus,
+                "include_dashboard": False,
+                "object_store_memory": _LOCAL_OBJECT_STORE_BYTES,
+                "_node_ip_address": "127.0.0.1",
+            }
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+        stack.callback(ray.shutdown)
+        yield
 
 
 @contextmanager
@@ -99,14 +94,13 @@ def _environment(wanted: Mapping[str, str | None]) -> Iterator[None]:
 
 def _set(variables: Mapping[str, str | None]) -> None:
     for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
+        os.environ.pop(name, None)
+        if value is not None:
             os.environ[name] = value
 
 
 def import_path() -> str:
-    """PYTHONPATH for workers: the folder our packages lie in, then what the driver has."""
+    """Returns PYTHONPATH for workers: the folder our packages lie in, then what the driver has."""
     root = str(Path(polyneuron.__file__).resolve().parents[1])
     inherited = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != root]
     return os.pathsep.join([root, *inherited])

@@ -1,5 +1,4 @@
-"""One supervised Ray actor that owns something costly, such as an inference engine, and is started anew when it
-dies."""
+"""One supervised Ray actor that owns something costly, such as an inference engine."""
 
 from __future__ import annotations
 
@@ -7,20 +6,17 @@ import time
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
-from ray.util.placement_group import remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from polyneuron.cluster.actors.failures import GONE, first_line
-from polyneuron.cluster.actors.placement import Room, Tell, reserve
-from polyneuron.cluster.actors.session import import_path
+from polyneuron.cluster.actors.failures import GONE, answer
+from polyneuron.cluster.actors.placement import Room, Tell
 from polyneuron.cluster.actors.stopping import raise_if_stopped
+from polyneuron.cluster.actors.supervised import Supervised
 from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
 
 _POLL_S = 0.5
 
 
-class SoloActor:
+class SoloActor(Supervised):
     """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no
     effect but their return value. Use as a context manager; needs `ray_session`.
 
@@ -32,6 +28,7 @@ class SoloActor:
         self,
         owned: type,
         arguments: tuple[Any, ...],
+        *,
         cpus: int = 1,
         gpus: float = 0,
         max_restarts: int = 2,
@@ -39,29 +36,16 @@ class SoloActor:
         way_out: str = "Add nodes",
         tell: Tell | None = None,
     ) -> None:
-        self._owned, self._arguments = owned, arguments
-        environment = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": str(cpus)}
-        if not gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ""
-        self._options: dict[str, Any] = {
-            "num_cpus": cpus,
-            "num_gpus": gpus,
-            "runtime_env": {"env_vars": environment},
-        }
-        self._room = Room(1, float(cpus), gpus, strict=True, noun=owned.__name__, way_out=way_out)
-        self._max_restarts, self._hang_timeout_s, self._tell = max_restarts, hang_timeout_s, tell
-        self._actor: Any = None
-        self._placement: Any = None
-        self.n_restarts = 0
+        name = owned.__name__
+        room = Room(count=1, cpus=float(cpus), gpus=gpus, strict=True, noun=name, way_out=way_out)
+        super().__init__(name, room, max_restarts, tell)
+        self._owned, self._arguments, self._hang_timeout_s = owned, arguments, hang_timeout_s
 
     def __enter__(self) -> SoloActor:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def call(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of the owned object, starting the actor at first use.
+        """Calls a method of the owned object and returns its value, starting the actor at first use.
 
         Raises:
             ClusterError: no room for the actor, a hang, or more deaths than `max_restarts`.
@@ -69,31 +53,17 @@ class SoloActor:
         """
         while True:
             try:
-                if self._actor is None:
+                if not self._actors:
                     self._start()
-                return self._wait(self._actor.call.remote(method, arguments), method)
+                return self._wait(self._actors[0].call.remote(method, arguments), method)
             except GONE as failure:
-                self._count(failure)
-
-    def close(self) -> None:
-        """Ends the actor; no process of it is left."""
-        if self._actor is not None:
-            ray.kill(self._actor)
-            self._actor = None
-        if self._placement is not None:
-            remove_placement_group(self._placement)
-            self._placement = None
+                self._give_up_or_restart(failure)
+                time.sleep(_POLL_S)
 
     def _start(self) -> None:
-        self._placement = reserve(self._room, self._tell)
-        where = PlacementGroupSchedulingStrategy(self._placement)
-        self._actor = (
-            ray.remote(_Shell)
-            .options(**self._options, scheduling_strategy=where)
-            .remote(self._owned, self._arguments)
-        )
+        self._launch(_Shell, [(self._owned, self._arguments)], {}, concurrency=1)
         try:
-            self._wait(self._actor.ready.remote(), f"starting {self._owned.__name__}")
+            self._wait(self._actors[0].ready.remote(), f"starting {self._owned.__name__}")
         except PolyneuronError:
             self.close()
             raise
@@ -105,27 +75,7 @@ class SoloActor:
             if time.monotonic() > deadline:
                 self.close()
                 raise ClusterError(f"{what} has not answered for {self._hang_timeout_s:g} s and was ended")
-        try:
-            return ray.get(reference)
-        except GONE:
-            raise
-        except RayTaskError as error:
-            if isinstance(error.cause, PolyneuronError):
-                raise error.cause from None
-            raise ClusterError(f"{what} failed: {type(error.cause).__name__}: {error.cause}") from error
-        except RayError as error:
-            raise ClusterError(f"Ray failed during {what}: {first_line(error)}") from error
-
-    def _count(self, failure: Exception) -> None:
-        self.close()
-        self.n_restarts += 1
-        if self.n_restarts > self._max_restarts:
-            reason = first_line(failure)
-            raise ClusterError(
-                f"The actor of {self._owned.__name__} died {self.n_restarts} times ({reason}). Finished units are in the "
-                "store: mend the cause (memory?) and run the same command again"
-            ) from failure
-        time.sleep(_POLL_S)
+        return answer(reference, what)
 
 
 class _Shell:
@@ -136,10 +86,8 @@ class _Shell:
         self._object: Any = None
 
     def ready(self) -> None:
-        """Makes the owned object."""
         owned, arguments = self._make
         self._object = owned(*arguments)
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        """One of its methods."""
         return getattr(self._object, method)(*arguments)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from polyneuron.cluster.actors.rendezvous import join
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
 from polyneuron.cluster.ranks.frozen_linears import frozen_linears
-from polyneuron.cluster.ranks.zero import ShardedModel, join
+from polyneuron.cluster.ranks.pass_model import PassModel
 from polyneuron.cluster.spec import ModelSpec
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
@@ -36,38 +37,48 @@ from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """What is trained, beside the model: the neurons, how, and where checkpoints go.
-
-    zero_stage: 2 or 3; recomputed_layers: a share, see `recompute_layers`; key: hash of everything that decides the
-    result; folder: of the checkpoints, seen by all ranks; lora: adapters on the linears of `neuron_set`, masked to its rows, in
-    place of its own values, first drawn from `seed`; tensorboard: folder of the curves.
-    """
+    """What is trained, beside the model: the neurons, how, and where checkpoints go."""
 
     neuron_set: NeuronSet
+    """Whose values train, or to whose rows adapters are masked."""
     settings: TrainSettings
+    """Steps, batches and learning rate."""
     zero_stage: Literal[2, 3]
+    """Whether every rank holds the base whole (2) or a shard of it (3)."""
     recomputed_layers: float
+    """Share of the layers, see `recompute_layers`."""
     key: str
+    """Hash of everything that decides the result."""
     folder: str
+    """Of the checkpoints, seen by all ranks."""
     name: str
+    """Of the edit that results."""
     lora: LoraSpec | None = None
+    """Adapters that train in place of the neurons' own values; None: the values."""
     seed: int = 0
+    """From which adapters are drawn at first."""
     validation: Validation | None = None
+    """What is measured between steps, and when it ends the training."""
     tensorboard: str | None = None
+    """Folder of the curves; None: no curves."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """What rank 0 hands back: rows of every step and validation, the trained values, how many scalars trained, and
-    which step's values they are."""
+    """What rank 0 hands back."""
 
     log: list[dict[str, Any]]
+    """A row for every step."""
     validations: list[dict[str, Any]]
+    """A row for every language of every validation."""
     edit: WeightEdit
+    """The trained values."""
     n_trainable: int
+    """How many scalars trained."""
     kept_step: int
+    """The step whose values these are."""
 
 
 def train_rank(
@@ -76,6 +87,7 @@ def train_rank(
     job: TrainJob,
     blocks_of_step: Callable[[int], Sequence[int]],
     make_batch: Callable[[Sequence[int]], Batch],
+    *,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainResult | None:
     """Trains on this rank, from the last checkpoint on; the result on rank 0, None on the others.
@@ -97,7 +109,14 @@ def train_rank(
         recompute_layers(model.base, job.recomputed_layers)
         stepper = DeepSpeedStepper(model, trainable.trained, job)
         trained = train(
-            stepper, blocks_of_step, make_batch, job.settings, checkpoints, progress, job.validation, observer
+            stepper,
+            blocks_of_step,
+            make_batch,
+            job.settings,
+            checkpoints,
+            progress=progress,
+            validation=job.validation,
+            observer=observer,
         )
         values = stepper.values() if trained.best is None else trained.best
     if observer is not None:
@@ -113,20 +132,31 @@ def train_rank(
     if trained.best is not None and job.validation is not None:
         kept_step = job.validation.best_step(trained.validations)
     return TrainResult(
-        trained.log, trained.validations, edit, sum(value.numel() for value in values.values()), kept_step
+        log=trained.log,
+        validations=trained.validations,
+        edit=edit,
+        n_trainable=sum(value.numel() for value in values.values()),
+        kept_step=kept_step,
     )
 
 
 class TrainingModel:
-    """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `ShardedModel` stands for passes."""
+    """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `PassModel` stands for passes."""
 
     def __init__(
-        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, zero_stage: Literal[2, 3]
+        self,
+        spec: ModelSpec,
+        rank: int,
+        world_size: int,
+        address: str,
+        port: int,
+        *,
+        zero_stage: Literal[2, 3],
     ) -> None:
         self.spec, self.rank, self.world_size = spec, rank, world_size
         self.runner = self
         if zero_stage == 3:
-            sharded = ShardedModel(spec, rank, world_size, address, port)
+            sharded = PassModel(spec, rank, world_size, address, port)
             self.base: Any = sharded.model
             self.gather: Gather = sharded.gather
             return
@@ -134,7 +164,12 @@ class TrainingModel:
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.base = from_pretrained(
-            spec.source, config, spec.dtype, spec.revision, spec.trust_remote_code, nf4=spec.nf4
+            spec.source,
+            config,
+            spec.dtype,
+            spec.revision,
+            trust_remote_code=spec.trust_remote_code,
+            nf4=spec.nf4,
         ).to(device)
         self.gather = whole
 
@@ -146,11 +181,11 @@ class TrainingModel:
         return StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code)
 
     def stats(self) -> dict[str, Any]:
-        """This process's peak resident bytes since `reset_stats`."""
+        """Returns this process's peak resident bytes since `reset_stats`."""
         return {"rank": self.rank, "peak_resident_bytes": peak_resident_bytes()}
 
     def reset_stats(self) -> None:
-        """Starts counting anew."""
+        """Starts counting anew from here on."""
         reset_peak()
 
 
@@ -211,28 +246,28 @@ class DeepSpeedStepper:
             self._parameters[0].all_gather(self._parameters)  # type: ignore[attr-defined]
 
     def backward(self, batch: Batch, weight: float) -> float:
-        """See `Stepper`."""
+        """Adds this rank's gradient; DeepSpeed adds up those of the ranks. Returns the batch's summed loss in nats."""
         loss = self._engine(batch)
         # DeepSpeed averages gradients over ranks; the loss is a sum over all of them.
         self._engine.backward(loss * (weight * self.world_size))
         return loss.item()
 
     def step(self, learning_rate: float) -> float:
-        """See `Stepper`."""
+        """Steps on all ranks together, and returns the gradient's norm before clipping."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
         return float(self._engine.get_global_grad_norm())
 
     def total(self, value: float) -> float:
-        """See `Stepper`."""
+        """Returns the sum of `value` over all ranks."""
         summed = torch.tensor([value], dtype=torch.float64, device=self._engine.device)
         torch.distributed.all_reduce(summed)
         return summed.item()
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
-        """See `Stepper`."""
+        """Returns the batch's summed loss in nats, without dropout and without a gradient; collective under ZeRO-3."""
         module = self._engine.module
         was_training = module.training
         module.eval()
@@ -241,13 +276,13 @@ class DeepSpeedStepper:
         return nats
 
     def values(self) -> dict[str, Tensor]:
-        """See `Stepper`."""
+        """Returns the trained tensors, whole, in float32 on the CPU; collective."""
         from deepspeed.utils import safe_get_full_fp32_param
 
         return {name: safe_get_full_fp32_param(p).cpu().clone() for name, p in self._trained.items()}
 
     def moments(self) -> dict[str, Tensor]:
-        """See `Stepper`."""
+        """Returns AdamW's moments of the trained tensors, whole, on the CPU, after at least one step; collective."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
         return {
@@ -257,7 +292,7 @@ class DeepSpeedStepper:
         }
 
     def load(self, values: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
-        """See `Stepper`."""
+        """Restores what `values` and `moments` gave after `step` steps; collective."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         self._make_moments(step)

@@ -9,11 +9,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from polyneuron.cluster.spec import ModelSpec, Weights
-from polyneuron.neuron_core.common.errors import PolyneuronError
 
 
 class Worker:
@@ -48,19 +46,13 @@ class Worker:
             return torch.cuda.get_device_name(), socket.gethostname()
         return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", socket.gethostname()
 
-    def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> Any:
-        """Joins the group and loads this rank's share. Errors for people come back as values, not as remote
-        tracebacks.
-        """
-        try:
-            self._model = _class_of(kind, spec.weights)(spec, self._rank, self._world_size, address, port)
-        except PolyneuronError as error:
-            return error
+    def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> None:
+        """Joins the group that meets at address:port, and loads this rank's share. kind: as of `ModelGroup`."""
+        self._model = _class_of(kind, spec.weights)(spec, self._rank, self._world_size, address, port)
         self._state = ("ready", 0, 0)
-        return None
 
     def run(self, name: str, function: Callable[..., Any], batches: list[Any], kwargs: dict[str, Any]) -> Any:
-        """function(runner, this rank's micro-batches, progress=..., **kwargs)."""
+        """Returns what `function(runner, micro-batches of this rank, progress=..., **kwargs)` does."""
         mine = batches[self._rank :: self._world_size]
 
         def report(done: int, total: int) -> None:
@@ -69,8 +61,6 @@ class Worker:
         self._state = (name, 0, 0)
         try:
             return function(self._model.runner, mine, progress=report, **kwargs)
-        except PolyneuronError as error:
-            return error
         finally:
             self._state = ("ready", 0, 0)
 
@@ -79,29 +69,20 @@ class Worker:
         return self._state
 
     def stats(self) -> dict[str, Any]:
-        """See `ShardedModel.stats`, with the process id."""
-        return {
-            **self._model.stats(),
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "cwd": str(Path.cwd()),
-        }
+        """Returns what the model counts, with the id of this process."""
+        return {**self._model.stats(), "pid": os.getpid()}
 
     def reset_stats(self) -> None:
-        """Starts counting anew."""
+        """Makes the model count anew from here on."""
         self._model.reset_stats()
 
 
 def _class_of(kind: str, weights: Weights) -> Any:
     """Imported here: the driver has no need of DeepSpeed."""
-    if kind == "passes" and weights == "stream":
-        from polyneuron.cluster.ranks.streamed import StreamedModel
-
-        return StreamedModel
     if kind == "passes":
-        from polyneuron.cluster.ranks.zero import ShardedModel
+        from polyneuron.cluster.ranks.pass_model import PassModel
 
-        return ShardedModel
+        return functools.partial(PassModel, streamed=weights == "stream")
     from polyneuron.cluster.ranks.training import TrainingModel
 
     return functools.partial(TrainingModel, zero_stage=2 if kind == "zero2" else 3)

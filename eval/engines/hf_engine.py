@@ -52,10 +52,10 @@ class HfEngine:
             yield
 
     def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
-        """As `Engine.sentence_nlls`."""
+        """As `Engine.sentence_nlls`, in layer-major order."""
         batches = micro_batches(sentences, self.settings.max_num_seqs)
         return sentence_nlls(LayerMajor(self._model), batches, [None])[0]
 
     def close(self) -> None:
-        """Drops the model."""
+        """Drops the model, which frees its memory."""
         del self._model, self.lm

@@ -23,31 +23,40 @@ if TYPE_CHECKING:
 Backend = Literal["vllm", "hf"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """One engine of one base model.
-
-    source: hub id or local folder; add_bos: whether prompts start with BOS (resolved, never left to a
-    default); max_model_len: longest prompt with its answer, in tokens; max_num_seqs: sequences computed at
-    once; kv_cache_gib: key-value cache on a CPU; gpu_memory_utilization: share of each GPU that vLLM may take;
-    scratch: folder that all ranks see, for the files of edits (None: this machine's temporary folder).
-    """
+    """One engine of one base model."""
 
     source: str
+    """Hub id or local folder of the model."""
     backend: Backend
+    """Which engine computes."""
     dtype: str
+    """Of weights and activations, as torch names it."""
     add_bos: bool
+    """Whether prompts start with BOS; resolved, never left to a default."""
     revision: str | None = None
+    """The hub's commit, branch or tag."""
     trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
     tensor_parallel: int = 1
+    """Ranks that share each layer."""
     pipeline_parallel: int = 1
+    """Ranks that share out the layers."""
     max_model_len: int = 4096
+    """Longest prompt with its answer, in tokens."""
     max_num_seqs: int = 64
+    """Sequences computed at once."""
     kv_cache_gib: int = 1
+    """Key-value cache on a CPU."""
     gpu_memory_utilization: float = 0.85
+    """Share of each GPU that vLLM may take."""
     gpus: float = 0
+    """GPUs that Ray keeps for the engine; 0: it runs on the CPU."""
     seed: int = 0
+    """Seed of vLLM."""
     scratch: str | None = None
+    """Folder that all ranks see, for the files of edits; None: this machine's temporary folder."""
 
 
 class Engine(Protocol):

@@ -36,19 +36,27 @@ if current_platform.is_cpu():
     vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *args: False  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Slice:
-    """This rank's share of one weight slice: rows (axis 0) or columns (axis 1) [start, start + size) of
-    `parameter` hold the neurons [first, first + size)."""
+    """This rank's share of one weight slice."""
 
     parameter: nn.Parameter
-    axis: int
-    start: int
+    """vLLM's tensor, which may hold other slices too."""
+    axis: int = 0
+    """0: neurons are rows, 1: columns."""
+    start: int = 0
+    """The first row or column of the slice in `parameter`."""
     first: int
+    """The neuron that stands there."""
     size: int
+    """Neurons that this rank holds."""
+
+    def holds(self, index: Tensor) -> Tensor:
+        """bool, as `index`: whether this rank holds the neuron."""
+        return (index >= self.first) & (index < self.first + self.size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Write:
     """Rows or columns `local` of a parameter take `values` (laid out neurons first; None: zeros)."""
 
@@ -56,6 +64,10 @@ class _Write:
     axis: int
     local: Tensor
     values: Tensor | None
+
+    def current(self) -> Tensor:
+        """What stands there now, copied."""
+        return self.parameter.data.index_select(self.axis, self.local)
 
 
 class WeightEditExtension:
@@ -94,7 +106,7 @@ class WeightEditExtension:
         self._polyneuron_checksum = _checksum(writes)
         self._polyneuron_undo = []
         for write in writes:
-            before = write.parameter.data.index_select(write.axis, write.local).clone()
+            before = write.current()
             self._polyneuron_undo.append((write, before))
             if write.values is None:
                 write.parameter.data.index_fill_(write.axis, write.local, 0)
@@ -112,9 +124,9 @@ class WeightEditExtension:
                 continue
             slice_ = _slices(module, anatomy, "ffn")[0]
             index = torch.from_numpy(intervention.neuron_set.indices(layer, "ffn").astype("int64"))
-            mine = (index >= slice_.first) & (index < slice_.first + slice_.size)
-            constants = intervention.constants[layer][mine]
-            change = _ActivationChange(intervention.operation, index[mine] - slice_.first, constants)
+            held = slice_.holds(index)
+            constants = intervention.constants[layer][held]
+            change = _ActivationChange(intervention.operation, index[held] - slice_.first, constants)
             self._polyneuron_hooks += change.hooked(module.get_submodule(anatomy.family.mlp))
         return sorted(layers)
 
@@ -142,9 +154,9 @@ def _layers(model: nn.Module, anatomy: Anatomy) -> dict[int, Any]:
     """The decoder layers this rank holds, by number (pipeline parallelism leaves the others out)."""
     for _, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == anatomy.n_layers:
-            found = {i: layer for i, layer in enumerate(module) if hasattr(layer, anatomy.family.attention)}
-            if found:
-                return found
+            held = {i: layer for i, layer in enumerate(module) if hasattr(layer, anatomy.family.attention)}
+            if held:
+                return held
     raise SetError(f"No {anatomy.n_layers} decoder layers in vLLM's {type(model).__name__}")
 
 
@@ -157,19 +169,20 @@ def _slices(layer: Any, anatomy: Anatomy, group: str) -> list[_Slice]:
     if group == "ffn":
         fused = mlp.gate_up_proj
         size = fused.output_sizes[0] // fused.tp_size
-        rows = [_Slice(fused.weight, 0, half * size, fused.tp_rank * size, size) for half in (0, 1)]
+        first = fused.tp_rank * size
+        rows = [_Slice(parameter=fused.weight, start=half * size, first=first, size=size) for half in (0, 1)]
         return [*rows, _columns(mlp.down_proj)]
     qkv = attention.qkv_proj
     start, size = qkv._get_shard_offset_mapping(group), qkv._get_shard_size_mapping(group)
     # A key-value head may be copied to several ranks.
     rank = qkv.tp_rank if group == "q" else qkv.tp_rank // qkv.num_kv_head_replicas
     parameters = [qkv.weight] + ([qkv.bias] if anatomy.attention_bias else [])
-    return [_Slice(parameter, 0, start, rank * size, size) for parameter in parameters]
+    return [_Slice(parameter=p, start=start, first=rank * size, size=size) for p in parameters]
 
 
 def _columns(projection: Any) -> _Slice:
     size = projection.input_size_per_partition
-    return _Slice(projection.weight, 1, 0, projection.tp_rank * size, size)
+    return _Slice(parameter=projection.weight, axis=1, first=projection.tp_rank * size, size=size)
 
 
 def _writes(edit: WeightEdit, anatomy: Anatomy, layer: int, module: Any) -> Iterator[_Write]:
@@ -182,14 +195,14 @@ def _writes(edit: WeightEdit, anatomy: Anatomy, layer: int, module: Any) -> Iter
         for named, slice_ in zip(anatomy.slices(group), _slices(module, anatomy, group), strict=True):
             name = anatomy.parameter_name(layer, named)
             _require_whole(name, slice_, anatomy)
-            mine = (index >= slice_.first) & (index < slice_.first + slice_.size)
-            local = (index[mine] - slice_.first + slice_.start).to(slice_.parameter.device)
+            held = slice_.holds(index)
+            local = (index[held] - slice_.first + slice_.start).to(slice_.parameter.device)
             values = None
             if edit.values is not None:
                 # Two slices of one fused parameter stand one after the other in its values.
                 offset = used.get(name, 0)
                 used[name] = offset + len(index)
-                values = edit.values[f"{name}:{group}"][offset : offset + len(index)][mine]
+                values = edit.values[f"{name}:{group}"][offset : offset + len(index)][held]
                 _require_shape(name, slice_, values, local)
             if len(local):
                 yield _Write(slice_.parameter, slice_.axis, local, values)
@@ -216,8 +229,7 @@ def _checksum(writes: list[_Write]) -> str:
     """Hash of the rows and columns that are written to, as they are now."""
     digest = xxhash.xxh3_128()
     for write in writes:
-        touched = write.parameter.data.index_select(write.axis, write.local).contiguous()
-        digest.update(touched.flatten().view(torch.uint8).cpu().numpy().data)
+        digest.update(write.current().flatten().view(torch.uint8).cpu().numpy().data)
     return digest.hexdigest()
 
 

@@ -5,23 +5,22 @@ Names of models, nights, variants and languages come from users, so each format 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from polyneuron.eval.nightly.judge import Outcome
-from polyneuron.eval.nightly.sections import NOT_SCORED, ModelNight, headline, section
+from polyneuron.eval.nightly.sections import NOT_SCORED, Case, ModelNight, headline, section
+from polyneuron.eval.report.shell import environment
+from polyneuron.eval.tables import text
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED, WORSE
 
-_HERE = Path(__file__).parent
-_STYLE = _HERE.parent / "report" / "templates" / "style.css"
 _TONES = {Outcome.OK: "yes", Outcome.REGRESSION: "no", Outcome.NOT_JUDGED: "mixed"}
 _FAULTS = {
     WORSE: ("failure", "regression"),
@@ -30,87 +29,73 @@ _FAULTS = {
 }
 """Element and type by which JUnit shows a case."""
 _FORBIDDEN_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-"""Line breaks and control characters, which would end a table's row, and halves of characters, which no file
-can hold."""
 
 
 def markdown(nights: Sequence[ModelNight]) -> str:
     """The summary as Markdown (GitHub's tables)."""
-    lines = [f"# {headline(nights)}", ""]
-    for night in nights:
-        found = section(night, _markdown)
-        lines += [f"## {found.model}", "", found.sentence, ""]
-        if found.rows:
-            lines += [_row(found.columns), "|" + " --- |" * len(found.columns), *map(_row, found.rows), ""]
-        lines += [found.rule, ""]
-    return "\n".join(lines)
+    return _rendered("summary.md.j2", nights, text.escape_markdown)
 
 
 def html(nights: Sequence[ModelNight]) -> str:
     """The summary as one HTML page that loads nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return _rendered("summary.html.j2", nights, text.visible)
+
+
+def _rendered(template: str, nights: Sequence[ModelNight], escape: Callable[[str], str]) -> str:
+    outcome, sections = headline(nights).lower(), [section(night) for night in nights]
+    templates, title = _templates(template, escape), f"Nightly benchmarks: {outcome}"
+    page = templates.get_template(template).render(
+        title=title, outcome=outcome, sections=sections, tones=_TONES
     )
-    style = _STYLE.read_text(encoding="utf-8")
-    # Only a style of exactly this content may take effect in the page.
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    page = environment.get_template("summary.html.j2").render(
-        title=headline(nights),
-        sections=[section(night, _clean) for night in nights],
-        tones=_TONES,
-        style=Markup(style),
-        style_hash=digest,
-    )
-    return page + "\n"
+    return page.rstrip() + "\n"
+
+
+def _templates(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
+    """All that a template prints goes through `escape`, but for what is made of tables."""
+
+    def printed(value: Any) -> Any:
+        return value if isinstance(value, Markup) else escape(str(value))
+
+    templates = environment(Path(__file__).parent)
+    templates.filters["markdown"] = lambda grid: Markup(text.markdown(grid))
+    return templates.overlay(finalize=printed, autoescape=name.endswith(".html.j2"))
 
 
 def junit(nights: Sequence[ModelNight]) -> str:
     """The summary as JUnit XML: one test case a comparison, or a score where there is nothing to compare with.
 
-    Worse is a failure; not judged and not scored are errors.
+    Worse is a failure; not judged and not scored are errors. A night without cases has one that says so, since a test
+    suite without any would pass for a good night.
     """
     root = ElementTree.Element("testsuites", name="polyneuron nightly")
+    sentence = _templates("sentence.j2", str).get_template("sentence.j2")
     for night in nights:
-        found = section(night, _xml)
-        faults = Counter(_FAULTS[case.kind][0] for case in found.cases if case.kind in _FAULTS)
+        shown = section(night)
+        nothing = Case(night.model, "anything", NOT_JUDGED, sentence.render(section=shown))
+        cases = shown.cases or (nothing,)
+        faults = Counter(_FAULTS[case.kind][0] for case in cases if case.kind in _FAULTS)
         suite = ElementTree.SubElement(
             root,
             "testsuite",
-            name=f"{found.model} {found.night}",
-            tests=str(len(found.cases)),
+            name=_xml(f"{night.model} {night.night}"),
+            tests=str(len(cases)),
             failures=str(faults["failure"]),
             errors=str(faults["error"]),
             skipped="0",
         )
-        for case in found.cases:
-            element = ElementTree.SubElement(suite, "testcase", classname=case.owner, name=case.name)
+        for case in cases:
+            element = ElementTree.SubElement(
+                suite, "testcase", classname=_xml(case.owner), name=_xml(case.name)
+            )
             if case.kind in _FAULTS:
                 tag, kind = _FAULTS[case.kind]
-                ElementTree.SubElement(element, tag, type=kind, message=case.words)
+                ElementTree.SubElement(element, tag, type=kind, message=_xml(case.words))
             else:
-                ElementTree.SubElement(element, "system-out").text = case.words
+                ElementTree.SubElement(element, "system-out").text = _xml(case.words)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _clean(text: str) -> str:
-    return _UNSEEN.sub(" ", text)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown(text: str) -> str:
-    """Literal text: backslashes keep Markdown and HTML from reading anything into it."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$:@])", r"\\\1", _clean(text))
-
-
 def _xml(text: str) -> str:
-    """Without the characters that XML cannot hold even when escaped."""
+    """The text without the characters that XML cannot hold even when escaped."""
     return _FORBIDDEN_IN_XML.sub("\ufffd", text)

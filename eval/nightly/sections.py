@@ -1,19 +1,20 @@
-"""What a summary says of one model in a night: a headline, a sentence, a table, and a case for each of its rows."""
+"""What a summary says of one model in a night: a headline, a table, and a case for each of its rows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from polyneuron.eval.nightly.first import FirstNight, Score
 from polyneuron.eval.nightly.judge import Judgement, Outcome, worst
+from polyneuron.eval.tables.grid import Column, Grid, grid
+from polyneuron.eval.tables.text import visible
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
 
 ModelNight: TypeAlias = Judgement | FirstNight
 """One model in a night, compared or not."""
-Escape: TypeAlias = Callable[[str], str]
 
 NOT_SCORED = "not scored"
 _ORDER = (WORSE, NOT_JUDGED, BETTER, NO_EVIDENCE)
@@ -27,33 +28,12 @@ _FIRST = {
     Outcome.OK: "Nothing to compare with, scores recorded",
     Outcome.NOT_JUDGED: "Could not score everything",
 }
-_COLUMNS: tuple[str, ...] = (
-    "verdict",
-    "variant",
-    "benchmark",
-    "language",
-    "metric",
-    "items",
-    "tonight",
-    "baseline",
-    "difference",
-    "95% interval",
-    "p (adjusted)",
-    "remark",
-)
-_FIRST_COLUMNS: tuple[str, ...] = (
-    "variant",
-    "benchmark",
-    "language",
-    "metric",
-    "items",
-    "tonight",
-    "95% interval",
-    "remark",
-)
+_SCORES = ("variant", "benchmark", "language", "metric", "items", "tonight", "95% interval")
+_COMPARISONS = ("verdict", *_SCORES[:-1], "baseline", "difference", "95% interval", "p (adjusted)")
+_REMARK = Column(text="remark", align="left")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One comparison or score in words. kind: a verdict, or `NOT_SCORED`, or "" for a score of a first night."""
 
@@ -63,90 +43,55 @@ class Case:
     words: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NightSection:
-    """All that is said of one model, escaped. rows: what needs attention first, as long as `columns`; cases: at
-    least one, since a test suite without cases would pass for a good night."""
+    """What is shown of one model; its sentences are templates."""
 
-    model: str
-    night: str
-    outcome: Outcome
+    night: ModelNight
+    """What is told of."""
+    compared: bool
+    """Whether the night had another one to be compared with."""
     headline: str
-    sentence: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    rule: str
+    """What it comes to, in a few words."""
+    counts: tuple[str, ...]
+    """How many comparisons ended how, what needs attention first, such as "1 worse"."""
+    results: Grid
+    """Its comparisons or scores, what needs attention first."""
     cases: tuple[Case, ...]
+    """One for each row, in the order in which they were judged."""
 
 
 def headline(nights: Sequence[ModelNight]) -> str:
-    """Of all models together."""
+    """What all models together come to, in a few words."""
     outcome = worst(night.outcome for night in nights)
     first = bool(nights) and all(isinstance(night, FirstNight) for night in nights)
-    return f"Nightly benchmarks: {(_FIRST if first else _COMPARED)[outcome].lower()}"
+    return (_FIRST if first else _COMPARED)[outcome]
 
 
-def section(night: ModelNight, escape: Escape) -> NightSection:
-    """The section on one model. escape: makes a text from outside safe for the format that is written."""
+def section(night: ModelNight) -> NightSection:
+    """The section on one model."""
+    columns: Sequence[str]
+    rows: list[tuple[str, ...]]
     if isinstance(night, FirstNight):
         scores = sorted(night.scores, key=lambda score: score.complete)
-        words, sentence, rule = _FIRST, _first_sentence(night, escape), _FIRST_RULES[night.outcome]
-        columns, rows = _FIRST_COLUMNS, [_score_cells(score) for score in scores]
-        cases = [_score_case(night.model, score) for score in night.scores]
+        columns, rows = _SCORES, [_score_cells(score) for score in scores]
+        cases, counts = [_score_case(night.model, score) for score in night.scores], Counter[str]()
     else:
         verdicts = sorted(night.verdicts, key=lambda verdict: _ORDER.index(verdict.verdict))
-        words, sentence, rule = _COMPARED, _sentence(night, escape), _rule(night)
-        columns, rows = _COLUMNS, [_cells(verdict) for verdict in verdicts]
-        cases = [_case(verdict) for verdict in night.verdicts]
-    escaped = [Case(escape(c.owner), escape(c.name), c.kind, escape(c.words)) for c in cases]
+        columns, rows = _COMPARISONS, [_cells(verdict) for verdict in verdicts]
+        cases, counts = [_case(verdict) for verdict in night.verdicts], Counter(v.verdict for v in verdicts)
     return NightSection(
-        escape(night.model),
-        escape(night.night),
-        night.outcome,
-        words[night.outcome],
-        sentence,
-        columns,
-        tuple(tuple(escape(cell) for cell in row) for row in rows),
-        rule,
-        tuple(escaped) or (Case(escape(night.model), "anything", NOT_JUDGED, sentence),),
-    )
-
-
-def _sentence(judgement: Judgement, escape: Escape) -> str:
-    counts = Counter(verdict.verdict for verdict in judgement.verdicts)
-    listed = ", ".join(f"{counts[name]} {name}" for name in _ORDER if counts[name])
-    baseline = judgement.baseline_night
-    against = "" if baseline is None else f" against night {escape(baseline)}"
-    return f"Night {escape(judgement.night)}{against}: {listed or 'there was nothing to compare'}."
-
-
-def _first_sentence(night: FirstNight, escape: Escape) -> str:
-    n_items = sum(score.n + score.n_unscored for score in night.scores)
-    n_unscored = sum(score.n_unscored for score in night.scores)
-    start = f"Night {escape(night.night)} had nothing to be compared with"
-    if not night.scores:
-        return f"{start}, and it has no scores."
-    if night.outcome is not Outcome.OK:
-        return f"{start}. It is not accepted as a baseline: {n_unscored} of {n_items} items were not scored."
-    n = len(night.scores)
-    return (
-        f"{start}. {n} score{'s' if n > 1 else ''} of {n_items} items are recorded, which later nights can be compared "
-        "with."
-    )
-
-
-_FIRST_RULES = {
-    Outcome.OK: "If all models of this night were scored, the next night is compared with it.",
-    Outcome.NOT_JUDGED: "What is not scored could not be compared later. Mend the cause and run the night again, or name "
-    "this night as the baseline, and only the items that both nights scored are compared.",
-}
-
-
-def _rule(judgement: Judgement) -> str:
-    return (
-        f"Worse: one-sided p, adjusted over all comparisons of the model by Holm's method, at most "
-        f"{judgement.alpha:g}, and a loss of at least {100 * judgement.min_effect:g} points. A night on which "
-        f"nothing has changed alarms with probability {judgement.alpha:g} at most. Better: the same with two-sided p."
+        night=night,
+        compared=isinstance(night, Judgement),
+        headline=headline([night]),
+        counts=tuple(f"{counts[name]} {name}" for name in _ORDER if counts[name]),
+        results=grid(
+            visible(f"Results of {night.model}"),
+            [*columns, _REMARK],
+            [[*map(visible, row)] for row in rows],
+            tone="tight",
+        ),
+        cases=tuple(cases),
     )
 
 

@@ -23,7 +23,6 @@ from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.model.load import cache_folder
 
 _HERE = Path(__file__).parent
-_LAYOUT_VERSION = 2
 _MMMLU_CONFIGS = {"zh": "ZH_CN", "sw": "SW_KE", "fr": "FR_FR", "de": "DE_DE"}
 
 _QUESTION = {
@@ -48,9 +47,8 @@ _STEPS = {
 @cache
 def sample_folder() -> Path:
     """A folder with `<organisation>/<dataset>/` for each benchmark of the sample, made in the cache at first use."""
-    name = xxhash.xxh3_64_hexdigest(
-        b"".join(file.read_bytes() for file in sorted(_HERE.glob("*.jsonl"))) + bytes([_LAYOUT_VERSION])
-    )
+    made_of = [*sorted(_HERE.glob("*.jsonl")), Path(__file__)]
+    name = xxhash.xxh3_64_hexdigest(b"".join(file.read_bytes() for file in made_of))
     folder = cache_folder() / "samples" / name
     if not (folder / "complete").exists():
         for dataset, configs in (

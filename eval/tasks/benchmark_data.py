@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,29 @@ import xxhash
 
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.dataset_card import dataset_card
+from polyneuron.eval.tasks.row_rules import ROW_RULES
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.model.load import cache_folder
 
-_MMMLU_COLUMNS = ("Question", "A", "B", "C", "D", "Answer", "Subject")
+_MMMLU = ROW_RULES["openai/MMMLU"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Located:
-    """The data of one task. path: hub id or folder; kwargs: for `datasets.load_dataset`; kind: hub, local or
-    sample; revision: the hub's commit, or a hash of the local files; subjects: those that have rows (None:
-    the benchmark has no subjects, or all may be taken)."""
+    """Where the data of one task lie."""
 
     path: str
+    """Hub id or folder."""
     kwargs: dict[str, Any]
+    """Further arguments of `datasets.load_dataset`."""
     kind: str
+    """One of "hub", "local" and "sample"."""
     revision: str
+    """The hub's commit, or a hash of the local files."""
     config: str
-    subjects: tuple[str, ...] | None
+    """The dataset's configuration."""
+    subjects: tuple[str, ...] | None = None
+    """Subjects that have rows; None: the benchmark has no subjects, or all may be taken."""
 
 
 class BenchmarkData:
@@ -44,7 +49,7 @@ class BenchmarkData:
 
     def __init__(self, source: str, revisions: Mapping[str, str] | None = None) -> None:
         self._source, self._revisions = source, dict(revisions or {})
-        self._found: dict[tuple[str, str, str | None], Located] = {}
+        self._located: dict[tuple[str, str, str | None], Located] = {}
 
     def locate(self, task: BenchmarkTask) -> Located:
         """Finds and checks the data of a task; asked twice, it answers from memory.
@@ -53,9 +58,9 @@ class BenchmarkData:
             BenchmarkError: nothing there, the hub cannot be reached, or a row that cannot be used.
         """
         key = (task.benchmark.name, task.language, task.user_file)
-        if key not in self._found:
-            self._found[key] = self._locate(task)
-        return self._found[key]
+        if key not in self._located:
+            self._located[key] = self._locate(task)
+        return self._located[key]
 
     def _locate(self, task: BenchmarkTask) -> Located:
         if task.user_file is not None:
@@ -67,7 +72,14 @@ class BenchmarkData:
             kind, folder, config = *self._local_root(task), task.config
         revision = _content_hash(folder)
         kwargs = {"cache_dir": str(cache_folder() / "datasets" / revision)}
-        return Located(str(folder), kwargs, kind, revision, config, _checked(task, folder, config, kwargs))
+        return Located(
+            path=str(folder),
+            kwargs=kwargs,
+            kind=kind,
+            revision=revision,
+            config=config,
+            subjects=_checked(task, folder, config, kwargs),
+        )
 
     def _local_root(self, task: BenchmarkTask) -> tuple[str, Path]:
         dataset = task.benchmark.dataset
@@ -103,7 +115,9 @@ class BenchmarkData:
                 raise
             raise BenchmarkError(_unreachable(task, error)) from error
         assert revision is not None
-        return Located(dataset, {"revision": revision}, "hub", revision, task.config, None)
+        return Located(
+            path=dataset, kwargs={"revision": revision}, kind="hub", revision=revision, config=task.config
+        )
 
 
 def _unreachable(task: BenchmarkTask, error: Exception) -> str:
@@ -163,90 +177,16 @@ def _check_rows(
             f"{task.benchmark.title} in {folder} has no configuration {config!r} that can be read: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    wanted, check = _RULES[task.benchmark.dataset]
+    rule = ROW_RULES[task.benchmark.dataset]
     judged: list[dict[str, Any]] = []
     for split, table in splits.items():
         where = f"{folder} ({config}, {split})"
-        if missing := [column for column in wanted if column not in table.column_names]:
-            raise BenchmarkError(
-                f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it needs "
-                f"{', '.join(wanted)}"
-            )
+        rule.require_columns(table.column_names, where)
         rows = [dict(row) for row in table]
-        _require_usable(rows, wanted, check, where)
+        rule.require_usable(rows, where)
         if split in ("test", "validation"):
             judged = rows
     return judged
-
-
-def _require_usable(
-    rows: Iterable[Mapping[str, Any]],
-    wanted: Iterable[str],
-    check: Callable[[Mapping[str, Any]], str | None],
-    where: str,
-) -> None:
-    for number, row in enumerate(rows, 1):
-        if problem := _problem(row, wanted, check):
-            raise BenchmarkError(f"{where}, row {number}: {problem}. Mend or remove the row")
-
-
-def problem_of(dataset: str, row: Mapping[str, Any]) -> str | None:
-    """Why a row of a dataset cannot be used; None when it can."""
-    wanted, check = _RULES[dataset]
-    return _problem(row, wanted, check)
-
-
-def _problem(
-    row: Mapping[str, Any], wanted: Iterable[str], check: Callable[[Mapping[str, Any]], str | None]
-) -> str | None:
-    empty = [column for column in wanted if row[column] is None or not str(row[column]).strip()]
-    return f"{', '.join(empty)} is empty" if empty else check(row)
-
-
-def _letter(row: Mapping[str, Any]) -> str | None:
-    key = "Answer" if "Answer" in row else "answer"
-    return None if row[key] in ("A", "B", "C", "D") else f"the answer {row[key]!r} is not one of A, B, C, D"
-
-
-def _choice_number(row: Mapping[str, Any]) -> str | None:
-    if len(row["choices"]) != 4:
-        return f"{len(row['choices'])} choices instead of 4"
-    return None if row["answer"] in (0, 1, 2, 3) else f"the answer {row['answer']!r} is not 0, 1, 2 or 3"
-
-
-def _label(row: Mapping[str, Any]) -> str | None:
-    return None if row["label"] in (0, 1, 2) else f"the label {row['label']!r} is not 0, 1 or 2"
-
-
-def _answers(row: Mapping[str, Any]) -> str | None:
-    return None if row["answers"]["text"] else "there is no answer"
-
-
-def _span(row: Mapping[str, Any]) -> str | None:
-    if problem := _answers(row):
-        return problem
-    answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
-    stands = bool(answer.strip()) and row["context"][start : start + len(answer)] == answer
-    return None if stands else f"the answer {answer!r} does not stand at character {start} of the context"
-
-
-def _anything(row: Mapping[str, Any]) -> str | None:
-    return None
-
-
-_RULES: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str | None]]] = {
-    "juletxara/mgsm": (("question", "answer_number"), _anything),
-    "openai/MMMLU": (_MMMLU_COLUMNS, _letter),
-    "cais/mmlu": (("question", "choices", "answer"), _choice_number),
-    "CohereForAI/Global-MMLU": (
-        ("question", "option_a", "option_b", "option_c", "option_d", "answer", "subject"),
-        _letter,
-    ),
-    "li-lab/MMLU-ProX": (("question", "option_0", "option_1", "answer", "category"), _anything),
-    "facebook/xnli": (("premise", "hypothesis", "label"), _label),
-    "google/xquad": (("context", "question", "answers"), _answers),
-    "rajpurkar/squad": (("context", "question", "answers"), _span),
-}
 
 
 def _mmmlu_folder(file: Path) -> Path:
@@ -255,10 +195,10 @@ def _mmmlu_folder(file: Path) -> Path:
     import pyarrow.parquet as pq
 
     rows = _read_rows(file)
-    _require_usable(rows, _MMMLU_COLUMNS, _letter, str(file))
+    _MMMLU.require_usable(rows, str(file))
     if not rows:
         raise BenchmarkError(f"{file} has no rows")
-    kept = [{column: str(row[column]) for column in _MMMLU_COLUMNS} for row in rows]
+    kept = [{column: str(row[column]) for column in _MMMLU.columns} for row in rows]
     name = xxhash.xxh3_128_hexdigest(json.dumps(kept, ensure_ascii=False).encode())
     folder = cache_folder() / "mmmlu-files" / name
     if not (folder / "README.md").exists():
@@ -283,9 +223,5 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
                 rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise BenchmarkError(f"The MMMLU file {file} cannot be read: {error}") from error
-    if missing := [column for column in _MMMLU_COLUMNS if column not in columns]:
-        raise BenchmarkError(
-            f"{file} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it needs "
-            f"{', '.join(_MMMLU_COLUMNS)}"
-        )
+    _MMMLU.require_columns(columns, str(file))
     return rows

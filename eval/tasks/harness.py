@@ -30,7 +30,7 @@ class Tasks:
     def __init__(self, task: BenchmarkTask, data: Located) -> None:
         """Raises BenchmarkError when lm-eval cannot build them from the data."""
         self.task, self.data = task, data
-        manager = _manager(task.benchmark.folders)
+        manager = _manager(task.benchmark.folder)
         self.names = _names(manager, task, data)
         changed: dict[str, Any] = {"dataset_path": data.path, "dataset_kwargs": data.kwargs}
         if task.user_file is not None:
@@ -48,13 +48,13 @@ class Tasks:
     @property
     def version(self) -> str:
         """lm-eval's version of the task definition."""
-        return ",".join(sorted({str(lm_task.VERSION) for lm_task in self._loaded["tasks"].values()}))
+        return ",".join(sorted({str(lm_task.VERSION) for lm_task in self.tasks.values()}))
 
     @property
     def tasks(self) -> Mapping[str, Any]:
         """lm-eval's task objects by name."""
-        found: Mapping[str, Any] = self._loaded["tasks"]
-        return found
+        by_name: Mapping[str, Any] = self._loaded["tasks"]
+        return by_name
 
     def run(self, lm: Any) -> list[Item]:
         """Runs all items on an lm-eval model, greedy; ordered by task, item, filter and metric."""
@@ -93,13 +93,12 @@ class Tasks:
 
 
 @lru_cache
-def _manager(folders: tuple[str, ...]) -> Any:
-    """Only the folders needed: indexing all of lm-eval's tasks takes over ten seconds."""
+def _manager(folder: str) -> Any:
+    """Of one folder only: indexing all of lm-eval's tasks takes over ten seconds."""
     import lm_eval.tasks
 
-    root = Path(lm_eval.tasks.__file__).parent
-    paths = [str(root / folder) for folder in folders]
-    return lm_eval.tasks.TaskManager(include_defaults=False, include_path=paths)
+    path = Path(lm_eval.tasks.__file__).parent / folder
+    return lm_eval.tasks.TaskManager(include_defaults=False, include_path=[str(path)])
 
 
 def _names(manager: Any, task: BenchmarkTask, data: Located) -> list[str]:

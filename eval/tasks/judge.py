@@ -62,14 +62,14 @@ class Judge:
         self, changes: Sequence[Change], sentences: Sequence[Sentence]
     ) -> list[list[SentenceNll]]:
         """NLL of every sentence under every change, in the order of `neuron_core.perplexity.sentence_nlls`."""
-        found = []
+        by_change = []
         for change in changes:
             with self._engine.variant(change):
-                found.append(self._engine.sentence_nlls(sentences))
-        return found
+                by_change.append(self._engine.sentence_nlls(sentences))
+        return by_change
 
     def close(self) -> None:
-        """Ends the engine."""
+        """Ends the engine and its processes."""
         self._engine.close()
 
     def _tasks_of(self, task: BenchmarkTask) -> Tasks:
@@ -78,12 +78,12 @@ class Judge:
         return self._tasks[task]
 
     def _scores(self, tasks: Tasks, items: Sequence[Item]) -> list[dict[str, Any]]:
-        found, task = [], tasks.task
+        rows, task = [], tasks.task
         for metric, filter_name in dict.fromkeys((item.metric, item.filter) for item in items):
             values = [item.value for item in items if (item.metric, item.filter) == (metric, filter_name)]
             scored = [value for value in values if value is not None]
             primary = (metric, filter_name) == (task.benchmark.metric, task.benchmark.filter)
-            found.append(
+            rows.append(
                 {
                     "metric": metric,
                     "filter": filter_name,
@@ -92,7 +92,7 @@ class Judge:
                     "task_version": tasks.version,
                 }
             )
-        return found
+        return rows
 
 
 def summary(scored: Sequence[float], n_unscored: int) -> dict[str, Any]:

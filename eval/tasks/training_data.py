@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import xxhash
 
-from polyneuron.eval.tasks.benchmark_data import BenchmarkData, problem_of
+from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkTask
+from polyneuron.eval.tasks.row_rules import ROW_RULES
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.training.data.answers import Example
 
@@ -25,20 +26,34 @@ LANGUAGE = "en"
 """Of all training data: paper B's source language."""
 
 _XNLI_WORDS = ("Yes", "Also", "No")
-_SQUAD = Benchmark("squad", "SQuAD", (), "", {LANGUAGE: LANGUAGE}, "rajpurkar/squad", "plain_text", "f1")
+_SQUAD = Benchmark(
+    name="squad",
+    title="SQuAD",
+    folder="",
+    task="",
+    codes={},
+    dataset="rajpurkar/squad",
+    config="plain_text",
+    metric="f1",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingData:
-    """Examples of one task, in the order of the dataset's rows. kind, revision: as `Located`; n_rows: of the whole split;
-    n_unusable: of the rows chosen, those left out because a field is empty or the answer does not fit."""
+    """Examples of one task."""
 
     examples: tuple[Example, ...]
+    """In the order of the dataset's rows."""
     dataset: str
+    """Hub id of the dataset."""
     kind: str
+    """Where it lies: "hub", "local" or "sample"."""
     revision: str
+    """The hub's commit, or a hash of the local files."""
     n_rows: int
+    """Rows of the whole train split."""
     n_unusable: int
+    """Of the rows chosen, those left out because a field is empty or the answer does not fit."""
 
 
 def xnli_example(row: Mapping[str, Any]) -> Example:
@@ -68,7 +83,7 @@ _SOURCES: dict[str, tuple[Benchmark, Callable[[Mapping[str, Any]], Example]]] = 
 def training_task(task: SupervisedTask) -> BenchmarkTask:
     """What `BenchmarkData` locates the rows by."""
     source = _SOURCES[task][0]
-    return BenchmarkTask(source, source.name, LANGUAGE, LANGUAGE, 0, None, None)
+    return BenchmarkTask(benchmark=source, asked_for=source.name, language=LANGUAGE, code=LANGUAGE)
 
 
 def training_data(
@@ -93,14 +108,14 @@ def training_data(
         ) from error
     n_rows = len(rows)
     chosen = list(rows.select(_chosen(n_rows, n_items, seed)))
-    usable = [row for row in chosen if problem_of(source.dataset, row) is None]
+    usable = [row for row in chosen if ROW_RULES[source.dataset].problem(row) is None]
     return TrainingData(
-        tuple(example_of(row) for row in usable),
-        source.dataset,
-        located.kind,
-        located.revision,
-        n_rows,
-        len(chosen) - len(usable),
+        examples=tuple(example_of(row) for row in usable),
+        dataset=source.dataset,
+        kind=located.kind,
+        revision=located.revision,
+        n_rows=n_rows,
+        n_unusable=len(chosen) - len(usable),
     )
 
 

@@ -19,7 +19,7 @@ from polyneuron.eval.verdicts.pairing import Key, grouped, paired
 from polyneuron.eval.verdicts.statistics import (
     holm,
     mcnemar_exact,
-    paired_bootstrap_both,
+    paired_bootstrap,
     paired_share_interval,
 )
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
@@ -206,12 +206,12 @@ def _measure(
                 "worse": mcnemar_exact(only, only_base, "less"),
             },
         )
-    both, worse = paired_bootstrap_both(values - base, n_resamples, seed)
+    found = paired_bootstrap(values - base, n_resamples, seed)
     return replace(
         measured,
-        interval=(both.low, both.high),
+        interval=(found.low, found.high),
         test="paired bootstrap",
-        p_values={"two-sided": both.p_value, "worse": worse.p_value},
+        p_values={"two-sided": found.p_values["two-sided"], "worse": found.p_values["less"]},
     )
 
 

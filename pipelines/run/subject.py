@@ -132,8 +132,8 @@ class Subject:
             SoloActor(
                 Judge,
                 arguments,
-                engine.threads,
-                engine.gpus,
+                cpus=engine.threads,
+                gpus=engine.gpus,
                 max_restarts=engine.max_restarts,
                 way_out="Lower the engine's threads or gpus, or add nodes",
                 tell=_tell,
@@ -182,21 +182,21 @@ class Subject:
         cluster = self.config.cluster
         say(f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {self.name}")
         spec = ModelSpec(
-            self.source,
-            self.model.dtype,
-            self.model.revision,
-            self.model.trust_remote_code,
-            cluster.offload,
-            cluster.weights,
-            cluster.hidden_states_gib,
-            nf4,
+            source=self.source,
+            dtype=self.model.dtype,
+            revision=self.model.revision,
+            trust_remote_code=self.model.trust_remote_code,
+            offload=cluster.offload,
+            weights=cluster.weights,
+            hidden_states_gib=cluster.hidden_states_gib,
+            nf4=nf4,
         )
         group = GroupSpec(
-            cluster.world_size,
-            cluster.threads_per_worker,
-            cluster.gpus_per_worker,
-            cluster.max_restarts,
-            cluster.hang_timeout_s,
+            world_size=cluster.world_size,
+            threads_per_worker=cluster.threads_per_worker,
+            gpus_per_worker=cluster.gpus_per_worker,
+            max_restarts=cluster.max_restarts,
+            hang_timeout_s=cluster.hang_timeout_s,
         )
         with (
             ray_session(cluster.world_size * cluster.threads_per_worker),

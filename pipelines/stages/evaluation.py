@@ -111,7 +111,14 @@ def _tasks(subject: Subject) -> list[BenchmarkTask | Unavailable]:
 
         files = sample_mmmlu_files() | files
     return [
-        task_of(b.name, language, b.n_shots, b.max_gen_toks, b.max_items, files)
+        task_of(
+            b.name,
+            language,
+            n_shots=b.n_shots,
+            max_gen_toks=b.max_gen_toks,
+            max_items=b.max_items,
+            mmmlu_files=files,
+        )
         for b in evaluation.benchmarks
         for language in evaluation.languages or subject.config.languages
     ]

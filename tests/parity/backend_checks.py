@@ -59,12 +59,19 @@ def main(name: str) -> None:
     sentences = [list(s.token_ids) for s in tokenize(tokenizer, "x", texts, 64, add_bos=bos)]
     tasks = [
         task_of("xnli", "sw", max_items=8),
-        task_of("mgsm_direct", "en", 2, 12, 6),
-        task_of("xquad", "de", 0, 12, 4),
+        task_of("mgsm_direct", "en", n_shots=2, max_gen_toks=12, max_items=6),
+        task_of("xquad", "de", n_shots=0, max_gen_toks=12, max_items=4),
     ]
     found: dict[str, Any] = {}
     for backend in ("hf", "vllm"):
-        settings = EngineSettings(source, backend, "float32", bos, max_model_len=2048, max_num_seqs=16)  # type: ignore[arg-type]
+        settings = EngineSettings(
+            source=source,
+            backend=backend,  # type: ignore[arg-type]
+            dtype="float32",
+            add_bos=bos,
+            max_model_len=2048,
+            max_num_seqs=16,
+        )
         judge = Judge(settings, "sample")
         mine = found[backend] = {}
         for variant, intervention in interventions.items():

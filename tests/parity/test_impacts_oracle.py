@@ -6,43 +6,18 @@
 import pytest
 
 from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
-from polyneuron.neuron_core.impacts.layer import LayerImpacts
-from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
+from polyneuron.neuron_core.model.families import FAMILIES
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
-from tests.parity.oracle import Oracle
+from tests.parity.oracle import Oracle, layer_impacts, relative_errors
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 TOLERANCE = 1e-4
 
 
-def layer_impacts(model, batch: MicroBatch):
-    """Impacts of every group, per layer: [{group: [B, N]}]."""
-    runner = LayerMajor(model)
-    found = []
-    with recording_attention(model):
-        inputs = runner.begin(batch)
-        for index, layer in enumerate(runner.layers):
-            with recorded(layer, runner.anatomy, True) as record:
-                runner.run_layer(index, inputs)
-            found.append(LayerImpacts(layer, runner.anatomy, GROUPS)(record, batch.scored))
-    return found
-
-
-def worst_relative_errors(model, sentences: list[Sentence], stride: int) -> dict[str, float]:
-    """Largest |fast - oracle| / oracle of every group over all layers, every `stride`-th neuron."""
-    worst = dict.fromkeys(GROUPS, 0.0)
-    for batch in micro_batches(sentences, max_sentences=len(sentences)):
-        found = layer_impacts(model, batch)
-        for row, sentence in enumerate(batch.sentences):
-            oracle = Oracle(model, list(sentence.token_ids), sentence.n_unscored)
-            for layer, impacts in enumerate(found):
-                for group in GROUPS:
-                    for neuron in range(layer % stride, impacts[group].shape[1], stride):
-                        exact = oracle.impact(layer, group, neuron)
-                        error = abs(float(impacts[group][row, neuron]) - exact)
-                        worst[group] = max(worst[group], error / max(exact, 1e-12))
-    return worst
+def test_every_family_has_a_tiny_model() -> None:
+    declared = {model_type for family in FAMILIES for model_type in family.model_types}
+    assert declared == {model_type for model_type, _ in TINY.values()}
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -50,7 +25,8 @@ def test_family_matches_oracle(name: str) -> None:
     """Batched sentences of unequal length, one with an unscored BOS, against one-by-one zeroing."""
     ids = token_ids([6, 11, 8])
     sentences = [Sentence("x", i, tuple(sentence), n_unscored=int(i == 1)) for i, sentence in enumerate(ids)]
-    worst = worst_relative_errors(tiny_model(name), sentences, stride=3)
+    errors = relative_errors(tiny_model(name), sentences, stride=3)
+    worst = {group: max(of_group) for group, of_group in errors.items()}
     print(f"\n{name}: largest relative error " + ", ".join(f"{g} {e:.1e}" for g, e in worst.items()))
     assert max(worst.values()) < TOLERANCE
 

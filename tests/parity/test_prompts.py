@@ -48,12 +48,12 @@ def test_prompts_are_the_official_ones(
 ) -> None:
     import lm_eval.tasks
 
-    task = task_of(name, language, n_shots)
+    task = task_of(name, language, n_shots=n_shots)
     assert isinstance(task, BenchmarkTask)
     ours = Tasks(task, BenchmarkData("sample").locate(task))
     root = Path(lm_eval.tasks.__file__).parent
     official = lm_eval.tasks.TaskManager(
-        include_defaults=False, include_path=[str(root / folder) for folder in task.benchmark.folders]
+        include_defaults=False, include_path=[str(root / task.benchmark.folder)]
     )
     assert os.path.isdir(task.benchmark.dataset)
     n_prompts = 0
@@ -66,7 +66,7 @@ def test_prompts_are_the_official_ones(
 
 
 def test_a_thai_file_gets_mmmlus_prompt_with_its_own_language() -> None:
-    task = task_of("mmmlu", "th", 0, mmmlu_files={"th": str(sample_folder() / "mmmlu_th.csv")})
+    task = task_of("mmmlu", "th", n_shots=0, mmmlu_files={"th": str(sample_folder() / "mmmlu_th.csv")})
     assert isinstance(task, BenchmarkTask)
     tasks = Tasks(task, BenchmarkData("sample").locate(task))
     prompt = rendered(next(iter(tasks.tasks.values())), 0)[0][0]

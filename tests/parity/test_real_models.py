@@ -5,8 +5,8 @@ import pytest
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, tokenize
-from tests.parity.oracle import Oracle
-from tests.parity.test_impacts_oracle import TOLERANCE, layer_impacts
+from tests.parity.oracle import Oracle, layer_impacts
+from tests.parity.test_impacts_oracle import TOLERANCE
 from tests.real_models import gemma3_gguf, smollm2_gguf
 
 TEXTS = {"en": "The river floods its banks every spring.", "sw": "Watoto wanacheza nje baada ya mvua."}

@@ -34,7 +34,7 @@ BATCHES = [batch for batches in CORPORA.values() for batch in batches]
 
 @pytest.fixture(scope="module")
 def pair(local_ray: None, tiny_folder: Path) -> Iterator[ModelGroup]:
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2)) as group:
         yield group
 
 

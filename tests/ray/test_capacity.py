@@ -24,7 +24,7 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
     shape = shape_of(load_config(tiny_folder), "float32")
     sentences = [Sentence("x", i, tuple(ids)) for i, ids in enumerate(token_ids([9] * 8, vocabulary=250))]
     pair = Placing(2, 2, on_gpu=False)
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(2)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2)) as group:
 
         def run(batches, candidates):
             found = group.run(detection_pass, batches, groups=GROUPS, candidates=candidates)

@@ -10,7 +10,7 @@ import pytest
 import ray
 import torch
 
-from polyneuron.bench.batch_major import batch_major_losses
+from bench.layer_major import batch_major_nlls
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import ClusterError, ModelError
@@ -50,7 +50,7 @@ def assert_same(found: Accumulated, expected: Accumulated) -> None:
 
 @pytest.fixture(scope="module")
 def pair(local_ray: None, tiny_folder: Path):
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=1)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2, max_restarts=1)) as group:
         yield group
 
 
@@ -66,7 +66,7 @@ def test_two_actors_measure_what_one_process_measures(pair: ModelGroup, one_proc
 
 
 def test_one_actor_is_no_special_case(tiny_folder: Path, one_process: LayerMajor) -> None:
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=1)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=1)) as group:
         found = merge_passes(group.run(detection_pass, BATCHES, groups=GROUPS))
     assert_same(found, detection_pass(one_process, BATCHES, GROUPS))
 
@@ -93,9 +93,9 @@ def test_layer_major_gathers_one_model_a_pass(pair: ModelGroup) -> None:
     pair.run(sentence_nlls, BATCHES, edits=[None])
     layer_major = pair.stats()[0]
     pair.reset_stats()
-    by_rank = pair.run(batch_major_losses, BATCHES)
-    batch_major = pair.stats()[0]
     model, rounds = layer_major["model_bytes"], -(-len(BATCHES) // 2)
+    by_rank = pair.run(batch_major_nlls, BATCHES, n_rounds=rounds)
+    batch_major = pair.stats()[0]
     assert batch_major["bytes_received"] == rounds * layer_major["bytes_received"]
     assert model // 2 <= layer_major["bytes_received"] < model
     expected = pair.run(sentence_nlls, BATCHES, edits=[None])
@@ -111,7 +111,7 @@ def test_a_killed_worker_is_replaced(pair: ModelGroup, one_process: LayerMajor) 
 
 
 def test_after_too_many_deaths_the_error_says_what_to_do(tiny_folder: Path) -> None:
-    with ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=1, max_restarts=0)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=1, max_restarts=0)) as group:
         os.kill(group.stats()[0]["pid"], signal.SIGKILL)
         time.sleep(0.2)
         with pytest.raises(ClusterError, match="run the same command again"):
@@ -132,7 +132,7 @@ def hang_on_rank_one(runner, batches, progress=None):
 def test_a_hung_collective_names_ranks_and_layers(tiny_folder: Path) -> None:
     with (
         ModelGroup(
-            ModelSpec(str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
+            ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
         ) as group,
         pytest.raises(ClusterError, match=r"rank 0 in hang_on_rank_one after layer 1 of 3"),
     ):
@@ -156,7 +156,7 @@ def pause_rank_one(runner, batches, pid, progress=None):
 
 def test_a_frozen_rank_is_named_and_its_process_ended(tiny_folder: Path) -> None:
     spec = GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
-    with ModelGroup(ModelSpec(str(tiny_folder)), spec) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder)), spec) as group:
         frozen = psutil.Process(group.stats()[1]["pid"])
         with pytest.raises(ClusterError) as raised:
             group.run(pause_rank_one, BATCHES, pid=frozen.pid)
@@ -209,18 +209,18 @@ def test_other_storage_same_answer(tiny_folder: Path, spec: dict[str, str]) -> N
         expected = detection_pass(alone, BATCHES, GROUPS)
     finally:
         torch.set_num_threads(threads)
-    with ModelGroup(ModelSpec(str(tiny_folder), **spec), GroupSpec(world_size=2)) as group:
+    with ModelGroup(ModelSpec(source=str(tiny_folder), **spec), GroupSpec(world_size=2)) as group:
         assert_same(merge_passes(group.run(detection_pass, BATCHES, groups=GROUPS)), expected)
 
 
 def test_a_missing_model_is_one_clear_error() -> None:
-    with pytest.raises(ModelError, match="No model at /nowhere"), ModelGroup(ModelSpec("/nowhere/x")):
+    with pytest.raises(ModelError, match="No model at /nowhere"), ModelGroup(ModelSpec(source="/nowhere/x")):
         pass
 
 
 def test_a_group_larger_than_the_cluster_is_refused(tiny_folder: Path) -> None:
     with (
         pytest.raises(ClusterError, match=r"no room for 9 workers of 1 CPU.*Lower cluster.world_size"),
-        ModelGroup(ModelSpec(str(tiny_folder)), GroupSpec(world_size=9)),
+        ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=9)),
     ):
         pass

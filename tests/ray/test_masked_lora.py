@@ -76,10 +76,18 @@ def test_two_actors_train_as_one_process_does(
         values = stepper.values()
     edit = low_rank.to_edit("masked", values, StoredModel(folder, "float32"))
     job = TrainJob(
-        neurons, SETTINGS, zero_stage, 0.5, "key", str(tmp_path / "steps"), "masked", lora=RECIPE.lora, seed=1
+        neuron_set=neurons,
+        settings=SETTINGS,
+        zero_stage=zero_stage,
+        recomputed_layers=0.5,
+        key="key",
+        folder=str(tmp_path / "steps"),
+        name="masked",
+        lora=RECIPE.lora,
+        seed=1,
     )
     kind: Any = f"zero{zero_stage}"
-    with ModelGroup(ModelSpec(str(folder), nf4=nf4), GroupSpec(2), kind) as group:
+    with ModelGroup(ModelSpec(source=str(folder), nf4=nf4), GroupSpec(world_size=2), kind) as group:
         results = group.run(
             train_and_hash, [], job=job, blocks_of_step=feed.blocks_of_step, make_batch=feed.batch
         )

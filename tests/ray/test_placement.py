@@ -6,7 +6,7 @@ from polyneuron.cluster.actors.placement import Room
 
 
 def room(count: int, cpus: float, gpus: float, strict: bool = False) -> Room:
-    return Room(count, cpus, gpus, strict, "something", "Add nodes")
+    return Room(count=count, cpus=cpus, gpus=gpus, strict=strict, noun="something", way_out="Add nodes")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def answer(port: int, method: str, key: str | None) -> grpc.StatusCode | None:
 def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(
     tiny_folder: Path, weights: Weights
 ) -> None:
-    with ModelGroup(ModelSpec(str(tiny_folder), weights=weights), GroupSpec(world_size=2)):
+    with ModelGroup(ModelSpec(source=str(tiny_folder), weights=weights), GroupSpec(world_size=2)):
         asked = {name: dict[str | None, set[grpc.StatusCode | None]]() for name in SERVICES}
         beyond, n_listening = open_to_others(), 0
         for process in processes():

@@ -65,7 +65,7 @@ def test_too_many_deaths_end_with_one_message(session: None, tmp_path: Path) -> 
     deaths.write_text("5")
     with (
         SoloActor(Counter, (str(deaths),), max_restarts=1) as actor,
-        pytest.raises(ClusterError, match="died 2 times"),
+        pytest.raises(ClusterError, match="Counter 2 times"),
     ):
         actor.call("answer", 7)
 

@@ -1,5 +1,6 @@
 """Workers that read layers from the files: the results of one process, and only the bytes that are needed."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(local_ray: None, folder: Path) -> Iterator[ModelGroup]:
-    spec = ModelSpec(str(folder), weights="stream", hidden_states_gib=0)
+    spec = ModelSpec(source=str(folder), weights="stream", hidden_states_gib=0)
     with ModelGroup(spec, GroupSpec(world_size=2)) as group:
         yield group
 
@@ -60,8 +61,9 @@ def test_passes_give_what_one_process_gives(pair: ModelGroup, one_process: Layer
     alone = statistics_pass(one_process, BATCHES, ("x",), "matched")
     assert statistics.keys() == alone.keys()
     for layer, found_of_layer in statistics.items():
-        for field, values in vars(alone[layer]).items():
-            np.testing.assert_array_equal(getattr(found_of_layer, field), values)
+        for field in dataclasses.fields(found_of_layer):
+            expected_values = getattr(alone[layer], field.name)
+            np.testing.assert_array_equal(getattr(found_of_layer, field.name), expected_values)
 
 
 def test_each_worker_reads_one_model_a_pass(pair: ModelGroup) -> None:
@@ -73,7 +75,7 @@ def test_each_worker_reads_one_model_a_pass(pair: ModelGroup) -> None:
 
 def test_shards_are_read_once_by_all_workers_together(folder: Path) -> None:
     """The files hold float32, which is what is loaded: each byte is read by the one worker that keeps it."""
-    with ModelGroup(ModelSpec(str(folder)), GroupSpec(world_size=2)) as group:
+    with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=2)) as group:
         stats = group.stats()
     assert sum(rank["bytes_read"] for rank in stats) == stats[0]["model_bytes"]
     assert abs(stats[0]["bytes_read"] - stats[1]["bytes_read"]) < stats[0]["model_bytes"] / 100
@@ -86,6 +88,6 @@ def test_a_missing_tensor_is_one_clear_error(folder: Path, tmp_path: Path) -> No
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     with (
         pytest.raises(ModelError, match=r"lack 1 .*model\.norm\.weight"),
-        ModelGroup(ModelSpec(str(tmp_path))),
+        ModelGroup(ModelSpec(source=str(tmp_path))),
     ):
         pass

@@ -20,6 +20,7 @@ from polyneuron.neuron_core.common.errors import TrainingError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model, resolve_model
 from polyneuron.neuron_core.passes.batches import Sentence
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
@@ -76,7 +77,21 @@ def masked(folder: Path) -> Twin:
 
 def job(folder: Path, where: Path, zero_stage: Any, settings: TrainSettings = SETTINGS) -> TrainJob:
     model = load_model(folder)[0]
-    return TrainJob(chosen(model), settings, zero_stage, 0.5, "key", str(where), "tuned")
+    return job_of(chosen(model), settings, zero_stage, where, recomputed_layers=0.5)
+
+
+def job_of(
+    neurons: NeuronSet, settings: TrainSettings, zero_stage: Any, where: Path, recomputed_layers: float = 0.0
+) -> TrainJob:
+    return TrainJob(
+        neuron_set=neurons,
+        settings=settings,
+        zero_stage=zero_stage,
+        recomputed_layers=recomputed_layers,
+        key="key",
+        folder=str(where),
+        name="tuned",
+    )
 
 
 def run(
@@ -88,7 +103,7 @@ def run(
     **more: Any,
 ) -> TrainResult:
     kind: Any = f"zero{zero_stage}"
-    with ModelGroup(ModelSpec(str(folder)), GroupSpec(world_size), kind) as group:
+    with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=world_size), kind) as group:
         results = group.run(
             train_and_hash,
             [],
@@ -124,7 +139,7 @@ def test_zero_3_keeps_no_frozen_weight_for_the_backward_pass(
     """Else every rank would hold the whole model after the forward pass."""
     settings = dataclasses.replace(SETTINGS, n_steps=1)
     what = dataclasses.replace(job(folder, tmp_path, 3, settings), recomputed_layers=0.0)
-    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), "zero3") as group:
+    with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=2), "zero3") as group:
         kept = group.run(train_and_watch, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)
     assert all(n_saved > 0 and not frozen for n_saved, frozen in kept)
 
@@ -140,12 +155,16 @@ def test_fifty_steps_of_smollm2_are_those_of_masked_adamw(session: None, tmp_pat
     with CompactNeurons(model, twin.neurons).attached() as compact:
         stepper = PlainStepper(model, compact.trained, settings)
         log = train(stepper, new_every_step, make_wide_batch, settings).log
-        found = {"one process": TrainResult(log, [], compact.to_edit(), 0, 50)}
+        found = {
+            "one process": TrainResult(
+                log=log, validations=[], edit=compact.to_edit(), n_trainable=0, kept_step=50
+            )
+        }
     del model, compact, stepper
     for stage in (2, 3):
-        what = TrainJob(twin.neurons, settings, stage, 0.0, "key", str(tmp_path / str(stage)), "tuned")
+        what = job_of(twin.neurons, settings, stage, tmp_path / str(stage))
         kind: Any = f"zero{stage}"
-        with ModelGroup(ModelSpec(str(source)), GroupSpec(2), kind) as group:
+        with ModelGroup(ModelSpec(source=str(source)), GroupSpec(world_size=2), kind) as group:
             results = group.run(
                 train_and_hash, [], job=what, blocks_of_step=new_every_step, make_batch=make_wide_batch
             )
@@ -164,7 +183,7 @@ def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Pat
     whole = run(folder, tmp_path / "whole", 2)
     slow = TrainSettings(**{**SETTINGS.__dict__, "checkpoint_every": 1})
     where = tmp_path / "killed"
-    with ModelGroup(ModelSpec(str(folder)), GroupSpec(2), "zero2") as group:
+    with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=2), "zero2") as group:
         pids = [entry["pid"] for entry in group.stats()]
 
         def kill() -> None:
@@ -206,9 +225,9 @@ def test_validation_adapters_and_offload_on_two_actors(
         validation=VALIDATION,
         tensorboard=str(tmp_path / "curves"),
     )
-    spec = ModelSpec(str(folder), offload="cpu")
+    spec = ModelSpec(source=str(folder), offload="cpu")
     kind: Any = f"zero{zero_stage}"
-    with ModelGroup(spec, GroupSpec(2), kind) as group:
+    with ModelGroup(spec, GroupSpec(world_size=2), kind) as group:
         found = group.run(train_rank, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)[0]
     assert losses(found) == pytest.approx([row["loss_nats"] for row in expected.log], rel=1e-5)
     assert [row["nll_nats"] for row in found.validations] == pytest.approx(

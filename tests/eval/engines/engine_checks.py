@@ -64,9 +64,9 @@ def main(folder: Path, tensor_parallel: int) -> None:
     for backend in ("hf", "vllm"):
         engine = start_engine(
             EngineSettings(
-                str(folder),
-                backend,  # type: ignore[arg-type]
-                "float32",
+                source=str(folder),
+                backend=backend,  # type: ignore[arg-type]
+                dtype="float32",
                 add_bos=False,
                 max_model_len=64,
                 max_num_seqs=4,

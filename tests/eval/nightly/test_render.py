@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from polyneuron.eval.nightly.first import FirstNight, Score
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html, junit, markdown
-from polyneuron.eval.nightly.sections import ModelNight
+from polyneuron.eval.nightly.sections import ModelNight, headline
 from polyneuron.eval.verdicts.verdict import Verdict
+from tests.golden import assert_golden
 
 EVIL = "a|b</td><script>alert(1)</script>\"'`x`[l](javascript:1)&amp;\x00\x1b\n\ud800\uffff"
 
@@ -108,34 +110,24 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_markdown_puts_what_needs_attention_first() -> None:
-    text = markdown([ALL])
-    assert text.startswith("# Nightly benchmarks: regression\n")
-    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
-    assert [row.split(" | ")[0] for row in rows] == ["| worse", "| not judged", "| better", "| no evidence"]
-    assert "| sw | acc | 200 | 50.00 | 62.50 | -12.50 | -20.00 to -5.00 | 0.003 |" in rows[0]
-    assert "| th | acc | 0 | – | – | – | – | – | other prompts |" in rows[1]
-    assert "1 worse, 1 not judged, 1 better, 1 no evidence." in text
-    assert "| 50.00 | 62.50 | +12.50 | +5.00 to +20.00 | 0.003 |" in rows[2]
-    assert "at most 0.05, and a loss of at least 1 points" in text
+FIRST = first(
+    score(benchmark="mgsm", metric="exact_match", filter="strict", n=5), SHORT, NOTHING, model="org/n"
+)
+NO_BASELINE = judgement(
+    verdict("not judged", reason="no good night", **UNJUDGED), model="org/o", baseline=None
+)
 
 
-def test_html_holds_the_same_table_and_loads_nothing() -> None:
-    page = Page(html([ALL]))
-    assert [row[0] for row in page.rows] == ["verdict", "worse", "not judged", "better", "no evidence"]
-    assert page.rows[1][1:10] == [
-        "base",
-        "xnli",
-        "sw",
-        "acc",
-        "200",
-        "50.00",
-        "62.50",
-        "-12.50",
-        "-20.00 to -5.00",
-    ]
-    assert not {"script", "img", "iframe"} & set(page.tags)
-    assert "default-src 'none'" in html([ALL])
+@pytest.mark.parametrize("name", ["compared", "first", "everything"])
+def test_summaries_are_the_golden_ones(name: str) -> None:
+    """What needs attention stands first."""
+    nights = {
+        "compared": [ALL],
+        "first": [first(score(), score(variant="edit"))],
+        "everything": [ALL, FIRST, NO_BASELINE, judgement(model="org/p"), first(model="org/q")],
+    }
+    for suffix, render in (("md", markdown), ("html", html)):
+        assert_golden(render(nights[name]), Path(__file__).parent / "golden" / f"{name}.{suffix}")
 
 
 def test_junit_has_a_case_for_every_comparison() -> None:
@@ -158,75 +150,35 @@ def test_junit_has_a_case_for_every_comparison() -> None:
     )
 
 
-def test_a_night_without_comparisons_is_shown_as_not_judged() -> None:
-    nothing = judgement()
-    assert "could not judge" in markdown([nothing]) and "there was nothing to compare" in html([nothing])
-    suite = ElementTree.fromstring(junit([nothing]))[0]
-    assert suite.get("errors") == "1" and suite[0][0].tag == "error"
+def test_a_night_without_comparisons_or_scores_is_an_error() -> None:
+    for nothing in (judgement(), first()):
+        suite = ElementTree.fromstring(junit([nothing]))[0]
+        assert suite.get("tests") == suite.get("errors") == "1" and suite[0][0].tag == "error"
 
 
-def test_a_first_night_says_that_there_was_nothing_to_compare_with_and_lists_its_scores() -> None:
-    night = first(score(), score(benchmark="mgsm", metric="exact_match", filter="strict", n=5))
-    text, page = markdown([night]), Page(html([night]))
-    assert text.startswith("# Nightly benchmarks: nothing to compare with, scores recorded\n")
-    sentence = "Night mon had nothing to be compared with. 2 scores of 45 items are recorded, which later nights can be"
-    assert sentence in text and sentence in html([night])
-    assert "| base | xnli | sw | acc | 40 | 62.50 | 50.00 to 75.00 |  |" in text
-    assert page.rows[1:] == [
-        ["base", "xnli", "sw", "acc", "40", "62.50", "50.00 to 75.00", ""],
-        ["base", "mgsm", "sw", "exact_match, strict", "5", "62.50", "50.00 to 75.00", ""],
-    ]
-    suite = ElementTree.fromstring(junit([night]))[0]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
-    assert [case[0].tag for case in suite] == ["system-out", "system-out"]
-    assert suite[0][0].text == "62.50 (95% interval 50.00 to 75.00), 40 items, compared with nothing"
-    for summary in (text, html([night]), junit([night])):
-        assert "judge" not in summary
-
-
-def test_a_first_night_with_unscored_items_is_no_baseline_and_names_them_first() -> None:
-    night = first(score(), SHORT, NOTHING)
-    text = markdown([night])
-    assert text.startswith("# Nightly benchmarks: could not score everything\n")
-    assert "not accepted as a baseline: 42 of 120 items were not scored" in text
-    for rows in (
-        [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| base")],
-        Page(html([night])).rows[1:],
-    ):
-        assert [row[2] for row in rows] == ["th", "de", "sw"]
-        assert [row[-1].strip() for row in rows[:2]] == ["2 of 40 items not scored", "no prompt fits"]
-        assert rows[1][4:7] == ["0", "–", "–"]
-    suite = ElementTree.fromstring(junit([night]))[0]
+def test_a_first_night_has_a_case_for_every_score() -> None:
+    suite = ElementTree.fromstring(junit([first(score(), SHORT, NOTHING)]))[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "2")
     found = [(case.get("name"), case[0].tag, case[0].get("type"), case[0].get("message")) for case in suite]
-    assert found[0][:2] == ("xnli sw acc none", "system-out")
-    assert found[1:] == [
+    assert found == [
+        ("xnli sw acc none", "system-out", None, None),
         ("xnli th acc none", "error", "not scored", "2 of 40 items not scored"),
         ("xnli de acc none", "error", "not scored", "no prompt fits"),
     ]
+    assert suite[0][0].text == "62.50 (95% interval 50.00 to 75.00), 40 items, compared with nothing"
 
 
-def test_a_first_night_without_scores_is_an_error_everywhere() -> None:
-    nothing = first()
-    assert "could not score everything" in markdown([nothing]) and "it has no scores" in html([nothing])
-    assert "1 score of 40 items" in markdown([first(score())])
-    suite = ElementTree.fromstring(junit([nothing]))[0]
-    assert suite.get("tests") == suite.get("errors") == "1" and suite[0][0].tag == "error"
-
-
-def test_a_night_that_found_no_baseline_names_none() -> None:
-    unjudged = judgement(verdict("not judged", reason="no good night", **UNJUDGED), baseline=None)
-    assert "Night tue: 1 not judged." in markdown([unjudged])
-    # One model failed on a first night: the headline is not that of a first night.
-    assert markdown([first(score()), unjudged]).startswith("# Nightly benchmarks: could not judge everything")
-
-
-def test_several_models_share_one_headline() -> None:
-    good = judgement(verdict(), model="org/other")
-    text = markdown([good, ALL])
-    assert text.startswith("# Nightly benchmarks: regression") and "## org/other" in text
+def test_the_headline_is_that_of_the_worst_model() -> None:
+    good, scored = judgement(verdict(), model="org/other"), first(score())
+    assert headline([good, ALL]) == headline([ALL]) != headline([good])
     assert len(ElementTree.fromstring(junit([good, ALL]))) == 2
-    assert html([good]).count("No regression found") == 1
+    # One model failed on a first night: the headline is not that of a first night.
+    assert headline([scored, NO_BASELINE]) == headline([NO_BASELINE]) != headline([first(NOTHING)])
+
+
+def test_html_loads_nothing() -> None:
+    assert not {"script", "img", "iframe"} & set(Page(html([ALL])).tags)
+    assert "default-src 'none'" in html([ALL])
 
 
 NAMES = {name: EVIL for name in ("variant", "benchmark", "language", "metric", "filter", "baseline", "model")}

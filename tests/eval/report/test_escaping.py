@@ -141,7 +141,16 @@ def test_a_nights_summary_keeps_errors_as_text(text: str) -> None:
             }
         )
         why = _unjudged(name, config, "last-good", f"broke{text}")
-        return [Judgement(name, f"n{text}", f"b{text}", 0.05, 0.0, (why,))]
+        return [
+            Judgement(
+                model=name,
+                night=f"n{text}",
+                baseline_night=f"b{text}",
+                alpha=0.05,
+                min_effect=0.0,
+                verdicts=(why,),
+            )
+        ]
 
     assert structure(nightly_html(nights(text))) == structure(nightly_html(nights(HARMLESS)))
     cases = lxml.etree.fromstring(junit(nights(text)).encode())

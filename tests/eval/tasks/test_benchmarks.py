@@ -13,7 +13,7 @@ def test_every_task_of_the_table_exists_in_lm_eval(name: str) -> None:
     from polyneuron.eval.tasks.harness import _manager
 
     benchmark = BENCHMARKS[name]
-    known = _manager(benchmark.folders).all_subtasks
+    known = _manager(benchmark.folder).all_subtasks
     for language, code in benchmark.codes.items():
         task = benchmark.task.format(code=code)
         found = [entry for entry in known if entry.startswith(task)] if benchmark.subjects else [task]

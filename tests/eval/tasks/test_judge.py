@@ -25,7 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(folder: Path, max_model_len: int = 4096, add_bos: bool = False) -> Judge:
-    settings = EngineSettings(str(folder), "hf", "float32", add_bos, max_model_len=max_model_len)
+    settings = EngineSettings(
+        source=str(folder), backend="hf", dtype="float32", add_bos=add_bos, max_model_len=max_model_len
+    )
     return Judge(settings, "sample")
 
 
@@ -39,7 +41,7 @@ def judge(folder: Path) -> Iterator[Judge]:
 def planned(
     name: str, language: str, n_shots: int = 0, max_items: int = 5, max_gen_toks: int = 4
 ) -> BenchmarkTask:
-    task = task_of(name, language, n_shots, max_gen_toks, max_items)
+    task = task_of(name, language, n_shots=n_shots, max_gen_toks=max_gen_toks, max_items=max_items)
     assert isinstance(task, BenchmarkTask)
     return task
 

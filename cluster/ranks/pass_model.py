@@ -1,0 +1,77 @@
+"""One rank's model for passes, without an engine: parameters are gathered where and when `LayerMajor` asks.
+
+DeepSpeed's forward hooks gather and free every layer for every batch; here a layer is gathered once for all batches. Edits
+made inside a gather vanish with it, which is what deactivation wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from polyneuron.cluster.actors.rendezvous import join, meet
+from polyneuron.cluster.memory import give_back_freed, peak_resident_bytes, reset_peak
+from polyneuron.cluster.spec import ModelSpec
+from polyneuron.neuron_core.model.stored_model import StoredModel
+from polyneuron.neuron_core.passes.layer_major import LayerMajor
+
+
+class PassModel:
+    """A `runner` over one rank's shard, or over the files of a model that nobody holds, and counts of what came in."""
+
+    def __init__(
+        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, *, streamed: bool = False
+    ) -> None:
+        """streamed: read every layer from the files in place of gathering it; ranks meet all the same, since passes may add up
+        what they found."""
+        (meet if streamed else join)(rank, world_size, address, port)
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
+        self.model = self._stored.model
+        if not streamed:
+            from polyneuron.cluster.ranks.sharded_load import ShardsFromFiles
+
+            ShardsFromFiles(self._stored, spec.deepspeed_config())
+        self._whole = self._stored.gather if streamed else self._gathered
+        self.runner = LayerMajor(
+            self.model, gather=self.gather, device=device, hidden_bytes=spec.hidden_bytes
+        )
+        self.rank, self.world_size, self.bytes_received = rank, world_size, 0
+
+    @contextmanager
+    def gather(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+        """Makes parameters whole inside; every rank of a shard must enter with the same ones. Changes made inside are lost."""
+        with self._whole(parameters):
+            yield
+        give_back_freed()
+
+    def _gathered(self, parameters: Sequence[nn.Parameter]) -> AbstractContextManager[Any]:
+        import deepspeed
+
+        whole_bytes = sum(p.ds_numel * p.element_size() for p in parameters)  # type: ignore[attr-defined]
+        self.bytes_received += whole_bytes * (self.world_size - 1) // self.world_size
+        gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
+            list(parameters), modifier_rank=None
+        )
+        return gathered
+
+    def stats(self) -> dict[str, Any]:
+        """Returns, since `reset_stats`, bytes received from other ranks and read from files (a shard: at loading) and this
+        process's peak resident bytes; and the bytes of the whole model."""
+        return {
+            "rank": self.rank,
+            "bytes_received": self.bytes_received,
+            "bytes_read": self._stored.files.bytes_read,
+            "model_bytes": self._stored.model_bytes,
+            "peak_resident_bytes": peak_resident_bytes(),
+        }
+
+    def reset_stats(self) -> None:
+        """Starts counting anew from here on."""
+        reset_peak()
+        self.bytes_received = self._stored.files.bytes_read = 0

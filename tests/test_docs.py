@@ -1,0 +1,122 @@
+"""What the pages say about the code exists: links, paths, modules, and what their Python imports."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from polyneuron.pipelines.cli import app
+from tests.house import FLOORS, ROOT
+from tests.test_import_directions import imported_modules
+
+PAGES = sorted(
+    [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+    + list((ROOT / "docs").rglob("*.md"))
+)
+TOP = (*FLOORS, "polyneuron", "bench", "tests", "docs", "docker", "requirements")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = FENCE.sub("", page.read_text())
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in slugs(target)):
+            broken.append(link)
+    assert not broken
+
+
+@by_page
+def test_paths_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    places = "|".join(TOP)
+    paths = set(re.findall(rf"(?<![\w./-])((?:{places})/[\w./-]*\w)(?![\w/*<{{%])", text))
+    missing = {path for path in paths if not (ROOT / path.partition("::")[0]).exists()}
+    modules = set(re.findall(r"python3? -m ([\w.]+)", text)) - {"venv", "pip", "pytest"}
+    modules |= set(re.findall(r"\b((?:polyneuron|bench|tests)(?:\.\w+)+)", text)) - {"polyneuron.log"}
+    missing |= {name for name in modules if not resolves(name)}
+    missing |= set(re.findall(r"(?<!polyneuron\.)\bneuron_core\.\w+", text))
+    assert not missing
+
+
+@by_page
+def test_commands_that_are_shown_exist(page: Path) -> None:
+    shell = "\n".join(source for language, source in FENCE.findall(page.read_text()) if language == "sh")
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert {
+        name
+        for names in re.findall(r"(?<![\w/.-])(?<!-n )polyneuron ([a-z|]+)", shell)
+        for name in names.split("|")
+    } <= known
+
+
+def test_the_map_lists_every_room() -> None:
+    listed = set(
+        re.findall(r"^\| (?:\*\*)?`([\w/]+)/`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    )
+    rooms = {
+        f"{floor}/{folder.name}"
+        for floor in FLOORS
+        for folder in (ROOT / floor).iterdir()
+        if folder.is_dir() and any(folder.glob("[!_.]*"))
+    }
+    assert {name for name in listed if "/" in name} == {
+        room for room in rooms if not room.endswith("__pycache__")
+    }
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or something that a module defines."""
+    for parts in (name, name.rpartition(".")[0]):
+        try:
+            spec = importlib.util.find_spec(parts)
+        except ModuleNotFoundError:
+            continue
+        if parts == name and spec:
+            return True
+        if spec and spec.origin:
+            tree = ast.parse(Path(spec.origin).read_text())
+            names = {getattr(node, "name", None) for node in tree.body}
+            names |= {
+                t.id
+                for n in tree.body
+                if isinstance(n, ast.Assign)
+                for t in n.targets
+                if isinstance(t, ast.Name)
+            }
+            return name.rpartition(".")[2] in names
+    return False
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
+)
+def test_python_compiles_and_its_imports_resolve(page: Path) -> None:
+    namespace: dict[str, object] = {}
+    for language, source in FENCE.findall(page.read_text()):
+        if language != "python":
+            continue
+        tree = ast.parse(source)
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not {module.partition(".")[0] for module in imported_modules(source)} & set(FLOORS)
+        exec(compile(ast.Module(imports, []), str(page), "exec"), namespace)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pn":
+                assert hasattr(namespace["pn"], node.attr)
