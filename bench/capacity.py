@@ -309,7 +309,9 @@ def _training(
     from polyneuron.neuron_core.training.loop.settings import TrainSettings
 
     neurons = _some_neurons(anatomy_of(hf_config))
-    settings = TrainSettings(STEPS, MICRO_BATCH * spec.world_size, MICRO_BATCH)
+    settings = TrainSettings(
+        n_steps=STEPS, global_batch=MICRO_BATCH * spec.world_size, micro_batch=MICRO_BATCH
+    )
     blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
     with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
         job = TrainJob(

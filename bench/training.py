@@ -143,9 +143,10 @@ class _Compact:
         from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 
         self.model, self._compact = model, CompactNeurons(model, neurons)
-        self._compact.attach()
+        self._attached = self._compact.attached()
+        self._attached.__enter__()
         self.n_trainable = self._compact.n_trainable
-        self.optimizer = torch.optim.AdamW(self._compact.parameters(), LR, weight_decay=DECAY, fused=True)
+        self.optimizer = torch.optim.AdamW(self._compact.trained.values(), LR, weight_decay=DECAY, fused=True)
 
     def loss(self, ids: Any) -> Any:
         from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
@@ -159,7 +160,7 @@ class _Compact:
         self.optimizer.zero_grad()
 
     def trained(self) -> dict[str, Any]:
-        return self._compact.state_dict()
+        return self._compact.trained
 
 
 class _PartRecomputed(_Compact):

@@ -23,10 +23,10 @@ def run_transfer(config: TransferConfig) -> int:
     Raises:
         ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
     """
-    from polyneuron.pipelines.stages.training import require_local
+    from polyneuron.pipelines.stages.training_job import require_local
 
     store = Store(config.store)
-    require_local(store)
+    require_local(store.root)
     with recorded(config, store) as run:
         found = each_model(
             config.models,
@@ -45,38 +45,70 @@ def run_transfer(config: TransferConfig) -> int:
 
 
 def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
-    import pyarrow.compute as pc
-
     from polyneuron.neuron_core.model.anatomy import anatomy_of
-    from polyneuron.pipelines.run.subject import Subject
+    from polyneuron.pipelines.run.judging_engine import JudgingEngine
+    from polyneuron.pipelines.run.ledger import Ledger
+    from polyneuron.pipelines.run.slot import Slot
+    from polyneuron.pipelines.run.studied_model import StudiedModel
+    from polyneuron.pipelines.run.workers import Workers
     from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
     from polyneuron.pipelines.stages.corpora import prepare_corpora
     from polyneuron.pipelines.stages.detectors import find_sets
+    from polyneuron.pipelines.stages.verdicts import Standard
     from polyneuron.pipelines.transfer.evaluation import Changes, cells_of, evaluate_transfer
     from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
     from polyneuron.pipelines.transfer.verdicts import store_transfer_verdicts
 
-    with Subject.open(config.study, model) as subject:
+    opened, ledger = StudiedModel.open(model), Ledger(store, model.label, run.id)
+    anatomy = anatomy_of(opened.hf_config)
+    with Slot() as slot:
+        workers = Workers(opened, config.cluster, slot)
+        engine = JudgingEngine(
+            opened,
+            config.engine,
+            slot,
+            data=config.evaluation_data,
+            revisions=config.revisions,
+            seed=config.seed,
+        )
         with run.timed("corpora"):
-            prepare_corpora(subject, store, run.id)
+            sentences = prepare_corpora(ledger, opened, config.corpus, config.languages, seed=config.seed)
         with run.timed("activations"):
-            measured = measure_activations(subject, store, run.id)
+            measured = measure_activations(
+                ledger, opened, sentences, workers, sites=config.sites, batch_size=config.batch_size
+            )
         with run.timed("detection"):
-            found = find_sets(subject, store, run.id, measured)
+            found = find_sets(
+                ledger,
+                config.languages,
+                config.detectors,
+                site=config.sites[0],
+                activations=measured[config.sites[0]],
+                n_controls=0,
+            )
             sets: Sets = {each.detector: each.sets for each in found}
-            tunings = tunings_of(config, model, sets, anatomy_of(subject.hf_config))
+            tunings = tunings_of(config, model, sets, anatomy)
             cells = cells_of(config, tunings, sets)
         with run.timed("training"):
-            trained = train_for_transfer(subject, store, run.id, config, tunings)
+            trained = train_for_transfer(ledger, opened, workers, config, tunings)
         with run.timed("evaluation"):
-            tables = {site: stored_activations(subject, store, site, unit) for site, unit in measured.items()}
-            changes = Changes(sets, tables, anatomy_of(subject.hf_config).activation)
-            evaluated = evaluate_transfer(subject, store, run.id, tunings, trained, cells, changes)
-            verdicts = store_transfer_verdicts(subject, store, run.id, cells, evaluated)
+            tables = {site: stored_activations(ledger, site, unit) for site, unit in measured.items()}
+            evaluated = evaluate_transfer(
+                ledger,
+                opened,
+                engine,
+                tunings,
+                trained,
+                config=config,
+                cells=cells,
+                changes=Changes(sets, tables, anatomy.activation),
+            )
+            standard = Standard(config.alpha, config.min_effect, config.seed)
+            verdicts = store_transfer_verdicts(ledger, cells, evaluated, standard)
     return transfer_grids(
         config,
         model,
         cells,
-        store.read("scores", pc.field("unit").isin(evaluated)).to_pylist(),
-        store.read("verdicts", pc.field("unit") == verdicts).to_pylist(),
+        ledger.read("scores", evaluated).to_pylist(),
+        ledger.read("verdicts", [verdicts]).to_pylist(),
     )

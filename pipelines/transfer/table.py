@@ -14,7 +14,7 @@ from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.transfer.evaluation import Cell
+from polyneuron.pipelines.transfer.evaluation import TransferCell
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_value
 from polyneuron.pipelines.transfer.verdicts import METRICS
 
@@ -33,7 +33,7 @@ class Grid:
 
 
 def transfer_grids(
-    config: TransferConfig, model: ModelConfig, cells: Sequence[Cell], scores: Rows, verdicts: Rows
+    config: TransferConfig, model: ModelConfig, cells: Sequence[TransferCell], scores: Rows, verdicts: Rows
 ) -> list[Grid]:
     """The tables of one model, one a task, metric, detector and seed.
 
@@ -43,7 +43,7 @@ def transfer_grids(
     judged = {(r["variant"], r["baseline"], r["benchmark"], r["language"], r["metric"]): r for r in verdicts}
     known = paper_model(model)
 
-    def text(metric: str, cell: Cell) -> str:
+    def text(metric: str, cell: TransferCell) -> str:
         if cell.null_reason is not None:
             return f"null: {cell.null_reason}"
         found = [_score(scored.get((str(cell.variant), cell.task, cell.language, metric)))]
@@ -71,7 +71,7 @@ def transfer_grids(
     ]
 
 
-def _grid(title: str, cells: Sequence[Cell], text: Callable[[Cell], str]) -> Grid:
+def _grid(title: str, cells: Sequence[TransferCell], text: Callable[[TransferCell], str]) -> Grid:
     columns = tuple(dict.fromkeys(cell.intervention for cell in cells))
     by_row: dict[tuple[str, str], dict[str, str]] = {}
     for cell in cells:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
 from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
@@ -265,4 +266,5 @@ def put(store: Store, name: str, table: pa.Table) -> None:
     """Write one table, unit by unit, as the pipelines do."""
     for unit in pc.unique(table["unit"]).to_pylist():
         rows = table.filter(pc.equal(table["unit"], unit))
-        store.write(name, rows, unit)
+        partitions = {"model": rows["model"][0].as_py()} if TABLES[name].partitioned_by_model else {}
+        store.write(name, rows, unit, partitions)

@@ -11,7 +11,6 @@ from polyneuron.cluster.capacity.calibration import Measured
 from polyneuron.cluster.capacity.devices import parse_devices
 from polyneuron.cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from polyneuron.cluster.capacity.estimate import Stage
-from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
@@ -19,10 +18,9 @@ from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overri
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, plan_transfer
 from polyneuron.pipelines.plan.stages import study_requests, task_requests
-from polyneuron.pipelines.run.record import Run
-from polyneuron.pipelines.stages.corpora import prepare_corpora
-from polyneuron.pipelines.stages.detection import detect, detection_units
-from tests.pipelines.in_process import tiny_config, tiny_subject
+from polyneuron.pipelines.run.sentences import Sentences
+from polyneuron.pipelines.stages.detection import detect
+from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
 
@@ -89,14 +87,9 @@ def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> No
 def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
     """One of two languages measured, without any worker: its pass is run here."""
     study = tiny_config(model, tmp_path / "store")
-    store = Store(study.store)
-    subject, _ = tiny_subject(study, model)
-    with subject, store.lock():
-        run = Run(store, study)
-        prepare_corpora(subject, store, run.id)
-        del subject.detection["sw"]
-        detect(subject, store, run.id, study.detection.floor_fraction)
-        assert list(detection_units(subject, study.detection.floor_fraction)) == ["en"]
+    with TinyStudy(study, model) as tiny:
+        english = Sentences({"en": tiny.do("corpora").sentences.detection["en"]}, {})
+        detect(tiny.ledger, tiny.model, english, tiny.workers, study.detection)
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}
 
