@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
 from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.units import stage_unit
@@ -43,7 +44,7 @@ def compute_metrics(
             exclusive=losses(exclusive(language), language),
             n_exclusive=len(own),
         )
-    estimates = evaluate(len(sets.shared), languages, n_bootstrap, seed)
-    rows = [{"selection": selected.name, **estimate.as_row()} for estimate in estimates]
+    estimates = measures_of(len(sets.shared), languages, n_bootstrap, seed)
+    rows = [{"selection": selected.name, **asdict(estimate)} for estimate in estimates]
     ledger.put("metrics", unit, rows, selection=selected.name)
     return unit

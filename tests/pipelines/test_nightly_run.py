@@ -126,7 +126,7 @@ def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, m
     folder.mkdir()
     zero = WeightEdit.zero(neurons).save(folder / "zero")
     constants = {layer: torch.ones(2) for layer in range(anatomy.n_layers)}
-    held = Intervention(neurons, constants, "held").save(folder / "held")
+    held = Intervention(neuron_set=neurons, constants=constants, name="held").save(folder / "held")
     models = [{"path": str(model), "name": name} for name in ("tiny", "twin")]
     variants = [
         {"name": "dead", "file": str(zero), "model": "tiny"},

@@ -11,6 +11,7 @@ from polyneuron.cluster.capacity.calibration import Measured
 from polyneuron.cluster.capacity.devices import parse_devices
 from polyneuron.cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from polyneuron.cluster.capacity.estimate import Stage
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
@@ -281,6 +282,11 @@ def test_an_engine_stays_within_a_node(tmp_path: Path) -> None:
 def test_every_item_of_a_benchmark_is_asked(name: str, n_prompts: int, tmp_path: Path) -> None:
     asked = task_requests(large(tmp_path / "store"), BenchmarkConfig(name=name, n_shots=0))
     assert asked.prompt_tokens == n_prompts * 120
+
+
+def test_the_items_of_every_benchmark_are_counted(tmp_path: Path) -> None:
+    config = large(tmp_path / "store")
+    assert all(task_requests(config, BenchmarkConfig(name=name)).prompt_tokens for name in BENCHMARKS)
 
 
 def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -> None:
