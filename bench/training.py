@@ -10,11 +10,13 @@ seconds are what to compare on a machine that other work shares.
 """
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from statistics import median
 from typing import Any
 
 from bench.models import random_neurons
@@ -22,37 +24,20 @@ from polyneuron.cluster.memory import peak_resident_bytes, resident_bytes
 
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
 LR, DECAY = 1e-4, 0.1
+_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
 LLAMAS = {
-    "llama-135M": dict(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-    ),
-    "llama-360M": dict(
-        hidden_size=960,
-        intermediate_size=2560,
-        num_hidden_layers=32,
-        num_attention_heads=15,
-        num_key_value_heads=5,
-    ),
-    "llama-680M": dict(
-        hidden_size=1536,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=24,
-        num_key_value_heads=8,
-    ),
-    "llama-1B": dict(
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-    ),
+    "llama-135M": (576, 1536, 30, 9, 3),
+    "llama-360M": (960, 2560, 32, 15, 5),
+    "llama-680M": (1536, 4096, 24, 24, 8),
+    "llama-1B": (2048, 8192, 16, 32, 8),
 }
-"""Shapes of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
+"""`_FIELDS` of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
 SPARE_BYTES = 3 << 30
 """Left free when deciding whether a random model fits beside what else runs."""
 
@@ -73,7 +58,9 @@ def main() -> None:
 
 
 def _report(name: str) -> None:
-    if (needed := _needed_bytes(name)) > _available_bytes():
+    import psutil
+
+    if (needed := _needed_bytes(name)) > psutil.virtual_memory().available - SPARE_BYTES:
         print(f"{name}: skipped, masked AdamW needs about {needed / 2**30:.0f} GiB and less is free")
         return
     found = {}
@@ -88,13 +75,13 @@ def _report(name: str) -> None:
     masked = found["masked"]
     print(f"{name}: {masked['n_parameters'] / 1e6:.0f}M parameters, {BATCH} x {N_TOKENS} tokens, float32")
     for method, row in found.items():
-        wall, cpu = _median(row["seconds"]), _median(row["cpu_seconds"])
+        wall, cpu = median(row["seconds"]), median(row["cpu_seconds"])
         print(
             f"{method:24} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
             f"({row['peak_bytes'] / masked['peak_bytes']:.2f}x)  without the process and the weights "
             f"{_extra(row) / 2**20:6.0f} MiB ({_extra(row) / _extra(masked):.2f}x)  step {wall:.2f} s "
-            f"({wall / _median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
-            f"({cpu / _median(masked['cpu_seconds']):.2f}x)  checkpoint "
+            f"({wall / median(masked['seconds']):.2f}x), {cpu:.2f} CPU s "
+            f"({cpu / median(masked['cpu_seconds']):.2f}x)  checkpoint "
             f"{row['checkpoint_bytes'] / 2**20:.1f} MiB ({row['checkpoint_bytes'] / masked['checkpoint_bytes']:.2%})  "
             f"loss {row['losses'][0]:.4f} to {row['losses'][-1]:.4f}"
         )
@@ -102,10 +89,6 @@ def _report(name: str) -> None:
 
 def _extra(row: dict[str, Any]) -> int:
     return int(row["peak_bytes"] - row["start_bytes"] - row["weight_bytes"])
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def measure(name: str, method: str) -> dict[str, Any]:
@@ -136,15 +119,15 @@ def measure(name: str, method: str) -> dict[str, Any]:
         losses.append(loss.item())
         del loss
     peak_bytes = peak_resident_bytes()
-    counter: Any = _Counter()
-    torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, counter)
+    checkpoint = io.BytesIO()
+    torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, checkpoint)
     return {
         "n_parameters": n_parameters,
         "n_trainable": trainer.n_trainable,
         "start_bytes": start_bytes,
         "weight_bytes": weight_bytes,
         "peak_bytes": peak_bytes,
-        "checkpoint_bytes": counter.n_bytes,
+        "checkpoint_bytes": checkpoint.tell(),
         "seconds": seconds[n_warm:],
         "cpu_seconds": cpu_seconds[n_warm:],
         "losses": losses,
@@ -160,9 +143,10 @@ class _Compact:
         from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 
         self.model, self._compact = model, CompactNeurons(model, neurons)
-        self._compact.attach()
+        self._attached = self._compact.attached()
+        self._attached.__enter__()
         self.n_trainable = self._compact.n_trainable
-        self.optimizer = torch.optim.AdamW(self._compact.parameters(), LR, weight_decay=DECAY, fused=True)
+        self.optimizer = torch.optim.AdamW(self._compact.trained.values(), LR, weight_decay=DECAY, fused=True)
 
     def loss(self, ids: Any) -> Any:
         from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
@@ -176,7 +160,7 @@ class _Compact:
         self.optimizer.zero_grad()
 
     def trained(self) -> dict[str, Any]:
-        return self._compact.state_dict()
+        return self._compact.trained
 
 
 class _PartRecomputed(_Compact):
@@ -303,36 +287,17 @@ def _model(name: str) -> Any:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     torch.manual_seed(0)
-    config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **LLAMAS[name])  # type: ignore[arg-type]
+    shape: Any = dict(zip(_FIELDS, LLAMAS[name], strict=True))
+    config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **shape)
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-
-
-class _Counter:
-    """A file that keeps only its length."""
-
-    n_bytes = 0
-
-    def write(self, data: Any) -> int:
-        self.n_bytes += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-def _available_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available) - SPARE_BYTES
 
 
 def _needed_bytes(name: str) -> int:
     """Weights, gradients and two moments in float32, and roughly the activations, of masked AdamW."""
     if name not in LLAMAS:
         return 0
-    shape = LLAMAS[name]
-    d, i, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
-    kv = d * shape["num_key_value_heads"] // shape["num_attention_heads"]
+    d, i, layers, heads, kv_heads = LLAMAS[name]
+    kv = d * kv_heads // heads
     matrices = layers * (2 * d * d + 2 * d * kv + 3 * d * i)
     activations = BATCH * N_TOKENS * (layers * (14 * d + 5 * i) + 4 * 49_152)
     return 16 * (matrices + 49_152 * d) + 4 * activations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,6 +20,7 @@ from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
 from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
@@ -37,44 +39,24 @@ DryRun = Annotated[
 DEFAULT_CONFIG = Path("study_smollm2")
 
 
-@app.command()
-def study(
-    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
-    """Run the whole study and write its report. Run it again to go on where it stopped."""
-    _run(config, overrides, dry_run, "report")
+def _study_command(name: str) -> Callable[..., None]:
+    def command(
+        config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+    ) -> None:
+        resolved = load_study(config, overrides or ())
+        if dry_run:
+            _print_yaml(resolved.model_dump(mode="json"))
+            _print_plan(resolved)
+            return
+        from polyneuron.pipelines.study import run_study
+
+        raise typer.Exit(run_study(resolved, name))
+
+    return command
 
 
-@app.command()
-def detect(
-    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
-    """Measure impacts and select sets."""
-    _run(config, overrides, dry_run, "detect")
-
-
-@app.command()
-def ablate(
-    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
-    """Measure perplexity without each set (detects first where that is missing)."""
-    _run(config, overrides, dry_run, "ablate")
-
-
-@app.command()
-def train(
-    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
-    """Train chosen neurons on documents (detects, and for `auto` measures, what is missing first)."""
-    _run(config, overrides, dry_run, "train")
-
-
-@app.command()
-def evaluate(
-    config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
-    """Judge the base model and its variants on benchmarks (detects first where that is missing)."""
-    _run(config, overrides, dry_run, "evaluate")
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.help)(_study_command(_name))
 
 
 @app.command()
@@ -171,17 +153,6 @@ def plan(
 ) -> None:
     """Print what a study would take, stage by stage, and what to change where it does not fit; reads no weights."""
     _print_plan(load_study(config, overrides or ()), devices, host_gib, calibrate, as_json)
-
-
-def _run(config: Path, overrides: list[str] | None, dry_run: bool, last_stage: str) -> None:
-    resolved = load_study(config, overrides or ())
-    if dry_run:
-        _print_yaml(resolved.model_dump(mode="json"))
-        _print_plan(resolved)
-        return
-    from polyneuron.pipelines.study import run_study
-
-    raise typer.Exit(run_study(resolved, last_stage))
 
 
 def _print_plan(

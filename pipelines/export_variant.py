@@ -7,9 +7,11 @@ from pathlib import Path
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import warn_of_trusted_code
-from polyneuron.pipelines.stages.kept_edits import trained_edit
+from polyneuron.pipelines.run.studied_model import model_path
+from polyneuron.pipelines.stages.training_job import stored_edit
 
 
 def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
@@ -21,24 +23,24 @@ def export_variant(config: StudyConfig, variant: str, folder: Path) -> Path:
     """
     store = Store(config.store)
     rows = store.read("training", columns=["model", "variant", "unit"]).to_pylist()
-    found = sorted({(row["model"], row["unit"]) for row in rows if row["variant"] == variant})
-    if not found:
+    trainings = sorted({(row["model"], row["unit"]) for row in rows if row["variant"] == variant})
+    if not trainings:
         names = ", ".join(sorted({row["variant"] for row in rows})) or "none yet"
         raise ConfigError(f"{config.store} holds no trained variant {variant!r}; trained are: {names}")
-    mine = [(model, unit) for model, unit in found if model in {m.label for m in config.models}]
-    if len(mine) != 1:
-        listed = ", ".join(f"{model} ({unit})" for model, unit in found)
+    models = {model.label: model for model in config.models}
+    configured = [(label, unit) for label, unit in trainings if label in models]
+    if len(configured) != 1:
+        listed = ", ".join(f"{label} ({unit})" for label, unit in trainings)
         raise ConfigError(
-            f"{variant!r} names {len(mine)} trainings of the configured models; there are {listed}. Leave one model in "
+            f"{variant!r} names {len(configured)} trainings of the configured models; there are {listed}. Leave one model in "
             "the configuration, or export the file in the store's folder edits from Python (docs/training.md)"
         )
-    ((label, unit),) = mine
+    ((label, unit),) = configured
     from polyneuron.neuron_core.edits.export import export_checkpoint
     from polyneuron.neuron_core.model.load import load_model
-    from polyneuron.pipelines.run.subject import model_path
 
-    edit = trained_edit(store, label, unit)
-    model = next(m for m in config.models if m.label == label)
+    edit = stored_edit(Ledger(store, label), unit)
+    model = models[label]
     warn_of_trusted_code(model)
     base, tokenizer = load_model(
         model_path(model), model.dtype, revision=model.revision, trust_remote_code=model.trust_remote_code

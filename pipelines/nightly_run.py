@@ -12,15 +12,19 @@ from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
-from polyneuron.eval.verdicts.verdict import NOT_JUDGED, Verdict
+from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
+from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import Run, recorded
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.stages.evaluation import Judged, evaluate
+from polyneuron.pipelines.run.slot import Slot
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
+from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
 
 NO_BASELINE, LAST_GOOD = "none", "last-good"
 _STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGED: "not judged"}
@@ -66,10 +70,21 @@ def _judge_model(
     alpha, min_effect = config.evaluation.alpha, config.evaluation.min_effect
     named = None if baseline in (NO_BASELINE, LAST_GOOD) else baseline
     try:
-        with Subject.open(config, model) as subject, run.timed("evaluation"):
-            judged = _variants(config, subject)
-            evaluate(subject, store, run.id, judged, config.night)
-        names = [str(variant.name) for variant in judged]
+        opened = StudiedModel.open(model)
+        with Slot() as slot, run.timed("evaluation"):
+            evaluation = config.evaluation
+            engine = JudgingEngine(
+                opened,
+                evaluation.engine,
+                slot,
+                data=evaluation.data,
+                revisions=evaluation.revisions,
+                seed=config.seed,
+            )
+            variants, tasks = _variants(config, opened), benchmark_tasks(evaluation, config.languages)
+            ledger = Ledger(store, model.label, run.id)
+            evaluate(ledger, opened, engine, variants, tasks, night=config.night)
+        names = [str(variant.name) for variant in variants]
         if baseline == NO_BASELINE:
             first = first_night(store, model.label, config.night, names)
             say(f"  compared with nothing: {_STATUS[first.outcome]}")
@@ -107,29 +122,26 @@ def _judge_model(
         )
 
 
-def _variants(config: NightlyConfig, subject: Subject) -> list[Judged]:
+def _variants(config: NightlyConfig, model: StudiedModel) -> list[Variant]:
     """The base model and the variants whose files the configuration names for it."""
     from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
     from polyneuron.neuron_core.model.anatomy import anatomy_of
 
-    found, anatomy = [Judged(BASE, None)], anatomy_of(subject.hf_config)
+    variants, anatomy = [BASE_VARIANT], anatomy_of(model.hf_config)
     for variant in config.variants:
-        if variant.model != subject.name:
+        if variant.model != model.label:
             continue
         held = is_intervention_file(variant.file)
         change = Intervention.load(variant.file) if held else WeightEdit.load(variant.file)
         change.require_fit(anatomy)
         name = VariantName(kind="intervention" if held else "edit", label=variant.name)
-        found.append(Judged(name, change, len(change.neuron_set)))
-    return found
+        variants.append(Variant(name=name, neurons=change.neuron_set, change=change))
+    return variants
 
 
 def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> Verdict:
     evaluation = config.evaluation
-    everything = dict.fromkeys(
-        ("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"), None
-    )
     return Verdict(
         model=model,
         night=config.night,
@@ -139,16 +151,13 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
         filter="none",
         variant=str(BASE),
         baseline=baseline,
-        n_pairs=0,
         alpha=evaluation.alpha,
         min_effect=evaluation.min_effect,
-        verdict=NOT_JUDGED,
         reason=reason,
-        **everything,  # type: ignore[arg-type]
     )
 
 
 def _write(store: Store, run: Run, night: ModelNight) -> None:
     if isinstance(night, Judgement) and night.verdicts:
         unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
-        store.write("verdicts", night.table(), unit, {"model": night.model}, run_id=run.id)
+        Ledger(store, night.model, run.id).put("verdicts", unit, night.table())

@@ -1,4 +1,4 @@
-"""The whole study: corpora, detection, selection, detectors, ablation, metrics, report. What is done is left alone."""
+"""The whole study, or a part of it, for all models of a configuration. What is done is left alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from polyneuron.eval.store.store import Store
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.record import Run, recorded
-
-STAGES = ("detect", "ablate", "train", "evaluate", "report")
-"""What can be asked for: each includes what it needs of the ones before it."""
+from polyneuron.pipelines.run.record import recorded
+from polyneuron.pipelines.stages.order import COMMANDS, stages_of
 
 
-def run_study(config: StudyConfig, last_stage: str = "report") -> int:
-    """Runs the stages up to `last_stage` for every model, and the report.
+def run_study(config: StudyConfig, command: str = "study") -> int:
+    """Runs the stages of a command for every model, and the report, where the command has one.
 
     Returns the exit code: 0, or 1 when a model failed and others went on.
 
@@ -26,71 +24,29 @@ def run_study(config: StudyConfig, last_stage: str = "report") -> int:
     uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
     engine = config.evaluation.engine if uses_engine else None
     with recorded(config, store) as run:
-        found = each_model(
-            config.models,
-            config.cluster,
-            engine,
-            run,
-            lambda model: _study_model(config, model, store, run, last_stage),
-        )
-        units = [unit for of_model in found for unit in of_model]
-        if last_stage == "report" and units:
-            run.record("running")
+
+        def study_model(model: ModelConfig) -> str:
+            from polyneuron.pipelines.run.model_run import ModelRun
+
+            with ModelRun(config, model, store, run.id) as study:
+                for stage in stages_of(command, config):
+                    with run.timed(stage.name):
+                        stage.run(study)
+                    study.ledger.close_stage()
+            return model.label
+
+        done = each_model(config.models, config.cluster, engine, run, study_model)
+        if COMMANDS[command].reports and done:
+            run.record(run.outcome)  # before the report, which says how the run ended
             with run.timed("report"):
-                say(f"report: {write_study_report(config, store, units)}")
+                say(f"report: {write_study_report(config, store, run.id)}")
     return exit_code(run)
 
 
-def write_study_report(config: StudyConfig, store: Store, units: list[str] | None = None) -> Path:
-    """Writes the report of what the store holds (of `units` alone, when given)."""
+def write_study_report(config: StudyConfig, store: Store, run_id: str | None = None) -> Path:
+    """Writes the report of what the run `run_id` listed, or of the newest runs in the store; returns its path."""
     from polyneuron.eval.report import write_report
 
+    listed = None if run_id is None else store.read("studies", [("run_id", "=", run_id)], ["unit"])
+    units = None if listed is None else listed["unit"].to_pylist()
     return write_report(store, config.report_path, config.title, units)
-
-
-def _study_model(
-    config: StudyConfig, model: ModelConfig, store: Store, run: Run, last_stage: str
-) -> list[str]:
-    from polyneuron.neuron_core.sets.variant_name import BASE
-    from polyneuron.pipelines.run.subject import Subject
-    from polyneuron.pipelines.stages.ablation import ablate, ablate_detected, measure_tuned
-    from polyneuron.pipelines.stages.corpora import prepare_corpora
-    from polyneuron.pipelines.stages.detectors import detect_by_activations
-    from polyneuron.pipelines.stages.evaluation import Judged, evaluate, judged_variants
-    from polyneuron.pipelines.stages.metrics import compute_metrics
-    from polyneuron.pipelines.stages.selection import detect_and_select
-    from polyneuron.pipelines.stages.training import train
-    from polyneuron.pipelines.stages.verdicts import store_verdicts
-
-    with Subject.open(config, model) as subject:
-        with run.timed("corpora"):
-            corpora = prepare_corpora(subject, store, run.id)
-        with run.timed("detection"):
-            selected = detect_and_select(subject, store, run.id)
-        units = [*corpora, *selected.detections.values(), selected.unit]
-        detected = None
-        if config.activations.detectors:
-            with run.timed("activations"):
-                detected = detect_by_activations(subject, store, run.id, selected)
-            units += detected.units
-        metrics, tuned = None, list[Judged]()
-        if last_stage in ("ablate", "report") or (
-            last_stage == "train" and "auto" in config.training.strategies
-        ):
-            with run.timed("ablation"):
-                perplexities = ablate(subject, store, run.id, selected)
-                if detected is not None:
-                    units += ablate_detected(subject, store, run.id, detected, perplexities[BASE])
-            with run.timed("metrics"):
-                metrics = compute_metrics(subject, store, run.id, selected, perplexities)
-            units += [*perplexities.values(), metrics]
-        if last_stage in ("train", "report") and config.training.languages:
-            with run.timed("training"):
-                tuned, trainings = train(subject, store, run.id, selected, metrics)
-                units += [*trainings, *measure_tuned(subject, store, run.id, selected, tuned).values()]
-        if last_stage in ("evaluate", "report") and config.evaluation.benchmarks:
-            with run.timed("evaluation"):
-                judged = [*judged_variants(selected, config.evaluation.variants), *tuned]
-                evaluated = evaluate(subject, store, run.id, judged)
-            units += [*evaluated, store_verdicts(subject, store, run.id, judged, evaluated)]
-        return units

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyneuron.pipelines.cli import app
 from tests.house import FLOORS, ROOT
 from tests.test_import_directions import imported_modules
 
@@ -51,6 +52,19 @@ def test_paths_and_modules_that_are_named_exist(page: Path) -> None:
     missing |= {name for name in modules if not resolves(name)}
     missing |= set(re.findall(r"(?<!polyneuron\.)\bneuron_core\.\w+", text))
     assert not missing
+
+
+@by_page
+def test_commands_that_are_shown_exist(page: Path) -> None:
+    shell = "\n".join(source for language, source in FENCE.findall(page.read_text()) if language == "sh")
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert {
+        name
+        for names in re.findall(r"(?<![\w/.-])(?<!-n )polyneuron ([a-z|]+)", shell)
+        for name in names.split("|")
+    } <= known
 
 
 def test_the_map_lists_every_room() -> None:

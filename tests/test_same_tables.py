@@ -19,9 +19,9 @@ def stores(tmp_path: Path, **changed: Any) -> tuple[Store, Store]:
     b.write("runs", run_row("rb"), "run-b")
     a.write("studies", listed_units(("impacts", "u-en")), "ra", {"model": MODEL}, "ra")
     for language in ("en", "sw"):
-        a.write("impacts", impacts(language), f"u-{language}", {"language": language}, "ra")
+        a.write("impacts", impacts(language), f"u-{language}", {"model": MODEL, "language": language}, "ra")
         rows = impacts(language, **(changed if language == "sw" else {}))
-        b.write("impacts", rows.take([3, 1, 0, 2]), f"u-{language}", None, "rb")
+        b.write("impacts", rows.take([3, 1, 0, 2]), f"u-{language}", {"model": MODEL}, "rb")
     return a, b
 
 
@@ -68,14 +68,14 @@ def test_every_kind_of_column_is_compared(tmp_path: Path, column: str, values: A
 
 def test_negative_zero_is_not_zero(tmp_path: Path) -> None:
     a, b = Store(tmp_path / "a"), Store(tmp_path / "b")
-    a.write("metrics", metrics([0.0]), "u", None, "r")
-    b.write("metrics", metrics([-0.0]), "u", None, "r")
+    a.write("metrics", metrics([0.0]), "u", {"model": MODEL}, "r")
+    b.write("metrics", metrics([-0.0]), "u", {"model": MODEL}, "r")
     assert not tables_equal(a, b)
 
 
 def test_missing_rows_are_shown(tmp_path: Path) -> None:
     a, b = stores(tmp_path)
-    b.write("metrics", metrics([1.0, None]), "m", None, "r")
+    b.write("metrics", metrics([1.0, None]), "m", {"model": MODEL}, "r")
     found = first_difference(a, b)
     assert found and found.reason == "0 rows against 2" and found.left is None
     assert found.right and found.right["metric"] == "m0"
@@ -84,8 +84,8 @@ def test_missing_rows_are_shown(tmp_path: Path) -> None:
 
 def test_units_count_unless_ignored(tmp_path: Path) -> None:
     a, b = Store(tmp_path / "a"), Store(tmp_path / "b")
-    a.write("metrics", metrics([1.0]), "one", None, "r")
-    b.write("metrics", metrics([1.0]), "two", None, "r")
+    a.write("metrics", metrics([1.0]), "one", {"model": MODEL}, "r")
+    b.write("metrics", metrics([1.0]), "two", {"model": MODEL}, "r")
     found = first_difference(a, b)
     assert found and "column unit" in found.reason
     assert first_difference(a, b, ignore=("run_id", "unit")) is None

@@ -94,8 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
             line = answer(ask, scale, min(deadline - time.monotonic(), share * options.seconds))
             failed |= line["status"] == "failed"
             print(as_json(line | about), flush=True)
-            if scale.on_gpu:
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
     return int(failed)
 
 

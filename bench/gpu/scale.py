@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,7 @@ class Scale:
         return {"seconds": seconds, "peak_bytes": peak, "extra_bytes": peak and peak - before}
 
     def launched(self, run: Callable[[], Any]) -> Case:
-        """operators that one `run` calls; on a GPU its kernel launches, and its syncs (where the host waits for the device) at
-        the eight lines with the most, else None."""
+        """operators of a `run`; on a GPU also its launches, and syncs by the eight lines where the host waits most often."""
         run()
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
         with profile(activities=activities) as trace:
@@ -93,13 +93,11 @@ class Scale:
         if not self.on_gpu:
             return {"operators": operators, "launches": None, "syncs": None}
         launches = sum(event.count for event in events if "LaunchKernel" in event.key)
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, ExitStack() as after:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
-            try:
-                run()
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
+            after.callback(torch.cuda.set_sync_debug_mode, "default")
+            run()
         syncs = [warning for warning in caught if "synchronizing" in str(warning.message)]
         places = Counter(f"{Path(warning.filename).name}:{warning.lineno}" for warning in syncs)
         return {"operators": operators, "launches": launches, "syncs": dict(places.most_common(8))}

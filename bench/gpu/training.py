@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -33,9 +34,9 @@ def equality(scale: Scale) -> Iterator[Case]:
         values = []
         for way in (_compact, _masked):
             model = tiny_model(family).to(scale.device).requires_grad_(False)
-            stepper, trained = way(model, random_neurons(anatomy_of(model), 0.2))
-            nats = [_step(stepper, batch) for _ in range(SETTINGS.n_steps)]
-            values.append(trained())
+            with way(model, random_neurons(anatomy_of(model), 0.2)) as (stepper, trained):
+                nats = [_step(stepper, batch) for _ in range(SETTINGS.n_steps)]
+                values.append(trained())
         apart = (float((ours - values[1][key]).abs().max()) for key, ours in values[0].items())
         yield {"family": family, "nats_per_token": nats, "largest_difference": max(apart)}
 
@@ -46,8 +47,8 @@ def training(scale: Scale) -> Iterator[Case]:
         model = scale.model(2)
         recompute_layers(model, float(name == "recomputed"))
         neurons = random_neurons(anatomy_of(model), 0.005)
-        stepper, batch = way(model, neurons)[0], _batch(scale, model.config.vocab_size)
-        case = scale.measured(partial(_step, stepper, batch))
+        with way(model, neurons) as (stepper, _):
+            case = scale.measured(partial(_step, stepper, _batch(scale, model.config.vocab_size)))
         yield {"way": name, "n_neurons": len(neurons), **case}
 
 
@@ -55,8 +56,8 @@ def heads(scale: Scale) -> Iterator[Case]:
     """Loss of a training batch over a large vocabulary, with the hidden states' gradient, by bytes of logits at once."""
     model = scale.model(1, vocab_size=scale.either(128_256, 193))
     labels = _batch(scale, model.config.vocab_size).ids.flatten()
-    hidden = torch.randn(len(labels), model.config.hidden_size, device=scale.device, dtype=torch.bfloat16)
-    hidden.requires_grad_(True)
+    like: Any = dict(device=scale.device, dtype=torch.bfloat16, requires_grad=True)
+    hidden = torch.randn(len(labels), model.config.hidden_size, **like)
     for n_bytes in scale.either((16 << 20, 128 << 20, 1 << 30), (1 << 12, 16 << 20)):
         with mock.patch.object(head_loss, "TRAINING_LOGIT_BYTES", n_bytes):
             case = scale.measured(lambda: head_loss.summed_head_loss(model, hidden, labels).backward())
@@ -69,27 +70,24 @@ def copies(scale: Scale) -> Iterator[Case]:
         values = torch.randn(8, n_tokens, scale.either(4096, 32), device=scale.device, dtype=torch.bfloat16)
         for pinned in (False, True) if scale.on_gpu else (False,):
             host = torch.empty(values.shape, dtype=values.dtype, pin_memory=pinned)
-
-            case = scale.measured(partial(_both_ways, host, values, pinned))
+            to, back = partial(host.copy_, values, pinned), partial(values.copy_, host, pinned)
+            case = scale.measured(lambda to=to, back=back: (to(), back()))
             yield {"tokens": n_tokens, "pinned": pinned, "bytes": 2 * values.nbytes, **case}
 
 
-def _both_ways(host: Any, values: Any, pinned: bool) -> None:
-    host.copy_(values, non_blocking=pinned)
-    values.copy_(host, non_blocking=pinned)
-
-
-def _compact(model: Any, neurons: NeuronSet) -> tuple[Any, Callable[[], Any]]:
+@contextmanager
+def _compact(model: Any, neurons: NeuronSet) -> Iterator[tuple[Any, Callable[[], Any]]]:
     """A stepper, and what gives the trained values by the keys of a `WeightEdit`."""
     compact = CompactNeurons(model, neurons)
-    compact.attach()
-    return PlainStepper(model, compact.trained, SETTINGS), lambda: compact.to_edit("compact").values
+    with compact.attached():
+        yield PlainStepper(model, compact.trained, SETTINGS), lambda: compact.to_edit("compact").values
 
 
-def _masked(model: Any, neurons: NeuronSet) -> tuple[Any, Callable[[], Any]]:
+@contextmanager
+def _masked(model: Any, neurons: NeuronSet) -> Iterator[tuple[Any, Callable[[], Any]]]:
     """As `_compact`, by masked gradients of whole matrices."""
     stepper = MaskedStepper(model, neurons, SETTINGS)
-    return stepper, lambda: WeightEdit.capture(neurons, model, "masked").values
+    yield stepper, lambda: WeightEdit.capture(neurons, model, "masked").values
 
 
 def _step(stepper: Any, batch: PlainBatch) -> float:

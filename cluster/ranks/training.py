@@ -113,7 +113,7 @@ def train_rank(
             blocks_of_step,
             make_batch,
             job.settings,
-            checkpoints,
+            checkpoints=checkpoints,
             progress=progress,
             validation=job.validation,
             observer=observer,

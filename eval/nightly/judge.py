@@ -150,9 +150,10 @@ def judge_results(
         (pair, [key for owner, key in primary if owner == variant and (owner, key) not in missing])
         for variant, pair in pairs.items()
     ]
-    measured = measure(chosen, alpha=alpha, seed=seed)
+    measured = measure(chosen, alpha=alpha, min_effect=min_effect, seed=seed)
     measured += [
-        Measured(pair=pairs[variant], key=key, reason=reason) for (variant, key), reason in missing.items()
+        Measured(pairs[variant].unjudged(key, alpha=alpha, min_effect=min_effect, reason=reason))
+        for (variant, key), reason in missing.items()
     ]
     return Judgement(
         model=model,
@@ -160,18 +161,15 @@ def judge_results(
         baseline_night=baseline.label,
         alpha=alpha,
         min_effect=min_effect,
-        verdicts=tuple(_gate(measured, alpha, min_effect)),
+        verdicts=tuple(_gate(measured)),
     )
 
 
-def _gate(measured: Sequence[Measured], alpha: float, min_effect: float) -> list[Verdict]:
+def _gate(measured: Sequence[Measured]) -> list[Verdict]:
     """One-sided verdicts; where the two-sided family finds an improvement, its row takes their place."""
-    losses = decide(measured, alpha=alpha, min_effect=min_effect, alternative="worse")
-    changes = decide(measured, alpha=alpha, min_effect=min_effect, alternative="two-sided")
-    chosen = [
-        change if change.verdict == BETTER else loss for loss, change in zip(losses, changes, strict=True)
-    ]
-    order = {found.pair.variant: i for i, found in reversed(list(enumerate(measured)))}
+    sides = zip(decide(measured, "worse"), decide(measured, "two-sided"), strict=True)
+    chosen = [change if change.verdict == BETTER else loss for loss, change in sides]
+    order = {each.verdict.variant: i for i, each in reversed(list(enumerate(measured)))}
     return sorted(chosen, key=lambda v: (order[v.variant], v.benchmark, v.language, v.metric, v.filter))
 
 

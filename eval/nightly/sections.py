@@ -70,6 +70,8 @@ def headline(nights: Sequence[ModelNight]) -> str:
 
 def section(night: ModelNight) -> NightSection:
     """The section on one model."""
+    columns: Sequence[str]
+    rows: list[tuple[str, ...]]
     if isinstance(night, FirstNight):
         scores = sorted(night.scores, key=lambda score: score.complete)
         columns, rows = _SCORES, [_score_cells(score) for score in scores]

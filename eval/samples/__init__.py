@@ -135,39 +135,33 @@ def _xnli() -> Iterator[tuple[str, Splits]]:
 
 
 def _squad() -> Iterator[tuple[str, Splits]]:
-    found = []
-    for row in _rows("squad_train"):
-        for number, pair in enumerate(row["qas"]):
-            answer = pair["answer"]
-            found.append(
-                {
-                    "id": f"{row['id']}-{number}",
-                    "title": row["id"],
-                    "context": row["context"],
-                    "question": pair["question"],
-                    "answers": {"text": [answer], "answer_start": [row["context"].index(answer)]},
-                }
-            )
-    yield "plain_text", {"train": found}
+    rows = [
+        _answered(f"{row['id']}-{number}", row["context"], pair["question"], pair["answer"], title=row["id"])
+        for row in _rows("squad_train")
+        for number, pair in enumerate(row["qas"])
+    ]
+    yield "plain_text", {"train": rows}
 
 
 def _xquad() -> Iterator[tuple[str, Splits]]:
     rows = _rows("xquad")
     for language in rows[0]["context"]:
-        found = []
-        for row in rows:
-            context = row["context"][language]
-            for number, pair in enumerate(row["qas"]):
-                answer = pair["answer"][language]
-                found.append(
-                    {
-                        "id": f"{row['id']}-{number}",
-                        "context": context,
-                        "question": pair["question"][language],
-                        "answers": {"text": [answer], "answer_start": [context.index(answer)]},
-                    }
-                )
-        yield f"xquad.{language}", {"validation": found}
+        asked = [
+            _answered(
+                f"{row['id']}-{number}",
+                row["context"][language],
+                pair["question"][language],
+                pair["answer"][language],
+            )
+            for row in rows
+            for number, pair in enumerate(row["qas"])
+        ]
+        yield f"xquad.{language}", {"validation": asked}
+
+
+def _answered(name: str, context: str, question: str, answer: str, **more: str) -> dict[str, Any]:
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    return {"id": name, **more, "context": context, "question": question, "answers": answers}
 
 
 def _write(folder: Path, configs: dict[str, Splits]) -> None:

@@ -29,21 +29,25 @@ _MODEL, _SELECTION = each(TEXT, "model"), each(TEXT, "model selection")
 RUNS = table_of(
     "runs",
     "run_id",
-    each(TEXT, "started_at finished_at? status config_json? versions_json? hardware_json? seeds_json?"),
-    each(TEXT, "timings_json? failures_json? command?"),
+    [
+        each(TEXT, "started_at finished_at? status config_json? versions_json? hardware_json? seeds_json?"),
+        each(TEXT, "timings_json? failures_json? command?"),
+    ],
 )
 """One row a run, ISO 8601 times; the only table with times. failures_json: the models that failed, each with stage and
 reason; null until all models have been worked on, and of a night."""
 
-STUDIES = table_of("studies", "run_id model table unit", each(TEXT, "model table"))
+STUDIES = table_of("studies", "run_id model table unit", [each(TEXT, "model table")])
 """One row per unit of work that a run wrote or found done: `unit` of the table `table`, which `run_id` need not have written."""
 
 CORPORA = table_of(
     "corpora",
     "model language",
-    each(TEXT, "model language source revision? sha"),
-    each(INT64, "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout"),
-    each(TEXT, "dropped_json"),
+    [
+        each(TEXT, "model language source revision? sha"),
+        each(INT64, "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout"),
+        each(TEXT, "dropped_json"),
+    ],
 )
 """One row per model and language. sha: hash of the sampled text; dropped_json: how many sentences were dropped, by
 reason."""
@@ -51,31 +55,31 @@ reason."""
 IMPACTS = table_of(
     "impacts",
     "model language layer group neuron",
-    _MODEL,
-    of_schema(IMPACTS_SCHEMA, optional="impact_mean impact_max impact_smallest rank_worst"),
+    [_MODEL, of_schema(IMPACTS_SCHEMA, optional="impact_mean impact_max impact_smallest rank_worst")],
 )
 """One row per language and neuron."""
 
 DETECTIONS = table_of(
     "detections",
     "model language group",
-    _MODEL,
-    of_schema(SUMMARY_SCHEMA, optional="seed_mean_square_raw floor_raw floor_rms"),
+    [_MODEL, of_schema(SUMMARY_SCHEMA, optional="seed_mean_square_raw floor_raw floor_rms")],
 )
 """One row per language and group."""
 
 ACTIVATIONS = table_of(
-    "activations", "model site language layer neuron", _MODEL, of_schema(ACTIVATIONS_SCHEMA)
+    "activations", "model site language layer neuron", [_MODEL, of_schema(ACTIVATIONS_SCHEMA)]
 )
 """One row per language and ffn neuron at a site."""
 
 NEURON_SETS = table_of(
     "neuron_sets",
     "model selection variant kind language seed layer group neuron",
-    each(TEXT, "model selection kind language?"),
-    each(INT64, "seed?"),
-    each(TEXT, "variant"),
-    of_schema(SET_SCHEMA),
+    [
+        each(TEXT, "model selection kind language?"),
+        each(INT64, "seed?"),
+        each(TEXT, "variant"),
+        of_schema(SET_SCHEMA),
+    ],
 )
 """One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose
 selection the table detectors describes) or control; language null: all of them."""
@@ -83,18 +87,14 @@ selection the table detectors describes) or control; language null: all of them.
 SELECTIONS = table_of(
     "selections",
     "model selection",
-    _SELECTION,
-    each(TEXT, "rule_json thresholds_json"),
-    each(INT64, "n_neurons"),
+    [_SELECTION, each(TEXT, "rule_json thresholds_json"), each(INT64, "n_neurons")],
 )
 """One row per selection: the rule, the thresholds it came to, and the neurons it chose among."""
 
 DETECTORS = table_of(
     "detectors",
     "model selection",
-    _SELECTION,
-    each(TEXT, "detector site activations rule_json thresholds_json"),
-    each(INT64, "n_neurons"),
+    [_SELECTION, each(TEXT, "detector site activations rule_json thresholds_json"), each(INT64, "n_neurons")],
 )
 """What `selections` is for impacts, for methods that read activations. activations: unit of the statistics that were
 read; n_neurons: ffn neurons of the model."""
@@ -102,8 +102,7 @@ read; n_neurons: ffn neurons of the model."""
 SET_OVERLAPS = table_of(
     "set_overlaps",
     "model selection method_a method_b language layer",
-    _SELECTION,
-    of_schema(OVERLAP_SCHEMA, optional="layer jaccard chance_jaccard"),
+    [_SELECTION, of_schema(OVERLAP_SCHEMA, optional="layer jaccard chance_jaccard")],
 )
 """Two methods' sets of ffn neurons for a language, beside random sets of the same sizes per layer. selection: whose sets
 impact_related and impact_exclusive are."""
@@ -111,20 +110,24 @@ impact_related and impact_exclusive are."""
 SENSITIVITY = table_of(
     "sensitivity",
     "model selection neighbour language",
-    _SELECTION,
-    of_schema(
-        SENSITIVITY_SCHEMA,
-        optional="sigma language n_related n_shared n_exclusive shared_ratio jaccard_related jaccard_shared null_reason",
-    ),
+    [
+        _SELECTION,
+        of_schema(
+            SENSITIVITY_SCHEMA,
+            optional="sigma language n_related n_shared n_exclusive shared_ratio jaccard_related jaccard_shared null_reason",
+        ),
+    ],
 )
 """What a neighbouring rule would have selected."""
 
 PERPLEXITIES = table_of(
     "perplexities",
     "model selection variant language sentence",
-    each(TEXT, "model selection variant kind control_of? set_language?"),
-    each(INT64, "seed? n_neurons"),
-    of_schema(LIKELIHOODS_SCHEMA, optional="nll_nats"),
+    [
+        each(TEXT, "model selection variant kind control_of? set_language?"),
+        each(INT64, "seed? n_neurons"),
+        of_schema(LIKELIHOODS_SCHEMA, optional="nll_nats"),
+    ],
 )
 """One row per variant and held-out sentence: its negative log likelihood in nats over n_tokens predicted
 tokens. A detector's selection repeats the rows of the base model."""
@@ -132,20 +135,21 @@ tokens. A detector's selection repeats the rows of the base model."""
 METRICS = table_of(
     "metrics",
     "model selection metric language",
-    _SELECTION,
-    of_schema(METRICS_SCHEMA, optional="language value low high null_reason n_bootstrap seed"),
+    [_SELECTION, of_schema(METRICS_SCHEMA, optional="language value low high null_reason n_bootstrap seed")],
 )
 """Equations 4 to 6 with bootstrap intervals."""
 
 TRAINING = table_of(
     "training",
     "model variant step",
-    each(TEXT, "model variant strategy reason language"),
-    each(INT64, "seed n_neurons n_trainable"),
-    each(INT32, "step"),
-    each(FLOAT64, "loss_nats learning_rate gradient_norm"),
-    each(INT64, "n_tokens"),
-    each(TEXT, "edit?"),
+    [
+        each(TEXT, "model variant strategy reason language"),
+        each(INT64, "seed n_neurons n_trainable"),
+        each(INT32, "step"),
+        each(FLOAT64, "loss_nats learning_rate gradient_norm"),
+        each(INT64, "n_tokens"),
+        each(TEXT, "edit?"),
+    ],
 )
 """One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
 trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
@@ -154,12 +158,14 @@ step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by 
 VALIDATIONS = table_of(
     "validations",
     "model variant step language",
-    each(TEXT, "model variant"),
-    each(INT32, "step"),
-    each(TEXT, "language"),
-    each(FLOAT64, "nll_nats"),
-    each(INT64, "n_tokens"),
-    each(BOOL, "kept"),
+    [
+        each(TEXT, "model variant"),
+        each(INT32, "step"),
+        each(TEXT, "language"),
+        each(FLOAT64, "nll_nats"),
+        each(INT64, "n_tokens"),
+        each(BOOL, "kept"),
+    ],
 )
 """Negative log-likelihood of the detection sentences of every studied language after `step` optimizer steps (0: before
 training): nll_nats is the sum over n_tokens predicted tokens. kept: the values of this step became the variant."""
@@ -167,17 +173,19 @@ training): nll_nats is the sum over n_tokens predicted tokens. kept: the values 
 SCORES = table_of(
     "scores",
     "model variant night benchmark language metric filter",
-    each(TEXT, "model variant kind set_language? control_of?"),
-    each(INT64, "seed? n_neurons"),
-    each(TEXT, "night? benchmark language metric filter"),
-    each(BOOL, "primary"),
-    each(INT64, "n n_unscored"),
-    each(FLOAT64, "value? stderr? low? high?"),
-    each(TEXT, "interval? stand_in? null_reason? task_version?"),
-    each(INT64, "n_shots? max_gen_toks?"),
-    each(TEXT, "backend dtype"),
-    each(BOOL, "bos?"),
-    each(TEXT, "dataset? revision? data settings_json"),
+    [
+        each(TEXT, "model variant kind set_language? control_of?"),
+        each(INT64, "seed? n_neurons"),
+        each(TEXT, "night? benchmark language metric filter"),
+        each(BOOL, "primary"),
+        each(INT64, "n n_unscored"),
+        each(FLOAT64, "value? stderr? low? high?"),
+        each(TEXT, "interval? stand_in? null_reason? task_version?"),
+        each(INT64, "n_shots? max_gen_toks?"),
+        each(TEXT, "backend dtype"),
+        each(BOOL, "bos?"),
+        each(TEXT, "dataset? revision? data settings_json"),
+    ],
 )
 """One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in
 a study. primary: the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95%
@@ -188,13 +196,12 @@ the place of a benchmark the language lacks; null_reason: why there is no value.
 SAMPLES = table_of(
     "samples",
     "model variant night benchmark language task item metric filter",
-    each(TEXT, "model variant night? benchmark language"),
-    of_record(Item, item=INT32),
+    [each(TEXT, "model variant night? benchmark language"), of_record(Item, item=INT32)],
 )
 """One row per item, metric and filter, so that variants are judged item by item."""
 
 VERDICTS = table_of(
-    "verdicts", "model night benchmark language metric filter variant baseline", of_record(Verdict)
+    "verdicts", "model night benchmark language metric filter variant baseline", [of_record(Verdict)]
 )
 """One paired comparison over the same items."""
 

@@ -114,19 +114,15 @@ class Store:
         `rows` are a table, or dictionaries, whose values take the declared types.
 
         `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
-        but `runs` (left out, it is taken from the column, which must then hold one value). Columns run_id,
-        unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and
+        but `runs`. Columns run_id, unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and
         partitions is replaced. In a table that lists units (`studies`) `unit` names the file alone, and `rows` hold the
         units that they list.
 
         Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`),
         when the store is of another version, and when the folder is read-only or the disk full.
         """
-        spec = table_spec(table)
+        spec, partitions = table_spec(table), partitions or {}
         rows = rows if isinstance(rows, pa.Table) else spec.table(rows)
-        partitions = dict(partitions or {})
-        if spec.partitioned_by_model and "model" not in partitions:
-            partitions["model"] = _only_model(spec, rows)
         path = f"{partition_folder(spec, partitions)}/{safe_name(unit)}{SUFFIX}"
         constants = dict(partitions) if spec.lists_units else {**partitions, "unit": unit}
         if run_id is not None:
@@ -261,16 +257,6 @@ def _file_name(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-def _only_model(spec: TableSpec, rows: pa.Table) -> str:
-    found = pc.unique(rows["model"]).to_pylist() if "model" in rows.column_names else []
-    if len(found) != 1 or not isinstance(found[0], str):
-        raise StoreError(
-            f"A unit of {spec.name} belongs to one model, but its rows name {found or 'none'}. "
-            "Pass partitions={'model': …}."
-        )
-    return found[0]
-
-
 def _expression(filters: Filters) -> pc.Expression | None:
     if filters is None or isinstance(filters, pc.Expression):
         return filters
@@ -280,19 +266,19 @@ def _expression(filters: Filters) -> pc.Expression | None:
 def _may_hold(path: str, filters: Filters) -> bool:
     """False when a folder of `path` contradicts an equality that all rows must meet."""
     if (
-        isinstance(filters, pc.Expression)
-        or not filters
-        or not all(isinstance(f, tuple) and len(f) == 3 for f in filters)
+        filters is None
+        or isinstance(filters, pc.Expression)
+        or not all(isinstance(f, tuple) for f in filters)
     ):
         return True
     folders = dict(part.split("=", 1) for part in path.split("/")[1:-1] if "=" in part)
-    for column, operator, value in filters:
-        if operator not in ("=", "==") or not isinstance(value, str) or not value or column not in folders:
-            continue
-        # Case folded: on some file systems two names that differ in case share a folder.
-        if partition_segment(column, value).casefold() != f"{column}={folders[column]}".casefold():
-            return False
-    return True
+    wanted = {column: value for column, operator, value in filters if operator in ("=", "==")}
+    # Case folded: on some file systems two names that differ in case share a folder.
+    return not any(
+        partition_segment(column, value).casefold() != f"{column}={folders[column]}".casefold()
+        for column, value in wanted.items()
+        if column in folders and isinstance(value, str) and value
+    )
 
 
 def _unreadable(path: str, error: Exception) -> StoreError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -64,7 +64,7 @@ class TableSpec:
         return pa.table({name: pa.array([row[name] for row in rows], declared.get(name)) for name in names})
 
 
-def table_of(name: str, key: str, *columns: Columns) -> TableSpec:
+def table_of(name: str, key: str, columns: Iterable[Columns]) -> TableSpec:
     """The table with these columns, in this order, after run_id and unit; of two of one name the first stands."""
     together: dict[str, pa.DataType] = {"run_id": TEXT, "unit": TEXT}
     for part in columns:

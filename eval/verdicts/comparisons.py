@@ -19,10 +19,10 @@ from polyneuron.eval.verdicts.pairing import Key, grouped, paired
 from polyneuron.eval.verdicts.statistics import (
     holm,
     mcnemar_exact,
-    paired_bootstrap_both,
+    paired_bootstrap,
     paired_share_interval,
 )
-from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, WORSE, Verdict
 
 Sided = Literal["two-sided", "worse"]
 """What is tested: any difference, or only a loss. A test for a loss never finds anything better."""
@@ -49,27 +49,30 @@ class Pair:
     baseline_name: str
     """The other variant, or the other night's label."""
 
+    def unjudged(self, key: Key, *, alpha: float, min_effect: float, reason: str | None = None) -> Verdict:
+        """The verdict under one benchmark, language, metric and filter, before anything was tested."""
+        benchmark, language, metric, answer_filter = key
+        return Verdict(
+            model=self.model,
+            night=self.night,
+            benchmark=benchmark,
+            language=language,
+            metric=metric,
+            filter=answer_filter,
+            variant=self.variant,
+            baseline=self.baseline_name,
+            alpha=alpha,
+            min_effect=min_effect,
+            reason=reason,
+        )
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """A pair under one benchmark, language, metric and filter, before it is judged."""
+    """A verdict that is not judged yet, and the p-values by what is tested; None where there is no test."""
 
-    pair: Pair
-    """What is judged, and against what."""
-    key: Key
-    """The benchmark, language, metric and filter."""
-    n_pairs: int = 0
-    """Items scored on both sides."""
-    means: tuple[float, float, float] | None = None
-    """Of the variant, of the baseline, and of their difference."""
-    interval: tuple[float, float] | None = None
-    """The 95% interval of the difference."""
-    test: str | None = None
-    """The test's name; None where there was none."""
+    verdict: Verdict
     p_values: Mapping[Sided, float] | None = None
-    """By what is tested."""
-    reason: str | None = None
-    """Why it cannot be judged, or which items were left out."""
 
 
 def verdicts_of(
@@ -86,11 +89,12 @@ def verdicts_of(
     benchmark, language, metric and filter.
     """
     chosen = [(pair, _keys(pair, primary)) for pair in pairs]
-    found = measure(chosen, alpha=alpha, seed=seed)
-    return decide(found, alpha=alpha, min_effect=min_effect, alternative="two-sided")
+    return decide(measure(chosen, alpha=alpha, min_effect=min_effect, seed=seed), "two-sided")
 
 
-def measure(chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, seed: int = 0) -> list[Measured]:
+def measure(
+    chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, min_effect: float, seed: int = 0
+) -> list[Measured]:
     """Pairs the items and tests each key of each pair, two-sided and for a loss. One result per pair and key.
 
     Right-or-wrong values are tested by McNemar's exact test, others by a paired bootstrap. Its resamples
@@ -104,51 +108,31 @@ def measure(chosen: Sequence[tuple[Pair, Collection[Key]]], *, alpha: float, see
         left, right = grouped(pair.samples), grouped(pair.baseline)
         for key in sorted(keys):
             digest = xxhash.xxh3_64_intdigest("\0".join((pair.variant, *key)).encode())
-            sides = left.get(key), right.get(key)
-            measured.append(_measure(Measured(pair=pair, key=key), sides, n_resamples, [seed, digest]))
+            unjudged = pair.unjudged(key, alpha=alpha, min_effect=min_effect)
+            measured.append(_tested(unjudged, left.get(key), right.get(key), n_resamples, [seed, digest]))
     return measured
 
 
-def decide(
-    measured: Sequence[Measured], *, alpha: float, min_effect: float, alternative: Sided
-) -> list[Verdict]:
+def decide(measured: Sequence[Measured], alternative: Sided) -> list[Verdict]:
     """Verdicts of `measured`, adjusted over all of them (Holm).
 
     "worse" or "better": p_adjusted <= alpha and the difference in that direction is at least `min_effect`
     (a fraction of 1 for benchmarks) and not 0. "no evidence": tested, and not so. "not judged": no test.
     """
     p_values = [None if each.p_values is None else each.p_values[alternative] for each in measured]
-    verdicts = []
-    for each, p_value, adjusted in zip(measured, p_values, holm(p_values), strict=True):
-        benchmark, language, metric, answer_filter = each.key
-        value, baseline_value, delta = each.means or (None, None, None)
-        low, high = each.interval or (None, None)
-        verdicts.append(
-            Verdict(
-                model=each.pair.model,
-                night=each.pair.night,
-                benchmark=benchmark,
-                language=language,
-                metric=metric,
-                filter=answer_filter,
-                variant=each.pair.variant,
-                baseline=each.pair.baseline_name,
-                n_pairs=each.n_pairs,
-                value=value,
-                baseline_value=baseline_value,
-                delta=delta,
-                low=low,
-                high=high,
-                test=None if p_value is None else f"{each.test}, {_SIDES[alternative]}",
-                p_value=p_value,
-                p_adjusted=adjusted,
-                alpha=alpha,
-                min_effect=min_effect,
-                verdict=_verdict(delta, adjusted, alpha, min_effect, alternative),
-                reason=each.reason,
-            )
-        )
-    return verdicts
+    return [
+        each.verdict if p is None or adjusted is None else _decided(each.verdict, p, adjusted, alternative)
+        for each, p, adjusted in zip(measured, p_values, holm(p_values), strict=True)
+    ]
+
+
+def _decided(unjudged: Verdict, p_value: float, adjusted: float, alternative: Sided) -> Verdict:
+    delta, word = unjudged.delta, NO_EVIDENCE
+    assert delta is not None
+    if adjusted <= unjudged.alpha and delta != 0 and abs(delta) >= unjudged.min_effect:
+        word = WORSE if delta < 0 else BETTER if alternative == "two-sided" else NO_EVIDENCE
+    test = f"{unjudged.test}, {_SIDES[alternative]}"
+    return replace(unjudged, test=test, p_value=p_value, p_adjusted=adjusted, verdict=word)
 
 
 _SIDES: dict[Sided, str] = {"two-sided": "two-sided", "worse": "one-sided (worse)"}
@@ -159,60 +143,51 @@ def verdict_table(verdicts: Iterable[Verdict]) -> pa.Table:
     return VERDICTS.table([asdict(verdict) for verdict in verdicts])
 
 
-def _verdict(
-    delta: float | None, adjusted: float | None, alpha: float, min_effect: float, alternative: Sided
-) -> str:
-    if delta is None or adjusted is None:
-        return NOT_JUDGED
-    if adjusted > alpha or delta == 0 or abs(delta) < min_effect:
-        return NO_EVIDENCE
-    if delta < 0:
-        return WORSE
-    return BETTER if alternative == "two-sided" else NO_EVIDENCE
-
-
-def _measure(
-    unjudged: Measured, sides: tuple[pa.Table | None, pa.Table | None], n_resamples: int, seed: Sequence[int]
+def _tested(
+    unjudged: Verdict,
+    left: pa.Table | None,
+    right: pa.Table | None,
+    n_resamples: int,
+    seed: Sequence[int],
 ) -> Measured:
-    """`unjudged` with its means and p-values, or the reason why it has none. sides: its rows, and the baseline's."""
-    pair = unjudged.pair
-    for side, name in zip(sides, (_title(pair), pair.baseline_name), strict=True):
+    """`unjudged` with its means and p-values, or the reason why it has none."""
+    night = "" if unjudged.night is None else f" of night {unjudged.night}"
+    for side, name in ((left, unjudged.variant + night), (right, unjudged.baseline)):
         if side is None:
-            return replace(unjudged, reason=f"{name} holds no items of it")
-    matched = paired(*sides)
+            return Measured(replace(unjudged, reason=f"{name} holds no items of it"))
+    matched = paired(left, right)
     if isinstance(matched, str):
-        return replace(unjudged, reason=matched)
+        return Measured(replace(unjudged, reason=matched))
     values, base = matched
     known = ~(np.isnan(values) | np.isnan(base))
-    n_dropped, values, base = int((~known).sum()), values[known], base[known]
-    reason = f"{n_dropped} of {len(known)} items left out: not scored on both sides" if n_dropped else None
-    n = len(values)
+    n, n_dropped, values, base = int(known.sum()), int((~known).sum()), values[known], base[known]
     if not n:
-        return replace(unjudged, reason=f"none of {len(known)} items is scored on both sides")
+        reason = f"none of {n_dropped} items is scored on both sides"
+        return Measured(replace(unjudged, reason=reason))
+    p_values: dict[Sided, float]
+    if np.isin(values, (0, 1)).all() and np.isin(base, (0, 1)).all():
+        test, only, only_base = "McNemar's exact test", int((values > base).sum()), int((base > values).sum())
+        low, high = paired_share_interval(only, only_base, n)
+        p_values = {
+            "two-sided": mcnemar_exact(only, only_base),
+            "worse": mcnemar_exact(only, only_base, "less"),
+        }
+    else:
+        test, found = "paired bootstrap", paired_bootstrap(values - base, n_resamples, seed)
+        low, high = found.low, found.high
+        p_values = {"two-sided": found.p_values["two-sided"], "worse": found.p_values["less"]}
     measured = replace(
         unjudged,
         n_pairs=n,
-        means=(float(values.mean()), float(base.mean()), float((values - base).mean())),
-        reason=reason,
+        value=float(values.mean()),
+        baseline_value=float(base.mean()),
+        delta=float((values - base).mean()),
+        low=low,
+        high=high,
+        test=test,
+        reason=f"{n_dropped} of {len(known)} items left out: not scored on both sides" if n_dropped else None,
     )
-    if np.isin(values, (0, 1)).all() and np.isin(base, (0, 1)).all():
-        only, only_base = int((values > base).sum()), int((base > values).sum())
-        return replace(
-            measured,
-            interval=paired_share_interval(only, only_base, n),
-            test="McNemar's exact test",
-            p_values={
-                "two-sided": mcnemar_exact(only, only_base),
-                "worse": mcnemar_exact(only, only_base, "less"),
-            },
-        )
-    both, worse = paired_bootstrap_both(values - base, n_resamples, seed)
-    return replace(
-        measured,
-        interval=(both.low, both.high),
-        test="paired bootstrap",
-        p_values={"two-sided": both.p_value, "worse": worse.p_value},
-    )
+    return Measured(measured, p_values)
 
 
 def _keys(pair: Pair, primary: Collection[tuple[str, str, str]]) -> set[Key]:
@@ -222,7 +197,3 @@ def _keys(pair: Pair, primary: Collection[tuple[str, str, str]]) -> set[Key]:
         for key in grouped(samples)
         if (key[0], key[2], key[3]) in primary
     }
-
-
-def _title(pair: Pair) -> str:
-    return pair.variant if pair.night is None else f"{pair.variant} of night {pair.night}"

@@ -17,8 +17,13 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 Reals = npt.NDArray[np.float64]
-Alternative = Literal["two-sided", "less", "greater"]
-"""What is suspected: that a differs from b, that a is below b, that a is above b."""
+Alternative = Literal["two-sided", "less"]
+"""What is suspected: that a differs from b, or that a is below b."""
+
+_LEVEL = 0.95
+_TAILS = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
+_Z = float(norm.ppf(_TAILS[1]))
+"""All intervals are 95% intervals."""
 
 _CHUNK_DRAWS = 4_000_000
 """Draws held in memory at once."""
@@ -26,7 +31,7 @@ _ROUNDING = 1e-9
 """Relative slack by which sums of the same numbers in another order still count as equal."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MeanInterval:
     """Interval and standard error of a mean, in the unit of the values."""
 
@@ -35,23 +40,23 @@ class MeanInterval:
     stderr: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BootstrapTest:
-    """p-value of a mean difference and the interval of that mean, in the unit of the differences."""
+    """p-values of a mean difference by what is suspected, and the interval of that mean, in the unit of the differences."""
 
-    p_value: float
+    p_values: dict[Alternative, float]
     low: float
     high: float
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Score interval of a share, `successes` of `n` (Wilson 1927; method 3 of Newcombe 1998, Stat. Med. 17:857).
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95% score interval of a share, `successes` of `n` (Wilson 1927; method 3 of Newcombe 1998, Stat. Med. 17:857).
 
     Raises ValueError unless 0 <= successes <= n and n > 0.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no share: 0 <= successes <= n and n >= 1 must hold")
-    z = _quantile(level)
+    z = _Z
     centre = successes + z * z / 2
     half = z * math.sqrt(successes * (n - successes) / n + z * z / 4)
     low = 0.0 if successes == 0 else (centre - half) / (n + z * z)
@@ -59,18 +64,15 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def bootstrap_mean(
-    values: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int], level: float = 0.95
-) -> MeanInterval:
-    """Percentile interval and standard error of the mean of `values` [n] (Efron & Tibshirani 1993, §6 and §13.3).
+def bootstrap_mean(values: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int]) -> MeanInterval:
+    """95% percentile interval and standard error of the mean of `values` [n] (Efron & Tibshirani 1993, §6 and §13.3).
 
     Equal values, or a single one, give an interval without width: nothing in them says how they vary.
     Raises ValueError when there is no value.
     """
     data = _finite(values)
     means = _resampled_means(data, n_resamples, seed)
-    low, high = _percentiles(means, level)
-    return MeanInterval(low, high, float(means.std()))
+    return MeanInterval(*_percentiles(means), float(means.std()))
 
 
 def mcnemar_exact(only_a: int, only_b: int, alternative: Alternative = "two-sided") -> float:
@@ -87,8 +89,8 @@ def mcnemar_exact(only_a: int, only_b: int, alternative: Alternative = "two-side
     return min(1.0, max(float(found), sys.float_info.min))
 
 
-def paired_share_interval(only_a: int, only_b: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Score interval of (share a has right) - (share b has right) over `n` paired items (Tango 1998, Stat. Med. 17:891).
+def paired_share_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    """95% score interval of (share a has right) - (share b has right) over `n` paired items (Tango 1998, Stat. Med. 17:891).
 
     It keeps its level with few items, and has width also where no item differs. It inverts the asymptotic
     McNemar test, so beside an exact p-value near the level it may be slightly the narrower judgement.
@@ -96,7 +98,7 @@ def paired_share_interval(only_a: int, only_b: int, n: int, level: float = 0.95)
     """
     if n < 1 or min(only_a, only_b) < 0 or only_a + only_b > n:
         raise ValueError(f"{only_a} and {only_b} of {n} pairs cannot differ")
-    z, estimate = _quantile(level), (only_a - only_b) / n
+    estimate = (only_a - only_b) / n
 
     def score(difference: float) -> float:
         """Standardised distance of the data from `difference`; falls as the difference grows."""
@@ -111,17 +113,13 @@ def paired_share_interval(only_a: int, only_b: int, n: int, level: float = 0.95)
             return math.copysign(math.inf, distance) if distance else 0.0
         return distance / math.sqrt(variance)
 
-    return _root(lambda d: score(d) - z, -1.0, estimate), _root(lambda d: score(d) + z, estimate, 1.0)
+    return _root(lambda d: score(d) - _Z, -1.0, estimate), _root(lambda d: score(d) + _Z, estimate, 1.0)
 
 
 def paired_bootstrap(
-    differences: npt.ArrayLike,
-    n_resamples: int,
-    seed: int | Sequence[int],
-    alternative: Alternative = "two-sided",
-    level: float = 0.95,
+    differences: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int]
 ) -> BootstrapTest:
-    """Tests whether the mean of `differences` [n], a - b item by item, is zero; with its percentile interval.
+    """Tests whether the mean of `differences` [n], a - b item by item, is zero; with its 95% percentile interval.
 
     Shift method (Efron & Tibshirani 1993, §16.4): the differences are centred, so that their mean is zero as
     the null says, and resampled; k is the number of the B resampled means that lie at least as far out as the
@@ -130,16 +128,13 @@ def paired_bootstrap(
     """
     data = _finite(differences)
     observed, means = float(data.mean()), _resampled_means(data, n_resamples, seed)
-    return _tested(observed, means, alternative, level)
-
-
-def paired_bootstrap_both(
-    differences: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int]
-) -> tuple[BootstrapTest, BootstrapTest]:
-    """`paired_bootstrap` with the alternatives "two-sided" and "less", from the same resamples."""
-    data = _finite(differences)
-    observed, means = float(data.mean()), _resampled_means(data, n_resamples, seed)
-    return _tested(observed, means, "two-sided", 0.95), _tested(observed, means, "less", 0.95)
+    centred, slack = means - observed, _ROUNDING * abs(observed)
+    beyond: dict[Alternative, npt.NDArray[np.bool_]] = {
+        "two-sided": np.abs(centred) >= abs(observed) - slack,
+        "less": centred <= observed + slack,
+    }
+    p_values = {name: (int(found.sum()) + 1) / (len(means) + 1) for name, found in beyond.items()}
+    return BootstrapTest(p_values, *_percentiles(means))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -155,18 +150,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(known) - rank) * p))
         adjusted[i] = largest
     return adjusted
-
-
-def _tested(observed: float, means: Reals, alternative: Alternative, level: float) -> BootstrapTest:
-    centred = means - observed
-    slack = _ROUNDING * abs(observed)
-    if alternative == "two-sided":
-        beyond = np.abs(centred) >= abs(observed) - slack
-    elif alternative == "less":
-        beyond = centred <= observed + slack
-    else:
-        beyond = centred >= observed - slack
-    return BootstrapTest((int(beyond.sum()) + 1) / (len(means) + 1), *_percentiles(means, level))
 
 
 def _resampled_means(data: Reals, n_resamples: int, seed: int | Sequence[int]) -> Reals:
@@ -191,8 +174,8 @@ def _resampled_means(data: Reals, n_resamples: int, seed: int | Sequence[int]) -
     return np.asarray(sums / n, np.float64)
 
 
-def _percentiles(means: Reals, level: float) -> tuple[float, float]:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+def _percentiles(means: Reals) -> tuple[float, float]:
+    low, high = np.quantile(means, _TAILS)
     return float(low), float(high)
 
 
@@ -201,12 +184,6 @@ def _finite(values: npt.ArrayLike) -> Reals:
     if data.ndim != 1 or not len(data) or not np.isfinite(data).all():
         raise ValueError("A bootstrap needs a list of at least one finite value")
     return data
-
-
-def _quantile(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"A level lies between 0 and 1, not {level}")
-    return float(norm.ppf((1 + level) / 2))
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -27,29 +27,29 @@ class Verdict:
     """What is judged."""
     baseline: str
     """What it is judged against: another variant in a study, another night's label in a nightly run."""
-    n_pairs: int
+    n_pairs: int = 0
     """Items scored on both sides."""
-    value: float | None
+    value: float | None = None
     """The variant's mean over these items, a fraction of 1."""
-    baseline_value: float | None
+    baseline_value: float | None = None
     """The baseline's mean over these items."""
-    delta: float | None
+    delta: float | None = None
     """value - baseline_value."""
-    low: float | None
+    low: float | None = None
     """Lower end of the 95% interval of delta."""
-    high: float | None
+    high: float | None = None
     """Upper end of the 95% interval of delta."""
-    test: str | None
+    test: str | None = None
     """The test and its alternative, in words; None where there was no test."""
-    p_value: float | None
+    p_value: float | None = None
     """Of the test."""
-    p_adjusted: float | None
+    p_adjusted: float | None = None
     """The p-value, adjusted by Holm's method over the family."""
     alpha: float
     """The largest adjusted p-value that counts."""
     min_effect: float
     """The smallest absolute delta that counts."""
-    verdict: str
+    verdict: str = NOT_JUDGED
     """One of "better", "worse", "no evidence" and "not judged"."""
-    reason: str | None
+    reason: str | None = None
     """Why it was not judged, or which items were left out."""

@@ -10,8 +10,7 @@ from xxhash import xxh3_128_hexdigest
 from polyneuron.neuron_core.common.errors import StoreError
 
 _MAX_CHARACTERS = 180
-"""A folder or file name may have 255 bytes on common file systems; this leaves room for `column=` and
-suffixes."""
+"""A folder or file name may have 255 bytes on common file systems; this leaves room for `column=` and suffixes."""
 
 
 def safe_name(value: str) -> str:

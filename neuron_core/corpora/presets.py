@@ -11,29 +11,29 @@ from polyneuron.neuron_core.corpora.readers import SUFFIXES
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 
 PRESETS: Mapping[str, CorpusSource] = {
-    "embedded": CorpusSource("embedded"),
+    "embedded": CorpusSource(kind="embedded"),
     # OSCAR 23.01 and MADLAD-400 come with loading code, which is never run: their files are read as they are.
     "oscar": CorpusSource(
-        "files",
+        kind="files",
         path="hf://datasets/oscar-corpus/OSCAR-2301/{language}_meta",
         text_column="content",
         running_text=True,
     ),
     "culturax": CorpusSource(
-        "hub",
+        kind="hub",
         path="uonlp/CulturaX",
         config="{language}",
         revision="6a8734bc69fefcbb7735f4f9250f43e4cd7a442e",
         running_text=True,
     ),
     "madlad400": CorpusSource(
-        "files",
+        kind="files",
         path="hf://datasets/allenai/MADLAD-400/data/{language}/{language}_clean_0000.jsonl.gz",
         running_text=True,
         escaped_newlines=True,
     ),
     "wikipedia": CorpusSource(
-        "hub",
+        kind="hub",
         path="wikimedia/wikipedia",
         config="20231101.{language}",
         revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
@@ -43,7 +43,7 @@ PRESETS: Mapping[str, CorpusSource] = {
     # chenyuxin1999/Abstract_Thought (cbcdb23); its detect.py reads <language>.txt. Where in the dataset that
     # file lies was not seen, so it is looked for in every folder.
     "abstract-thought": CorpusSource(
-        "files", path="hf://datasets/Chen1999/Detection", data_files="**/{language}.*"
+        kind="files", path="hf://datasets/Chen1999/Detection", data_files="**/{language}.*"
     ),
 }
 """OSCAR and CulturaX are gated: accept their terms on the hub and set HF_TOKEN.
@@ -72,9 +72,9 @@ def source_of(name_or_path: str) -> CorpusSource:
     if name.startswith("hub:"):
         return _hub(name.removeprefix("hub:"))
     if "://" in name or _LOOKS_LIKE_A_PATH.search(name) or name.lower().endswith(SUFFIXES):
-        return CorpusSource("files", path=name)
+        return CorpusSource(kind="files", path=name)
     if name and Path(name.split("{language}")[0] or "?").exists():
-        return CorpusSource("files", path=name)
+        return CorpusSource(kind="files", path=name)
     if _DATASET_ID.match(name.replace("{language}", "language")):
         return _hub(name)
     known = ", ".join(PRESETS)
@@ -88,4 +88,6 @@ def source_of(name_or_path: str) -> CorpusSource:
 def _hub(name: str) -> CorpusSource:
     dataset, _, rest = name.partition(":")
     config, _, split = rest.partition(":")
-    return CorpusSource("hub", path=dataset, config=config or None, split=split or "train", running_text=True)
+    return CorpusSource(
+        kind="hub", path=dataset, config=config or None, split=split or "train", running_text=True
+    )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.common.redact import redacted
@@ -16,35 +16,33 @@ from polyneuron.neuron_core.corpora.readers import list_files, read_file, text_o
 _ON_THE_HUB = re.compile(r"^hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<rest>/.*)?$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusSource:
-    """A corpus in one or many languages. `{language}` in path, config and data_files is the language code.
-
-    `path` is a dataset id (or a folder laid out like one) for "hub"; a file, folder, pattern or fsspec URL
-    for "files". `revision` pins a hub dataset, also one read as files (hf://datasets/…). `running_text`: a
-    text is a document, to be split into sentences. `escaped_newlines`: the texts hold backslash-n for a line
-    break.
-    """
+    """A corpus in one or many languages. `{language}` in path, config and data_files is the language code."""
 
     kind: Literal["embedded", "hub", "files"]
+    """The embedded corpus, a Hugging Face dataset, or files."""
     path: str | None = None
+    """Of hub: a dataset id, or a folder laid out like one; of files: a file, folder, pattern or fsspec URL."""
     config: str | None = None
+    """The dataset's configuration."""
     split: str = "train"
+    """The dataset's split."""
     revision: str | None = None
+    """The commit of a hub dataset, also of one read as files (hf://datasets/…)."""
     text_column: str = "text"
+    """The column or key that holds the text."""
     data_files: str | None = None
+    """A pattern of file names below `path`."""
     running_text: bool = False
+    """Whether a text is a document, to be split into sentences."""
     escaped_newlines: bool = False
+    """Whether the texts hold backslash-n for a line break."""
 
     def for_language(self, language: str) -> CorpusSource:
         """The same source with `{language}` filled in."""
-
-        def filled(value: str | None) -> str | None:
-            return None if value is None else value.replace("{language}", language)
-
-        return replace(
-            self, path=filled(self.path), config=filled(self.config), data_files=filled(self.data_files)
-        )
+        fields = {name: getattr(self, name) for name in ("path", "config", "data_files")}
+        return replace(self, **{name: v and v.replace("{language}", language) for name, v in fields.items()})
 
     def describe(self) -> str:
         """One line that names the source, without its revision and without credentials."""
@@ -55,7 +53,7 @@ class CorpusSource:
 
 
 def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    """Texts of one language in the source's order, read as they are asked for; a null is "".
+    """Yields the texts of one language in the source's order, read as they are asked for; a null is "".
 
     Raises:
         CorpusError: the source is missing, empty or unreadable, lacks the text column, or lacks the language.
@@ -78,7 +76,7 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
 
 
 def pin(source: CorpusSource, language: str) -> CorpusSource:
-    """The source with `revision` set to the commit it is read at, so that a later run reads the same texts.
+    """Gives the source with `revision` set to the commit it is read at, so that a later run reads the same texts.
 
     Asks the hub; the embedded corpus and files elsewhere come back unchanged.
 
@@ -128,30 +126,23 @@ def _file_texts(source: CorpusSource, language: str) -> Iterator[str]:
 
 
 def _hub_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    rows = _hub_rows(source, language)
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except CorpusError:
-            raise
-        except Exception as error:
-            raise _hub_error(source, language, error) from error
-        yield text_of(row, source.text_column, source.describe())
-
-
-def _hub_rows(source: CorpusSource, language: str) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
-    yield from load_dataset(
-        str(source.path),
-        name=source.config,
-        split=source.split,
-        revision=source.revision,
-        data_files=source.data_files,
-        streaming=True,
-    )
+    try:
+        rows = load_dataset(
+            str(source.path),
+            name=source.config,
+            split=source.split,
+            revision=source.revision,
+            data_files=source.data_files,
+            streaming=True,
+        )
+        for row in rows:
+            yield text_of(row, source.text_column, source.describe())
+    except CorpusError:
+        raise
+    except Exception as error:
+        raise _hub_error(source, language, error) from error
 
 
 def _hub_error(source: CorpusSource, language: str, error: Exception) -> CorpusError:

@@ -12,7 +12,7 @@ from torch import nn
 
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.model.anatomy import Anatomy
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,8 @@ class IntervenedEdit:
 
     def require_fit(self, model: nn.Module | Anatomy) -> None:
         """Raises SetError when either is of a model of another shape."""
-        anatomy = model if isinstance(model, Anatomy) else anatomy_of(model)
         for part in self.parts:
-            part.require_fit(anatomy)
+            part.require_fit(model)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:

@@ -1,15 +1,14 @@
-"""Intervention: what the feed-forward activations of a neuron set are set to, scaled by or shifted by (paper B,
-section 3).
+"""Intervention: what the feed-forward activations of a neuron set are set to, scaled by or shifted by (paper B, section 3).
 
-What is written to is the output of the activation function, act(gate), before it is multiplied with up: the place where
-the paper writes its means and percentiles. `n` below is the number of ffn neurons of one layer.
+What is written to is the output of the activation function, act(gate), before it is multiplied with up: the place where the
+paper writes its means and percentiles. `n` below is the number of ffn neurons of one layer.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -30,29 +29,23 @@ from polyneuron.neuron_core.sets.set_file import SetFile
 if TYPE_CHECKING:
     from polyneuron.neuron_core.activations.table import ActivationTable
 
-_FILE = SetFile(
-    "intervention",
-    "Intervention.save",
-    "polyneuron.intervention",
-    ("name",),
-    group="ffn",
-    later={"operation": "set", "mode": "matched"},
-)
+_FILE = SetFile("intervention", "Intervention.save", "polyneuron.intervention", ("name", "operation", "mode"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Intervention:
-    """Constants for the activations a of ffn neurons, and what is done with them.
-
-    constants: per layer a float32 tensor [n], in the order of `neuron_set.indices(layer, "ffn")`. operation: "set" makes
-    a the constant c, "scale" c a, "shift" a + c. mode: where constants that are statistics were measured (`SITES_OF`).
-    """
+    """Constants for the activations a of ffn neurons, and what is done with them."""
 
     neuron_set: NeuronSet
+    """The neurons, all of group ffn."""
     constants: Mapping[int, Tensor]
+    """By layer, float32 [n], in the order of `neuron_set.indices(layer, "ffn")`."""
     name: str
+    """What reports call the variant."""
     operation: Operation = "set"
+    """With a constant c, "set" makes a the constant, "scale" c a, "shift" a + c."""
     mode: Mode = "matched"
+    """Where constants that are statistics were measured (`SITES_OF`)."""
 
     def __post_init__(self) -> None:
         """Raises SetError for neurons of other groups, constants that do not match the set, and unknown words."""
@@ -83,7 +76,8 @@ class Intervention:
             layer: torch.full((len(neuron_set.indices(layer, "ffn")),), factor)
             for layer, _ in neuron_set.places()
         }
-        return cls(neuron_set, constants, name or f"times-{factor:g}-{_short(neuron_set)}", "scale")
+        name = name or f"times-{factor:g}-{_short(neuron_set)}"
+        return cls(neuron_set=neuron_set, constants=constants, name=name, operation="scale")
 
     @classmethod
     def from_statistics(
@@ -93,6 +87,7 @@ class Intervention:
         language: str,
         statistic: Constant = "mean",
         mode: Mode = "matched",
+        *,
         activation: str = "silu",
         name: str | None = None,
     ) -> Intervention:
@@ -100,8 +95,7 @@ class Intervention:
 
         `table` must be of the site that `mode` measures at: `matched`, or for as_published `pre_activation`. The latter
         reproduces paper B; it ends the name in "-as-published" and warns how many constants lie below the least that
-        `activation` (transformers' name, `config.hidden_act`) gives. Zero is no statistic, so its mode is always
-        matched.
+        `activation` (`Anatomy.activation`) gives. Zero is no statistic, so its mode is always matched.
 
         Raises:
             SetError: a table of another site or model shape, or a language or statistic that was not measured.
@@ -124,8 +118,9 @@ class Intervention:
         }
         name = name or f"{statistic}-{language}-{_short(neuron_set)}"
         if mode == "matched" or zero:
-            return cls(neuron_set, constants, name)
-        published = cls(neuron_set, constants, f"{name}-as-published", mode=mode)
+            return cls(neuron_set=neuron_set, constants=constants, name=name)
+        name = f"{name}-as-published"
+        published = cls(neuron_set=neuron_set, constants=constants, name=name, mode=mode)
         _warn_of_impossible(published, activation)
         return published
 
@@ -136,31 +131,27 @@ class Intervention:
 
     def fingerprint(self) -> str:
         """128-bit xxhash (hex) of the set, the constants, the operation and the mode; the name does not count."""
-        kind = "" if (self.operation, self.mode) == ("set", "matched") else f"{self.operation}:{self.mode}:"
-        digest = xxhash.xxh3_128(f"intervention:{kind}{self.neuron_set.fingerprint()}".encode())
+        described = f"intervention:{self.operation}:{self.mode}:{self.neuron_set.fingerprint()}"
+        digest = xxhash.xxh3_128(described.encode())
         for layer in sorted(self.constants):
             digest.update(self.constants[layer].to(torch.float32).cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def require_fit(self, model: nn.Module | Anatomy) -> None:
         """Raises SetError when the set is of a model of another shape."""
-        require_fit(self.neuron_set, model if isinstance(model, Anatomy) else anatomy_of(model))
+        require_fit(self.neuron_set, anatomy_of(model))
 
-    @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
+    def applied(self, model: nn.Module) -> AbstractContextManager[None]:
         """Inside, the activations of the neurons are changed, for every token; nothing is left of it after.
 
         Raises:
             SetError: the set is of a model of another shape; nothing has been touched.
         """
-        with self._applied(model, self.constants):
-            yield
+        return self._applied(model, self.constants)
 
-    @contextmanager
-    def applied_to_layer(self, model: nn.Module, layer: int) -> Iterator[None]:
+    def applied_to_layer(self, model: nn.Module, layer: int) -> AbstractContextManager[None]:
         """As `applied`, for the part in one layer."""
-        with self._applied(model, self.constants.keys() & {layer}):
-            yield
+        return self._applied(model, self.constants.keys() & {layer})
 
     @contextmanager
     def _applied(self, model: nn.Module, which: Iterable[int]) -> Iterator[None]:
@@ -192,21 +183,21 @@ class Intervention:
     def save(self, path: str | Path) -> Path:
         """Writes one safetensors file, whole or not at all. Raises SetError when it cannot be written."""
         tensors = {str(layer): values.float().contiguous() for layer, values in self.constants.items()}
-        about = {"name": self.name, "operation": self.operation, "mode": self.mode}
-        return _FILE.save(path, self.neuron_set, tensors, **about)
+        return _FILE.save(
+            path, self.neuron_set, tensors, name=self.name, operation=self.operation, mode=self.mode
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:
         """Reads what `save` wrote; nothing is unpickled. Raises SetError for a missing or foreign file."""
-        which, tensors, about = _FILE.load(path)
+        neuron_set, tensors, about = _FILE.load(path)
         try:
             constants = {int(layer): values for layer, values in tensors.items()}
         except ValueError as error:
             raise SetError(
                 f"{path} holds a tensor that is of no layer ({error}); save the intervention again"
             ) from error
-        operation, mode = cast(Operation, about["operation"]), cast(Mode, about["mode"])
-        return cls(which, constants, about["name"], operation, mode)
+        return cls(neuron_set=neuron_set, constants=constants, **cast(dict[str, Any], about))
 
 
 def is_intervention_file(path: str | Path) -> bool:

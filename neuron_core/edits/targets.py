@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,53 +11,44 @@ from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import Anatomy, WeightSlice
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 @dataclass(frozen=True)
 class Target:
-    """Rows (axis 0) or columns (axis 1) `index` of the parameter `name`; for a fused one, of all its slices
-    in turn.
-    """
+    """Rows (axis 0) or columns (axis 1) `index` of the parameter `name`; for a fused one, of all its slices in turn."""
 
     name: str
     axis: int
     index: Tensor
 
 
-def require_fit(which: NeuronSet, anatomy: Anatomy) -> None:
+def require_fit(neuron_set: NeuronSet, anatomy: Anatomy) -> None:
     """Raises SetError when the set is of a model of another shape."""
-    if which.n_layers != anatomy.n_layers:
-        raise SetError(
-            f"The neuron set is of {which.model!r} with {which.n_layers} layers, but this "
-            f"{anatomy.model_type} model has {anatomy.n_layers}; give the model the set was made for"
-        )
-    for group, width in which.widths.items():
-        if width != anatomy.widths[group]:
+    numbers = [("layers", neuron_set.n_layers, anatomy.n_layers)]
+    numbers += [
+        (f"{group} neurons a layer", n, anatomy.widths[group]) for group, n in neuron_set.widths.items()
+    ]
+    for what, of_set, of_model in numbers:
+        if of_set != of_model:
             raise SetError(
-                f"The neuron set is of {which.model!r} with {width} {group} neurons a layer, but this "
-                f"{anatomy.model_type} model has {anatomy.widths[group]}; give the model the set was made for"
+                f"The neuron set is of {neuron_set.model!r} with {of_set} {what}, but this {anatomy.model_type} model has "
+                f"{of_model}; give the model the set was made for"
             )
 
 
-def targets(which: NeuronSet, anatomy: Anatomy, only_layer: int | None = None) -> dict[str, Target]:
+def targets(neuron_set: NeuronSet, anatomy: Anatomy, only_layer: int | None = None) -> dict[str, Target]:
     """Everything the neurons own, by "<full parameter name>:<group>"; of one layer, or of all."""
-    found = {}
-    for layer, group in which.places():
+    by_key = {}
+    for layer, group in neuron_set.places():
         if only_layer is not None and layer != only_layer:
             continue
         parts: dict[str, list[WeightSlice]] = {}
         for part in anatomy.slices(group):
             parts.setdefault(anatomy.parameter_name(layer, part), []).append(part)
+        indices = neuron_set.indices(layer, group)
         for name, slices in parts.items():
-            index = torch.cat([_offset(which.indices(layer, group), part.offset) for part in slices])
-            found[f"{name}:{group}"] = Target(name, slices[0].axis, index)
-    return found
-
-
-def _offset(indices: NDArray[Any], offset: int) -> Tensor:
-    return torch.from_numpy(indices + offset)
+            index = torch.cat([torch.from_numpy(indices + part.offset) for part in slices])
+            by_key[f"{name}:{group}"] = Target(name, slices[0].axis, index)
+    return by_key
 
 
 def parameter_of(model: nn.Module, target: Target) -> nn.Parameter:

@@ -7,7 +7,7 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,23 +28,26 @@ _FILE = SetFile("edit", "WeightEdit.save", "polyneuron.weight_edit", ("kind", "n
 
 @dataclass(frozen=True, eq=False)
 class WeightEdit:
-    """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`.
-
-    kind: "zero" (weights and biases become 0) or "values". values: None for "zero"; else one tensor
-    [s * n, ...] per key "<full parameter name>:<group>", the neurons in the order of
-    `neuron_set.indices(layer, group)`. s is 1, or the number of slices that a fused parameter gives the group
-    (Phi-3's gate_up_proj: all gate rows, then all up rows). name: what reports call the variant.
-    """
+    """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`."""
 
     neuron_set: NeuronSet
-    kind: Kind
+    """The neurons that change."""
     values: Mapping[str, Tensor] | None
+    """None: weights and biases become 0. Else one tensor [s * n, ...] per key "<full parameter name>:<group>", the neurons in
+    the order of `neuron_set.indices(layer, group)`; s is 1, or the number of slices that a fused parameter gives the group
+    (Phi-3's gate_up_proj: all gate rows, then all up rows)."""
     name: str
+    """What reports call the variant."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the neurons are deactivated ("zero") or take values."""
+        return "zero" if self.values is None else "values"
 
     @classmethod
     def zero(cls, neuron_set: NeuronSet, name: str | None = None) -> WeightEdit:
         """Deactivates the neurons: all their parameters, biases included, become 0 (paper A, section 2.1)."""
-        return cls(neuron_set, "zero", None, name or f"zero-{neuron_set.fingerprint()[:8]}")
+        return cls(neuron_set, None, name or f"zero-{neuron_set.fingerprint()[:8]}")
 
     @classmethod
     def from_values(
@@ -52,7 +55,7 @@ class WeightEdit:
     ) -> WeightEdit:
         """Gives the neurons new values. Keys and shapes (see the class) are checked against a model later."""
         kept = {key: values[key].detach().clone().contiguous() for key in sorted(values)}
-        return cls(neuron_set, "values", kept, name or f"values-{neuron_set.fingerprint()[:8]}")
+        return cls(neuron_set, kept, name or f"values-{neuron_set.fingerprint()[:8]}")
 
     @classmethod
     def capture(cls, neuron_set: NeuronSet, model: nn.Module, name: str | None = None) -> WeightEdit:
@@ -61,8 +64,8 @@ class WeightEdit:
         require_fit(neuron_set, anatomy)
         values = {}
         for key, target in targets(neuron_set, anatomy).items():
-            found = read_values(parameter_of(model, target), target)
-            values[key] = found.movedim(target.axis, 0).contiguous().cpu()
+            value = read_values(parameter_of(model, target), target)
+            values[key] = value.movedim(target.axis, 0).contiguous().cpu()
         return cls.from_values(neuron_set, values, name)
 
     def fingerprint(self) -> str:
@@ -77,16 +80,14 @@ class WeightEdit:
 
     def require_fit(self, model: nn.Module | Anatomy) -> None:
         """Raises SetError, having touched nothing, when the edit is of a model of another shape."""
-        anatomy = model if isinstance(model, Anatomy) else anatomy_of(model)
+        anatomy = anatomy_of(model)
         require_fit(self.neuron_set, anatomy)
         if self.values is None:
             return
         wanted = targets(self.neuron_set, anatomy)
         if wanted.keys() != self.values.keys():
-            missing, extra = (
-                sorted(wanted.keys() - self.values.keys()),
-                sorted(self.values.keys() - wanted.keys()),
-            )
+            missing = sorted(wanted.keys() - self.values.keys())
+            extra = sorted(self.values.keys() - wanted.keys())
             raise SetError(
                 f"The values of the edit {self.name!r} do not cover its neurons in {anatomy.model_type}: "
                 f"missing {missing[:3] or 'none'}, not expected {extra[:3] or 'none'}"
@@ -98,27 +99,20 @@ class WeightEdit:
                     "columns change"
                 )
 
-    @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was,
-        bit for bit.
+    def applied(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was, bit for bit.
 
         Edits nest. Values of another dtype are rounded to the parameter's.
 
         Raises:
-            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been
-            touched.
-                Also when edits are left in another order than the reverse of entering; the model is restored
-                first.
+            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been touched. Also
+            when edits are left in another order than the reverse of entering; the model is restored first.
         """
-        with self._applied(model, None):
-            yield
+        return self._applied(model, None)
 
-    @contextmanager
-    def applied_to_layer(self, model: nn.Module, layer: int) -> Iterator[None]:
+    def applied_to_layer(self, model: nn.Module, layer: int) -> AbstractContextManager[None]:
         """As `applied`, for the part in one layer; only that layer's parameters need to be whole."""
-        with self._applied(model, layer):
-            yield
+        return self._applied(model, layer)
 
     @contextmanager
     def _applied(self, model: nn.Module, layer: int | None) -> Iterator[None]:
@@ -129,14 +123,14 @@ class WeightEdit:
             parameter = parameter_of(model, target)
             changes.append((parameter, target, self._value(key, parameter, target)))
         stack = _APPLIED.setdefault(model, [])
-        mine = _Undo()
-        stack.append(mine)
+        undo = _Undo()
+        stack.append(undo)
         try:
             for parameter, target, value in changes:
-                mine.write(parameter, target, value)
+                undo.write(parameter, target, value)
             yield
         finally:
-            _leave(stack, mine, self.name)
+            _leave(stack, undo, self.name)
 
     def _value(self, key: str, parameter: nn.Parameter, target: Target) -> Tensor | None:
         if self.values is None:
@@ -165,9 +159,8 @@ class WeightEdit:
         Raises:
             SetError: missing, truncated or foreign file, a newer format, or an edit of another model.
         """
-        which, values, about = _FILE.load(path)
-        name = about["name"]
-        edit = cls.zero(which, name) if about["kind"] == "zero" else cls.from_values(which, values, name)
+        neuron_set, values, about = _FILE.load(path)
+        edit = cls(neuron_set, None if about["kind"] == "zero" else values, about["name"])
         if model is not None:
             edit.require_fit(model)
         return edit
@@ -202,18 +195,14 @@ _APPLIED: WeakKeyDictionary[nn.Module, list[_Undo]] = WeakKeyDictionary()
 """Edits now applied to each model, outermost first."""
 
 
-def _leave(stack: list[_Undo], mine: _Undo, name: str) -> None:
-    if mine not in stack:
+def _leave(stack: list[_Undo], left: _Undo, name: str) -> None:
+    if left not in stack:
         return  # an edit outside this one was left first and has restored both
-    in_order = stack[-1] is mine
-    while stack:
-        last = stack[-1]
-        last.restore()
+    in_order = stack[-1] is left
+    while left in stack:
+        stack[-1].restore()
         stack.pop()
-        if last is mine:
-            break
     if not in_order:
         raise SetError(
-            f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one "
-            "first"
+            f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one first"
         )

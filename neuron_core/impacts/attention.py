@@ -1,19 +1,15 @@
-"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of
-each head.
+"""Impacts of q and k neurons of one layer (Eq. 11): from what the layer recorded to rank-2 score changes of each head.
 
-A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner
-of coordinate k, zeroing it changes the scaled scores of its head by
+A column of W_Q acts before RoPE. With x the projection (bias and QK-norm included) and p the rotary partner of coordinate
+k, zeroing it changes the scaled scores of its head by
 
     X[i, j] = c x[i, k] (cos_ik K[j, k] + s sin_ip K[j, p]),    s = +1 for k in the first half, else -1,
 
 K being the rotated keys; for W_K the roles of queries and keys swap, and every query head of the group moves.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of
-one head.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of one head.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,16 +19,10 @@ from polyneuron.neuron_core.impacts.scores import Heads, ScoreChange, squared_im
 from polyneuron.neuron_core.model.anatomy import Anatomy
 
 
-@dataclass(frozen=True)
 class _Rotation:
-    """Where RoPE sends each coordinate of a head. partner [D]; cos, sin [1 or B, D, T], sign included in sin."""
+    """Where RoPE sends each coordinate of a head. partner int64 [D]; cos, sin [1 or B, D, T], sign included in sin."""
 
-    partner: Tensor
-    cos_BDT: Tensor
-    sin_BDT: Tensor
-
-    @staticmethod
-    def of(cos_sin: tuple[Tensor, Tensor], head_dim: int, dtype: torch.dtype) -> _Rotation:
+    def __init__(self, cos_sin: tuple[Tensor, Tensor], head_dim: int, dtype: torch.dtype) -> None:
         cos, sin = (table.to(dtype).mT for table in cos_sin)
         rotary, half = cos.shape[1], cos.shape[1] // 2
         partner = torch.arange(head_dim, device=cos.device)
@@ -40,16 +30,11 @@ class _Rotation:
         partner[half:rotary] -= half
         sign = torch.ones(rotary, 1, dtype=dtype, device=cos.device)
         sign[half:] = -1
-        still = (
-            cos.shape[0],
-            head_dim - rotary,
-            cos.shape[2],
-        )  # partial RoPE leaves the last coordinates alone
-        return _Rotation(
-            partner,
-            torch.cat([cos, cos.new_ones(still)], dim=1),
-            torch.cat([sign * sin[:, partner[:rotary]], sin.new_zeros(still)], dim=1),
-        )
+        # partial RoPE leaves the last coordinates alone
+        still = (cos.shape[0], head_dim - rotary, cos.shape[2])
+        self.partner = partner
+        self.cos_BDT = torch.cat([cos, cos.new_ones(still)], dim=1)
+        self.sin_BDT = torch.cat([sign * sin[:, partner[:rotary]], sin.new_zeros(still)], dim=1)
 
 
 class ScoreImpacts:
@@ -64,14 +49,13 @@ class ScoreImpacts:
         record: LayerRecord,
         anatomy: Anatomy,
         scored_BT: Tensor,
-        norm_eps: tuple[float, float] = (0.0, 0.0),
+        norm_eps: tuple[float, float],
     ) -> None:
-        assert record.attention is not None and record.cos_sin is not None
         self._record, self._anatomy = record, anatomy
         self._attention = record.attention
         self._norm_eps = dict(zip("qk", norm_eps, strict=True))
         self._dtype = self._attention.query_BHTD.dtype
-        self._rotation = _Rotation.of(record.cos_sin, anatomy.head_dim, self._dtype)
+        self._rotation = _Rotation(record.cos_sin, anatomy.head_dim, self._dtype)
         self._heads = _all_heads(self._attention, anatomy.heads_per_kv, scored_BT)
 
     def impacts(self, group: str, neurons: Tensor | None = None) -> Tensor:
@@ -85,14 +69,14 @@ class ScoreImpacts:
         squared = heads.weights_BMTT.new_zeros(heads.weights_BMTT.shape[0], len(neurons))
         for own_head in owner.unique().tolist():
             columns = (owner == own_head).nonzero()[:, 0]
-            mine = neurons[columns]
-            rescale = self._rescale(group, mine)
+            of_head = neurons[columns]
+            rescale = self._rescale(group, of_head)
             reached = self._reached(group, own_head)
             for h in range(anatomy.n_heads) if anatomy.family.qk_norm == "full" else reached:
                 if h in reached:
-                    change = self._change(group, mine, torch.full_like(mine, h), rescale)
+                    change = self._change(group, of_head, torch.full_like(of_head, h), rescale)
                 else:
-                    change = ScoreChange(None, None, None, None, rescale, by_row=group == "q")
+                    change = ScoreChange(rescale_BNT=rescale, by_row=group == "q")
                 squared[:, columns] += squared_impacts(heads.select(slice(h, h + 1)), change)
         return squared.sqrt()
 
@@ -108,12 +92,8 @@ class ScoreImpacts:
         return squared.unflatten(1, (-1, reach)).sum(2)
 
     def _reached(self, group: str, own_head: int) -> range:
-        shared = self._anatomy.heads_per_kv
-        return (
-            range(own_head, own_head + 1)
-            if group == "q"
-            else range(own_head * shared, (own_head + 1) * shared)
-        )
+        shared = 1 if group == "q" else self._anatomy.heads_per_kv
+        return range(own_head * shared, (own_head + 1) * shared)
 
     def _change(
         self, group: str, neurons: Tensor, query_heads: Tensor, rescale: Tensor | None
@@ -124,28 +104,16 @@ class ScoreImpacts:
         partner = rotation.partner[coordinates]
         x = self._columns(getattr(self._record, group), neurons) * attention.scaling
         moved1, moved2 = x * rotation.cos_BDT[:, coordinates], x * rotation.sin_BDT[:, coordinates]
-        if group == "q":
-            kv_heads = query_heads // self._anatomy.heads_per_kv
-            fixed1, fixed2 = (
-                attention.key_BGTD[:, kv_heads, :, coordinates],
-                attention.key_BGTD[:, kv_heads, :, partner],
-            )
-        else:
-            fixed1 = attention.query_BHTD[:, query_heads, :, coordinates]
-            fixed2 = attention.query_BHTD[:, query_heads, :, partner]
-        fixed1, fixed2 = (
-            fixed1.transpose(0, 1),
-            fixed2.transpose(0, 1),
-        )  # advanced indexing put the neurons first
-        if group == "q":
-            return ScoreChange(moved1, fixed1, moved2, fixed2, rescale, by_row=True)
-        return ScoreChange(fixed1, moved1, fixed2, moved2, rescale, by_row=False)
+        heads = query_heads // self._anatomy.heads_per_kv if group == "q" else query_heads
+        other = attention.key_BGTD if group == "q" else attention.query_BHTD
+        # advanced indexing puts the neurons first
+        fixed1, fixed2 = (other[:, heads, :, k].transpose(0, 1) for k in (coordinates, partner))
+        terms = ((moved1, fixed1), (moved2, fixed2)) if group == "q" else ((fixed1, moved1), (fixed2, moved2))
+        return ScoreChange(terms=terms, rescale_BNT=rescale, by_row=group == "q")
 
     def _rescale(self, group: str, neurons: Tensor) -> Tensor | None:
-        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' =
-        (1 - f)^(-1/2) with f = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly
-        every neuron.
-        """
+        """r - 1 [B, N, T]: QK-norm divides by rms' instead of rms once x_k is gone, r = rms / rms' = (1 - f)^(-1/2) with f
+        = x_k^2 / (width rms^2). Written with expm1 and log1p, since f is small for nearly every neuron."""
         family, width = self._anatomy.family, self._anatomy.head_dim
         if family.qk_norm is None:
             return None

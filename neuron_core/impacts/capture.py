@@ -1,11 +1,8 @@
-"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention
-function.
+"""What one decoder layer computes inside, recorded while the layer runs: hooks and a recording attention function.
 
-The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is
-recomputed here with explicit weights, since no fused kernel returns them; queries, keys and values are the
-model's own, after RoPE and QK-norm.
-Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width,
-R rotary dims.
+The hooks raise when a hook point does not resolve and are gone when the context is left. Attention is recomputed here with
+explicit weights, since no fused kernel returns them; queries, keys and values are the model's own, after RoPE and QK-norm.
+Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R rotary dims.
 """
 
 from __future__ import annotations
@@ -25,41 +22,44 @@ from polyneuron.neuron_core.model.anatomy import Anatomy
 RECORDING_ATTENTION = "polyneuron_recording"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionRecord:
-    """Attention of one layer over a micro-batch, in float32 (float64 models stay float64).
-
-    query_BHTD, key_BGTD: after QK-norm and RoPE; value_BGTD; scores_BHTT: scaled, before soft-cap and mask;
-    allowed_BTT: bool, what the mask lets through; weights_BHTT: attention weights.
-    """
+    """Attention of one layer over a micro-batch, in float32 (float64 models stay float64)."""
 
     query_BHTD: Tensor
+    """Queries after QK-norm and RoPE."""
     key_BGTD: Tensor
+    """Keys after QK-norm and RoPE."""
     value_BGTD: Tensor
+    """Values."""
     scores_BHTT: Tensor
+    """Scaled scores, before soft-cap and mask."""
     allowed_BTT: Tensor
+    """bool, what the mask lets through."""
     weights_BHTT: Tensor
+    """Attention weights."""
     scaling: float
+    """What products of queries and keys are multiplied by."""
     softcap: float | None
+    """Soft-cap of the scores."""
 
 
-@dataclass
 class LayerRecord:
-    """Everything the impact formulas need of one layer and one micro-batch.
+    """Everything the impact formulas need of one layer and one micro-batch; filled while the layer runs.
 
-    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]; q, k: projections before RoPE
-        and after QK-norm; q_raw, k_raw: before QK-norm; cos_sin: rotary tables [1 or B, T, R]; attention:
-        None unless asked for.
+    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]. Only with scores: q, k [B, T, H*D or G*D],
+    projections before RoPE and after QK-norm; q_raw, k_raw: before QK-norm, where the family has one; cos_sin: rotary tables
+    [1 or B, T, R]; attention.
     """
 
-    heads: Tensor | None = None
-    ffn: Tensor | None = None
-    q: Tensor | None = None
-    k: Tensor | None = None
-    q_raw: Tensor | None = None
-    k_raw: Tensor | None = None
-    cos_sin: tuple[Tensor, Tensor] | None = None
-    attention: AttentionRecord | None = None
+    heads: Tensor
+    ffn: Tensor
+    q: Tensor
+    k: Tensor
+    q_raw: Tensor
+    k_raw: Tensor
+    cos_sin: tuple[Tensor, Tensor]
+    attention: AttentionRecord
 
 
 _recording: dict[nn.Module, LayerRecord] = {}
@@ -71,8 +71,8 @@ def _recording_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
     scaling: float,
-    dropout: float = 0.0,
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -84,17 +84,23 @@ def _recording_attention(
     grouped = q.reshape(n_batch, k.shape[1], shared * length, head_dim)
     scores = (grouped @ k.mT).mul_(scaling).view(n_batch, n_heads, length, length)
     if attention_mask is None:
-        allowed = (
-            torch.ones(length, length, dtype=torch.bool, device=q.device)
-            .tril_()
-            .expand(n_batch, length, length)
-        )
+        allowed = torch.ones(length, length, dtype=torch.bool, device=q.device).tril_()[None]
     else:
-        allowed = attention_mask[:, 0].expand(n_batch, length, length)
+        allowed = attention_mask[:, 0]
+    allowed = allowed.expand(n_batch, length, length)
     capped = scores if softcap is None else softcap * torch.tanh(scores / softcap)
     weights = torch.softmax(capped.masked_fill(~allowed[:, None], torch.finfo(dtype).min), dim=-1)
     output = (weights.view(n_batch, k.shape[1], shared * length, length) @ v).view(q.shape)
-    _recording[module].attention = AttentionRecord(q, k, v, scores, allowed, weights, scaling, softcap)
+    _recording[module].attention = AttentionRecord(
+        query_BHTD=q,
+        key_BGTD=k,
+        value_BGTD=v,
+        scores_BHTT=scores,
+        allowed_BTT=allowed,
+        weights_BHTT=weights,
+        scaling=scaling,
+        softcap=softcap,
+    )
     return output.transpose(1, 2).to(query.dtype), None
 
 
@@ -116,8 +122,7 @@ def recording_attention(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
-    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside
-    `recording_attention`).
+    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `recording_attention`).
 
     Raises:
         AttributeError: a module the anatomy declares does not exist.

@@ -1,7 +1,6 @@
 """Impacts that are column norms of one activation matrix: ffn (Eq. 8), v (Eq. 10) and o neurons.
 
-Shapes: B sentences, T tokens, I feed-forward width, H query heads, G key-value heads, D head dim,
-d hidden size.
+Shapes: B sentences, T tokens, I feed-forward width, H query heads, G key-value heads, D head dim, d hidden size.
 """
 
 import torch
@@ -13,8 +12,7 @@ from polyneuron.neuron_core.passes.limits import WIDENED_ELEMENTS
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
     """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider.
 
-    The sum is a product with the mask: torch's vector_norm over a strided dimension took 15 times as long on
-    a CPU.
+    The sum is a product with the mask: torch's vector_norm over a strided dimension took 15 times as long on a CPU.
     """
     x = activations_BTN.to(torch.promote_types(activations_BTN.dtype, torch.float32))
     return (scored_BT.to(x.dtype)[:, None] @ (x * x))[:, 0].sqrt()
@@ -32,9 +30,7 @@ def _columns_at_once(weight_dN: Tensor) -> int:
 
 
 def ffn_impacts(hidden_BTI: Tensor, scored_BT: Tensor, down_norms_I: Tensor) -> Tensor:
-    """Eq. 8: ||H[:, k]|| ||W_down[k, :]||, [B, I]. The change of the MLP output is an outer product, hence
-    exact.
-    """
+    """Eq. 8: ||H[:, k]|| ||W_down[k, :]||, [B, I]. The change of the MLP output is an outer product, hence exact."""
     return column_norms(hidden_BTI, scored_BT) * down_norms_I
 
 

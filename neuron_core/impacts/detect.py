@@ -1,13 +1,11 @@
-"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q
-and k.
+"""Detection: exact impacts of every neuron over a corpus, in layer-major order, with certified pruning of q and k.
 
-`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together
-for any way of spreading them; `measure_impacts` is the one-process surface for notebooks.
+`detection_pass` is what one worker does with its micro-batches; `detect_language` puts the passes together for any way of
+spreading them; `measure_impacts` is the one-process surface for notebooks.
 
-Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language
-(the seed) are measured in full; the floor u of a group is the value its `floor_fraction` largest running
-minima reach. Only q and k neurons at or above u go on. Whatever threshold >= u is chosen later selects
-exactly what the full measurement would.
+Certified mode rests on one fact: the minimum over sentences only falls. The shortest sentences of a language (the seed) are
+measured in full; the floor u of a group is the value its `floor_fraction` largest running minima reach. Only q and k
+neurons at or above u go on. Whatever threshold >= u is chosen later selects exactly what the full measurement would.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ def detection_pass(
     Raises:
         ModelError: an impact is not finite; names the layer and group.
     """
-    device, found = runner.device, Accumulated()
+    device, accumulated = runner.device, Accumulated()
     config = runner.model.config.get_text_config()  # type: ignore[union-attr, operator]
     any_scores = bool(set(groups) & set(SCORE_GROUPS))
     # sdpa takes the same masks, and is faster where a layer has no candidate left
@@ -60,16 +58,14 @@ def detection_pass(
     with runner.gathered_before(), recording_attention(runner.model) if any_scores else nullcontext():
         running = [runner.begin(batch) for batch in batches]
     for index, layer in enumerate(runner.layers):
-        wanted = (
-            None
-            if candidates is None
-            else {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
-        )
+        wanted = None
+        if candidates is not None:
+            wanted = {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
         with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
         recording = recording_attention(runner.model) if with_scores or always_recording else nullcontext()
         with recording, runner.gathered_layer(index):
             measure = LayerImpacts(layer, runner.anatomy, groups)
-            collected = _Collected(found, index, complete=candidates is None)
+            collected = _Collected(accumulated, index, complete=candidates is None)
             for inputs in running:
                 with recorded(layer, runner.anatomy, with_scores) as record:
                     runner.run_layer(index, inputs)
@@ -77,16 +73,14 @@ def detection_pass(
             collected.flush()
         if progress is not None:
             progress(index + 1, len(runner.layers))
-    return found
+    return accumulated
 
 
 class _Collected:
-    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as
-    for all.
-    """
+    """Impacts of one layer, accumulated many sentences at a time: the bookkeeping costs as much for one as for all."""
 
-    def __init__(self, found: Accumulated, layer: int, complete: bool) -> None:
-        self._found, self._layer, self._complete = found, layer, complete
+    def __init__(self, accumulated: Accumulated, layer: int, complete: bool) -> None:
+        self._accumulated, self._layer, self._complete = accumulated, layer, complete
         self._parts: dict[str, list[Tensor]] = {}
         self._n_scored: list[int] = []
         self._n_values = 0
@@ -113,21 +107,26 @@ class _Collected:
                     f"Layer {self._layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, "
                     "or its dtype overflows; check the checkpoint, or load it in float32"
                 )
-            key = (self._layer, group)
-            new = Impacts.of(
-                values, torch.tensor(self._n_scored), self._complete or group not in SCORE_GROUPS
+            complete = self._complete or group not in SCORE_GROUPS
+            _add(
+                self._accumulated,
+                (self._layer, group),
+                Impacts.of(values, torch.tensor(self._n_scored), complete),
             )
-            self._found[key] = self._found[key].merged(new) if key in self._found else new
         self._parts, self._n_scored, self._n_values = {}, [], 0
 
 
 def merge_passes(parts: Sequence[Accumulated]) -> Accumulated:
-    """Joins what several workers found, in their order."""
+    """Joins the impacts of several passes or workers, in their order; returns those of every (layer, group)."""
     merged: Accumulated = {}
     for part in parts:
         for key, impacts in part.items():
-            merged[key] = merged[key].merged(impacts) if key in merged else impacts
+            _add(merged, key, impacts)
     return merged
+
+
+def _add(accumulated: Accumulated, key: tuple[int, str], impacts: Impacts) -> None:
+    accumulated[key] = accumulated[key].merged(impacts) if key in accumulated else impacts
 
 
 def detect_language(
@@ -136,12 +135,13 @@ def detect_language(
     groups: Sequence[str] = DEFAULT_GROUPS,
     mode: DetectionMode = "certified",
     batch_size: int = 8,
+    *,
     floor_fraction: float = FLOOR_FRACTION,
 ) -> LanguageImpacts:
     """Impacts over all sentences of one language.
 
-    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every
-    sentence, "certified" drops q and k neurons once they are proved to stay below the floor.
+    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every sentence,
+    "certified" drops q and k neurons once they are proved to stay below the floor.
 
     Raises:
         CorpusError: no sentence has a scored token.
@@ -156,55 +156,54 @@ def detect_language(
     usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
     if not usable:
         raise CorpusError("None of the sentences has a token to score; give longer sentences")
-    language = usable[0].language
     seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
-    found = run_pass(micro_batches(seed, batch_size), None)
-    seed_squares = {g: _mean_squares(found, g, len(seed)) for g in groups}
+    impacts = run_pass(micro_batches(seed, batch_size), None)
+    seed_squares = {group: _mean_squares(impacts, group, len(seed)) for group in groups}
     floors: dict[str, tuple[float, float]] = {}
-    kept: dict[tuple[int, str], Tensor] = {}
+    pruned: dict[tuple[int, str], tuple[Tensor, Impacts]] = {}
     if mode == "certified" and rest:
-        floors = {g: _floor(found, g, floor_fraction) for g in groups if g in SCORE_GROUPS}
-        kept = {key: _above(impacts, floors[key[1]]) for key, impacts in found.items() if key[1] in floors}
+        floors = {group: _floor(impacts, group, floor_fraction) for group in groups if group in SCORE_GROUPS}
+        pruned = {
+            key: (_above(of_key, floors[key[1]]), of_key)
+            for key, of_key in impacts.items()
+            if key[1] in floors
+        }
     if rest:
-        later = run_pass(micro_batches(rest, batch_size), kept if floors else None)
-        for key, impacts in later.items():
-            before = found[key].select(kept[key]) if key in kept else found[key]
-            later[key] = before.merged(impacts)
-        seed_only = {key: found[key] for key in kept}
-        found = {**{key: found[key].select(kept[key]) for key in kept}, **later}
-    else:
-        seed_only = {}
+        candidates = {key: kept for key, (kept, _) in pruned.items()}
+        later = run_pass(micro_batches(rest, batch_size), candidates if floors else None)
+        before = impacts | {key: of_key.select(kept) for key, (kept, of_key) in pruned.items()}
+        impacts = merge_passes([before, later])
     return LanguageImpacts.build(
-        language=language,
-        mode=mode,
-        n_tokens=sum(s.n_scored for s in usable),
+        usable[0].language,
+        mode,
+        n_tokens=sum(sentence.n_scored for sentence in usable),
         n_sentences=len(usable),
-        found=found,
-        kept=kept,
-        seed_only=seed_only,
+        impacts=impacts,
+        pruned=pruned,
         floors=floors,
         seed_squares=seed_squares,
     )
 
 
-def _mean_squares(found: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
+def _mean_squares(impacts: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
     """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact.
 
     fsum rounds once, so the result does not depend on how many threads the driver has.
     """
-    mine = [found[key] for key in sorted(found) if key[1] == group]
-    n = n_sentences * sum(len(impacts.minimum) for impacts in mine)
+    of_group = [impacts[key] for key in sorted(impacts) if key[1] == group]
+    n = n_sentences * sum(len(of_layer.minimum) for of_layer in of_group)
     return (
-        math.fsum(square for impacts in mine for square in impacts.square.tolist()) / n,
-        math.fsum(square for impacts in mine for square in impacts.square_per_token.tolist()) / n,
+        math.fsum(square for of_layer in of_group for square in of_layer.square.tolist()) / n,
+        math.fsum(square for of_layer in of_group for square in of_layer.square_per_token.tolist()) / n,
     )
 
 
-def _floor(found: Accumulated, group: str, fraction: float) -> tuple[float, float]:
+def _floor(impacts: Accumulated, group: str, fraction: float) -> tuple[float, float]:
     """The running minimum that `fraction` of the group's neurons reach: Frobenius norm, per-token impact."""
-    mine = [impacts for (_, g), impacts in found.items() if g == group]
+    of_group = [of_key for key, of_key in impacts.items() if key[1] == group]
     floors = []
-    for values in (torch.cat([i.minimum for i in mine]), torch.cat([i.smallest[0] for i in mine])):
+    for parts in ([each.minimum for each in of_group], [each.smallest[0] for each in of_group]):
+        values = torch.cat(parts)
         keep = min(len(values), max(1, round(fraction * len(values))))
         floors.append(float(values.topk(keep).values[-1]))
     return floors[0], floors[1]
@@ -221,6 +220,7 @@ def measure_impacts(
     corpora: Mapping[str, Sequence[Any]],
     groups: Sequence[str] = DEFAULT_GROUPS,
     mode: DetectionMode = "certified",
+    *,
     batch_size: int = 8,
     floor_fraction: float = FLOOR_FRACTION,
     max_tokens: int | None = None,
@@ -228,11 +228,14 @@ def measure_impacts(
 ) -> ImpactTable:
     """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
 
-    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole,
-    and need no tokenizer. A leading BOS that the tokenizer adds is attended to but not scored.
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
+    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`.
 
     Raises:
-        UnsupportedArchitecture, CorpusError, ModelError, ValueError.
+        UnsupportedArchitecture: the family is not declared.
+        CorpusError: a corpus is empty, or none of its sentences has a token to score.
+        ModelError: an impact is not finite.
+        ValueError: an unknown group or mode, or strings without a tokenizer.
     """
     from polyneuron.neuron_core.impacts.table import ImpactTable
 
@@ -246,5 +249,7 @@ def measure_impacts(
         if not items:
             raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
         sentences = as_sentences(tokenizer, language, items, max_tokens)
-        languages.append(detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction))
+        languages.append(
+            detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction=floor_fraction)
+        )
     return ImpactTable(languages)

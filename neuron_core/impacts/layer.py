@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +26,8 @@ class LayerImpacts:
 
     def __init__(self, layer: nn.Module, anatomy: Anatomy, groups: Sequence[str]) -> None:
         self._anatomy, self._groups = anatomy, groups
-        attention, mlp = (
-            layer.get_submodule(anatomy.family.attention),
-            layer.get_submodule(anatomy.family.mlp),
-        )
+        attention: Any = layer.get_submodule(anatomy.family.attention)
+        mlp = layer.get_submodule(anatomy.family.mlp)
         self._down_norms = output_norms(mlp.get_parameter("down_proj.weight")) if "ffn" in groups else None
         self._out_norms = output_norms(attention.get_parameter("o_proj.weight")) if "o" in groups else None
         self._norm_eps = (0.0, 0.0)
@@ -40,23 +39,20 @@ class LayerImpacts:
     def __call__(
         self, record: LayerRecord, scored_BT: Tensor, candidates: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64
-        indices).
-        """
-        assert record.heads is not None and record.ffn is not None
-        anatomy, found = self._anatomy, dict[str, Tensor]()
+        """Impacts [B, N] per group. With `candidates`, q and k only for those neurons (ascending int64 indices)."""
+        anatomy, impacts = self._anatomy, dict[str, Tensor]()
         if wanted := [
             g for g in self._groups if g in SCORE_GROUPS and (candidates is None or len(candidates[g]))
         ]:
             scores = ScoreImpacts(record, anatomy, scored_BT, self._norm_eps)
             for group in wanted:
-                found[group] = scores.impacts(group, None if candidates is None else candidates[group])
+                impacts[group] = scores.impacts(group, None if candidates is None else candidates[group])
         if "v" in self._groups or "o" in self._groups:
             head_norms = column_norms(record.heads, scored_BT)
             if "v" in self._groups:
-                found["v"] = value_impacts(head_norms, anatomy.n_kv_heads, anatomy.head_dim)
+                impacts["v"] = value_impacts(head_norms, anatomy.n_kv_heads, anatomy.head_dim)
             if self._out_norms is not None:
-                found["o"] = output_impacts(head_norms, self._out_norms)
+                impacts["o"] = output_impacts(head_norms, self._out_norms)
         if self._down_norms is not None:
-            found["ffn"] = ffn_impacts(record.ffn, scored_BT, self._down_norms)
-        return found
+            impacts["ffn"] = ffn_impacts(record.ffn, scored_BT, self._down_norms)
+        return impacts

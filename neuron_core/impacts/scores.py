@@ -1,21 +1,19 @@
-"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and
-stably.
+"""Impacts of q and k neurons: what zeroing one of them does to softmax(S) V (paper A, Eq. 11), exactly and stably.
 
-Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its
-rotary partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1)
-S to X; with a soft-cap X becomes the difference of the capped scores. The change of the output is computed
-without ever subtracting two nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then
-P = A expm1(m - X), p = sum_j P, and
+Zeroing a neuron changes the scores of one head from S to S' = S - X, where X has rank 2 (a coordinate and its rotary
+partner). With QK-norm the remaining coordinates are rescaled too, S' = r (S - X0), which adds -(r - 1) S to X; with a
+soft-cap X becomes the difference of the capped scores. The change of the output is computed without ever subtracting two
+nearly equal softmaxes: centre X under the attention weights, m = sum_j A X; then P = A expm1(m - X), p = sum_j P, and
 
     softmax(S') V - A V = (P V - p O) / (1 + p),   O = A V.
 
-Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else
-M = N. Everything is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal
-attention: A[i, j] = 0 for j > i.
+Shapes: B sentences, T tokens, D head dim, N neurons, M = 1 where all N neurons share one query head, else M = N. Everything
+is float32 (float64 in oracles); i indexes queries, j keys. All functions assume causal attention: A[i, j] = 0 for j > i.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,25 +25,26 @@ _MAX_EXPONENT = 60.0
 """Up to here expm1 neither overflows nor revives attention weights that underflowed to zero."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Heads:
-    """Attention of the query heads that N neurons reach, over a micro-batch, before any neuron is zeroed.
-
-    scores_BHTT: scaled scores of all heads before soft-cap and mask, of which `index_M` are meant
-        (gathered only when asked for); weights_BMTT: attention weights A, zero where masked; values_BMTD: V
-        minus a constant vector per sentence (the change of the output does not depend on it); output_BMTD: A
-        times those values; allowed_BTT: bool, what the mask lets through; scored_BT: rows that count;
-        softcap: None without.
-    """
+    """Attention of the query heads that N neurons reach, over a micro-batch, before any neuron is zeroed."""
 
     scores_BHTT: Tensor
+    """Scaled scores of all heads before soft-cap and mask."""
     index_M: Tensor
+    """The heads that are meant; their scores are gathered only when asked for."""
     weights_BMTT: Tensor
+    """Attention weights A, zero where masked."""
     values_BMTD: Tensor
+    """V minus a constant vector per sentence, on which the change of the output does not depend."""
     output_BMTD: Tensor
+    """A times those values."""
     allowed_BTT: Tensor
+    """bool, what the mask lets through."""
     scored_BT: Tensor
+    """bool, the rows that count."""
     softcap: float | None
+    """Soft-cap of the scores."""
 
     def select(self, heads: Tensor | slice) -> Heads:
         """Some of the heads, in the order given."""
@@ -66,44 +65,32 @@ class Heads:
         return self if self.weights_BMTT.shape[1] == 1 else self.select(neurons)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreChange:
-    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes
-    with it.
+    """Rank-2 change of the scores of a query head by each of N neurons, and the QK-norm rescaling that comes with it."""
 
-    X0[i, j] = left1[i] right1[j] + left2[i] right2[j], each [B, N, T], scale included. `rescale_BNT` holds
-    r - 1 for every query (`by_row`) or every key, or None without QK-norm. `left1` None means X0 = 0 (the
-    neuron sits in another head and reaches this one through a full-width norm only).
-    """
-
-    left1: Tensor | None
-    right1: Tensor | None
-    left2: Tensor | None
-    right2: Tensor | None
+    terms: Sequence[tuple[Tensor, Tensor]] = ()
+    """Two pairs (left, right), each [B, N, T], scale included: X0[i, j] is the sum over pairs of left[i] right[j]. None means
+    X0 = 0: the neuron sits in another head and reaches this one through a full-width norm only."""
     rescale_BNT: Tensor | None
+    """r - 1 for every query (`by_row`) or every key; None without QK-norm."""
     by_row: bool
+    """Whether queries are rescaled, not keys."""
 
     def select(self, neurons: slice | Tensor) -> ScoreChange:
         """The same for some of the neurons."""
-
-        def some(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part[:, neurons]
-
         return ScoreChange(
-            some(self.left1),
-            some(self.right1),
-            some(self.left2),
-            some(self.right2),
-            some(self.rescale_BNT),
+            terms=[(left[:, neurons], right[:, neurons]) for left, right in self.terms],
+            rescale_BNT=None if self.rescale_BNT is None else self.rescale_BNT[:, neurons],
             by_row=self.by_row,
         )
 
     @property
     def n_neurons(self) -> int:
-        """N."""
-        some = self.rescale_BNT if self.left1 is None else self.left1
-        assert some is not None
-        return some.shape[1]
+        """N, the number of neurons."""
+        part = self.terms[0][0] if self.terms else self.rescale_BNT
+        assert part is not None
+        return part.shape[1]
 
 
 def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
@@ -145,9 +132,8 @@ def _block_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slic
     per_row = torch.linalg.vector_norm(delta, dim=-1).div_(mass.add_(1)).square_()
     squared = (per_row * heads.scored_BT[:, None, rows]).sum(-1)
     if (extreme := (largest > _MAX_EXPONENT).any(0)).any():
-        squared[:, extreme] = _extreme_squared(
-            heads.of_neurons(extreme), change.select(extreme), rows, columns
-        )
+        chosen = heads.of_neurons(extreme), change.select(extreme)
+        squared[:, extreme] = _extreme_squared(*chosen, rows, columns)
     return squared
 
 
@@ -161,13 +147,10 @@ def _applied(moved: Tensor, values: Tensor) -> Tensor:
 def _rank3_exponent(
     change: ScoreChange, weights: Tensor, rows: slice, columns: slice
 ) -> tuple[Tensor, Tensor]:
-    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a
-    bound [B, N].
-    """
-    assert change.left1 is not None and change.left2 is not None
-    assert change.right1 is not None and change.right2 is not None
-    left1, left2 = change.left1[..., rows], change.left2[..., rows]
-    right1, right2 = change.right1[..., columns], change.right2[..., columns]
+    """m - X [B, N, rows, columns] as one product of rank 3 (two outer products and the row means), and a bound [B, N]."""
+    (left1, right1), (left2, right2) = (
+        (left[..., rows], right[..., columns]) for left, right in change.terms
+    )
     mean = left1 * _averaged(weights, right1) + left2 * _averaged(weights, right2)
     left = torch.stack([-left1, -left2, mean], dim=-1)
     right = torch.stack([right1, right2, torch.ones_like(right1)], dim=-2)
@@ -201,11 +184,11 @@ def _score_shift(heads: Heads, change: ScoreChange, rows: slice, columns: slice)
 
 
 def _rank2_shift(change: ScoreChange, rows: slice, columns: slice) -> Tensor | None:
-    if change.left1 is None:
+    if not change.terms:
         return None
-    assert change.left2 is not None and change.right1 is not None and change.right2 is not None
-    shift = change.left1[..., rows, None] * change.right1[..., None, columns]
-    return shift.addcmul_(change.left2[..., rows, None], change.right2[..., None, columns])
+    (left1, right1), (left2, right2) = change.terms
+    shift = left1[..., rows, None] * right1[..., None, columns]
+    return shift.addcmul_(left2[..., rows, None], right2[..., None, columns])
 
 
 def _extreme_squared(heads: Heads, change: ScoreChange, rows: slice, columns: slice) -> Tensor:

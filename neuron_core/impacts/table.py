@@ -1,6 +1,4 @@
-"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language
-and group.
-"""
+"""The result of detection as Arrow tables: one row per language and neuron, and one summary row per language and group."""
 
 from __future__ import annotations
 
@@ -19,35 +17,32 @@ from polyneuron.neuron_core.passes.limits import N_SMALLEST
 
 @dataclass(frozen=True)
 class LanguageImpacts:
-    """Detection of one language: `impacts` (IMPACTS_SCHEMA, ordered by layer, group, neuron) and `summary`."""
+    """Detection of one language."""
 
     language: str
+    """Its code."""
     impacts: pa.Table
+    """`IMPACTS_SCHEMA`, ordered by layer, group, neuron."""
     summary: pa.Table
+    """`SUMMARY_SCHEMA`, one row per group."""
 
     @staticmethod
     def build(
         language: str,
         mode: str,
+        *,
         n_tokens: int,
         n_sentences: int,
-        found: Mapping[tuple[int, str], Impacts],
-        kept: Mapping[tuple[int, str], Tensor],
-        seed_only: Mapping[tuple[int, str], Impacts],
+        impacts: Mapping[tuple[int, str], Impacts],
+        pruned: Mapping[tuple[int, str], tuple[Tensor, Impacts]],
         floors: Mapping[str, tuple[float, float]],
         seed_squares: Mapping[str, tuple[float, float]],
     ) -> LanguageImpacts:
-        """Lays out what `detect_language` found. For keys of `kept`, `found` covers those neurons,
-        `seed_only` all.
-        """
-        keys = sorted(found, key=lambda key: (key[0], GROUPS.index(key[1])))
-        blocks = [_rows(language, key, found[key], kept.get(key), seed_only.get(key)) for key in keys]
-        impacts = pa.concat_tables(blocks).combine_chunks()
-        bounded = {
-            group: sum(len(seed_only[key].minimum) - len(kept[key]) for key in kept if key[1] == group)
-            for group in floors
-        }
-        summary = [
+        """Lays out what `detect_language` measured. `pruned`: for the keys whose `impacts` cover some neurons only, those
+        neurons, and the seed's impacts of all."""
+        keys = sorted(impacts, key=lambda key: (key[0], GROUPS.index(key[1])))
+        blocks = [_rows(language, key, impacts[key], pruned.get(key)) for key in keys]
+        rows = [
             {
                 "language": language,
                 "group": group,
@@ -57,13 +52,16 @@ class LanguageImpacts:
                 "seed_mean_square_raw": seed_squares[group][0],
                 "floor_raw": floors[group][0] if group in floors else None,
                 "floor_rms": floors[group][1] if group in floors else None,
-                "n_bounded": bounded.get(group, 0),
+                "n_bounded": sum(
+                    len(seed.minimum) - len(kept) for key, (kept, seed) in pruned.items() if key[1] == group
+                ),
                 "mode": mode,
             }
             for group in GROUPS
             if group in seed_squares
         ]
-        return LanguageImpacts(language, impacts, pa.Table.from_pylist(summary, schema=SUMMARY_SCHEMA))
+        summary = pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
+        return LanguageImpacts(language, pa.concat_tables(blocks).combine_chunks(), summary)
 
 
 class ImpactTable:
@@ -71,9 +69,8 @@ class ImpactTable:
 
     def __init__(self, languages: Sequence[LanguageImpacts]) -> None:
         self.languages = tuple(language.language for language in languages)
-        self.impacts: pa.Table = pa.concat_tables(
-            [language.impacts for language in languages]
-        ).combine_chunks()
+        impacts = pa.concat_tables([language.impacts for language in languages])
+        self.impacts: pa.Table = impacts.combine_chunks()
         self.summaries: pa.Table = pa.concat_tables([language.summary for language in languages])
 
     def to_arrow(self) -> pa.Table:
@@ -82,21 +79,18 @@ class ImpactTable:
 
 
 def _rows(
-    language: str, key: tuple[int, str], impacts: Impacts, kept: Tensor | None, seed: Impacts | None
+    language: str, key: tuple[int, str], impacts: Impacts, pruned: tuple[Tensor, Impacts] | None
 ) -> pa.Table:
-    n = len(impacts.minimum) if seed is None else len(seed.minimum)
-    measured = np.ones(n, dtype=bool)
-    source = impacts if seed is None else seed
-    minimum = source.minimum.numpy().copy()
-    smallest = source.smallest.numpy().T.copy()
+    source = impacts if pruned is None else pruned[1]
+    n = len(source.minimum)
+    kept = np.arange(n) if pruned is None else pruned[0].numpy()
+    measured = np.zeros(n, dtype=bool)
+    measured[kept] = True
+    minimum, smallest = source.minimum.numpy().copy(), source.smallest.numpy().T.copy()
     mean, maximum = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
-    where = np.arange(n) if kept is None else kept.numpy()
-    minimum[where], smallest[where] = impacts.minimum.numpy(), impacts.smallest.numpy().T
-    mean[where] = (impacts.total / impacts.n_sentences).float().numpy()
-    maximum[where] = impacts.maximum.numpy()
-    if kept is not None:
-        measured[:] = False
-        measured[where] = True
+    minimum[kept], smallest[kept] = impacts.minimum.numpy(), impacts.smallest.numpy().T
+    mean[kept] = (impacts.total / impacts.n_sentences).float().numpy()
+    maximum[kept] = impacts.maximum.numpy()
     columns = [
         pa.array([language]).take(pa.array(np.zeros(n, np.int32))),
         pa.array(np.full(n, key[0], np.int32)),

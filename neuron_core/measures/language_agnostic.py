@@ -1,17 +1,15 @@
-"""Equations 4, 5 and 6 of paper A, with bootstrap intervals over sentences. A value that has no meaning is
-null, with why.
+"""Equations 4, 5 and 6 of paper A, with bootstrap intervals over sentences. A value that has no meaning is null, with why.
 
-Shapes: S held-out sentences of a language, B bootstrap resamples. Perplexity is exp(sum of NLL in nats / sum
-of predicted tokens), so its logarithm is the mean NLL; `ppl` metrics use its change, `nll` metrics the change
-of its logarithm.
+Shapes: S held-out sentences of a language, B bootstrap resamples. Perplexity is exp(sum of NLL in nats / sum of predicted
+tokens), so its logarithm is the mean NLL; `ppl` metrics use its change, `nll` metrics the change of its logarithm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,7 @@ from polyneuron.neuron_core.common.errors import SetError
 
 Reals = npt.NDArray[np.float64]
 Change = Literal["ppl", "nll"]
-CHANGES: tuple[Change, ...] = ("ppl", "nll")
+CHANGES: tuple[Change, ...] = get_args(Change)
 N_BOOTSTRAP = 1000
 _TAIL = 0.025
 """Share of resamples beyond each end of an interval: 95% intervals."""
@@ -40,91 +38,68 @@ class Value:
     null_reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """One metric of a language (None: of the model) with its 95% interval.
-
-    low, high: None where there is no interval, or where that end is open. null_reason: why value is None;
-    beside a value, what an open end or a language left out is due to. n_bootstrap, seed: None where nothing
-    was resampled.
-    """
+    """One metric with its 95% interval: the columns of `METRICS_SCHEMA`."""
 
     metric: str
+    """What is measured: shared_ratio, imp_ppl and imp_nll, language_agnostic_score_ppl and _nll."""
     language: str | None
+    """None where it is of the whole model."""
     value: float | None
+    """The measured value; None where it has no meaning."""
     low: float | None = None
+    """Lower end of the interval; None where there is no interval, or where this end is open."""
     high: float | None = None
+    """Upper end, likewise."""
     null_reason: str | None = None
+    """Why value is None; beside a value, what an open end or a language left out is due to."""
     n_bootstrap: int | None = None
+    """Resamples; None where nothing was resampled."""
     seed: int | None = None
-
-    def as_row(self) -> dict[str, Any]:
-        """The fields, as columns of the store's table metrics."""
-        return asdict(self)
-
-
-class _SentenceLoss(Protocol):
-    @property
-    def sentence(self) -> int: ...
-    @property
-    def nll_nats(self) -> float: ...
-    @property
-    def n_tokens(self) -> int: ...
+    """Seed of the resamples; None where nothing was resampled."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One variant on the held-out sentences of one language. sentence int64 [S], nll_nats float64 [S],
-    n_tokens int64 [S].
-    """
+    """One variant on the held-out sentences of one language, by ascending sentence number. Made by `from_columns`."""
 
     sentence: npt.NDArray[np.int64]
+    """int64 [S], the numbers of the sentences."""
     nll_nats: Reals
+    """float64 [S], negative log-likelihood summed over the predicted tokens."""
     n_tokens: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, rows: Iterable[_SentenceLoss]) -> Losses:
-        """From the rows of `neuron_core.perplexity.sentence_nlls` for one language, in any order."""
-        listed = sorted(rows, key=lambda row: row.sentence)
-        return cls.from_columns(
-            [row.sentence for row in listed],
-            [row.nll_nats for row in listed],
-            [row.n_tokens for row in listed],
-        )
+    """int64 [S], the predicted tokens."""
 
     @classmethod
     def from_columns(
         cls, sentence: npt.ArrayLike, nll_nats: npt.ArrayLike, n_tokens: npt.ArrayLike
     ) -> Losses:
-        """From equally long columns, in any order. Raises SetError when there is no predicted token, or a
-        repeat.
-        """
+        """From equally long columns, in any order. Raises SetError when there is no predicted token, or a repeat."""
         sentences = np.asarray(sentence, np.int64)
         order = np.argsort(sentences, kind="stable")
-        found = cls(
+        losses = cls(
             sentences[order], np.asarray(nll_nats, np.float64)[order], np.asarray(n_tokens, np.int64)[order]
         )
-        if found.n_tokens.sum() <= 0:
+        if losses.n_tokens.sum() <= 0:
             raise SetError("A metric needs at least one sentence with a predicted token")
-        if (np.diff(found.sentence) == 0).any():
+        if (np.diff(losses.sentence) == 0).any():
             raise SetError("A sentence occurs twice in the losses of one variant and language")
-        return found
-
-    def perplexity(self) -> float:
-        """exp(sum of NLL / sum of predicted tokens); inf where that overflows."""
-        with np.errstate(over="ignore"):
-            return float(np.exp(self.nll_nats.sum() / self.n_tokens.sum()))
+        return losses
 
 
 @dataclass(frozen=True)
 class LanguageLosses:
-    """What Eq. 5 needs of one language: the base model, and the model without the shared and without the
-    language's own exclusive set (None where that set is empty)."""
+    """What Eq. 5 needs of one language."""
 
     base: Losses
+    """The base model."""
     shared: Losses | None
+    """The model without the shared set; None where that is empty."""
     exclusive: Losses | None
+    """The model without the language's own exclusive set; None where that is empty."""
     n_exclusive: int
+    """Neurons of the exclusive set."""
 
 
 def shared_ratio(n_shared: int, n_exclusive: Mapping[str, int]) -> Value:
@@ -136,11 +111,10 @@ def shared_ratio(n_shared: int, n_exclusive: Mapping[str, int]) -> Value:
 
 
 def importance(delta_shared: float, n_shared: int, delta_exclusive: float, n_exclusive: int) -> Value:
-    """Eq. 5: (delta_shared / |shared|) / (delta_exclusive / |exclusive|), deltas of perplexity or of its
-    logarithm.
+    """Eq. 5: (delta_shared / |shared|) / (delta_exclusive / |exclusive|), deltas of perplexity or of its logarithm.
 
-    Null when a set is empty, a delta is not finite, or delta_exclusive <= 0: then the quotient has no
-    meaning. Negative when removing the shared set helps.
+    Null when a set is empty, a delta is not finite, or delta_exclusive <= 0: then the quotient has no meaning. Negative
+    when removing the shared set helps.
     """
     if n_shared == 0:
         return Value(None, SHARED_EMPTY)
@@ -157,8 +131,8 @@ def importance(delta_shared: float, n_shared: int, delta_exclusive: float, n_exc
 def language_agnostic_score(importances: Mapping[str, Value]) -> Value:
     """Eq. 6: log(1 + mean over languages of Eq. 5), in nats.
 
-    Languages whose importance is null are left out of the mean and named in null_reason. Null when none is
-    left, or when the mean is at most -1.
+    Languages whose importance is null are left out of the mean and named in null_reason. Null when none is left, or when
+    the mean is at most -1.
     """
     known = [value.value for value in importances.values() if value.value is not None]
     left_out = "; ".join(
@@ -177,21 +151,19 @@ def language_agnostic_score(importances: Mapping[str, Value]) -> Value:
     )
 
 
-def evaluate(
+def measures_of(
     n_shared: int, languages: Mapping[str, LanguageLosses], n_bootstrap: int = N_BOOTSTRAP, seed: int = 0
 ) -> list[Estimate]:
-    """All metrics of one selection: shared_ratio, imp_ppl and imp_nll by language, and
-    language_agnostic_score_ppl and _nll.
+    """All metrics of one selection: Eq. 4 and 6 of the model, Eq. 5 of each language.
 
-    Intervals are 95% percentile intervals over `n_bootstrap` resamples of each language's sentences; base,
-    shared and exclusive see the same resample. They depend on the seed and the language's name, not on the
-    order of languages.
+    Intervals are 95% percentile intervals over `n_bootstrap` resamples of each language's sentences; base, shared and
+    exclusive see the same resample. They depend on the seed and the language's name, not on the order of languages.
 
     Raises:
         SetError: the variants of a language were not measured on the same sentences.
     """
     ratio = shared_ratio(n_shared, {language: losses.n_exclusive for language, losses in languages.items()})
-    found = [Estimate("shared_ratio", None, ratio.value, null_reason=ratio.null_reason)]
+    estimates = [_estimate("shared_ratio", None, ratio, np.zeros(0), seed)]
     drawn = {
         language: _log_changes(language, losses, n_bootstrap, seed) for language, losses in languages.items()
     }
@@ -201,16 +173,17 @@ def evaluate(
             n_exclusive = languages[language].n_exclusive
             values[language] = _value(shared[0], n_shared, exclusive[0], n_exclusive, change)
             draws[language] = _draws(shared[1:], n_shared, exclusive[1:], n_exclusive, change)
-            found.append(_estimate(f"imp_{change}", language, values[language], draws[language], seed))
+            estimates.append(_estimate(f"imp_{change}", language, values[language], draws[language], seed))
         score = language_agnostic_score(values)
         used = [draws[language] for language, value in values.items() if value.value is not None]
-        found.append(_estimate(f"language_agnostic_score_{change}", None, score, _score_draws(used), seed))
-    return found
+        estimates.append(
+            _estimate(f"language_agnostic_score_{change}", None, score, _score_draws(used), seed)
+        )
+    return estimates
 
 
 def _log_changes(language: str, losses: LanguageLosses, n_bootstrap: int, seed: int) -> tuple[Reals, Reals]:
-    """Changes of log perplexity without the shared and without the exclusive set, [1 + B]: the data, then
-    resamples.
+    """Changes of log perplexity without the shared and without the exclusive set, [1 + B]: the data, then resamples.
 
     One sentence cannot be resampled, so then the resamples are NaN.
     """
@@ -231,8 +204,7 @@ def _log_changes(language: str, losses: LanguageLosses, n_bootstrap: int, seed: 
                 and np.array_equal(edited.n_tokens, base.n_tokens)
             ):
                 raise SetError(
-                    f"{language}: the variants were not measured on the same sentences; measure them again "
-                    "together"
+                    f"{language}: the variants were not measured on the same sentences; measure them again together"
                 )
             changes = np.asarray(weights @ (edited.nll_nats - base.nll_nats) / n_tokens, np.float64)
             return changes if n > 1 else np.where(np.arange(1 + n_bootstrap) == 0, changes, np.nan)
@@ -241,9 +213,7 @@ def _log_changes(language: str, losses: LanguageLosses, n_bootstrap: int, seed: 
 
 
 def _value(shared: float, n_shared: int, exclusive: float, n_exclusive: int, change: Change) -> Value:
-    """Eq. 5. The base perplexity cancels: the change of perplexity is PPL * (exp(change of its logarithm) -
-    1).
-    """
+    """Eq. 5. The base perplexity cancels: the change of perplexity is PPL * (exp(change of its logarithm) - 1)."""
     with np.errstate(over="ignore"):
         deltas = (
             (shared, exclusive) if change == "nll" else (float(np.expm1(shared)), float(np.expm1(exclusive)))
@@ -252,9 +222,7 @@ def _value(shared: float, n_shared: int, exclusive: float, n_exclusive: int, cha
 
 
 def _draws(shared: Reals, n_shared: int, exclusive: Reals, n_exclusive: int, change: Change) -> Reals:
-    """Eq. 5 of each resample [B]; infinite where the exclusive set does no harm, since the quotient grows
-    without bound.
-    """
+    """Eq. 5 of each resample [B]; infinite where the exclusive set does no harm, since the quotient grows without bound."""
     if n_shared == 0 or n_exclusive == 0:
         return np.full(len(shared), np.nan)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -274,7 +242,7 @@ def _score_draws(draws: list[Reals]) -> Reals:
 
 def _estimate(metric: str, language: str | None, value: Value, draws: Reals, seed: int) -> Estimate:
     if value.value is None or len(draws) == 0:
-        return Estimate(metric, language, value.value, null_reason=value.null_reason)
+        return Estimate(metric=metric, language=language, value=value.value, null_reason=value.null_reason)
     at = math.floor(_TAIL * len(draws))
     low = float(np.sort(np.where(np.isnan(draws), -np.inf, draws))[at])
     high = float(np.sort(np.where(np.isnan(draws), np.inf, draws))[len(draws) - 1 - at])
@@ -284,18 +252,12 @@ def _estimate(metric: str, language: str | None, value: Value, draws: Reals, see
         reasons.append(f"the interval is open: {n_open} of {len(draws)} resamples have no finite value")
     ends = [end if math.isfinite(end) else None for end in (low, high)]
     return Estimate(
-        metric, language, value.value, ends[0], ends[1], "; ".join(reasons) or None, len(draws), seed
+        metric=metric,
+        language=language,
+        value=value.value,
+        low=ends[0],
+        high=ends[1],
+        null_reason="; ".join(reasons) or None,
+        n_bootstrap=len(draws),
+        seed=seed,
     )
-
-
-__all__ = [
-    "CHANGES",
-    "Estimate",
-    "LanguageLosses",
-    "Losses",
-    "Value",
-    "evaluate",
-    "importance",
-    "language_agnostic_score",
-    "shared_ratio",
-]

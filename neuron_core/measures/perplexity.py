@@ -1,8 +1,6 @@
-"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all
-variants.
+"""Perplexity of a model and of its edited variants, in layer-major order: one gather of each layer serves all variants.
 
-Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size,
-V vocabulary.
+Perplexity is exp(sum of NLL in nats / sum of predicted tokens). Shapes: B sentences, T tokens, d hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -43,8 +41,7 @@ def sentence_nlls(
     edits: Sequence[WeightEdit | Intervention | None],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
-    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language,
-    sentence.
+    """NLL of every sentence under every change (None: the base model); one list per change, ordered by language, sentence.
 
     Raises:
         ModelError: a likelihood is NaN.
@@ -61,13 +58,13 @@ def sentence_nlls(
         if progress is not None:
             progress(index + 1, len(runner.layers) + 1)
     with runner.gathered_after():
-        found = [
+        by_edit = [
             [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
             for per_edit in running
         ]
     if progress is not None:
         progress(len(runner.layers) + 1, len(runner.layers) + 1)
-    return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in found]
+    return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in by_edit]
 
 
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:

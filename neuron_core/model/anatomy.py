@@ -1,6 +1,4 @@
-"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A,
-section 2.1).
-"""
+"""Anatomy: a Hugging Face causal LM seen as layers, groups of neurons, widths and weight axes (paper A, section 2.1)."""
 
 from __future__ import annotations
 
@@ -100,17 +98,19 @@ class Anatomy:
 
     def layers(self, model: nn.Module) -> nn.ModuleList:
         """The decoder layers of `model`, in order."""
-        found: nn.ModuleList = model.get_submodule(self.family.layers_path)  # type: ignore[assignment]
-        return found
+        layers: nn.ModuleList = model.get_submodule(self.family.layers_path)  # type: ignore[assignment]
+        return layers
 
 
 def anatomy_of(model_or_config: Any) -> Anatomy:
-    """Reads the anatomy of a model or of its config.
+    """Reads the anatomy of a model or of its config; an anatomy is returned as it is.
 
     Raises:
         UnsupportedArchitecture: the family is not declared, or a live model lacks a declared parameter.
             The message names the architecture, what was looked for, and the supported families.
     """
+    if isinstance(model_or_config, Anatomy):
+        return model_or_config
     config = getattr(model_or_config, "config", model_or_config)
     model_type = getattr(config, "model_type", type(config).__name__)
     family = family_of(model_type)

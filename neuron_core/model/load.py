@@ -1,6 +1,4 @@
-"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors
-folder.
-"""
+"""Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors folder."""
 
 from __future__ import annotations
 
@@ -11,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
+from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
 
 _BLOCKS, _BLOCK_BYTES = 256, 1 << 16
+_UNREADABLE = (OSError, SafetensorError, ValueError, RuntimeError)
 
 _CHECK_TEXT = (
     "Water boils at one hundred degrees Celsius at sea level. The children walked to school with their friends, and in "
@@ -32,6 +32,7 @@ def load_model(
     gguf_file: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    *,
     device: str | torch.device = "cpu",
 ) -> tuple[Any, Any]:
     """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients).
@@ -84,11 +85,11 @@ def from_pretrained(
     dtype: torch.dtype | str,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    *,
     nf4: bool = False,
 ) -> Any:
-    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they
-    arrive sharded. `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`).
-    """
+    """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded.
+    `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`)."""
     if nf4:
         from polyneuron.neuron_core.model.nf4 import quantisation, ready_to_train
     wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
@@ -103,9 +104,9 @@ def from_pretrained(
             trust_remote_code=trust_remote_code,
             quantization_config=quantisation(wanted) if nf4 else None,
         )
-    except Exception as error:
-        if type(error).__name__ not in _UNREADABLE:
-            raise
+    except _UNREADABLE as error:
+        if type(error) not in _UNREADABLE:
+            raise  # an error of another kind, such as no memory on the device
         raise ModelError(
             f"The weights of {source} cannot be read: {_first_line(error)} Download or export the model again; only "
             "safetensors files are read"
@@ -121,9 +122,6 @@ def model_class(config: Any) -> Any:
     import transformers
 
     return getattr(transformers, anatomy_of(config).family.auto_class)
-
-
-_UNREADABLE = ("OSError", "SafetensorError", "ValueError", "RuntimeError", "EnvironmentError")
 
 
 def resolve_model(path_or_id: str | Path, gguf_file: str | None = None) -> str:
@@ -151,12 +149,10 @@ def cache_folder() -> Path:
 
 
 def dequantised(gguf: Path) -> Path:
-    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by
-    perplexity.
+    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity.
 
     Raises:
-        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense
-            afterwards.
+        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards.
     """
     if not gguf.is_file():
         raise ModelError(f"No GGUF file at {gguf}")
@@ -235,13 +231,3 @@ def _content_hash(path: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") + "."
-
-
-__all__ = [
-    "UnsupportedArchitecture",
-    "dequantised",
-    "from_pretrained",
-    "load_config",
-    "load_model",
-    "resolve_model",
-]

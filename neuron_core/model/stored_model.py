@@ -126,7 +126,7 @@ class StoredModel:
     def _emptied(self, keys: dict[str, str]) -> dict[nn.Parameter, str]:
         """Replaces every parameter on meta, which could take no values later, by an empty one of its dtype."""
         empty: dict[nn.Parameter, nn.Parameter] = {}
-        found = {}
+        key_of = {}
         for name, parameter in list(self.model.named_parameters(remove_duplicate=False)):
             if name in keys and (shape := self.files.tensors[keys[name]].shape) != parameter.shape:
                 raise ModelError(
@@ -136,10 +136,10 @@ class StoredModel:
             if parameter not in empty:
                 empty[parameter] = nn.Parameter(torch.empty(0, dtype=parameter.dtype), requires_grad=False)
             if name in keys:
-                found[empty[parameter]] = keys[name]
+                key_of[empty[parameter]] = keys[name]
             module, _, attribute = name.rpartition(".")
             self.model.get_submodule(module)._parameters[attribute] = empty[parameter]
-        return found
+        return key_of
 
     def _fill_buffers(self, keys: dict[str, str]) -> None:
         """Makes the buffers as `from_pretrained` does: computed by the modules, or read where the files have them."""
@@ -196,7 +196,7 @@ def _file_keys(model: Any, files: WeightFiles, source: str) -> dict[str, str]:
     renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
     wanted = model.state_dict()
-    found = {}
+    key_of = {}
     for key in files.tensors:
         name, converted = rename_source_key(key, renamings, converters, model.base_model_prefix, wanted)
         if name not in wanted and key in wanted:
@@ -208,5 +208,5 @@ def _file_keys(model: Any, files: WeightFiles, source: str) -> dict[str, str]:
                 f"{key} in the weights of {source} is stored in a layout that must be converted when loading. Load the model "
                 "with transformers, save it again, and give that folder"
             )
-        found[name] = key
-    return found
+        key_of[name] = key
+    return key_of

@@ -1,5 +1,4 @@
-"""Safetensors files as places to read from: any run of elements of any tensor, straight into memory that the caller
-owns.
+"""Safetensors files as places to read from: any run of elements of any tensor, straight into memory that the caller owns.
 
 Bytes are read with pread, not mapped: pages of a mapped file count as the process's resident memory until they are
 unmapped, and a file that shrinks meanwhile ends the process instead of raising.

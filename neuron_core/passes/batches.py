@@ -50,7 +50,7 @@ class MicroBatch:
 
     @cached_property
     def lengths(self) -> Tensor:
-        """int64 [B]."""
+        """int64 [B], the real tokens of each sentence."""
         return torch.tensor([len(sentence.token_ids) for sentence in self.sentences])
 
     @cached_property

@@ -107,9 +107,9 @@ class KeptTensor:
         if self._place is None:
             assert self._memory is not None
             return self._memory.to(device)
-        found = torch.empty(self._shape, dtype=self._dtype)
-        self.store._read(self._place, found)
-        return found.to(device)
+        tensor = torch.empty(self._shape, dtype=self._dtype)
+        self.store._read(self._place, tensor)
+        return tensor.to(device)
 
     def replace(self, tensor: Tensor) -> None:
         """Puts a tensor of the same shape and dtype in its place.

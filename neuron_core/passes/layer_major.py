@@ -1,11 +1,9 @@
-"""Layer-major order: one layer at a time over the whole corpus, with the model's own forward code and nothing
-else.
+"""Layer-major order: one layer at a time over the whole corpus, with the model's own forward code and nothing else.
 
-A usual forward pass runs every layer for one batch; under parameter sharding it gathers the whole model for
-each batch. `LayerMajor` turns the loops: it gathers layer i once, runs all micro-batches through it, and goes
-on. What happens before and after the layers (embedding, masks, rotary tables, final norm, head, logit cap)
-stays the model's own forward, run with its layers replaced by stubs that record what they were given or
-return what they are told.
+A usual forward pass runs every layer for one batch; under parameter sharding it gathers the whole model for each batch.
+`LayerMajor` turns the loops: it gathers layer i once, runs all micro-batches through it, and goes on. What happens before
+and after the layers (embedding, masks, rotary tables, final norm, head, logit cap) stays the model's own forward, run with
+its layers replaced by stubs that record what they were given or return what they are told.
 Shapes: B sentences, T tokens, d hidden size, V vocabulary.
 """
 
@@ -51,7 +49,7 @@ class LayerInputs:
         return self._hidden.get(self._device)
 
     def kwargs(self, index: int) -> Any:
-        """What the model passes to layer `index`: mask, rotary tables, …"""
+        """Returns the keyword arguments that the model passes to layer `index`: mask, rotary tables and the like."""
         return _mapped(self._kwargs[index], KeptTensor, lambda kept: kept.get(self._device))
 
     def advance(self, hidden: Tensor) -> None:
@@ -80,9 +78,7 @@ def _mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
 
 
 class LayerMajor:
-    """Runs a causal LM layer by layer. `gather` makes the parameters of a shard whole; the default is one
-    process.
-    """
+    """Runs a causal LM layer by layer. `gather` makes the parameters of a shard whole; the default is one process."""
 
     def __init__(
         self,
@@ -157,9 +153,7 @@ class LayerMajor:
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In
-        `gathered_after`.
-        """
+        """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In `gathered_after`."""
         states = hidden[None]
         with self._layers_replaced(lambda _, **kwargs: states):
             mask = torch.ones(states.shape[:2], dtype=torch.int64)

@@ -1,6 +1,5 @@
 """How much the passes hold at once, and what pruned detection starts from. The capacity planner counts with the same
-numbers, so this file imports nothing.
-"""
+numbers, so this file imports nothing."""
 
 LOGIT_BYTES = 64 << 20
 """Float32 logits of a perplexity held at once; the head runs over as many tokens as fit."""

@@ -51,6 +51,7 @@ def reference_scores(
     tokenizer: Any,
     sentences: Sequence[Any],
     groups: Sequence[str] = GROUPS,
+    *,
     causal: bool = False,
     max_tokens: int | None = PUBLISHED_MAX_TOKENS,
 ) -> Scores:
@@ -75,7 +76,7 @@ def reference_scores(
     anatomy = anatomy_of(model)
     prepared = as_sentences(tokenizer, "", sentences, max_tokens)
     names = [name for name, group in JSON_KEYS.items() if group in groups]
-    found: dict[tuple[int, str], list[Tensor]] = {}
+    rows: dict[tuple[int, str], list[Tensor]] = {}
     for sentence in prepared:
         if not sentence.token_ids:
             raise CorpusError(f"Sentence {sentence.index} has no tokens; leave it out")
@@ -83,8 +84,8 @@ def reference_scores(
             _run_decoder(model, anatomy, sentence.token_ids)
         for index, layer in enumerate(layers):
             for name in names:
-                found.setdefault((index, name), []).append(layer[name])
-    scores = {key: torch.stack(rows).cpu().numpy() for key, rows in found.items()}
+                rows.setdefault((index, name), []).append(layer[name])
+    scores = {key: torch.stack(of_key).cpu().numpy() for key, of_key in rows.items()}
     for (index, name), values in scores.items():
         if not np.isfinite(values).all():
             raise ModelError(
@@ -164,8 +165,8 @@ def _reference_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
     scaling: float,
-    dropout: float = 0.0,
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:

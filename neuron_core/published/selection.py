@@ -23,23 +23,19 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.model.anatomy import Anatomy
 
 Scores = Mapping[Key, npt.NDArray[Any]]
-"""By (layer, group), scores [S, N], larger means more important. k and v run over query heads, as the code
-has them.
-"""
+"""By (layer, group), scores [S, N], larger means more important. k and v run over query heads, as the code has them."""
 
 
 def published_quotas(anatomy: Anatomy, ratio: float) -> dict[str, int]:
-    """k of each group: int(ratio * FFN width) for attention, int(ratio * query width) for the FFN, as
-    published.
-    """
+    """How many entries of each group a prompt selects: int(ratio * FFN width) for attention, int(ratio * query width)
+    for the FFN, as published."""
     attention, ffn = int(ratio * anatomy.ffn_width), int(ratio * anatomy.widths["q"])
     return {"q": attention, "k": attention, "v": attention, "ffn": ffn, "o": attention}
 
 
 def top_of_every_prompt(scores_SN: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
-    """Entries among the k largest of every prompt, ascending. Of equal scores the later entry wins, k > N
-    takes all.
-    """
+    """The entries that are among the k largest of every prompt, ascending. Of equal scores the later entry wins, k > N
+    takes all."""
     if scores_SN.ndim != 2 or scores_SN.shape[0] == 0:
         raise SetError(
             f"Scores must be [prompts, neurons] with at least one prompt, not {list(scores_SN.shape)}"
@@ -57,7 +53,7 @@ def reference_selection(
 ) -> NeuronSet:
     """The language-related set the published code selects from one language's scores.
 
-    kv_map says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or
+    `kv_map` says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or
     "published" (i // G, which hits other rows); without grouped queries the two are the same.
 
     Raises:
@@ -69,8 +65,7 @@ def reference_selection(
 def published_sets(
     scores: Mapping[str, Scores], anatomy: Anatomy, model: str, ratio: float, kv_map: str = "correct"
 ) -> tuple[dict[str, NeuronSet], NeuronSet, dict[str, NeuronSet]]:
-    """Related by language, shared (in all languages) and exclusive by language (own minus shared), as
-    published.
+    """The sets related by language, shared (in all languages) and exclusive by language (own minus shared), as published.
 
     As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at
     once.

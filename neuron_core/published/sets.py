@@ -49,7 +49,7 @@ def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDA
 
 
 def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
-    """A set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
+    """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
 
     Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits
     other rows; here they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two
@@ -89,7 +89,7 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
 def load_lape(
     path: str | Path, anatomy: Anatomy, model: str, languages: Sequence[str] = LAPE_LANGUAGES
 ) -> dict[str, NeuronSet]:
-    """The FFN neurons of each language in a LAPE `*.neuron.pth`: list[language][layer] of integer tensors.
+    """Reads the FFN neurons of each language from a LAPE `*.neuron.pth`: list[language][layer] of integer tensors.
 
     Read with `torch.load(weights_only=True)`, so a file that holds code is refused.
 
@@ -127,17 +127,6 @@ def load_lape(
         }
         found[language] = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, members)
     return found
-
-
-def counts_text(sets: Mapping[str, NeuronSet]) -> str:
-    """Two lines: the languages, and below each its number of neurons; `distinct` counts a neuron of several
-    languages once.
-    """
-    distinct = len({neuron for which in sets.values() for neuron in which})
-    counts = {**{language: len(which) for language, which in sets.items()}, "distinct": distinct}
-    widths = [max(len(name), len(str(count))) for name, count in counts.items()]
-    rows = [counts.keys(), map(str, counts.values())]
-    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,14 +1,12 @@
-"""The impacts of several languages side by side: each measured neuron has one position, the same in every
-language.
+"""The impacts of several languages side by side: each measured neuron has one position, the same in every language.
 
-Shapes: L languages, N measured neurons of the model. Positions run by group, then layer, then neuron. Built
-once from the Arrow columns; nothing here loops over neurons.
+Shapes: L languages, N measured neurons of the model. Positions run by group, then layer, then neuron. Built once from the
+Arrow columns; nothing here loops over neurons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -22,125 +20,108 @@ from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Cell = tuple[str, str]
+LanguageGroup = tuple[str, str]
 """(language, group)."""
 
 
-@dataclass(frozen=True)
 class ImpactGrid:
-    """Impacts of `languages` over the same N neurons. Made by `build`.
+    """Impacts of `languages` over the same N neurons; `widths` holds the neurons per layer of each measured group."""
 
-    summaries: the summary row of each (language, group). rows: int64 [L, N], the row of `impacts` of each
-    neuron.
-    """
-
-    model: str
-    languages: tuple[str, ...]
-    widths: Mapping[str, int]
-    n_layers: int
-    impacts: pa.Table
-    summaries: Mapping[Cell, Mapping[str, object]]
-    rows: npt.NDArray[np.int64]
-
-    @classmethod
-    def build(
-        cls, impacts: pa.Table, summaries: pa.Table, languages: Sequence[str] | None = None, model: str = ""
-    ) -> ImpactGrid:
+    def __init__(
+        self, impacts: pa.Table, summaries: pa.Table, languages: Sequence[str] | None = None, model: str = ""
+    ) -> None:
         """Lays out the tables of an `ImpactTable` (or of the store).
 
-        `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the
-        table has no column `model`.
+        `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the table has no
+        column `model`.
 
         Raises:
-            SetError: a language is missing, its neurons are incomplete or doubled, or the tables hold two
-            models.
+            SetError: a language is missing, its neurons are incomplete or doubled, or the tables hold two models.
         """
-        summaries = summaries.select([name for name in summaries.column_names if name != "model"])
-        listed = summaries.to_pylist()
-        known = list(dict.fromkeys(row["language"] for row in listed))
-        wanted = tuple(dict.fromkeys(known if languages is None else languages))
-        if missing := [language for language in wanted if language not in known]:
+        self._summaries = {(row["language"], row["group"]): row for row in summaries.to_pylist()}
+        known = list(dict.fromkeys(language for language, _ in self._summaries))
+        self.languages = tuple(dict.fromkeys(known if languages is None else languages))
+        if missing := [language for language in self.languages if language not in known]:
             raise SetError(
                 f"No impacts of {', '.join(missing)}; detected languages: {', '.join(known) or 'none'}"
             )
-        if not wanted:
+        if not self.languages:
             raise SetError("A selection needs at least one language")
         if "model" in impacts.column_names and impacts.num_rows:
             names = pc.unique(impacts["model"]).to_pylist()
             if len(names) > 1 or (model and names[0] != model):
                 raise SetError(f"The impacts are of {', '.join(map(str, names))}; select one model at a time")
             model = names[0]
-        language_of, group_of = _codes(impacts["language"], wanted), _codes(impacts["group"], GROUPS)
+        self._model, self._impacts = model, impacts
+        self.widths: dict[str, int] = {}
+        self._rows = self._laid_out()
+        if lacking := [", ".join(cell) for cell in self.cells if cell not in self._summaries]:
+            raise SetError(f"No summary of {'; '.join(lacking)}: give the summaries of the same detection")
+
+    def _laid_out(self) -> npt.NDArray[np.int64]:
+        """int64 [L, N], the row of the impacts of each neuron."""
+        impacts = self._impacts
+        language_of, group_of = _codes(impacts["language"], self.languages), _codes(impacts["group"], GROUPS)
         layer_of, neuron_of = impacts["layer"].to_numpy(), impacts["neuron"].to_numpy()
         used = language_of >= 0
         if (group_of[used] < 0).any():
             raise SetError(f"The impacts hold a group that does not exist; there are {', '.join(GROUPS)}")
-        n_layers = int(layer_of[used].max(initial=-1)) + 1
-        widths, starts, n_total = {}, np.zeros(len(GROUPS), np.int64), 0
-        width_of = np.zeros(len(GROUPS), np.int64)
+        self._n_layers = int(layer_of[used].max(initial=-1)) + 1
+        starts, width_of, n_total = np.zeros(len(GROUPS), np.int64), np.zeros(len(GROUPS), np.int64), 0
         for code, group in enumerate(GROUPS):
-            if len(mine := neuron_of[used & (group_of == code)]):
-                widths[group] = int(mine.max()) + 1
-                starts[code], width_of[code] = n_total, widths[group]
-                n_total += widths[group] * n_layers
-        rows = np.full((len(wanted), n_total), -1, np.int64)
-        for at, language in enumerate(wanted):
-            mine = np.flatnonzero(language_of == at)
-            groups = group_of[mine]
-            position = starts[groups] + layer_of[mine] * width_of[groups] + neuron_of[mine]
-            rows[at, position] = mine
-            if len(mine) != n_total or (rows[at] < 0).any():
+            if len(neurons := neuron_of[used & (group_of == code)]):
+                self.widths[group] = int(neurons.max()) + 1
+                starts[code], width_of[code] = n_total, self.widths[group]
+                n_total += self.widths[group] * self._n_layers
+        rows = np.full((len(self.languages), n_total), -1, np.int64)
+        for at, language in enumerate(self.languages):
+            own = np.flatnonzero(language_of == at)
+            rows[at, starts[group_of[own]] + layer_of[own] * width_of[group_of[own]] + neuron_of[own]] = own
+            if len(own) != n_total or (rows[at] < 0).any():
                 raise SetError(
-                    f"The impacts of {language} have {len(mine)} rows where {n_total} neurons were expected, "
+                    f"The impacts of {language} have {len(own)} rows where {n_total} neurons were expected, "
                     "once each; its detection is incomplete or was stored twice. Detect that language again"
                 )
-        cells = {(row["language"], row["group"]): row for row in listed}
-        if lacking := [
-            f"{language}, {group}"
-            for language in wanted
-            for group in widths
-            if (language, group) not in cells
-        ]:
-            raise SetError(f"No summary of {'; '.join(lacking)}: give the summaries of the same detection")
-        return cls(model, wanted, widths, n_layers, impacts, cells, rows)
+        return rows
 
     @property
     def n_neurons(self) -> int:
-        """N."""
-        return int(self.rows.shape[1])
+        """N, the number of measured neurons of the model."""
+        return int(self._rows.shape[1])
+
+    @property
+    def cells(self) -> list[LanguageGroup]:
+        """Every (language, group), by language and then in the order of `GROUPS`."""
+        return [(language, group) for language in self.languages for group in self.widths]
 
     @cached_property
     def spans(self) -> dict[str, slice]:
         """Where each group lies among the positions."""
-        found, start = {}, 0
+        spans, start = {}, 0
         for group, width in self.widths.items():
-            found[group] = slice(start, start + width * self.n_layers)
-            start += width * self.n_layers
-        return found
+            spans[group] = slice(start, start + width * self._n_layers)
+            start = spans[group].stop
+        return spans
 
     def floats(self, column: str) -> Floats:
         """A float column as float32 [L, N]; NaN where it is null."""
-        values: Floats = self.impacts[column].to_numpy().astype(np.float32, copy=False)
-        return values[self.rows]
+        values: Floats = self._impacts[column].to_numpy().astype(np.float32, copy=False)
+        return values[self._rows]
 
     @cached_property
     def bounded(self) -> Mask:
-        """Bool [L, N]: the neuron's minima are upper bounds only."""
-        flags: Mask = self.impacts["bounded"].to_numpy().astype(bool)
-        return flags[self.rows]
+        """Bool [L, N], true where the neuron's minima are upper bounds only."""
+        flags: Mask = self._impacts["bounded"].to_numpy().astype(bool)
+        return flags[self._rows]
 
     def nth_smallest(self, language: str, n: int) -> Floats:
-        """The n-th smallest (from 1) per-token impact over the sentences of a language, float32 [N]; NaN
-        where unknown.
+        """The n-th smallest (from 1) per-token impact over the sentences of a language, float32 [N]; NaN where unknown.
 
         Raises:
             SetError: fewer values than n were stored.
         """
-        lists = (
-            self.impacts["impact_smallest"]
-            .take(pa.array(self.rows[self.languages.index(language)]))
-            .combine_chunks()
-        )
+        rows = pa.array(self._rows[self.languages.index(language)])
+        lists = self._impacts["impact_smallest"].take(rows).combine_chunks()
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
         if len(lengths) and n > (stored := int(lengths.max())) > 0:
             raise SetError(
@@ -148,22 +129,22 @@ class ImpactGrid:
             )
         known = lengths >= n
         starts = np.cumsum(lengths) - lengths
-        found = np.full(len(lengths), np.nan, np.float32)
-        found[known] = lists.flatten().to_numpy()[starts[known] + n - 1]
-        return found
+        values = np.full(len(lengths), np.nan, np.float32)
+        values[known] = lists.flatten().to_numpy()[starts[known] + n - 1]
+        return values
 
     def number(self, language: str, group: str, column: str) -> float | None:
         """A number of the summary of (language, group), or None where it is null or not stored."""
-        value = self.summaries[language, group].get(column)
-        return None if value is None else float(value)  # type: ignore[arg-type]
+        value = self._summaries[language, group].get(column)
+        return None if value is None else float(value)
 
     def to_set(self, mask: Mask) -> NeuronSet:
         """The neurons at the True positions of a bool [N]."""
         members = {}
         for group, span in self.spans.items():
-            for layer, inside in enumerate(mask[span].reshape(self.n_layers, self.widths[group])):
+            for layer, inside in enumerate(mask[span].reshape(self._n_layers, self.widths[group])):
                 members[layer, group] = np.flatnonzero(inside).astype(np.int64)
-        return NeuronSet(self.model, self.widths, self.n_layers, members)
+        return NeuronSet(self._model, self.widths, self._n_layers, members)
 
 
 def _codes(column: pa.ChunkedArray, values: Sequence[str]) -> npt.NDArray[np.int32]:

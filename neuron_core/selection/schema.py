@@ -16,6 +16,5 @@ SENSITIVITY_SCHEMA = pa.schema(
         ("null_reason", pa.string()),
     ]
 )
-"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*:
-likeness to the sets of the rule itself, whose own rows are named `sensitivity.OWN_RULE`. null_reason: why numbers are
-null."""
+"""One row per neighbour and language. sigma: the neighbour's setting (sigma, fraction or ratio). jaccard_*: likeness to the
+sets of the rule itself, whose own rows are named `sensitivity.OWN_RULE`. null_reason: why numbers are null."""

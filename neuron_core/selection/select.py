@@ -1,6 +1,4 @@
-"""Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A,
-Eq. 2 and 3).
-"""
+"""Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A, Eq. 2 and 3)."""
 
 from __future__ import annotations
 
@@ -12,29 +10,32 @@ import numpy as np
 import pyarrow as pa
 
 from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
-from polyneuron.neuron_core.selection.rules import Passing, Quantile, Rule, ScaledSigma, Sigma, TopRatio
+from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """The sets that one rule selects.
-
-    related: neurons that pass on every sentence of the language (Eq. 2). shared: in all languages; exclusive:
-    related but not shared (Eq. 3); strict_exclusive: exclusive, and related to no other language. thresholds:
-    by group, the smallest over languages, in the unit of the impacts (a rank fraction for `TopRatio`).
-    setting: the sigma, fraction or ratio that decided.
-    """
+    """The sets that one rule selects."""
 
     rule: Rule
+    """What selected them."""
     languages: tuple[str, ...]
+    """The languages that were compared, in order."""
     related: Mapping[str, NeuronSet]
+    """By language, the neurons that pass on every sentence (Eq. 2)."""
     shared: NeuronSet
+    """The neurons related to all languages (Eq. 3)."""
     exclusive: Mapping[str, NeuronSet]
+    """By language, the related neurons that are not shared (Eq. 3)."""
     strict_exclusive: Mapping[str, NeuronSet]
+    """By language, the exclusive neurons that are related to no other language."""
     thresholds: Mapping[str, float]
+    """By group, the smallest over languages, in the unit of the impacts (a rank fraction for `TopRatio`)."""
     setting: float
+    """The sigma, fraction or ratio that decided."""
     n_measured: int
+    """Neurons of the model that were compared."""
 
     def describe(self) -> dict[str, Any]:
         """The rule as JSON-ready fields, with the sigma that was chosen where the rule left it open."""
@@ -42,7 +43,7 @@ class Selection:
 
     def n_exclusive(self) -> dict[str, int]:
         """Size of each language's exclusive set."""
-        return {language: len(found) for language, found in self.exclusive.items()}
+        return {language: len(exclusive) for language, exclusive in self.exclusive.items()}
 
 
 def select(
@@ -54,20 +55,15 @@ def select(
 ) -> Selection:
     """Applies `rule` (default `ScaledSigma()`) to measured impacts.
 
-    `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and
-    detections. `languages`: those that count (None: all). `model`: the sets' model where the table has no
-    column `model`. Sets may be empty.
+    `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and detections.
+    `languages`: those that count (None: all). `model`: the sets' model where the table has no column `model`. Sets may be
+    empty.
 
     Raises:
-        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold
-        and floor. SetError: a language is missing or incomplete, or the rule cannot be answered from what is
-        stored.
+        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold and floor.
+        SetError: a language is missing or incomplete, or the rule cannot be answered from what is stored.
     """
-    return select_from_grid(ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma())
-
-
-def select_from_grid(grid: ImpactGrid, rule: Rule) -> Selection:
-    """As `select`, on impacts already laid out; several rules can share one grid."""
+    grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
     passing = rule.passing(grid)
     shared, exclusive, strict = split(passing.passes)
     return Selection(
@@ -77,7 +73,10 @@ def select_from_grid(grid: ImpactGrid, rule: Rule) -> Selection:
         shared=grid.to_set(shared),
         exclusive=_by_language(grid, exclusive),
         strict_exclusive=_by_language(grid, strict),
-        thresholds=_thresholds(grid, passing),
+        thresholds={
+            group: min(passing.thresholds[language, group] for language in grid.languages)
+            for group in grid.widths
+        },
         setting=passing.setting,
         n_measured=grid.n_neurons,
     )
@@ -92,23 +91,3 @@ def split(related: Mask) -> tuple[Mask, Mask, Mask]:
 
 def _by_language(grid: ImpactGrid, masks: Mask) -> dict[str, NeuronSet]:
     return {language: grid.to_set(mask) for language, mask in zip(grid.languages, masks, strict=True)}
-
-
-def _thresholds(grid: ImpactGrid, passing: Passing) -> dict[str, float]:
-    return {
-        group: float(np.min([passing.thresholds[language, group] for language in grid.languages]))
-        for group in grid.widths
-    }
-
-
-__all__ = [
-    "Quantile",
-    "Rule",
-    "ScaledSigma",
-    "Selection",
-    "Sigma",
-    "TopRatio",
-    "select",
-    "select_from_grid",
-    "split",
-]

@@ -1,6 +1,4 @@
-"""Sensitivity: what neighbouring rules would have selected. A score without this band says little about a
-model.
-"""
+"""Sensitivity: what neighbouring rules would have selected. A score without this band says little about a model."""
 
 from __future__ import annotations
 
@@ -12,9 +10,10 @@ import pyarrow as pa
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.measures.language_agnostic import shared_ratio
 from polyneuron.neuron_core.selection.grid import ImpactGrid, Mask
-from polyneuron.neuron_core.selection.rules import Passing, Rule, ScaledSigma
+from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
 from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.selection.select import split
+from polyneuron.neuron_core.selection.thresholds import Passing
 
 FACTORS: tuple[float, ...] = (0.5, 0.71, 1.41, 2.0)
 """What the rule's setting is multiplied by: half an octave and an octave, both ways."""
@@ -28,23 +27,17 @@ def sensitivity(
     rule: Rule | None = None,
     languages: Sequence[str] | None = None,
     model: str = "",
+    *,
     factors: Sequence[float] = FACTORS,
 ) -> pa.Table:
-    """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours.
+    """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours, `SENSITIVITY_SCHEMA`.
 
-    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and
-    the reason.
+    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and the reason.
 
     Raises:
         NotCertified, SetError: as `select`, for the rule itself.
     """
-    return sensitivity_from_grid(
-        ImpactGrid.build(impacts, summaries, languages, model), rule or ScaledSigma(), factors
-    )
-
-
-def sensitivity_from_grid(grid: ImpactGrid, rule: Rule, factors: Sequence[float] = FACTORS) -> pa.Table:
-    """As `sensitivity`, on impacts already laid out."""
+    grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
     own = rule.passing(grid)
     rows = list(_rows(grid, OWN_RULE, own, own.passes))
     for factor in factors:

@@ -1,6 +1,4 @@
-"""Thresholds: what selection rules compute on an `ImpactGrid`. Shapes: L languages, N measured neurons;
-float64 compares.
-"""
+"""Thresholds: what selection rules compute on an `ImpactGrid`. Shapes: L languages, N measured neurons; float64 compares."""
 
 from __future__ import annotations
 
@@ -11,31 +9,35 @@ import numpy as np
 import numpy.typing as npt
 
 from polyneuron.neuron_core.common.errors import NotCertified, SetError
-from polyneuron.neuron_core.selection.grid import Cell, Floats, ImpactGrid, Mask
+from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid, LanguageGroup, Mask
 
 
 @dataclass(frozen=True)
 class Passing:
-    """What a rule finds: passes, bool [L, N]; thresholds, by (language, group), in the unit of the impacts
-    (of ranks for `TopRatio`); setting, the number that decided (sigma, fraction or ratio)."""
+    """What a rule finds."""
 
     passes: Mask
-    thresholds: dict[Cell, float]
+    """bool [L, N], true where the neuron is related to the language."""
+    thresholds: dict[LanguageGroup, float]
+    """In the unit of the impacts (of ranks for `TopRatio`)."""
     setting: float
+    """The number that decided: sigma, fraction or ratio."""
 
 
 def reached_values(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
-    """float32 [L, N]: the impact that `share` of a neuron's sentences reach; an upper bound where it is
-    bounded.
+    """float32 [L, N]: the impact that `share` of a neuron's sentences reach; an upper bound where it is bounded.
+
+    Raises:
+        SetError: impacts are missing, or fewer small values are stored than `share` needs.
+        NotCertified: pruned detection does not know more than the smallest impact.
     """
-    values = _smallest(grid, per_token) if share == 1.0 else _nearly_smallest(grid, per_token, share)
+    if share == 1.0:
+        values = grid.floats("impact_rms_min" if per_token else "impact_min")
+    else:
+        values = _nearly_smallest(grid, per_token, share)
     if np.isnan(values).any():
         raise SetError("Some impacts are null or NaN; detect again")
     return values
-
-
-def _smallest(grid: ImpactGrid, per_token: bool) -> Floats:
-    return grid.floats("impact_rms_min" if per_token else "impact_min")
 
 
 def _nearly_smallest(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
@@ -45,10 +47,10 @@ def _nearly_smallest(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
         )
     if grid.bounded.any():
         raise NotCertified(
-            f"Pruned detection knows only the smallest impact of its pruned neurons, so a share of {share:g} "
-            "cannot be answered. Detect in mode 'full', or set share to 1"
+            f"Pruned detection knows only the smallest impact of its pruned neurons, so a share of {share:g} cannot be "
+            "answered. Detect in mode 'full', or set share to 1"
         )
-    values = np.empty(grid.rows.shape, np.float32)
+    values = np.empty(grid.bounded.shape, np.float32)
     for at, language in enumerate(grid.languages):
         n_sentences = min(int(grid.number(language, group, "n_sentences") or 0) for group in grid.widths)
         n_failing = n_sentences - math.ceil(share * n_sentences - 1e-9)
@@ -65,13 +67,16 @@ def _nearly_smallest(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
 def at_least(
     grid: ImpactGrid,
     values: Floats,
-    least: dict[Cell, float],
+    least: dict[LanguageGroup, float],
     setting: float,
+    *,
     per_token: bool,
     scales: dict[str, float] | None = None,
 ) -> Passing:
-    """Eq. 2: value / scale >= least. Values are divided as they were when `least` was chosen, so its own
-    neuron passes.
+    """Eq. 2: value / scale >= least. Values are divided as they were when `least` was chosen, so its own neuron passes.
+
+    Raises:
+        NotCertified: a threshold lies below the floor down to which pruned detection is proved.
     """
     passes = np.zeros(values.shape, bool)
     thresholds, unproved = {}, []
@@ -93,7 +98,11 @@ def at_least(
 
 
 def group_scale(grid: ImpactGrid, group: str, per_token: bool) -> float:
-    """Root of the mean over languages of the group's mean squared impact."""
+    """Root of the mean over languages of the group's mean squared impact.
+
+    Raises:
+        SetError: the summaries lack it, or no neuron of the group does anything.
+    """
     column = "seed_mean_square" if per_token else "seed_mean_square_raw"
     squares = [grid.number(language, group, column) for language in grid.languages]
     if any(square is None for square in squares):
@@ -103,20 +112,21 @@ def group_scale(grid: ImpactGrid, group: str, per_token: bool) -> float:
     scale = math.sqrt(math.fsum(square for square in squares if square is not None) / len(squares))
     if not (scale > 0 and math.isfinite(scale)):
         raise SetError(
-            f"The impacts of group {group} have scale {scale:g}: no neuron of it does anything. Leave the "
-            "group out"
+            f"The impacts of group {group} have scale {scale:g}: no neuron of it does anything. Leave the group out"
         )
     return scale
 
 
 def kth_largest(values: npt.NDArray[np.float64], fraction: float) -> float:
-    """The K-th largest value, K = round(fraction * len), at least 1; the smallest positive one where that is
-    0.
+    """The K-th largest value, K = round(fraction * len), at least 1; the smallest positive one where that is 0.
+
+    Raises:
+        SetError: all values are 0.
     """
-    wanted = min(len(values), max(1, round(fraction * len(values))))
-    found = float(np.partition(values, len(values) - wanted)[len(values) - wanted])
-    if found > 0:
-        return found
+    k = min(len(values), max(1, round(fraction * len(values))))
+    kth = float(np.partition(values, len(values) - k)[len(values) - k])
+    if kth > 0:
+        return kth
     positive = values[values > 0]
     if not len(positive):
         raise SetError("Every impact is 0, so no threshold can be chosen; check the model and the corpus")

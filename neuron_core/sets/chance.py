@@ -18,8 +18,8 @@ Probabilities = npt.NDArray[np.float64]
 
 def common_of_random(n_a: int, n_b: int, width: int) -> Probabilities:
     """float64 [min(n_a, n_b) + 1]: the distribution of the neurons common to two random sets of one layer."""
-    found: Probabilities = hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b)
-    return found
+    probabilities: Probabilities = hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b)
+    return probabilities
 
 
 def summed(distributions: Iterable[Probabilities]) -> Probabilities:
@@ -31,7 +31,7 @@ def summed(distributions: Iterable[Probabilities]) -> Probabilities:
 
 
 def mean_count(distribution: Probabilities) -> float:
-    """The expected count."""
+    """Returns the mean of a distribution, the count to expect."""
     return float(distribution @ np.arange(len(distribution)))
 
 

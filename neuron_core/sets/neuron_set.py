@@ -1,11 +1,9 @@
-"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random
-controls.
-"""
+"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random controls."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,11 +27,10 @@ _EMPTY.setflags(write=False)
 
 
 class NeuronSet:
-    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or
-    `load`.
+    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or `load`.
 
-    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder
-    layers. Two sets are equal when they name the same model, the same shape and the same neurons.
+    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder layers. Two sets
+    are equal when they name the same model, the same shape and the same neurons.
     """
 
     def __init__(
@@ -58,8 +55,7 @@ class NeuronSet:
         """The set of the given indices per (layer, group); order and repeats do not matter.
 
         Raises:
-            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole
-            number.
+            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole number.
         """
         if unknown := sorted(set(widths) - set(GROUPS)):
             raise SetError(f"Unknown groups {unknown} in widths; there are {', '.join(GROUPS)}")
@@ -72,20 +68,18 @@ class NeuronSet:
                 )
             if not 0 <= layer < n_layers:
                 raise SetError(f"{where}: {model or 'the model'} has layers 0 to {n_layers - 1}")
-            found = np.unique(
-                np.asarray(listed if isinstance(listed, np.ndarray | Sequence) else list(listed))
-            )
-            if found.size == 0:
+            unique = np.unique(listed if isinstance(listed, np.ndarray) else np.asarray(list(listed)))
+            if unique.size == 0:
                 continue
-            if not np.issubdtype(found.dtype, np.integer):
-                raise SetError(f"{where}: indices must be whole numbers, not {found.dtype}")
-            if found[0] < 0 or found[-1] >= widths[group]:
-                outside = int(found[0] if found[0] < 0 else found[-1])
+            if not np.issubdtype(unique.dtype, np.integer):
+                raise SetError(f"{where}: indices must be whole numbers, not {unique.dtype}")
+            if unique[0] < 0 or unique[-1] >= widths[group]:
+                outside = int(unique[0] if unique[0] < 0 else unique[-1])
                 raise SetError(
                     f"{where}: index {outside} is outside 0 to {widths[group] - 1}; the set is of another "
                     "model, or its indices are in another numbering"
                 )
-            members[int(layer), group] = found.astype(np.int64)
+            members[int(layer), group] = unique.astype(np.int64)
         return cls(model, widths, n_layers, members)
 
     @classmethod
@@ -109,9 +103,7 @@ class NeuronSet:
         return self._n_layers
 
     def indices(self, layer: int, group: str) -> Indices:
-        """The neurons of one layer and group: int64, ascending, unique, read-only; empty where there are
-        none.
-        """
+        """The neurons of one layer and group: int64, ascending, unique, read-only; empty where there are none."""
         return self._members.get((layer, group), _EMPTY)
 
     def places(self) -> tuple[Key, ...]:
@@ -171,18 +163,16 @@ class NeuronSet:
             return f"one has {self._n_layers} layers, the other {other._n_layers}"
         for group in self._widths.keys() & other._widths.keys():
             if self._widths[group] != other._widths[group]:
-                widths = (
-                    f"{self._widths[group]} neurons a layer in one and {other._widths[group]} in the other"
-                )
-                return f"group {group!r} has {widths}"
+                widths = self._widths[group], other._widths[group]
+                return f"group {group!r} has {widths[0]} neurons a layer in one and {widths[1]} in the other"
         return None
 
     def counts(self) -> dict[str, int]:
         """Neurons of each group of `widths`."""
-        found = dict.fromkeys(self._widths, 0)
+        counts = dict.fromkeys(self._widths, 0)
         for (_, group), indices in self._members.items():
-            found[group] += len(indices)
-        return found
+            counts[group] += len(indices)
+        return counts
 
     def counts_by_layer(self) -> dict[Key, int]:
         """Neurons of each (layer, group), zeros included."""
@@ -193,8 +183,7 @@ class NeuronSet:
         }
 
     def fraction(self, groups: Iterable[str] | None = None) -> float:
-        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to
-        1.
+        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to 1.
 
         Raises:
             SetError: a group whose width the set does not know, or no group at all.
@@ -219,17 +208,13 @@ class NeuronSet:
         return NeuronSet(self._model, self._widths, self._n_layers, members)
 
     def jaccard(self, other: NeuronSet) -> float:
-        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models
-        differ.
-        """
+        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models differ."""
         common = len(self & other)
         union = len(self) + len(other) - common
         return common / union if union else 1.0
 
     def fingerprint(self) -> str:
-        """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every
-        process.
-        """
+        """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every process."""
         if self._fingerprint is None:
             import xxhash
 
@@ -256,8 +241,7 @@ class NeuronSet:
     ) -> NeuronSet:
         """The set of a table with columns layer, group, neuron.
 
-        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three
-        arguments.
+        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three arguments.
 
         Raises:
             SetError: a column or the shape is missing, or a neuron lies outside the model.
@@ -292,8 +276,7 @@ def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronS
     The draw depends on the seed and on the target alone, so equal calls give equal controls in every process.
 
     Raises:
-        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two
-        models.
+        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two models.
     """
     if seed < 0:
         raise SetError(f"The seed of a control must be 0 or more, not {seed}")

@@ -1,6 +1,5 @@
-"""Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share
-(paper B, figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint").
-"""
+"""Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share (paper B,
+figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint")."""
 
 from __future__ import annotations
 
@@ -24,29 +23,36 @@ from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
-    """Two sets of neurons beside chance.
-
-    layer: None for the whole model. jaccard: n_common / size of the union; None where both are empty. Chance is
-    two random sets that have, in each layer, the sizes of these: chance_common, the expected n_common;
-    chance_low, chance_high, its central 95% interval; chance_jaccard, the expected Jaccard; p_value, the
-    probability of n_common or more.
-    """
+    """Two sets of neurons beside chance, which is two random sets that have, in each layer, the sizes of these."""
 
     method_a: str
+    """Whose set the first is."""
     method_b: str
+    """Whose set the second is."""
     language: str
+    """The language of both."""
     layer: int | None
+    """None for the whole model."""
     n_a: int
+    """Neurons of the first set."""
     n_b: int
+    """Neurons of the second set."""
     n_common: int
+    """Neurons in both."""
     jaccard: float | None
+    """n_common over the size of the union; None where both are empty."""
     chance_common: float
+    """Expected n_common by chance."""
     chance_low: int
+    """Lower end of the central 95% interval of n_common by chance."""
     chance_high: int
+    """Upper end of that interval."""
     chance_jaccard: float | None
+    """Expected Jaccard by chance; None where both sets are empty."""
     p_value: float
+    """Probability of n_common or more by chance."""
 
 
 def overlaps(methods: Mapping[str, Mapping[str, NeuronSet]], group: str = "ffn") -> list[Overlap]:
@@ -61,7 +67,8 @@ def overlaps(methods: Mapping[str, Mapping[str, NeuronSet]], group: str = "ffn")
     for (name_a, sets_a), (name_b, sets_b) in combinations(methods.items(), 2):
         for language in sets_a:
             if language in sets_b:
-                rows += _compared(name_a, name_b, language, sets_a[language], sets_b[language], group)
+                which = {"method_a": name_a, "method_b": name_b, "language": language}
+                rows += _compared(sets_a[language], sets_b[language], group, which)
     return rows
 
 
@@ -70,33 +77,27 @@ def overlap_table(rows: Iterable[Overlap]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=OVERLAP_SCHEMA)
 
 
-def _compared(
-    name_a: str, name_b: str, language: str, a: NeuronSet, b: NeuronSet, group: str
-) -> list[Overlap]:
+def _compared(a: NeuronSet, b: NeuronSet, group: str, which: dict[str, str]) -> list[Overlap]:
     common = a & b
     if group not in a.widths or group not in b.widths:
-        raise SetError(f"The sets of {language} do not know the width of group {group!r}")
+        raise SetError(f"The sets of {which['language']} do not know the width of group {group!r}")
     sizes, chances = [], []
     for layer in range(a.n_layers):
-        n_a, n_b, n_common = (len(which.indices(layer, group)) for which in (a, b, common))
+        n_a, n_b, n_common = (len(neurons.indices(layer, group)) for neurons in (a, b, common))
         sizes.append([n_a, n_b, n_common])
         chances.append(common_of_random(n_a, n_b, a.widths[group]))
     total = np.sum(sizes, axis=0).tolist()
     rows = [(None, total, summed(chances)), *zip(range(a.n_layers), sizes, chances, strict=True)]
-    return [_overlap(name_a, name_b, language, *row) for row in rows]
+    return [_overlap(*row, which) for row in rows]
 
 
-def _overlap(
-    name_a: str, name_b: str, language: str, layer: int | None, sizes: list[int], chance: Probabilities
-) -> Overlap:
+def _overlap(layer: int | None, sizes: list[int], chance: Probabilities, which: dict[str, str]) -> Overlap:
     n_a, n_b, n_common = sizes
     low, high = central_interval(chance)
     possible = np.arange(len(chance))
     empty = n_a + n_b == 0
     return Overlap(
-        method_a=name_a,
-        method_b=name_b,
-        language=language,
+        **which,
         layer=layer,
         n_a=n_a,
         n_b=n_b,

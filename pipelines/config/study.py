@@ -10,19 +10,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from polyneuron.cluster.spec import Offload, Weights
+from polyneuron.eval.engines.settings import Backend
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
+from polyneuron.neuron_core.activations.names import Site
+from polyneuron.neuron_core.detectors.names import DetectorName
+from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
+from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
+from polyneuron.neuron_core.training.choices.names import Strategy
 from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
-
-Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
-"""What is trained; see `polyneuron.neuron_core.training.choices.strategies`."""
-
-ActivationSite = Literal["matched", "pre_activation"]
-"""Where activations are read; see `neuron_core.activations.sites`."""
-
-DetectorName = Literal["lape", "act_prob", "act_prob_pooled"]
-"""What finds neurons in activations; see `neuron_core.detectors`."""
+from polyneuron.neuron_core.training.loop.settings import Schedule
 
 
 class Section(BaseModel):
@@ -78,7 +77,7 @@ class DetectionConfig(Section):
     """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured."""
 
     groups: tuple[str, ...] = DEFAULT_GROUPS
-    mode: Literal["certified", "full"] = "certified"
+    mode: DetectionMode = "certified"
     batch_size: int = Field(default=8, ge=1)
     floor_fraction: float = Field(default=0.03, gt=0, le=1)
 
@@ -93,7 +92,7 @@ class DetectionConfig(Section):
 class SelectionConfig(Section):
     """The rule. scaled_sigma, the default, chooses sigma for `target_shared` unless `sigma` is given."""
 
-    rule: Literal["scaled_sigma", "sigma", "quantile", "top_ratio"] = "scaled_sigma"
+    rule: RuleName = "scaled_sigma"
     target_shared: float = Field(default=0.003, gt=0, lt=1)
     sigma: float | None = Field(default=None, gt=0)
     fraction: float = Field(default=0.01, gt=0, le=1)
@@ -113,7 +112,7 @@ class ActivationsConfig(Section):
     of `sites`. `controls`: random sets deactivated beside each set that is found."""
 
     detectors: tuple[DetectorName, ...] = ()
-    sites: tuple[ActivationSite, ...] = Field(default=("matched",), min_length=1)
+    sites: tuple[Site, ...] = Field(default=("matched",), min_length=1)
     controls: int = Field(default=1, ge=0)
 
     @field_validator("detectors", "sites")
@@ -133,6 +132,11 @@ class AblationConfig(Section):
     variants_per_pass: int = Field(default=4, ge=1)
     batch_size: int = Field(default=8, ge=1)
     through: Literal["workers", "engine"] = "workers"
+
+    @property
+    def n_controls(self) -> dict[str, int]:
+        """Random controls of the shared set and of each exclusive set."""
+        return {"shared": self.shared_control_seeds, "exclusive": self.exclusive_control_seeds}
 
 
 class BenchmarkConfig(Section):
@@ -155,7 +159,7 @@ class EngineConfig(Section):
     """The inference engine: one a model, in one Ray actor with `gpus` GPUs of one node (0: CPU; below 1: a part of one)
     and `threads` cores."""
 
-    backend: Literal["vllm", "hf"] = "vllm"
+    backend: Backend = "vllm"
     gpus: float = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     tensor_parallel: int = Field(default=1, ge=1)
@@ -222,7 +226,7 @@ class TrainingConfig(Section):
     micro_batch: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=5e-5, gt=0)
     warmup: float = Field(default=0.03, ge=0, lt=1)
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     checkpoint_every: int = Field(default=100, ge=0)
@@ -256,9 +260,9 @@ class ClusterConfig(Section):
     world_size: int = Field(default=1, ge=1)
     threads_per_worker: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=0, ge=0, le=1)
-    weights: Literal["shard", "stream"] = "shard"
+    weights: Weights = "shard"
     hidden_states_gib: float = Field(default=8.0, ge=0)
-    offload: Literal["none", "cpu"] = "none"
+    offload: Offload = "none"
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
 

@@ -6,15 +6,17 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from polyneuron.neuron_core.activations.names import Site
+from polyneuron.neuron_core.detectors.names import DetectorName
+from polyneuron.neuron_core.edits.modes import Constant, Mode
+from polyneuron.neuron_core.training.choices.names import TransferChoice
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.pipelines.config.study import (
     ActivationsConfig,
-    ActivationSite,
     BenchmarkConfig,
     ClusterConfig,
     CorpusConfig,
     DetectionConfig,
-    DetectorName,
     EngineConfig,
     EvaluationConfig,
     ModelConfig,
@@ -23,23 +25,20 @@ from polyneuron.pipelines.config.study import (
     TrainingConfig,
 )
 
-Tuned = Literal["attention", "source", "target", "source+target", "random"]
+Tuned = Literal["attention", TransferChoice]
 """What is fine-tuned: attention alone (the paper's model without language neurons), or attention with ffn neurons: those of
 `polyneuron.neuron_core.training.choices.transfer_choices`."""
-
-Statistic = Literal["mean", "zero", "p5", "p10", "p25", "p50", "p75", "p90", "p95"]
-Mode = Literal["matched", "as_published"]
 
 
 class InterventionsConfig(Section):
     """What activations of a target language's neurons are set to, one intervention a statistic and mode; without one is
     always judged. `modes`: see `polyneuron.neuron_core.edits.intervention`."""
 
-    statistics: tuple[Statistic, ...] = ("mean", "p90", "zero", "p10")
+    statistics: tuple[Constant, ...] = ("mean", "p90", "zero", "p10")
     modes: tuple[Mode, ...] = Field(default=("matched",), min_length=1)
 
     @property
-    def kinds(self) -> tuple[tuple[Statistic, Mode], ...]:
+    def kinds(self) -> tuple[tuple[Constant, Mode], ...]:
         """(statistic, mode) of each; zero is no statistic, so it has one mode."""
         found = [(s, mode) for mode in self.modes for s in self.statistics if s != "zero"]
         return (*found, *((("zero", "matched"),) if "zero" in self.statistics else ()))
@@ -158,17 +157,19 @@ class TransferConfig(Section):
         return task.training.base == "nf4"
 
     @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where activations are measured; detectors read the first."""
+        return ("matched", "pre_activation") if "as_published" in self.interventions.modes else ("matched",)
+
+    @property
     def study(self) -> StudyConfig:
         """The study whose stages measure, detect, train and judge; its other sections play no part."""
-        sites: tuple[ActivationSite, ...] = ("matched",)
-        if "as_published" in self.interventions.modes:
-            sites = ("matched", "pre_activation")
         return StudyConfig(
             models=self.models,
             languages=self.languages,
             corpus=self.corpus,
             detection=DetectionConfig(batch_size=self.batch_size),
-            activations=ActivationsConfig(detectors=self.detectors, sites=sites, controls=0),
+            activations=ActivationsConfig(detectors=self.detectors, sites=self.sites, controls=0),
             training=TrainingConfig(
                 seeds=self.seeds,
                 zero_stage=self.zero_stage,

@@ -10,8 +10,9 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
-from polyneuron.pipelines.run.subject import Subject, model_path
+from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
 
 _LOCAL_CORPORA = ("embedded", "files")
 
@@ -37,7 +38,7 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     from polyneuron.neuron_core.corpora.presets import source_of
     from polyneuron.pipelines.stages.corpora import read_sentences
     from polyneuron.pipelines.stages.detection import detection_units
-    from polyneuron.pipelines.stages.selection import floor_fractions, selection_name_and_unit
+    from polyneuron.pipelines.stages.selection import rule_of, selection_name_and_unit, with_lower_floors
 
     store, n_languages = Store(config.store), len(config.languages)
     todo = {
@@ -56,21 +57,22 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     sources = [source_of(name) for name in names]
     if any(source.kind not in _LOCAL_CORPORA or "://" in str(source.path) for source in sources):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
-    with Subject.open(config, model) as subject:
-        read_sentences(subject, store)
-        missing, selection = n_languages, ""
-        for floor_fraction in floor_fractions(config):
-            units = detection_units(subject, floor_fraction)
-            missing_here = len(store.missing("detections", units.values()))
-            if selection and missing_here == n_languages:
-                break
-            missing, (selection, unit) = missing_here, selection_name_and_unit(config, units)
-            if missing or store.has("selections", unit):
-                break
+    opened, ledger = StudiedModel.open(model), Ledger(store, model.label)
+    sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
+    rule, n_controls = rule_of(config.selection), config.ablation.n_controls
+    missing, selection = n_languages, ""
+    for detection in with_lower_floors(config.detection, config.selection):
+        units = detection_units(opened, sentences, detection).values()
+        missing_here = len(ledger.missing("detections", units))
+        if selection and missing_here == n_languages:
+            break
+        missing, (selection, unit) = missing_here, selection_name_and_unit(rule, n_controls, units)
+        if missing or ledger.done("selections", unit):
+            break
     todo["detection"] = {"done": n_languages - missing, "to_do": missing}
     if not missing:
-        filters = [("model", "=", model.label), ("selection", "=", selection)]
-        done = len(set(store.read("perplexities", filters, ["variant"])["variant"].to_pylist()))
+        measured = ledger.read("perplexities", columns=["variant"], selection=selection)
+        done = len(set(measured["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants(config) - done}
     return todo
 

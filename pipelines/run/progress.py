@@ -39,6 +39,11 @@ def say(text: str) -> None:
     _print(f"{name}: {text.strip()}" if name else text)
 
 
+def tell(text: str) -> None:
+    """One line about what happens inside the stage that `say` named."""
+    say(f"  {text}")
+
+
 def _print(text: str) -> None:
     console.print(redacted(text), markup=False, soft_wrap=True)
 

@@ -1,153 +1,147 @@
-"""Stage 4: perplexity of the base model and of every variant on the held-out sentences of every language."""
+"""Stage ablation: perplexity of the base model and of every variant on the held-out sentences of every language."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import pyarrow as pa
-
-from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
+from polyneuron.pipelines.config.study import AblationConfig
+from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.run.units import perplexity_unit, sentences_hash
-from polyneuron.pipelines.stages.detectors import Detections
-from polyneuron.pipelines.stages.evaluation import Judged, deactivated
-from polyneuron.pipelines.stages.selection import Selected, Variant
+from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.units import stage_unit
+from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.stages.detectors import DetectedSets
+from polyneuron.pipelines.stages.selection import Selected
+from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
+
+Units = dict[VariantName, str]
+"""The unit of each variant's perplexities."""
 
 
-def ablate(subject: Subject, store: Store, run_id: str, selected: Selected) -> dict[VariantName, str]:
-    """Measures the variants whose unit is missing, `variants_per_pass` at once; returns the unit of each.
+class Ablation:
+    """Perplexity on the held-out sentences of one model, through the workers or the inference engine."""
 
-    A variant whose set is empty is the base model; it is not measured, and its metrics are null.
-    """
-    like = selected.selection.shared
-    base = Variant(BASE, NeuronSet.empty(like.model, like.widths, like.n_layers))
-    return _deactivate(subject, store, run_id, selected.name, selected.unit, (base, *selected.variants))
+    def __init__(
+        self,
+        ledger: Ledger,
+        model: StudiedModel,
+        sentences: Sentences,
+        config: AblationConfig,
+        *,
+        workers: Workers,
+        engine: JudgingEngine,
+    ) -> None:
+        self._ledger, self._model, self._config = ledger, model, config
+        self._heldout = sentences.all_heldout
+        self._workers, self._engine = workers, engine
 
+    def without_sets(self, selected: Selected) -> Units:
+        """Measures the base model, and the model without each set of a selection; returns their units.
 
-def ablate_detected(
-    subject: Subject, store: Store, run_id: str, detections: Detections, base: str
-) -> list[str]:
-    """Perplexity in every language without each set a detector found; returns the units.
+        A variant whose set is empty is the base model; it is not measured, and its metrics are null.
 
-    Deactivated neurons give the same model, bit for bit, as their activations set to zero (paper B, figures 20 to 24),
-    and `WeightEdit` runs wherever the sets of impacts do. The rows of the base model (of unit `base`) are repeated
-    under each detector's selection, so that it can be read alone; they are not measured again.
-    """
-    units = []
-    for found in detections.found:
-        copied = _unit(subject, found.unit, BASE, "none")
-        if not store.has("perplexities", copied):
-            rows = store.read("perplexities", [("model", "=", subject.name), ("unit", "=", base)])
-            rows = rows.drop_columns(["run_id", "unit", "selection"])
-            where = {"model": subject.name, "selection": found.name}
-            store.write("perplexities", rows, copied, where, run_id=run_id)
-        measured = _deactivate(subject, store, run_id, found.name, found.unit, found.variants)
-        units += [copied, *measured.values()]
-    return units
+        Raises:
+            ModelError, ClusterError, EngineError: as the passes or the engine.
+        """
+        like = selected.selection.shared
+        nothing = NeuronSet.empty(like.model, like.widths, like.n_layers)
+        base = {BASE: self._unit(selected.unit, BASE, nothing.fingerprint())}
+        units = base | self._units_without(selected.unit, selected.variants)
+        self._measure_missing(selected.name, (BASE_VARIANT, *selected.variants), units)
+        return units
 
+    def without_detected(self, found: Iterable[DetectedSets], base: str) -> None:
+        """Measures the model without each set that a detector found, in every language.
 
-def measure_tuned(
-    subject: Subject, store: Store, run_id: str, selected: Selected, tuned: Sequence[Judged]
-) -> dict[VariantName, str]:
-    """Perplexity of trained variants on the same held-out sentences; returns the unit of each."""
-    units = {
-        variant.name: _unit(subject, selected.unit, variant.name, variant.fingerprint) for variant in tuned
-    }
-    _measure_missing(subject, store, run_id, selected.name, tuned, units)
-    return units
+        Deactivated neurons give the same model, bit for bit, as their activations set to zero (paper B, figures 20 to 24),
+        and `WeightEdit` runs wherever the sets of impacts do. The rows of the base model (of unit `base`) are repeated
+        under each detector's selection, so that it can be read alone; they are not measured again.
+        """
+        for detected in found:
+            copied = self._unit(detected.unit, BASE, BASE_VARIANT.fingerprint)
+            if not self._ledger.done("perplexities", copied):
+                rows = self._ledger.read("perplexities", [base])
+                rows = rows.drop_columns(["run_id", "unit", "selection"])
+                self._ledger.put("perplexities", copied, rows, selection=detected.name)
+            units = self._units_without(detected.unit, detected.variants)
+            self._measure_missing(detected.name, detected.variants, units)
 
+    def of_tuned(self, selected: Selected, tuned: Sequence[Variant]) -> None:
+        """Measures trained variants on the same held-out sentences."""
+        units = {
+            variant.name: self._unit(selected.unit, variant.name, variant.fingerprint) for variant in tuned
+        }
+        self._measure_missing(selected.name, tuned, units)
 
-def _unit(subject: Subject, selection: str, variant: VariantName, change: str) -> str:
-    settings = subject.config.ablation
-    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    return perplexity_unit(
-        selection,
-        str(variant),
-        change,
-        sentences_hash(heldout),
-        subject.model.dtype,
-        settings.batch_size,
-        settings.through,
-    )
-
-
-def _deactivate(
-    subject: Subject, store: Store, run_id: str, name: str, selection: str, variants: Sequence[Variant]
-) -> dict[VariantName, str]:
-    """The unit of each variant that is not empty, all measured; name and unit of the selection they belong to."""
-    wanted = [variant for variant in variants if variant.name == BASE or len(variant.neurons)]
-    for empty in (variant.name for variant in variants if variant not in wanted):
-        say(f"  {empty} is empty: nothing to deactivate, so it has no perplexity")
-    units = {
-        variant.name: _unit(subject, selection, variant.name, variant.neurons.fingerprint())
-        for variant in wanted
-    }
-    _measure_missing(subject, store, run_id, name, [deactivated(variant) for variant in wanted], units)
-    return units
-
-
-def _measure_missing(
-    subject: Subject,
-    store: Store,
-    run_id: str,
-    selection: str,
-    variants: Sequence[Judged],
-    units: dict[VariantName, str],
-) -> None:
-    missing = set(store.missing("perplexities", units.values()))
-    todo, at_once = (
-        [v for v in variants if units[v.name] in missing],
-        subject.config.ablation.variants_per_pass,
-    )
-    for start in range(0, len(todo), at_once):
-        part = todo[start : start + at_once]
-        title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
-        _measure(subject, store, run_id, selection, part, units, title)
-    if variants and not todo:
-        say(f"  perplexity: all variants of {selection} are in the store")
-
-
-def _measure(
-    subject: Subject,
-    store: Store,
-    run_id: str,
-    selection: str,
-    variants: Sequence[Judged],
-    units: dict[VariantName, str],
-    title: str,
-) -> None:
-    from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-    from polyneuron.neuron_core.passes.batches import micro_batches
-
-    heldout = [sentence for sentences in subject.heldout.values() for sentence in sentences]
-    edits = [variant.change for variant in variants]
-    if subject.config.ablation.through == "engine":
-        by_rank = [subject.judge().call("sentence_nlls", edits, heldout)]
-    else:
-        batches = micro_batches(heldout, subject.config.ablation.batch_size)
-        by_rank = subject.run(title, sentence_nlls, batches, edits=edits)
-    for index, variant in enumerate(variants):
-        rows = sorted(
-            (row for rank in by_rank for row in rank[index]), key=lambda row: (row.language, row.sentence)
+    def _unit(self, selection: str, variant: VariantName, change: str) -> str:
+        return stage_unit(
+            "ablate",
+            selection=selection,
+            variant=str(variant),
+            edit=change,
+            heldout=sentences_hash(self._heldout),
+            dtype=self._model.dtype,
+            batch_size=self._config.batch_size,
+            through=self._config.through,
         )
-        table = pa.table(
-            {
-                "model": [subject.name] * len(rows),
-                "selection": [selection] * len(rows),
-                **{
-                    column: pa.array([value] * len(rows), pa.int64() if column == "seed" else pa.string())
-                    for column, value in variant.name.columns().items()
-                },
-                "n_neurons": [variant.n_neurons] * len(rows),
-                "language": [row.language for row in rows],
-                "sentence": [row.sentence for row in rows],
-                "nll_nats": [row.nll_nats for row in rows],
-                "n_tokens": [row.n_tokens for row in rows],
-            }
+
+    def _units_without(self, selection: str, variants: Iterable[Variant]) -> Units:
+        """The units of the variants whose set is not empty; the others are named."""
+        units = {}
+        for variant in variants:
+            if variant.neurons:
+                units[variant.name] = self._unit(selection, variant.name, variant.neurons.fingerprint())
+            else:
+                say(f"  {variant.name} is empty: nothing to deactivate, so it has no perplexity")
+        return units
+
+    def _measure_missing(
+        self, selection: str, variants: Sequence[Variant], units: Mapping[VariantName, str]
+    ) -> None:
+        missing, at_once = (
+            self._ledger.missing("perplexities", units.values()),
+            self._config.variants_per_pass,
         )
-        where = {"model": subject.name, "selection": selection}
-        store.write("perplexities", table, units[variant.name], where, run_id=run_id)
-    say(f"  measured {', '.join(str(variant.name) for variant in variants)}")
+        todo = [variant for variant in variants if units.get(variant.name) in missing]
+        for start in range(0, len(todo), at_once):
+            part = todo[start : start + at_once]
+            title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
+            for variant, rows in zip(part, self._measured(title, part), strict=True):
+                self._ledger.put("perplexities", units[variant.name], rows, selection=selection)
+            say(f"  measured {', '.join(str(variant.name) for variant in part)}")
+        if units and not todo:
+            say(f"  perplexity: all variants of {selection} are in the store")
+
+    def _measured(self, title: str, variants: Sequence[Variant]) -> list[list[dict[str, Any]]]:
+        """Rows of the table perplexities for each variant."""
+        from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+        from polyneuron.neuron_core.passes.batches import micro_batches
+
+        edits = [variant.change for variant in variants]
+        if self._config.through == "engine":
+            by_rank = [self._engine.judge().call("sentence_nlls", edits, self._heldout)]
+        else:
+            batches = micro_batches(self._heldout, self._config.batch_size)
+            by_rank = self._workers.run(title, sentence_nlls, batches, edits=edits)
+        return [
+            [
+                variant.name.columns()
+                | {
+                    "n_neurons": variant.n_neurons,
+                    "language": nll.language,
+                    "sentence": nll.sentence,
+                    "nll_nats": nll.nll_nats,
+                    "n_tokens": nll.n_tokens,
+                }
+                for nll in sorted(
+                    (nll for rank in by_rank for nll in rank[index]),
+                    key=lambda nll: (nll.language, nll.sentence),
+                )
+            ]
+            for index, variant in enumerate(variants)
+        ]

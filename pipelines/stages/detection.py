@@ -1,48 +1,59 @@
-"""Stage 2: impacts of every neuron for every language, one unit of work a language."""
+"""Impacts of every neuron for every language, one unit of work a language: the first half of the stage detection."""
 
 from __future__ import annotations
 
-from polyneuron.eval.store.store import Store
+from polyneuron.pipelines.config.study import DetectionConfig
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.run.units import detection_unit, sentences_hash
+from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.units import stage_unit
+from polyneuron.pipelines.run.workers import Workers
 
 
-def detection_units(subject: Subject, floor_fraction: float) -> dict[str, str]:
-    """The unit of each language. `subject` has its sentences."""
-    detection = subject.config.detection.model_dump()
+def detection_units(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> dict[str, str]:
+    """The unit of each language."""
     return {
-        language: detection_unit(
-            subject.name,
-            subject.fingerprint,
-            subject.model.dtype,
-            language,
-            sentences_hash(sentences),
-            detection,
-            floor_fraction,
+        language: stage_unit(
+            "detect",
+            **model.deciding(),
+            language=language,
+            corpus=sentences_hash(read),
+            groups=list(config.groups),
+            mode=config.mode,
+            batch_size=config.batch_size,
+            floor_fraction=config.floor_fraction if config.mode == "certified" else None,
         )
-        for language, sentences in subject.detection.items()
+        for language, read in sentences.detection.items()
     }
 
 
-def detect(subject: Subject, store: Store, run_id: str, floor_fraction: float) -> dict[str, str]:
+def detect(
+    ledger: Ledger, model: StudiedModel, sentences: Sentences, workers: Workers, config: DetectionConfig
+) -> dict[str, str]:
     """Measures the languages whose unit is missing; returns every language's unit.
 
     Raises:
         ModelError: impacts that are not finite. ClusterError: workers that cannot be kept alive.
     """
-    units = detection_units(subject, floor_fraction)
-    missing = set(store.missing("detections", units.values()))
+    units = detection_units(model, sentences, config)
+    missing = ledger.missing("detections", units.values())
     for language, unit in units.items():
         if unit in missing:
-            _detect_language(subject, store, run_id, language, unit, floor_fraction)
+            _detect_language(ledger, unit, sentences, workers, config, language=language)
     if not missing:
         say("  detection: all languages are in the store")
     return units
 
 
 def _detect_language(
-    subject: Subject, store: Store, run_id: str, language: str, unit: str, floor_fraction: float
+    ledger: Ledger,
+    unit: str,
+    sentences: Sentences,
+    workers: Workers,
+    config: DetectionConfig,
+    *,
+    language: str,
 ) -> None:
     from polyneuron.neuron_core.impacts.detect import (
         Accumulated,
@@ -53,19 +64,21 @@ def _detect_language(
     )
     from polyneuron.neuron_core.passes.batches import MicroBatch
 
-    settings, sentences = subject.config.detection, subject.detection[language]
-
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
         title = f"detecting {language}, {sum(len(batch.sentences) for batch in batches)} sentences"
-        results = subject.run(title, detection_pass, batches, groups=settings.groups, candidates=candidates)
-        return merge_passes(results)
+        return merge_passes(
+            workers.run(title, detection_pass, batches, groups=config.groups, candidates=candidates)
+        )
 
-    found = detect_language(
-        run_pass, sentences, settings.groups, settings.mode, settings.batch_size, floor_fraction
+    read = sentences.detection[language]
+    measured = detect_language(
+        run_pass,
+        read,
+        config.groups,
+        mode=config.mode,
+        batch_size=config.batch_size,
+        floor_fraction=config.floor_fraction,
     )
-    partitions = {"model": subject.name, "language": language}
-    store.write("impacts", found.impacts, unit, partitions, run_id=run_id)
-    store.write(
-        "detections", found.summary, unit, partitions, run_id=run_id
-    )  # last: it marks the unit as done
-    say(f"  detected {language}: {found.impacts.num_rows:,} neurons over {len(sentences)} sentences")
+    ledger.put("impacts", unit, measured.impacts, language=language)
+    ledger.put("detections", unit, measured.summary, language=language)
+    say(f"  detected {language}: {measured.impacts.num_rows:,} neurons over {len(read)} sentences")

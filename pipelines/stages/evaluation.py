@@ -1,112 +1,34 @@
-"""Stage 7: benchmark scores of the base model and its variants, from one engine start; then paired verdicts."""
+"""Stage evaluation: benchmark scores of the base model and its variants, from one engine start."""
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
-
-from polyneuron.eval.store.schemas import TABLES
-from polyneuron.eval.store.store import Store
+from polyneuron.eval.store.schemas import SCORES
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, Unavailable, task_of
-from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
+from polyneuron.pipelines.config.study import EvaluationConfig
+from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.run.units import evaluation_unit
-from polyneuron.pipelines.stages.selection import Selected, Variant
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.units import stage_unit
+from polyneuron.pipelines.stages.variants import Variant
 
-if TYPE_CHECKING:
-    from polyneuron.eval.engines.settings import Change
-    from polyneuron.eval.tasks.benchmark_data import Located
+Asked = BenchmarkTask | Unavailable
+"""A benchmark in a language that a configuration asks for."""
 
-
-@dataclass(frozen=True)
-class Judged:
-    """A variant to be judged: the base model with `change`, and what it stands for.
-
-    beside: variants it is compared with, apart from the base model and its controls. judged_on: (benchmark, language)
-    pairs, None for all.
-    """
-
-    name: VariantName
-    change: Change
-    n_neurons: int = 0
-    beside: tuple[VariantName, ...] = ()
-    judged_on: frozenset[tuple[str, str]] | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the change; "none" for the base model."""
-        return "none" if self.change is None else self.change.fingerprint()
+_DECIDING = ("lm-eval", "vllm", "transformers", "torch")
+"""The libraries whose versions are part of what decides a score."""
 
 
-def deactivated(variant: Variant) -> Judged:
-    """A variant of the selection with its neurons set to zero; the base model as it is."""
-    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-
-    return Judged(
-        variant.name,
-        WeightEdit.zero(variant.neurons, str(variant.name)) if variant.name != BASE else None,
-        len(variant.neurons),
-    )
-
-
-def judged_variants(selected: Selected, patterns: Sequence[str]) -> list[Judged]:
-    """The base model, and the deactivations whose names match a pattern; empty sets are the base model."""
-    named = [
-        deactivated(variant)
-        for variant in selected.variants
-        if len(variant.neurons)
-        and any(fnmatch.fnmatchcase(str(variant.name), pattern) for pattern in patterns)
-    ]
-    return [Judged(BASE, None), *named]
-
-
-def evaluate(
-    subject: Subject, store: Store, run_id: str, judged: Sequence[Judged], night: str | None = None
-) -> list[str]:
-    """Runs what is missing, variant by variant; each (variant, benchmark, language) is stored when it is done.
-
-    A variant is judged on its `judged_on` alone. Returns the units of all, in the order of `judged`.
-
-    Raises:
-        BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
-        EngineError, ClusterError: the engine cannot start, or dies again and again.
-    """
-    tasks = _tasks(subject)
-    work = _Work.of(subject, tasks, night)
-    asked = [
-        (variant, task)
-        for variant in judged
-        for task in tasks
-        if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
-    ]
-    units = {(variant.name, task): work.unit(variant, task) for variant, task in asked}
-    missing = set(store.missing("scores", list(units.values())))
-    todo = [(variant, task) for variant, task in asked if units[variant.name, task] in missing]
-    if not todo:
-        say("  benchmarks: all scores are in the store")
-        return list(units.values())
-    if not subject.has_judge and any(isinstance(task, BenchmarkTask) for _, task in todo):
-        say(f"  starting {subject.config.evaluation.engine.backend} for {subject.name}")
-    with bar(f"benchmarks, {len(judged)} variants") as report:
-        for number, (variant, task) in enumerate(todo):
-            work.judge(store, run_id, variant, task, units[variant.name, task])
-            report(number + 1, len(todo))
-    say(f"  judged {', '.join(str(variant.name) for variant in judged)}")
-    return list(units.values())
-
-
-def _tasks(subject: Subject) -> list[BenchmarkTask | Unavailable]:
-    evaluation = subject.config.evaluation
-    files = dict(evaluation.mmmlu_files)
-    if evaluation.data == "sample":
+def benchmark_tasks(config: EvaluationConfig, languages: Sequence[str]) -> list[Asked]:
+    """Every benchmark in every language that is judged, which are `languages` unless the section names its own."""
+    files = dict(config.mmmlu_files)
+    if config.data == "sample":
         from polyneuron.eval.samples import sample_mmmlu_files
 
         files = sample_mmmlu_files() | files
@@ -119,51 +41,85 @@ def _tasks(subject: Subject) -> list[BenchmarkTask | Unavailable]:
             max_items=b.max_items,
             mmmlu_files=files,
         )
-        for b in evaluation.benchmarks
-        for language in evaluation.languages or subject.config.languages
+        for b in config.benchmarks
+        for language in config.languages or languages
     ]
 
 
-_DECIDING = ("lm-eval", "vllm", "transformers", "torch")
+def evaluate(
+    ledger: Ledger,
+    model: StudiedModel,
+    engine: JudgingEngine,
+    variants: Sequence[Variant],
+    tasks: Sequence[Asked],
+    *,
+    night: str | None = None,
+) -> list[str]:
+    """Runs what is missing, variant by variant; each (variant, benchmark, language) is stored when it is done.
 
+    A variant is judged on its `judged_on` alone. Returns the units of all, in the order of `variants`.
 
-@dataclass(frozen=True)
-class _Work:
-    """What all (variant, benchmark, language) of one model have in common.
-
-    located: the data of every task; settings: what decides the scores beside model, variant, task and data.
+    Raises:
+        BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
+        EngineError, ClusterError: the engine cannot start, or dies again and again.
     """
+    scoring = _Scoring(ledger, model, engine, tasks, night)
+    asked = [
+        (variant, task, scoring.unit(variant, task))
+        for variant in variants
+        for task in tasks
+        if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
+    ]
+    units = [unit for _, _, unit in asked]
+    missing = ledger.missing("scores", units)
+    todo = [(variant, task, unit) for variant, task, unit in asked if unit in missing]
+    if not todo:
+        say("  benchmarks: all scores are in the store")
+        return units
+    if not engine.runs and any(isinstance(task, BenchmarkTask) for _, task, _ in todo):
+        say(f"  starting {engine.settings.backend} for {model.label}")
+    with bar(f"benchmarks, {len(variants)} variants") as report:
+        for number, (variant, task, unit) in enumerate(todo):
+            scoring.score(variant, task, unit)
+            report(number + 1, len(todo))
+    say(f"  judged {', '.join(str(variant.name) for variant in variants)}")
+    return units
 
-    subject: Subject
-    located: Mapping[BenchmarkTask, Located]
-    settings: Mapping[str, Any]
-    night: str | None
 
-    @staticmethod
-    def of(subject: Subject, tasks: Sequence[BenchmarkTask | Unavailable], night: str | None) -> _Work:
+class _Scoring:
+    """Scores variants of one model on tasks, and stores the scores."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        model: StudiedModel,
+        engine: JudgingEngine,
+        tasks: Sequence[Asked],
+        night: str | None,
+    ) -> None:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
-        data = subject.benchmark_data()
-        engine = subject.engine_settings()
-        settings = {
-            "backend": engine.backend,
-            "dtype": engine.dtype,
-            "bos": engine.add_bos,
-            "max_model_len": engine.max_model_len,
-            "seed": engine.seed,
+        self._ledger, self._model, self._engine, self._night = ledger, model, engine, night
+        self._located = {task: engine.data.locate(task) for task in tasks if isinstance(task, BenchmarkTask)}
+        settings = engine.settings
+        self._settings: Mapping[str, Any] = {
+            "backend": settings.backend,
+            "dtype": settings.dtype,
+            "bos": settings.add_bos,
+            "max_model_len": settings.max_model_len,
+            "seed": settings.seed,
             "versions": {name: found for name, found in versions().items() if name in _DECIDING},
         }
-        located = {task: data.locate(task) for task in tasks if isinstance(task, BenchmarkTask)}
-        return _Work(subject, located, settings, night)
 
-    def unit(self, variant: Judged, task: BenchmarkTask | Unavailable) -> str:
-        """Key of one variant's scores."""
-        data = self.located[task] if isinstance(task, BenchmarkTask) else None
-        return evaluation_unit(
-            self.subject.name,
-            self.subject.fingerprint,
-            str(variant.name),
-            variant.fingerprint,
-            self.night,
+    def unit(self, variant: Variant, task: Asked) -> str:
+        """The key of one variant's scores."""
+        data = self._located[task] if isinstance(task, BenchmarkTask) else None
+        return stage_unit(
+            "evaluate",
+            model=self._model.label,
+            weights=self._model.fingerprint,
+            variant=str(variant.name),
+            change=variant.fingerprint,
+            night=self._night,
             benchmark=task.asked_for,
             language=task.language,
             revision=None if data is None else data.revision,
@@ -171,33 +127,21 @@ class _Work:
             **self._settings_of(task),
         )
 
-    def judge(
-        self, store: Store, run_id: str, variant: Judged, task: BenchmarkTask | Unavailable, unit: str
-    ) -> None:
+    def score(self, variant: Variant, task: Asked, unit: str) -> None:
         """Scores one variant on one benchmark in one language, and stores them; or why there are none."""
-        common: dict[str, Any] = {
-            "model": self.subject.name,
-            "variant": str(variant.name),
-            "night": self.night,
-            "benchmark": task.asked_for,
-            "language": task.language,
+        asked: dict[str, Any] = {"night": self._night, "benchmark": task.asked_for, "language": task.language}
+        about = dict.fromkeys(_COLUMNS) | asked | variant.name.columns()
+        about |= {
+            "n_neurons": variant.n_neurons,
+            **{name: self._settings[name] for name in ("backend", "dtype", "bos")},
+            "settings_json": json.dumps(self._settings_of(task), sort_keys=True),
         }
-        about = (
-            common
-            | variant.name.columns()
-            | {
-                "n_neurons": variant.n_neurons,
-                "backend": self.settings["backend"],
-                "dtype": self.settings["dtype"],
-                "bos": self.settings["bos"],
-                "settings_json": json.dumps(self._settings_of(task), sort_keys=True),
-            }
-        )
+        where = {"variant": str(variant.name)}
         if isinstance(task, Unavailable):
-            rows = [about | _UNSCORED | {"data": "none", "null_reason": task.reason}]
-            _write(store, "scores", rows, unit, run_id, str(variant.name))
+            row = about | _UNSCORED | {"null_reason": task.reason}
+            self._ledger.put("scores", unit, [row], **where)
             return
-        data = self.located[task]
+        data = self._located[task]
         about |= {
             "stand_in": task.stand_in,
             "n_shots": task.n_shots,
@@ -206,16 +150,15 @@ class _Work:
             "revision": data.revision,
             "data": data.kind,
         }
-        found = self.subject.judge().call("evaluate", variant.change, task)
-        # Scores last: a unit counts as done when its scores are there.
-        _write(store, "samples", [common | row for row in found.samples], unit, run_id, str(variant.name))
-        _write(store, "scores", [about | row for row in found.scores], unit, run_id, str(variant.name))
+        judged = self._engine.judge().call("evaluate", variant.change, task)
+        self._ledger.put("samples", unit, [asked | row for row in judged.samples], **where)
+        self._ledger.put("scores", unit, [about | row for row in judged.scores], **where)
 
-    def _settings_of(self, task: BenchmarkTask | Unavailable) -> dict[str, Any]:
+    def _settings_of(self, task: Asked) -> dict[str, Any]:
         if isinstance(task, Unavailable):
-            return {**self.settings, "task": None}
+            return {**self._settings, "task": None}
         return {
-            **self.settings,
+            **self._settings,
             "task": task.lm_eval_name,
             "n_shots": task.n_shots,
             "max_gen_toks": task.max_gen_toks,
@@ -223,31 +166,6 @@ class _Work:
         }
 
 
-_UNSCORED: dict[str, Any] = {
-    "metric": "none",
-    "filter": "none",
-    "primary": True,
-    "n": 0,
-    "n_unscored": 0,
-    "value": None,
-    "stderr": None,
-    "low": None,
-    "high": None,
-    "interval": None,
-    "stand_in": None,
-    "task_version": None,
-    "n_shots": None,
-    "max_gen_toks": None,
-    "dataset": None,
-    "revision": None,
-}
-
-
-def _write(
-    store: Store, table: str, rows: Sequence[Mapping[str, Any]], unit: str, run_id: str, variant: str
-) -> None:
-    schema = TABLES[table].schema
-    named = [name for name in schema.names if name not in ("run_id", "unit")]
-    columns = {name: pa.array([row[name] for row in rows], schema.field(name).type) for name in named}
-    where = {"model": rows[0]["model"], "variant": variant}
-    store.write(table, pa.table(columns), unit, where, run_id=run_id)
+_COLUMNS = [name for name in SCORES.schema.names if name not in ("run_id", "unit", "model")]
+_UNSCORED = {"metric": "none", "filter": "none", "primary": True, "n": 0, "n_unscored": 0, "data": "none"}
+"""What stands in the row of a benchmark that lacks the language, beside nulls."""

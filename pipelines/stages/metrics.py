@@ -1,51 +1,50 @@
-"""Stage 5: equations 4 to 6 with bootstrap intervals, from the perplexities in the store."""
+"""Stage metrics: equations 4 to 6 with bootstrap intervals, from the perplexities in the store."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
 from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.run.units import metrics_unit
+from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.stages.selection import Selected
 
 
 def compute_metrics(
-    subject: Subject, store: Store, run_id: str, selected: Selected, perplexities: dict[VariantName, str]
+    ledger: Ledger, selected: Selected, perplexities: Mapping[VariantName, str], n_bootstrap: int, seed: int
 ) -> str:
-    """Writes the table metrics; returns its unit."""
-    settings, seed = subject.config.ablation, subject.config.seed
-    unit = metrics_unit(list(perplexities.values()), settings.n_bootstrap, seed)
-    if store.has("metrics", unit):
+    """Writes the table metrics; returns its unit. `perplexities`: the unit of each variant that was measured."""
+    unit = stage_unit("metrics", perplexities=list(perplexities.values()), n_bootstrap=n_bootstrap, seed=seed)
+    if ledger.done("metrics", unit):
         return unit
-    wanted = [BASE, SHARED, *map(exclusive, subject.config.languages)]
-    units = [perplexities[name] for name in wanted if name in perplexities]
-    losses = store.read("perplexities", pc.field("unit").isin(units))
-    languages = {
-        language: LanguageLosses(
-            base=_losses(losses, BASE, language),
-            shared=_losses(losses, SHARED, language) if SHARED in perplexities else None,
-            exclusive=_losses(losses, exclusive(language), language)
-            if exclusive(language) in perplexities
-            else None,
-            n_exclusive=len(selected.selection.exclusive[language]),
+    sets = selected.selection
+    names = [BASE, SHARED, *map(exclusive, sets.exclusive)]
+    stored = ledger.read("perplexities", [perplexities[name] for name in names if name in perplexities])
+
+    def losses(variant: VariantName, language: str) -> Losses | None:
+        if variant not in perplexities:
+            return None
+        of_both = (pc.field("variant") == str(variant)) & (pc.field("language") == language)
+        rows: pa.Table = stored.filter(of_both)
+        columns = (rows.column(name).to_numpy() for name in ("sentence", "nll_nats", "n_tokens"))
+        return Losses.from_columns(*columns)
+
+    languages = {}
+    for language, own in sets.exclusive.items():
+        base = losses(BASE, language)
+        assert base is not None
+        languages[language] = LanguageLosses(
+            base=base,
+            shared=losses(SHARED, language),
+            exclusive=losses(exclusive(language), language),
+            n_exclusive=len(own),
         )
-        for language in subject.config.languages
-    }
-    estimates = evaluate(len(selected.selection.shared), languages, settings.n_bootstrap, seed)
-    rows = [
-        {"model": subject.name, "selection": selected.name, **estimate.as_row()} for estimate in estimates
-    ]
-    table = pa.Table.from_pylist(rows)
-    store.write("metrics", table, unit, {"model": subject.name, "selection": selected.name}, run_id=run_id)
+    estimates = measures_of(len(sets.shared), languages, n_bootstrap, seed)
+    rows = [{"selection": selected.name, **asdict(estimate)} for estimate in estimates]
+    ledger.put("metrics", unit, rows, selection=selected.name)
     return unit
-
-
-def _losses(table: pa.Table, variant: VariantName, language: str) -> Losses:
-    rows = table.filter((pc.field("variant") == str(variant)) & (pc.field("language") == language))
-    return Losses.from_columns(
-        *(rows.column(name).to_numpy() for name in ("sentence", "nll_nats", "n_tokens"))
-    )

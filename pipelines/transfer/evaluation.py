@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
-from polyneuron.eval.store.store import Store
+from polyneuron.eval.tasks.benchmarks import task_of
+from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
-from polyneuron.neuron_core.edits.modes import SITES_OF, Constant
+from polyneuron.neuron_core.edits.modes import SITES_OF, Constant, Mode
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
-from polyneuron.pipelines.config.study import ActivationSite
-from polyneuron.pipelines.config.transfer import Mode, TransferConfig
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.stages.evaluation import Judged, evaluate
-from polyneuron.pipelines.stages.kept_edits import edit_file
-from polyneuron.pipelines.transfer.training import Sets, Tuning, tuning_name
+from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.stages.evaluation import evaluate
+from polyneuron.pipelines.stages.training_job import edit_file
+from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
+from polyneuron.pipelines.transfer.training import Sets, Tuning
 
 NO_INTERVENTION = "none"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One place of the paper's tables: a fine-tuned model, judged in a language, under an intervention or none.
-
-    tuned: what was trained, "base" for the model as it is; detector: whose neurons are intervened on (and trained);
-    statistic, mode: of the intervention, or `NO_INTERVENTION` and None; variant: its name in the store; baselines: the
-    variants it is compared with; null_reason: why it is not judged; model: the variant without the intervention.
-    """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferCell:
+    """One place of the paper's tables: a fine-tuned model, judged in a language, under an intervention or none."""
 
     task: str
+    """What it was trained for and is judged by."""
     detector: str
+    """Whose neurons are intervened on, and trained."""
     tuned: str
+    """What was trained; "base" for the model as it is."""
     language: str
+    """The language it is judged in."""
     seed: int
-    statistic: str
-    mode: Mode | None
-    model: VariantName
+    """Of the training."""
+    statistic: str = NO_INTERVENTION
+    """What activations are held at."""
+    mode: Mode | None = None
+    """Where that was measured; None without an intervention."""
     variant: VariantName
+    """What is judged."""
     baselines: tuple[VariantName, ...] = ()
+    """The variants it is compared with."""
     null_reason: str | None = None
+    """Why it is not judged; None where it is."""
 
     @property
     def intervention(self) -> str:
@@ -50,53 +57,65 @@ class Cell:
         return self.variant.intervention or NO_INTERVENTION
 
 
-def cells_of(config: TransferConfig, tunings: Sequence[Tuning], sets: Sets) -> list[Cell]:
+def cells_of(config: TransferConfig, tunings: Sequence[Tuning], sets: Sets) -> list[TransferCell]:
     """All cells. A model that was trained without a detector's neurons has its cells once for every detector."""
     return [*_of_base(config), *(cell for tuning in tunings for cell in _of_tuning(config, tuning, sets))]
 
 
-def _of_base(config: TransferConfig) -> Iterator[Cell]:
+def _of_base(config: TransferConfig) -> Iterator[TransferCell]:
     for task in config.tasks:
         for detector in config.detectors:
             for language in task.targets:
-                yield Cell(
-                    task.name,
-                    detector,
-                    str(BASE),
-                    language,
-                    config.seeds[0],
-                    NO_INTERVENTION,
-                    None,
-                    BASE,
-                    BASE,
+                yield TransferCell(
+                    task=task.name,
+                    detector=detector,
+                    tuned=str(BASE),
+                    language=language,
+                    seed=config.seeds[0],
+                    variant=BASE,
                 )
 
 
-def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[Cell]:
-    task = tuning.task
-    attention = tuning_name(config, task, "attention", tuning.seed)
-    intervened = tuning.tuned in task.intervened
-    for detector in config.detectors if tuning.detector is None else (tuning.detector,):
+def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[TransferCell]:
+    task, name = tuning.task, tuning.name
+    tuned, seed = name.strategy, name.seed
+    assert tuned is not None and seed is not None
+    kinds = config.interventions.kinds if tuned in task.intervened else ()
+    for detector in config.detectors if name.detector is None else (name.detector,):
         for language in tuning.languages:
-            place = (task.name, detector, tuning.tuned, language, tuning.seed)
-            baselines: tuple[VariantName, ...] = ()
-            if tuning.tuned != "attention":
-                random = tuning_name(config, task, "random", tuning.seed, detector, language)
-                with_random = "random" in task.tuned and tuning.tuned != "random"
-                baselines = (attention, random) if with_random else (attention,)
-            yield Cell(*place, NO_INTERVENTION, None, tuning.name, tuning.name, baselines, tuning.null_reason)
-            for statistic, mode in config.interventions.kinds if intervened else ():
-                name = VariantName(
+            attention = replace(name, strategy="attention", detector=None, language=None)
+            random = replace(name, strategy="random", detector=detector, language=language)
+            baselines: tuple[VariantName, ...] = () if tuned == "attention" else (attention,)
+            if "random" in task.tuned and tuned not in ("attention", "random"):
+                baselines += (random,)
+            plain = TransferCell(
+                task=task.name,
+                detector=detector,
+                tuned=tuned,
+                language=language,
+                seed=seed,
+                variant=name,
+                baselines=baselines,
+                null_reason=tuning.null_reason,
+            )
+            yield plain
+            empty = None if len(sets[detector][language]) else f"the set of {language} is empty"
+            for statistic, mode in kinds:
+                intervened = VariantName(
                     kind="tuned and intervened",
-                    tuned=tuning.name,
+                    tuned=name,
                     detector=detector,
                     language=language,
                     intervention=f"{statistic}-as-published" if mode == "as_published" else statistic,
-                    seed=tuning.seed,
+                    seed=seed,
                 )
-                empty = None if len(sets[detector][language]) else f"the set of {language} is empty"
-                yield Cell(
-                    *place, statistic, mode, tuning.name, name, (tuning.name,), tuning.null_reason or empty
+                yield replace(
+                    plain,
+                    statistic=statistic,
+                    mode=mode,
+                    variant=intervened,
+                    baselines=(name,),
+                    null_reason=tuning.null_reason or empty,
                 )
 
 
@@ -105,10 +124,10 @@ class Changes:
     """What interventions are made of: neurons by detector and language, statistics by site, and the model's activation."""
 
     sets: Sets
-    tables: Mapping[ActivationSite, ActivationTable]
+    tables: Mapping[Site, ActivationTable]
     activation: str
 
-    def intervention(self, cell: Cell) -> Intervention:
+    def intervention(self, cell: TransferCell) -> Intervention:
         """That of a cell that has one."""
         assert cell.mode is not None
         return Intervention.from_statistics(
@@ -116,58 +135,64 @@ class Changes:
             self.tables[SITES_OF[cell.mode].statistic],
             cell.language,
             cast(Constant, cell.statistic),
-            cell.mode,
-            self.activation,
+            mode=cell.mode,
+            activation=self.activation,
             name=f"{cell.detector}-{cell.language}-{cell.statistic}",
         )
 
 
 def evaluate_transfer(
-    subject: Subject,
-    store: Store,
-    run_id: str,
+    ledger: Ledger,
+    model: StudiedModel,
+    engine: JudgingEngine,
     tunings: Sequence[Tuning],
     units: Mapping[VariantName, str],
-    cells: Sequence[Cell],
+    *,
+    config: TransferConfig,
+    cells: Sequence[TransferCell],
     changes: Changes,
 ) -> list[str]:
     """Judges the base model and every cell, one fine-tuned model in memory at a time, with one engine start.
 
-    units: what `train_for_transfer` returned. Returns the units of the scores.
+    `units`: what `train_for_transfer` returned. Returns the units of the scores.
 
     Raises:
         As `evaluate`; SetError: an edit in the store cannot be read.
     """
+    languages = dict.fromkeys(target for task in config.tasks for target in task.targets)
+    tasks = [
+        task_of(task.name, language, max_gen_toks=task.max_gen_toks, max_items=task.max_items)
+        for task in config.tasks
+        for language in languages
+    ]
     places = frozenset((cell.task, cell.language) for cell in cells if cell.variant == BASE)
-    found = evaluate(subject, store, run_id, [Judged(BASE, None, judged_on=places)])
+    units_of_scores = evaluate(ledger, model, engine, [replace(BASE_VARIANT, judged_on=places)], tasks)
     for tuning in tunings:
         if tuning.name not in units:
             continue
-        edit = WeightEdit.load(edit_file(store, units[tuning.name]))
-        mine = [cell for cell in cells if cell.model == tuning.name and cell.null_reason is None]
-        found += evaluate(subject, store, run_id, _judged(tuning, edit, mine, changes))
-    return found
+        edit = WeightEdit.load(edit_file(ledger, units[tuning.name]))
+        intervened = [
+            cell for cell in cells if cell.variant.tuned == tuning.name and cell.null_reason is None
+        ]
+        variants = _variants(tuning, edit, intervened, changes)
+        units_of_scores += evaluate(ledger, model, engine, variants, tasks)
+    return units_of_scores
 
 
-def _judged(tuning: Tuning, edit: WeightEdit, cells: Sequence[Cell], changes: Changes) -> list[Judged]:
-    judged = [
-        Judged(
-            tuning.name,
-            edit,
-            len(edit.neuron_set),
-            judged_on=frozenset((tuning.task.name, language) for language in tuning.languages),
-        )
-    ]
+def _variants(
+    tuning: Tuning, edit: WeightEdit, cells: Sequence[TransferCell], changes: Changes
+) -> list[Variant]:
+    """The fine-tuned model, and the same under each intervention."""
+    places = frozenset((tuning.task.name, language) for language in tuning.languages)
+    variants = [Variant(name=tuning.name, neurons=edit.neuron_set, change=edit, judged_on=places)]
     for cell in cells:
-        if cell.mode is None:
-            continue
         intervention = changes.intervention(cell)
-        judged.append(
-            Judged(
-                cell.variant,
-                IntervenedEdit(edit, intervention),
-                len(intervention.neuron_set),
+        variants.append(
+            Variant(
+                name=cell.variant,
+                neurons=intervention.neuron_set,
+                change=IntervenedEdit(edit, intervention),
                 judged_on=frozenset({(cell.task, cell.language)}),
             )
         )
-    return judged
+    return variants

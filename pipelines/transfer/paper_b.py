@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from polyneuron.pipelines.config.study import ModelConfig
-from polyneuron.pipelines.transfer.evaluation import Cell
+from polyneuron.pipelines.transfer.evaluation import TransferCell
 
 _FILE = Path(__file__).with_suffix(".csv")
 _KEY = ("task", "detector", "tuned", "language", "statistic", "metric")
@@ -37,7 +37,7 @@ def paper_model(model: ModelConfig) -> str | None:
     return _NAMES.get(Path(model.path).name) if model.path else None
 
 
-def paper_value(model: str | None, cell: Cell, metric: str) -> float | None:
+def paper_value(model: str | None, cell: TransferCell, metric: str) -> float | None:
     """What the paper prints for a cell, in percent; None where it prints nothing."""
     if model is None:
         return None

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from polyneuron.eval.store.store import Store
+from polyneuron.eval.tables.grid import Grid
+from polyneuron.eval.tables.text import terminal
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import console, say
 from polyneuron.pipelines.run.record import Run, recorded
-from polyneuron.pipelines.transfer.table import Grid, as_markdown, as_rich, notes, transfer_grids
+from polyneuron.pipelines.transfer.page import transfer_page
+from polyneuron.pipelines.transfer.table import as_markdown, notes, transfer_grids, unfolded
 
-PAGE = "transfer.md"
+TITLE, REPORT, TABLES = "Transfer study", "transfer.html", "transfer.md"
 
 
 def run_transfer(config: TransferConfig) -> int:
-    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.md` beside the tables.
+    """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.html` and `transfer.md` beside the
+    tables once the run is closed.
 
     What is done is left alone. Returns the exit code: 0, or 1 when a model failed and others went on.
 
     Raises:
         ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
     """
-    from polyneuron.pipelines.stages.training import require_local
+    from polyneuron.pipelines.stages.training_job import require_local
 
     store = Store(config.store)
-    require_local(store)
+    require_local(store.root)
     with recorded(config, store) as run:
         found = each_model(
             config.models,
@@ -35,48 +40,95 @@ def run_transfer(config: TransferConfig) -> int:
             run,
             lambda model: _transfer_model(config, model, store, run),
         )
-        grids = [grid for of_model in found for grid in of_model]
-        page = Path(config.store) / PAGE
-        page.write_text(as_markdown("Transfer study", grids, notes(config, grids)), encoding="utf-8")
-        for grid in grids:
-            console.print(as_rich(grid))
-        say(f"tables: {page}")
+    grids = [grid for of_model, _ in found for grid in of_model]
+    shown = {run.id}.union(*(run_ids for _, run_ids in found))
+    _write_pages(config, grids, [row for row in _runs(store) if row["run_id"] in shown])
     return exit_code(run)
 
 
-def _transfer_model(config: TransferConfig, model: ModelConfig, store: Store, run: Run) -> list[Grid]:
-    import pyarrow.compute as pc
+def _write_pages(config: TransferConfig, grids: list[Grid], runs: list[dict[str, Any]]) -> None:
+    remarks, folder = notes(config, grids), Path(config.store)
+    page = transfer_page(TITLE, [model.label for model in config.models], grids, remarks, runs)
+    (folder / REPORT).write_text(page, encoding="utf-8")
+    (folder / TABLES).write_text(as_markdown(TITLE, grids, remarks), encoding="utf-8")
+    for grid in grids:
+        console.print(terminal(unfolded(grid)))
+    say(f"tables: {folder / TABLES}")
+    say(f"report: {folder / REPORT}")
 
+
+def _runs(store: Store) -> list[dict[str, Any]]:
+    """All runs of the store, the newest last."""
+    rows: list[dict[str, Any]] = store.read("runs").to_pylist()
+    return sorted(rows, key=lambda row: (row["started_at"], row["run_id"]))
+
+
+def _transfer_model(
+    config: TransferConfig, model: ModelConfig, store: Store, run: Run
+) -> tuple[list[Grid], set[str]]:
+    """The tables of a model, and the runs that wrote what they show."""
     from polyneuron.neuron_core.model.anatomy import anatomy_of
-    from polyneuron.pipelines.run.subject import Subject
+    from polyneuron.pipelines.run.judging_engine import JudgingEngine
+    from polyneuron.pipelines.run.ledger import Ledger
+    from polyneuron.pipelines.run.slot import Slot
+    from polyneuron.pipelines.run.studied_model import StudiedModel
+    from polyneuron.pipelines.run.workers import Workers
     from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
     from polyneuron.pipelines.stages.corpora import prepare_corpora
     from polyneuron.pipelines.stages.detectors import find_sets
+    from polyneuron.pipelines.stages.verdicts import Standard
     from polyneuron.pipelines.transfer.evaluation import Changes, cells_of, evaluate_transfer
     from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
     from polyneuron.pipelines.transfer.verdicts import store_transfer_verdicts
 
-    with Subject.open(config.study, model) as subject:
+    opened, ledger = StudiedModel.open(model), Ledger(store, model.label, run.id)
+    anatomy = anatomy_of(opened.hf_config)
+    with Slot() as slot:
+        workers = Workers(opened, config.cluster, slot)
+        engine = JudgingEngine(
+            opened,
+            config.engine,
+            slot,
+            data=config.evaluation_data,
+            revisions=config.revisions,
+            seed=config.seed,
+        )
         with run.timed("corpora"):
-            prepare_corpora(subject, store, run.id)
+            sentences = prepare_corpora(ledger, opened, config.corpus, config.languages, seed=config.seed)
         with run.timed("activations"):
-            measured = measure_activations(subject, store, run.id)
+            measured = measure_activations(
+                ledger, opened, sentences, workers, sites=config.sites, batch_size=config.batch_size
+            )
         with run.timed("detection"):
-            found = find_sets(subject, store, run.id, measured)
+            found = find_sets(
+                ledger,
+                config.languages,
+                config.detectors,
+                site=config.sites[0],
+                activations=measured[config.sites[0]],
+                n_controls=0,
+            )
             sets: Sets = {each.detector: each.sets for each in found}
-            tunings = tunings_of(config, model, sets, anatomy_of(subject.hf_config))
+            tunings = tunings_of(config, model, sets, anatomy)
             cells = cells_of(config, tunings, sets)
         with run.timed("training"):
-            trained = train_for_transfer(subject, store, run.id, config, tunings)
+            trained = train_for_transfer(ledger, opened, workers, config, tunings)
         with run.timed("evaluation"):
-            tables = {site: stored_activations(subject, store, site, unit) for site, unit in measured.items()}
-            changes = Changes(sets, tables, anatomy_of(subject.hf_config).activation)
-            evaluated = evaluate_transfer(subject, store, run.id, tunings, trained, cells, changes)
-            verdicts = store_transfer_verdicts(subject, store, run.id, cells, evaluated)
-    return transfer_grids(
-        config,
-        model,
-        cells,
-        store.read("scores", pc.field("unit").isin(evaluated)).to_pylist(),
-        store.read("verdicts", pc.field("unit") == verdicts).to_pylist(),
+            tables = {site: stored_activations(ledger, site, unit) for site, unit in measured.items()}
+            evaluated = evaluate_transfer(
+                ledger,
+                opened,
+                engine,
+                tunings,
+                trained,
+                config=config,
+                cells=cells,
+                changes=Changes(sets, tables, anatomy.activation),
+            )
+            standard = Standard(config.alpha, config.min_effect, config.seed)
+            verdicts = store_transfer_verdicts(ledger, cells, evaluated, standard)
+    scores, judged = (
+        ledger.read("scores", evaluated).to_pylist(),
+        ledger.read("verdicts", [verdicts]).to_pylist(),
     )
+    return transfer_grids(config, model, cells, scores, judged), {row["run_id"] for row in (*scores, *judged)}

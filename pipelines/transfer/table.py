@@ -1,41 +1,32 @@
-"""The tables of a transfer study, as Markdown and for a terminal: intervals, verdicts, and the paper's numbers beside ours."""
+"""The tables of a transfer study: intervals, verdicts, and the paper's numbers beside ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
+from polyneuron.eval.tables.grid import Cell, Column, Grid, grid
+from polyneuron.eval.tables.text import markdown, visible
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.transfer.evaluation import Cell
+from polyneuron.pipelines.transfer.evaluation import NO_INTERVENTION, TransferCell
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_value
 from polyneuron.pipelines.transfer.verdicts import METRICS
 
 Rows = Sequence[Mapping[str, Any]]
 _TITLES = {"acc": "accuracy", "exact_match": "exact match", "f1": "F1"}
 _HEAD = ("fine-tuned", "language")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """One table; every row begins with what was fine-tuned and the language."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+_NULL = "null"
 
 
 def transfer_grids(
-    config: TransferConfig, model: ModelConfig, cells: Sequence[Cell], scores: Rows, verdicts: Rows
+    config: TransferConfig, model: ModelConfig, cells: Sequence[TransferCell], scores: Rows, verdicts: Rows
 ) -> list[Grid]:
-    """The tables of one model, one a task, metric, detector and seed.
+    """The tables of one model, one a task, metric, detector and seed; a column for each intervention.
 
     scores, verdicts: rows of the store, as dictionaries.
     """
@@ -43,63 +34,74 @@ def transfer_grids(
     judged = {(r["variant"], r["baseline"], r["benchmark"], r["language"], r["metric"]): r for r in verdicts}
     known = paper_model(model)
 
-    def text(metric: str, cell: Cell) -> str:
+    def shown(metric: str, cell: TransferCell) -> Cell:
         if cell.null_reason is not None:
-            return f"null: {cell.null_reason}"
-        found = [_score(scored.get((str(cell.variant), cell.task, cell.language, metric)))]
-        for baseline in cell.baselines:
-            verdict = judged.get((str(cell.variant), str(baseline), cell.task, cell.language, metric))
-            found.append(_verdict(verdict, "" if cell.mode is not None else _role(baseline)))
-        if (value := paper_value(known, cell, metric)) is not None:
-            found.append(f"paper {value:g}")
-        return "; ".join(part for part in found if part)
+            return Cell(text=_NULL, details=(cell.null_reason,), tone="blank")
+        where = (cell.task, cell.language, metric)
+        found = [judged.get((str(cell.variant), str(baseline), *where)) for baseline in cell.baselines]
+        words = [NOT_JUDGED if row is None else str(row["verdict"]) for row in found]
+        roles = ["" if cell.mode is not None else _role(baseline) for baseline in cell.baselines]
+        paper = paper_value(known, cell, metric)
+        text, *missing = _score(scored.get((str(cell.variant), *where)))
+        return Cell(
+            text=text,
+            marks=tuple(map(_verdict, words, roles)),
+            details=(*missing, *(() if paper is None else (f"paper {paper:g}",))),
+            tone=next((word for word in words if word in (BETTER, WORSE)), ""),
+        )
 
     return [
-        grid
+        table
         for task in config.tasks
         for metric in METRICS[task.name]
         for detector in config.detectors
         for seed in config.seeds
         if (
-            grid := _grid(
+            table := _grid(
                 f"{model.label}: {BENCHMARKS[task.name].title}, {_TITLES[metric]} (%), {detector}"
                 + (f", seed {seed}" if len(config.seeds) > 1 else ""),
                 [c for c in cells if (c.task, c.detector) == (task.name, detector) and c.seed == seed],
-                partial(text, metric),
+                partial(shown, metric),
             )
         ).rows
     ]
 
 
-def _grid(title: str, cells: Sequence[Cell], text: Callable[[Cell], str]) -> Grid:
+def _grid(title: str, cells: Sequence[TransferCell], shown: Callable[[TransferCell], Cell]) -> Grid:
     columns = tuple(dict.fromkeys(cell.intervention for cell in cells))
-    by_row: dict[tuple[str, str], dict[str, str]] = {}
+    by_row: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
-        by_row.setdefault((cell.tuned, cell.language), {})[cell.intervention] = text(cell)
-    rows = tuple((*head, *(found.get(name, "") for name in columns)) for head, found in by_row.items())
-    named = ("no intervention" if name == "none" else name for name in columns)
-    return Grid(title, (*_HEAD, *named), rows)
+        by_row.setdefault((cell.tuned, cell.language), {})[cell.intervention] = shown(cell)
+    rows: list[list[Cell | str]] = [
+        [*head, *(held.get(name, Cell()) for name in columns)] for head, held in by_row.items()
+    ]
+    named = ("no intervention" if name == NO_INTERVENTION else name for name in columns)
+    return grid(title, _heads(*_HEAD, *named), rows)
+
+
+def _heads(*names: str) -> list[Column]:
+    return [Column(text=name, align="left") for name in names]
 
 
 def _role(baseline: VariantName) -> str:
     return "random" if baseline.strategy == "random" else "attention"
 
 
-def _score(row: Mapping[str, Any] | None) -> str:
+def _score(row: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The value with its interval, or null and why."""
     if row is None:
-        return "null: not scored"
+        return _NULL, "not scored"
     if row["value"] is None:
-        return f"null: {row['null_reason']}"
+        return _NULL, str(row["null_reason"])
     low, high = (f"{100 * row[end]:.1f}" for end in ("low", "high"))
     unscored = f", {row['n_unscored']} not scored" if row["n_unscored"] else ""
-    return f"{100 * row['value']:.1f} [{low}, {high}]{unscored}"
+    return (f"{100 * row['value']:.1f} [{low}, {high}]{unscored}",)
 
 
-def _verdict(row: Mapping[str, Any] | None, role: str) -> str:
-    words = "not judged" if row is None else str(row["verdict"])
+def _verdict(word: str, role: str) -> str:
     if not role:
-        return words
-    return f"{words} {'against' if words in ('no evidence', 'not judged') else 'than'} {role}"
+        return word
+    return f"{word} {'against' if word in (NO_EVIDENCE, NOT_JUDGED) else 'than'} {role}"
 
 
 def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:
@@ -111,7 +113,7 @@ def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:
     ]
     if config.evaluation_data == "sample":
         found.append("Judged on samples written for this project, a few items each: no benchmark.")
-    if any("paper" in text for grid in grids for row in grid.rows for text in row):
+    if any(detail.startswith("paper ") for *_, cell in _cells(grids) for detail in cell.details):
         found.append(
             "The paper's constants are those called as-published here; its XNLI is a classification head's accuracy, ours "
             "compares likelihoods, and its base is in 4 bits."
@@ -119,28 +121,42 @@ def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:
     return found
 
 
+def unjudged(grids: Iterable[Grid]) -> Grid:
+    """Every cell that has no number, and why."""
+    rows = [(*place, cell.details[0]) for *place, cell in _cells(grids) if cell.text == _NULL]
+    return grid("What has no number, and why", _heads("table", *_HEAD, "intervention", "why"), rows)
+
+
 def as_markdown(title: str, grids: Sequence[Grid], remarks: Iterable[str]) -> str:
-    """A page."""
-    lines = [f"# {title}", ""]
-    for remark in remarks:
-        lines += [remark, ""]
-    for grid in grids:
-        lines += [f"## {grid.title}", "", _line(grid.columns), _line("---" for _ in grid.columns)]
-        lines += [*(_line(row) for row in grid.rows), ""]
+    """One page of all tables, a line to every cell's content."""
+    lines = [f"# {title}", "", *(line for remark in remarks for line in (remark, ""))]
+    for table in grids:
+        rows = [[Cell(text="; ".join(_parts(cell))) for cell in line.cells] for line in table.rows]
+        lines += [f"## {visible(table.title)}", "", markdown(grid("", table.columns, rows))]
     return "\n".join(lines)
 
 
-def _line(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts) + " |"
-
-
-def as_rich(grid: Grid) -> Table:
+def unfolded(table: Grid) -> Grid:
     """For a terminal, one line a cell, as a row of all interventions is too wide for one."""
-    table = Table(*_HEAD, "intervention", "score", "verdict", title=grid.title, title_justify="left")
-    for row in grid.rows:
-        head, texts = row[: len(_HEAD)], row[len(_HEAD) :]
-        for name, text in zip(grid.columns[len(_HEAD) :], texts, strict=True):
-            if text:
-                score, *rest = [text] if text.startswith("null: ") else text.split("; ")
-                table.add_row(*map(Text, (*head, name, score, "; ".join(rest))))
-    return table
+    rows = []
+    for _, *place, cell in _cells([table]):
+        score, *rest = ["; ".join(_parts(cell))] if cell.text == _NULL else _parts(cell)
+        rows.append((*place, score, "; ".join(rest)))
+    return grid(table.title, _heads(*_HEAD, "intervention", "score", "verdict"), rows)
+
+
+def _cells(grids: Iterable[Grid]) -> Iterator[tuple[str, str, str, str, Cell]]:
+    """Every cell that says something, behind its table, what was fine-tuned, the language and the intervention."""
+    for table in grids:
+        for line in table.rows:
+            tuned, language, *cells = line.cells
+            for column, cell in zip(table.columns[len(_HEAD) :], cells, strict=True):
+                if cell.text:
+                    yield table.title, tuned.text, language.text, column.text, cell
+
+
+def _parts(cell: Cell) -> list[str]:
+    """What a cell says, a null in one with its reason."""
+    details = cell.details
+    text = f"{_NULL}: {details[0]}" if cell.text == _NULL else cell.text
+    return [part for part in (text, *cell.marks, *details[cell.text == _NULL :]) if part]

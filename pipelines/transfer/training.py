@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from polyneuron.eval.store.store import Store
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import SetError
@@ -21,10 +20,12 @@ from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, with_attention_groups
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask, Tuned
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.run.units import training_unit
-from polyneuron.pipelines.stages.training import TrainingPlan, require_local, trained_edit
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.units import stage_unit
+from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.stages.training_job import TrainingJob, require_local, trained_edit
 
 Sets = Mapping[str, Mapping[str, NeuronSet]]
 """Detector -> language -> its neurons."""
@@ -32,22 +33,19 @@ Sets = Mapping[str, Mapping[str, NeuronSet]]
 
 @dataclass(frozen=True)
 class Tuning:
-    """One fine-tuned model. detector: whose neurons, None for attention alone; target: None where every target language has
-    the same model; neurons: None where there are none to train, null_reason: why."""
+    """A fine-tuned model, and what is trained for it."""
 
     name: VariantName
     task: TransferTask
-    tuned: Tuned
-    detector: str | None
-    target: str | None
-    seed: int
     neurons: NeuronSet | None
+    """None where there is nothing to train."""
     null_reason: str | None = None
+    """Why there is nothing to train."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Where it is judged."""
-        return self.task.targets if self.target is None else (self.target,)
+        """Where it is judged: in the language it is for, else in every target language of its task."""
+        return self.task.targets if self.name.language is None else (self.name.language,)
 
 
 def recipe_of(task: TransferTask, model: ModelConfig) -> TransferRecipe:
@@ -71,28 +69,10 @@ def tunings_of(config: TransferConfig, model: ModelConfig, sets: Sets, anatomy: 
         tuning
         for task in config.tasks
         for seed in config.seeds
-        for tuning in _of_task(config, task, recipe_of(task, model).attention, seed, sets, anatomy)
+        for tuning in _of_task(
+            config, task, recipe_of(task, model).attention, seed, sets=sets, anatomy=anatomy
+        )
     ]
-
-
-def tuning_name(
-    config: TransferConfig,
-    task: TransferTask,
-    tuned: Tuned,
-    seed: int,
-    detector: str | None = None,
-    target: str | None = None,
-) -> VariantName:
-    """The name of a fine-tuned model; `detector` and `target` where it has them."""
-    return VariantName(
-        kind="tuned",
-        task=task.name,
-        strategy=tuned,
-        detector=detector,
-        language=target,
-        seed=seed,
-        names_seed=len(config.seeds) > 1,
-    )
 
 
 def _of_task(
@@ -100,25 +80,37 @@ def _of_task(
     task: TransferTask,
     attention: tuple[str, ...],
     seed: int,
+    *,
     sets: Sets,
     anatomy: Anatomy,
 ) -> Iterator[Tuning]:
+    def tuning(
+        tuned: Tuned, neurons: NeuronSet | str, detector: str | None = None, target: str | None = None
+    ) -> Tuning:
+        name = VariantName(
+            kind="tuned",
+            task=task.name,
+            strategy=tuned,
+            detector=detector,
+            language=target,
+            seed=seed,
+            names_seed=len(config.seeds) > 1,
+        )
+        return Tuning(name, task, None, neurons) if isinstance(neurons, str) else Tuning(name, task, neurons)
+
     model = next(iter(next(iter(sets.values())).values())).model
-    alone = every_neuron(model, anatomy).restrict(attention)
-    yield Tuning(tuning_name(config, task, "attention", seed), task, "attention", None, None, seed, alone)
+    yield tuning("attention", every_neuron(model, anatomy).restrict(attention))
     for detector in config.detectors if task.detectors is None else task.detectors:
-        found = sets[detector]
         for tuned in task.tuned:
             if tuned == "attention":
                 continue
             for target in (None,) if tuned == "source" else task.targets:
-                name, neurons, reason = tuning_name(config, task, tuned, seed, detector, target), None, None
                 try:
-                    ffn = _chosen(found, config.source, target, tuned, seed)
-                    neurons = with_attention_groups(ffn, attention, anatomy)
+                    ffn = _chosen(sets[detector], config.source, target, tuned, seed)
                 except SetError as error:
-                    reason = error.message
-                yield Tuning(name, task, tuned, detector, target, seed, neurons, reason)
+                    yield tuning(tuned, error.message, detector, target)
+                else:
+                    yield tuning(tuned, with_attention_groups(ffn, attention, anatomy), detector, target)
 
 
 def _chosen(
@@ -132,15 +124,15 @@ def _chosen(
 
 
 def train_for_transfer(
-    subject: Subject, store: Store, run_id: str, config: TransferConfig, tunings: list[Tuning]
+    ledger: Ledger, model: StudiedModel, workers: Workers, config: TransferConfig, tunings: Sequence[Tuning]
 ) -> dict[VariantName, str]:
-    """Trains what is missing; returns the unit of each tuning that has neurons, by name. Edits stay in the store.
+    """Trains what is missing; returns the unit of each tuning that has neurons. Edits stay in the store.
 
     Raises:
         ConfigError: the store is no local folder. BenchmarkError: training items cannot be read. CorpusError: none of them
             can be learnt. TrainingError, ClusterError: as `trained_edit`.
     """
-    require_local(store)
+    require_local(ledger.root)
     units, items = dict[VariantName, str](), dict[str, _Items]()
     for tuning in tunings:
         if tuning.neurons is None:
@@ -148,46 +140,49 @@ def train_for_transfer(
             continue
         task = tuning.task
         if task.name not in items:
-            items[task.name] = _items(subject, config, task)
-        plan = _plan(subject, config, tuning, tuning.neurons, items[task.name])
-        trained_edit(subject, store, run_id, plan)
-        units[tuning.name] = plan.unit
+            items[task.name] = _items(model, config, task)
+        job = _job(model, config, tuning, tuning.neurons, items[task.name])
+        trained_edit(ledger, workers, job)
+        units[tuning.name] = job.unit
     return units
 
 
 @dataclass(frozen=True)
 class _Items:
-    """What a task is trained on. source: in words."""
+    """What a task is trained on."""
 
     blocks: AnswerBlocks
     source: str
+    """Where they come from, in words."""
 
 
-def _items(subject: Subject, config: TransferConfig, task: TransferTask) -> _Items:
-    recipe = recipe_of(task, subject.model)
+def _items(model: StudiedModel, config: TransferConfig, task: TransferTask) -> _Items:
+    recipe = recipe_of(task, model.config)
     data = BenchmarkData(task.training.data, config.revisions)
     items = training_data(task.name, data, recipe.n_items, config.seed)
     blocks = prepare_answers(
         cache_folder() / "answers",
         items.examples,
         config.source,
-        subject.tokenizer,
+        model.tokenizer,
         max_tokens=recipe.max_tokens,
-        add_bos=subject.adds_bos,
+        add_bos=model.adds_bos,
     )
     return _Items(blocks, f"{items.dataset} ({items.kind}), {len(blocks)} items in {config.source}")
 
 
-def _plan(
-    subject: Subject, config: TransferConfig, tuning: Tuning, neurons: NeuronSet, items: _Items
-) -> TrainingPlan:
-    asked, recipe = tuning.task.training, recipe_of(tuning.task, subject.model)
+def _job(
+    model: StudiedModel, config: TransferConfig, tuning: Tuning, neurons: NeuronSet, items: _Items
+) -> TrainingJob:
+    asked, recipe = tuning.task.training, recipe_of(tuning.task, model.config)
+    seed = tuning.name.seed
+    assert seed is not None
     feed = AnswerFeed(
         folders=(str(items.blocks.folder),),
-        config=with_attention(subject.hf_config),
-        dtype=subject.model.dtype,
+        config=with_attention(model.hf_config),
+        dtype=model.dtype,
         global_batch=recipe.batch,
-        seed=tuning.seed,
+        seed=seed,
         epochs=recipe.epochs,
     )
     n_steps = feed.sampler.n_steps(recipe.batch)
@@ -197,32 +192,30 @@ def _plan(
         config.checkpoint_every,
     )
     nf4 = config.trains_in_nf4(tuning.task)
-    deciding = {key: value for key, value in asdict(settings).items() if key != "checkpoint_every"}
-    unit = training_unit(
-        subject.name,
-        subject.fingerprint,
-        subject.model.dtype,
-        neurons.fingerprint(),
+    unit = stage_unit(
+        "train",
+        **model.deciding(),
+        neurons=neurons.fingerprint(),
         variant=str(tuning.name),
         blocks=items.blocks.key,
         lora=asdict(recipe.lora),
         epochs=recipe.epochs,
-        seed=tuning.seed,
-        settings=deciding,
+        seed=seed,
+        settings={key: value for key, value in asdict(settings).items() if key != "checkpoint_every"},
         base="nf4" if nf4 else "plain",
     )
-    return TrainingPlan(
-        tuning.name,
-        config.source,
-        f"transfer-{tuning.tuned}",
-        items.source,
-        tuning.seed,
-        neurons,
-        recipe.lora,
-        feed,
-        settings,
-        None,
-        None,
-        unit,
-        nf4,
+    return TrainingJob(
+        name=tuning.name,
+        unit=unit,
+        language=config.source,
+        strategy=f"transfer-{tuning.name.strategy}",
+        reason=items.source,
+        seed=seed,
+        neurons=neurons,
+        lora=recipe.lora,
+        feed=feed,
+        settings=settings,
+        zero_stage=config.zero_stage,
+        recomputed_layers=config.recomputed_layers,
+        nf4=nf4,
     )

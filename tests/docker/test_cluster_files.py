@@ -30,6 +30,16 @@ def test_every_command_is_one_of_ours_and_its_configuration_loads(where: str) ->
     assert config.store.startswith("/results/")
 
 
+def test_the_workflow_runs_a_launcher_a_target_and_a_configuration_that_exist() -> None:
+    (job,) = yaml.safe_load((DOCKER / "github-actions-nightly.yml").read_text())["jobs"].values()
+    steps = {step["name"]: step for step in job["steps"] if "name" in step}
+    launcher = steps["Judge against the last good night"]
+    assert (ROOT / launcher["run"].split()[1]).is_file()
+    load_nightly(launcher["env"]["CONFIG"], [f"store={launcher['env']['STORE']}"])
+    target = steps["Install"]["run"].removeprefix("make ")
+    assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+
+
 def test_the_study_has_room_on_the_cluster_it_is_sent_to() -> None:
     config = load_study("llama3_70b")
     (cluster,) = resources("RayCluster")

@@ -34,7 +34,7 @@ def test_family_matches_blocks_computed_by_hand(name: str, operation: Any) -> No
     constants = {
         layer: 1.5 * torch.randn(5, generator=generator) for layer in range(anatomy_of(model).n_layers)
     }
-    change = Intervention(neurons, constants, "change", operation)
+    change = Intervention(neuron_set=neurons, constants=constants, name="change", operation=operation)
     base = logits(model)
     with change.applied(model):
         found = logits(model)
@@ -51,7 +51,7 @@ def test_zero_is_deactivation(name: str) -> None:
     model = tiny_model(name)
     neurons = random_neurons(model, 5, ("ffn",))
     constants = {layer: torch.zeros(5) for layer in range(anatomy_of(model).n_layers)}
-    with Intervention(neurons, constants, "zero").applied(model):
+    with Intervention(neuron_set=neurons, constants=constants, name="zero").applied(model):
         held = logits(model)
     with WeightEdit.zero(neurons).applied(model):
         assert torch.equal(logits(model), held)

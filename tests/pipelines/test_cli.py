@@ -1,8 +1,8 @@
 """The command line: exit codes, one message per mistake, and answers without heavy imports in no time."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,29 +19,37 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_answers_at_once() -> None:
-    took = []
+    took_s = []
     for _ in range(3):
-        began = time.monotonic()
+        before = os.times()
         done = run("-m", "polyneuron.pipelines.cli", "--help")
-        took.append(time.monotonic() - began)
+        after = os.times()
+        # of a processor, since other tests may be at work beside this one
+        took_s.append(sum(after[2:4]) - sum(before[2:4]))
         assert done.returncode == 0
     assert all(command in done.stdout for command in ("study", "detect", "ablate", "report", "query", "plan"))
-    assert min(took) < 1.5
+    assert min(took_s) < 1.5
 
 
-@pytest.mark.parametrize("script", ["full_study", "detect", "ablate", "report", "plan"])
-def test_scripts_run_from_anywhere_and_name_mistakes(script: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "wrong", "right"),
+    [
+        ("full_study", "corpus.n_detecton", "corpus.n_detection"),
+        ("nightly", "evaluation.dta", "evaluation.data"),
+    ],
+)
+def test_scripts_run_from_anywhere_and_name_mistakes(
+    script: str, wrong: str, right: str, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines" / f"{script}.py"), "corpus.n_detecton=3"],
+        [sys.executable, str(ROOT / "pipelines" / f"{script}.py"), f"{wrong}=3"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
     )
     assert done.returncode == 2
-    assert done.stderr == (
-        "polyneuron: override corpus.n_detecton: unknown key corpus.n_detecton; did you mean "
-        "corpus.n_detection?\n"
-    )
+    assert done.stderr.startswith("polyneuron: ") and done.stderr.count("\n") == 1
+    assert {wrong, f"{right}?"} <= set(done.stderr.replace(";", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str)
 def test_the_exit_code_of_a_study_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, ending: object, code: int
 ) -> None:
-    monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, last_stage: ending())  # type: ignore[operator]
+    monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, command: ending())  # type: ignore[operator]
     with pytest.raises(SystemExit) as left:
         cli.main(["study"])
     assert left.value.code == code
@@ -73,7 +81,7 @@ def test_the_exit_code_of_a_study_is_passed_on(
 def test_ctrl_c_is_130_and_says_that_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(config: object, last_stage: str) -> int:
+    def interrupted(config: object, command: str) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("polyneuron.pipelines.study.run_study", interrupted)

@@ -17,9 +17,8 @@ from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nightly_run import run_nightly
-from polyneuron.pipelines.run.subject import Subject
 from tests.edits import random_neurons
-from tests.pipelines.in_process import LocalJudge
+from tests.pipelines.in_process import judge_locally
 from tests.tiny_models import save_tiny_model
 
 
@@ -30,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_actor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Subject, "_start_judge", lambda subject: LocalJudge(subject))
+    judge_locally(monkeypatch)
 
 
 class Nights:
@@ -127,7 +126,7 @@ def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, m
     folder.mkdir()
     zero = WeightEdit.zero(neurons).save(folder / "zero")
     constants = {layer: torch.ones(2) for layer in range(anatomy.n_layers)}
-    held = Intervention(neurons, constants, "held").save(folder / "held")
+    held = Intervention(neuron_set=neurons, constants=constants, name="held").save(folder / "held")
     models = [{"path": str(model), "name": name} for name in ("tiny", "twin")]
     variants = [
         {"name": "dead", "file": str(zero), "model": "tiny"},

@@ -52,10 +52,9 @@ SETTINGS = TrainSettings(
 )
 
 VALIDATION = Validation(
-    {"sw": [Sentence("sw", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7]))]},
+    {"sw": [Sentence("sw", i, tuple(ids)) for i, ids in enumerate(token_ids([5, 9, 7] * 6))]},
     ("sw",),
     every=2,
-    batch_size=1,
 )
 
 
@@ -181,7 +180,7 @@ def test_fifty_steps_of_smollm2_are_those_of_masked_adamw(session: None, tmp_pat
 
 def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Path) -> None:
     whole = run(folder, tmp_path / "whole", 2)
-    slow = TrainSettings(**{**SETTINGS.__dict__, "checkpoint_every": 1})
+    slow = dataclasses.replace(SETTINGS, checkpoint_every=1)
     where = tmp_path / "killed"
     with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=2), "zero2") as group:
         pids = [entry["pid"] for entry in group.stats()]

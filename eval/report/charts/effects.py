@@ -2,153 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from markupsafe import Markup
 
-from polyneuron.eval.report.charts.svg import Axis, Drawing, side_label, x_ticks
-from polyneuron.eval.report.numbers.effects import Effect, Effects
+from polyneuron.eval.report.charts.frame import Bands
+from polyneuron.eval.report.charts.svg import log_axis
+from polyneuron.eval.report.numbers.effects import Effects
 from polyneuron.eval.report.numbers.study import ModelStudy
 from polyneuron.eval.report.numbers.variants import Variant
-from polyneuron.eval.report.words.wording import language_name, number, times
+from polyneuron.eval.report.words.wording import DASH, count, language_name, number, times
+from polyneuron.eval.tables.grid import Cell, Grid, grid, line
 
-_LANE, _HEAD = 25, 22
 _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the heat table: what it says, the small print under it, and its shade 0–6."""
-
-    text: str
-    detail: str
-    shade: int
-
-
-@dataclass(frozen=True)
-class HeatRow:
-    name: str
-    css: str
-    n_neurons: int | None
-    cells: list[Cell]
 
 
 def effect_chart(study: ModelStudy, effects: Effects) -> Markup:
     """Per language, on a log scale: the shared set, its own exclusive set, and their controls."""
-    languages = [language for language in study.languages if language in effects.base]
-    values = [1.0]
-    for drawn in study.variants:
-        found = effects.by.get(drawn.name, {}).values() if drawn.kind != "tuned" else ()
-        values += [v for e in found for v in (e.times, e.low, e.high) if 0 < v < np.inf]
-    axis = Axis(min([0.9, *values]), max([1.2, *values]), log=True)
-    row = _HEAD + 2 * _LANE + 10
-    bottom = row * len(languages)
-    drawing = Drawing(
-        bottom + 24, "Perplexity multiplier after switching neurons off, per language, log scale"
+    names = [variant.name for variant in study.variants if variant.kind != "tuned"]
+    found = [effect for name in names for effect in effects.by.get(name, {}).values()]
+    chart = Bands(
+        "Perplexity multiplier after switching neurons off, per language, log scale",
+        log_axis([v for e in found for v in (e.times, e.low, e.high)], 0.9, 1.2),
+        lambda tick: times(tick, tidy=True),
+        sizes=(22, 25, 10),
     )
-    x_ticks(drawing, axis, [(t, times(t, tidy=True)) for t in axis.ticks(5)], bottom)
-    drawing.line(axis.at(1), 0, axis.at(1), bottom, "reference")
-    for i, language in enumerate(languages):
-        y = i * row
-        drawing.line(0, y, 100, y, "rule")
-        drawing.text(0, y + 15, language_name(language), "label halo")
-        drawing.text(100, y + 15, f"perplexity before: {number(effects.base[language])}", "tick halo", "end")
-        shared = next(iter(study.of_kind("shared")), None)
+    shared = next(iter(study.of_kind("shared")), None)
+    for language in [code for code in study.languages if code in effects.base]:
         own = next((v for v in study.of_kind("exclusive") if v.set_language == language), None)
-        for lane, (variant, shape, css, name) in enumerate(
-            ((shared, "diamond", "shared", "shared"), (own, "square", "exclusive", "exclusive"))
-        ):
-            _lane(
-                drawing,
-                axis,
-                y + _HEAD + lane * _LANE + 10,
-                study,
-                effects,
-                language,
-                variant,
-                shape,
-                css,
-                name,
-            )
-    return drawing.render()
+        drawn = (("diamond", "shared", shared), ("square", "exclusive", own))
+        remark = f"perplexity before: {number(effects.base[language])}"
+        lanes = chart.band(language_name(language), len(drawn), remark)
+        for y, (shape, kind, variant) in zip(lanes, drawn, strict=True):
+            effect = None if variant is None else effects.of(variant.name, language)
+            if variant is None or effect is None:
+                chart.note(y, f"{kind}: not measured")
+                continue
+            draws = []
+            for control in study.controls_of(variant.name):
+                if (draw := effects.of(control.name, language)) is not None:
+                    draws.append(draw.times)
+                    tip = f"random draw, seed {control.seed}: {times(draw.times)}"
+                    chart.mark(chart.x.at(draw.times), y, "tick", "control", tip)
+            tip = f"{variant.name}: {times(effect.times)} ({times(effect.low)} to {times(effect.high)})"
+            ends = effect.low, effect.times, effect.high
+            chart.estimate(y, ends, (shape, kind), f"{kind} {times(effect.times)}", tip, beside=draws)
+    return chart.render(reference=1)
 
 
-def _lane(
-    drawing: Drawing,
-    axis: Axis,
-    y: float,
-    study: ModelStudy,
-    effects: Effects,
-    language: str,
-    variant: Variant | None,
-    shape: str,
-    css: str,
-    name: str,
-) -> None:
-    effect = None if variant is None else effects.of(variant.name, language)
-    if variant is None or effect is None:
-        drawing.text(0, y + 4, f"{name}: not measured", "tick halo")
-        return
-    left, right = axis.at(min(effect.low, effect.times)), axis.at(max(effect.high, effect.times))
-    near = right + 30
-    for control in study.controls_of(variant.name):
-        draw = effects.of(control.name, language)
-        if draw is not None:
-            at = axis.at(draw.times)
-            right = (
-                max(right, at) if at < near else right
-            )  # the name stands clear of the draws beside the mark
-            drawing.mark(at, y, "tick", "control", f"random draw, seed {control.seed}: {times(draw.times)}")
-    drawing.line(axis.at(effect.low), y, axis.at(effect.high), y, "interval")
-    tip = f"{variant.name}: {times(effect.times)} ({times(effect.low)} to {times(effect.high)})"
-    drawing.mark(axis.at(effect.times), y, shape, css, tip)
-    side_label(drawing, left, right, y + 4, f"{name} {times(effect.times)}")
-
-
-def heat_rows(study: ModelStudy, effects: Effects) -> list[HeatRow]:
+def heat_grid(study: ModelStudy, effects: Effects) -> Grid:
     """Variants by languages: base perplexities, each set's multipliers, under each its random draws."""
     languages = [language for language in study.languages if language in effects.base]
-    base = [Cell(number(effects.base[language]), "", 0) for language in languages]
-    rows = [HeatRow("nothing off: perplexity", "base", None, base)]
+    base = [Cell(text=number(effects.base[language]), shade=0) for language in languages]
+    rows = [line("nothing off: perplexity", *base, "", tone="base")]
     own = {language: i for i, language in enumerate(study.languages)}
-    sets = study.of_kind("shared") + sorted(
-        study.of_kind("exclusive"), key=lambda v: own.get(v.set_language or "", len(own))
-    )
-    for variant in sets:
-        cells = [_cell(effects.of(variant.name, language)) for language in languages]
-        rows.append(HeatRow(_variant_name(variant), "set", variant.n_neurons, cells))
-        controls = study.controls_of(variant.name)
-        if controls:
-            pooled = [_pooled(effects, controls, language) for language in languages]
-            rows.append(HeatRow(draws_name(len(controls)), "draws", variant.n_neurons, pooled))
-    return rows
+    exclusive = sorted(study.of_kind("exclusive"), key=lambda v: own.get(v.set_language or "", len(own)))
+    for variant in study.of_kind("shared") + exclusive:
+        of_language = variant.set_language if variant.kind == "exclusive" else None
+        name = "shared" if variant.kind == "shared" else f"exclusive to {language_name(of_language or '?')}"
+        cells = [_cell([variant], effects, code, framed=code == of_language) for code in languages]
+        rows.append(line(name, *cells, count(variant.n_neurons), tone="set"))
+        if controls := study.controls_of(variant.name):
+            cells = [_cell(controls, effects, code) for code in languages]
+            rows.append(line(draws_name(len(controls)), *cells, count(variant.n_neurons), tone="draws"))
+    columns = ["switched off", *map(language_name, languages), "neurons"]
+    return grid("Perplexity multipliers of every set on every language", columns, rows, tone="heat")
 
 
 def draws_name(n: int) -> str:
+    """What the row of ``n`` random draws is called."""
     return "1 random draw" if n == 1 else f"{n} random draws, median"
-
-
-def _variant_name(variant: Variant) -> str:
-    if variant.kind == "shared":
-        return "shared"
-    return f"exclusive to {language_name(variant.set_language or '?')}"
-
-
-def _cell(effect: Effect | None) -> Cell:
-    return Cell("–", "", 0) if effect is None else Cell(times(effect.times), "", shade(effect.times))
-
-
-def _pooled(effects: Effects, controls: list[Variant], language: str) -> Cell:
-    found = [e.times for v in controls if (e := effects.of(v.name, language)) is not None]
-    if not found:
-        return _cell(None)
-    middle = float(np.median(found))
-    if len(found) == 1:
-        return Cell(times(middle), "", shade(middle))
-    return Cell(times(middle), f"{times(min(found))}–{times(max(found))}", shade(middle))
 
 
 def shade(multiplier: float) -> int:
     """0 (about as before) to 6 (a thousand times worse)."""
     return int(np.searchsorted(_HEAT_STEPS, multiplier, side="right"))
+
+
+def _cell(variants: list[Variant], effects: Effects, language: str, *, framed: bool = False) -> Cell:
+    """The median multiplier, and of several their range under it."""
+    found = [e.times for v in variants if (e := effects.of(v.name, language)) is not None]
+    if not found:
+        return Cell(text=DASH, shade=0, framed=framed)
+    middle = float(np.median(found))
+    details = (f"{times(min(found))}–{times(max(found))}",) if len(found) > 1 else ()
+    return Cell(text=times(middle), details=details, shade=shade(middle), framed=framed)

@@ -5,33 +5,33 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from polyneuron.eval.report.charts.svg import Axis, Drawing
+from polyneuron.eval.report.charts.frame import BarRow, Plot, bar_rows, name_layers
+from polyneuron.eval.report.charts.svg import Axis
 from polyneuron.eval.report.numbers.study import ModelStudy
 from polyneuron.eval.report.words.wording import count, language_name, percent
 
-_ROW = 46
 WHISKERS_UP_TO = 40  # layers: with more, whiskers and bars run into each other on a phone
+_LEFT = 12.0  # percent kept free for the names of the grid lines
 
 
 def fraction_chart(study: ModelStudy, group: str | None = None) -> Markup:
     """Shared and exclusive neurons per language as fractions of the measured ones (of a group, or all)."""
-    index = slice(None) if group is None else study.anatomy.groups.index(group)
-    total = _neurons(study, group)
-    shared = _count(study, "shared", "", index)
-    exclusive = {language: _count(study, "exclusive", language, index) for language in study.languages}
-    axis = Axis(0, max([shared + n for n in exclusive.values()] + [1]) / total, pad_percent=0)
-    row = _ROW if group is None else 38
-    drawing = Drawing(row * len(study.languages) + 4, _fraction_words(study, group))
-    for i, language in enumerate(study.languages):
-        y, both = i * row, shared + exclusive[language]
-        words = f"{_share(shared, total)} shared + {_share(exclusive[language], total)} exclusive"
-        drawing.text(0, y + 13, language_name(language), "label")
-        drawing.text(100, y + 13, words, "value", "end")
-        middle, end = axis.at(shared / total), axis.at(both / total)
-        tip = f"{language_name(language)}: {count(shared)} shared, {count(exclusive[language])} exclusive"
-        drawing.bar(0, middle, y + 19, row - 27, "shared", tip)
-        drawing.bar(middle, end, y + 19, row - 27, "exclusive", tip)
-    return drawing.render()
+    anatomy, counts = study.anatomy, study.sets.counts
+    index = slice(None) if group is None else anatomy.groups.index(group)
+    total = None  # without impacts nothing is known but counts
+    if anatomy.widths:
+        total = anatomy.n_neurons if group is None else anatomy.widths[group] * anatomy.n_layers
+    rows = []
+    for language in study.languages:
+        tables = {"shared": counts.get(("shared", "")), "exclusive": counts.get(("exclusive", language))}
+        sizes = {kind: 0 if table is None else int(table[index].sum()) for kind, table in tables.items()}
+        words = [f"{percent(n / total, 3) if total else count(n)} {kind}" for kind, n in sizes.items()]
+        tip = ", ".join(f"{count(n)} {kind}" for kind, n in sizes.items())
+        name = language_name(language)
+        rows.append(BarRow(name, " + ".join(words), [(n, k) for k, n in sizes.items()], f"{name}: {tip}"))
+    where = "all measured neurons" if group is None else f"the neurons of group {group}"
+    label = f"Shared and exclusive neurons of {len(study.languages)} languages as fractions of {where}"
+    return bar_rows(label, rows, row=38) if group else bar_rows(label, rows, row=46, bar=19)
 
 
 def layer_chart(study: ModelStudy, group: str) -> Markup:
@@ -44,79 +44,40 @@ def layer_chart(study: ModelStudy, group: str) -> Markup:
     whiskers = n_layers <= WHISKERS_UP_TO
     lowest = own_LN if whiskers else own_LN.mean(axis=0)
     up, down = (max(float(v.max()), 0.25 / width) for v in (shared, lowest))
-    px = 160.0 / (up + down)
-    middle = 6 + up * px
-    bottom = middle + down * px
-    drawing = Drawing(bottom + 20, f"Layer profile of group {group}. {_peak_words(shared, 'shared')}")
+    peak = f"Most shared neurons in layer {int(shared.argmax())}." if shared.any() else "No shared neurons."
+    plot = Plot(
+        f"Layer profile of group {group}. {peak}",
+        Axis(-n_layers * _LEFT / (100 - _LEFT), n_layers, pad_percent=0),
+        Axis(-down, up, pad_percent=0),
+        top=6,
+        height=160,
+    )
     for tick in Axis(0, max(up, down)).ticks(3)[1:]:
-        for y in [middle - tick * px] * (tick <= up) + [middle + tick * px] * (tick <= down):
-            drawing.line(0, y, 100, y, "grid")
-            drawing.text(0, y + (11 if y < middle else -3), percent(tick), "tick halo")
-    left = 12.0  # percent kept free for the names of the grid lines
-    step = (100 - left) / n_layers
+        for y in [plot.y_at(tick)] * (tick <= up) + [plot.y_at(-tick)] * (tick <= down):
+            plot.line(0, y, 100, y, "grid")
+            plot.text(0, y + (11 if y < plot.y_at(0) else -3), percent(tick), "tick halo")
     for layer in range(n_layers):
         low, mean, high = (float(f(own_LN[:, layer])) for f in (np.min, np.mean, np.max))
         own = f"exclusive {percent(mean)} on average, {percent(low)} to {percent(high)}"
         tip = f"Layer {layer}: shared {percent(float(shared[layer]))}, {own}"
-        ends = left + step * (layer + 0.12), left + step * (layer + 0.88)
-        drawing.bar(*ends, middle - float(shared[layer]) * px, float(shared[layer]) * px, "shared", tip)
-        drawing.bar(*ends, middle, mean * px, "exclusive", tip)
+        for top, bottom, css in ((float(shared[layer]), 0, "shared"), (0, -mean, "exclusive")):
+            height = plot.y_at(bottom) - plot.y_at(top)
+            plot.bar(plot.x.at(layer + 0.12), plot.x.at(layer + 0.88), plot.y_at(top), height, css, tip=tip)
         if whiskers and high > 0:
-            centre = left + step * (layer + 0.5)
-            drawing.line(centre, middle + low * px, centre, middle + high * px, "interval")
-    drawing.line(0, middle, 100, middle, "axis")
-    for layer in sorted({0, n_layers // 2, n_layers - 1}):
-        anchor = "start" if layer == 0 else "end" if layer == n_layers - 1 else "middle"
-        at = left if layer == 0 else 100 if layer == n_layers - 1 else left + step * (layer + 0.5)
-        drawing.text(at, bottom + 15, f"layer {layer}", "tick", anchor)
-    return drawing.render()
+            middle = plot.x.at(layer + 0.5)
+            plot.line(middle, plot.y_at(-low), middle, plot.y_at(-high), "interval")
+    plot.line(0, plot.y_at(0), 100, plot.y_at(0), "axis")
+    name_layers(plot, n_layers, plot.floor + 15, _LEFT)
+    return plot.svg(plot.floor + 20)
 
 
 def sharing_chart(study: ModelStudy) -> Markup:
     """Neurons that are in exactly 1, 2, … L languages' sets."""
-    sizes = study.sets.in_exactly
-    n = len(sizes)
-    axis = Axis(0, max([*sizes, 1]), pad_percent=0)
-    drawing = Drawing(34 * n + 4, "Neurons by the number of languages they belong to")
-    for k, size in enumerate(sizes, start=1):
-        y = 34 * (k - 1)
-        where = (
-            "one language only"
-            if k == 1
-            else f"all {n} languages (shared)"
-            if k == n
-            else f"{k} of {n} languages"
-        )
-        css = "shared" if k == n else "exclusive"
-        drawing.text(0, y + 12, where, "label")
-        drawing.bar(0, axis.at(size), y + 17, 11, css, f"{count(size)} neurons in {where}")
-        drawing.text(100, y + 12, count(size), "value", "end")
-    return drawing.render()
-
-
-def _neurons(study: ModelStudy, group: str | None) -> int:
-    """Measured neurons of a group; without impacts the fractions are drawn against 1, that is as counts."""
-    anatomy = study.anatomy
-    if not anatomy.widths:
-        return 1
-    return (anatomy.n_neurons or 1) if group is None else anatomy.widths[group] * anatomy.n_layers
-
-
-def _count(study: ModelStudy, kind: str, language: str, index: int | slice) -> int:
-    table = study.sets.counts.get((kind, language))
-    return 0 if table is None else int(table[index].sum())
-
-
-def _share(n: int, total: int) -> str:
-    return count(n) if total == 1 else percent(n / total, 3)
-
-
-def _fraction_words(study: ModelStudy, group: str | None) -> str:
-    where = "all measured neurons" if group is None else f"the neurons of group {group}"
-    return f"Shared and exclusive neurons of {len(study.languages)} languages as fractions of {where}"
-
-
-def _peak_words(profile: np.ndarray, what: str) -> str:
-    if not profile.any():
-        return f"No {what} neurons."
-    return f"Most {what} neurons in layer {int(profile.argmax())}."
+    n = len(study.sets.in_exactly)
+    rows = []
+    for k, size in enumerate(study.sets.in_exactly, start=1):
+        where = f"all {n} languages (shared)" if k == n else f"{k} of {n} languages"
+        where = "one language only" if k == 1 else where
+        segments = [(size, "shared" if k == n else "exclusive")]
+        rows.append(BarRow(where, count(size), segments, f"{count(size)} neurons in {where}"))
+    return bar_rows("Neurons by the number of languages they belong to", rows)

@@ -9,60 +9,63 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from polyneuron.eval.report.charts.svg import Axis, Drawing
+from polyneuron.eval.report.charts.frame import Plot, TitledChart
+from polyneuron.eval.report.charts.svg import Axis
 from polyneuron.eval.report.numbers.training import STRATEGIES, Training, several_seeds
 from polyneuron.eval.report.words.wording import count, language_name, listing, number, plural
 
-_HEIGHT = 150.0
-_TOP = 26.0
 MOST_POINTS = 120
+_Curve = tuple[Training, NDArray[np.float64], NDArray[np.float64], int | None]
+"""A training, steps, nats per token after them, and the step whose values were kept."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    title: str
-    chart: Markup
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurves:
-    """Panels of the variants trained for the same languages. ``own``, ``other``: validation on the languages trained
-    for, and on the rest. ``binned``: steps averaged into a point, where there are more than fit."""
+    """Panels of the variants trained for the same languages."""
 
     trained_for: str
+    """Names of those languages."""
     loss: Markup
-    own: list[Panel]
-    other: list[Panel]
+    """Training loss by step."""
+    own: list[TitledChart]
+    """Validation on the languages trained for."""
+    other: list[TitledChart]
+    """Validation on the rest."""
     binned: int
+    """Steps averaged into a point, 1 where all fit."""
 
 
 def loss_curves(trainings: Sequence[Training], languages: Sequence[str]) -> list[LossCurves]:
     """One set of panels for each language, or languages together, that something was trained for."""
     groups: dict[tuple[str, ...], list[Training]] = {}
-    for one in trainings:
-        groups.setdefault(one.languages, []).append(one)
-    found = []
-    for own, group in groups.items():
-        validated = {code for one in group for code in one.validations}
-        ordered = [code for code in (*languages, *sorted(validated - set(languages))) if code in validated]
-        panels = {code: _validation_chart(group, code) for code in ordered}
-        found.append(
-            LossCurves(
-                listing([language_name(code) for code in own]),
-                _loss_chart(group),
-                [Panel(language_name(code), chart) for code, chart in panels.items() if code in own],
-                [Panel(language_name(code), chart) for code, chart in panels.items() if code not in own],
-                max(_bin(one.n_steps) for one in group),
-            )
-        )
-    return found
+    for training in trainings:
+        groups.setdefault(training.languages, []).append(training)
+    return [_loss_curves(own, group, languages) for own, group in groups.items()]
+
+
+def _loss_curves(own: Sequence[str], group: list[Training], languages: Sequence[str]) -> LossCurves:
+    validated = {code for training in group for code in training.validations}
+    panels: dict[bool, list[TitledChart]] = {True: [], False: []}
+    for code in [code for code in (*languages, *sorted(validated - set(languages))) if code in validated]:
+        found = [(training, v) for training in group if (v := training.validations.get(code)) is not None]
+        curves = [(training, v.steps.astype(np.float64), v.nats, v.kept) for training, v in found]
+        before = next((nats for _, v in found if (nats := v.at(0)) is not None), None)
+        chart = _panel(group, f"Validation in {language_name(code)}, nats per token", curves, before)
+        panels[code in own].append(TitledChart(language_name(code), chart))
+    return LossCurves(
+        trained_for=listing([language_name(code) for code in own]),
+        loss=_panel(group, "Training loss, nats per token", [(t, *thinned(t), None) for t in group]),
+        own=panels[True],
+        other=panels[False],
+        binned=max(_bin(training.n_steps) for training in group),
+    )
 
 
 def curve_legend(trainings: Sequence[Training]) -> list[tuple[str, str, str]]:
     """Strategies that were trained, and the ring that marks a kept step, as items of a legend."""
-    names = dict.fromkeys(one.strategy for one in trainings)
+    names = dict.fromkeys(training.strategy for training in trainings)
     items = [(line_style(name), "long", name) for name in names]
-    kept = any(one.kept is not None for one in trainings)
+    kept = any(training.kept is not None for training in trainings)
     return items + ([("kept", "disc", "the step whose values were kept")] if kept else [])
 
 
@@ -71,95 +74,47 @@ def line_style(strategy: str) -> str:
     return f"train-{strategy if strategy in STRATEGIES else 'other'}"
 
 
-def thinned(one: Training) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thinned(training: Training) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and losses: means over neighbouring steps, by tokens, so that a long training stays a line."""
-    size = _bin(one.n_steps)
-    starts = np.arange(0, one.n_steps, size)
-    weights = np.maximum(one.tokens, 1).astype(np.float64)
-    losses = np.add.reduceat(one.losses * weights, starts) / np.add.reduceat(weights, starts)
-    counts = np.diff([*starts, one.n_steps])
-    return np.add.reduceat(one.steps.astype(np.float64), starts) / counts, losses
+    starts = np.arange(0, training.n_steps, _bin(training.n_steps))
+    weights = np.maximum(training.tokens, 1).astype(np.float64)
+    losses = np.add.reduceat(training.losses * weights, starts) / np.add.reduceat(weights, starts)
+    counts = np.diff([*starts, training.n_steps])
+    return np.add.reduceat(training.steps.astype(np.float64), starts) / counts, losses
 
 
 def _bin(n_steps: int) -> int:
     return max(1, -(-n_steps // MOST_POINTS))
 
 
-def _loss_chart(group: list[Training]) -> Markup:
-    lines = [(one, *thinned(one)) for one in group]
-    values = np.concatenate([losses for *_, losses in lines])
-    frame = _Frame(_last_step(group), values, "Training loss, nats per token")
-    for one, steps, losses in lines:
-        frame.draw(steps, losses, one)
-    return frame.render()
+def _panel(group: list[Training], label: str, curves: list[_Curve], before: float | None = None) -> Markup:
+    """Steps to the right, the same in all panels of a group, and nats per token upwards.
 
-
-def _validation_chart(group: list[Training], language: str) -> Markup:
-    """The dashed line is the loss before training; a ring marks the step whose values were kept."""
-    lines = [(one, found) for one in group if (found := one.validations.get(language)) is not None]
-    values = np.concatenate([found.nats for _, found in lines])
-    frame = _Frame(_last_step(group), values, f"Validation in {language_name(language)}, nats per token")
-    before = next((nats for _, found in lines if (nats := found.at(0)) is not None), None)
+    The dashed line is the loss ``before`` training; a ring marks the step whose values were kept, or a lone point.
+    """
+    last_step = max(int(training.steps[-1]) + 1 for training in group)
+    values = np.concatenate([nats for _, _, nats, _ in curves])
+    low, high = float(values.min()), float(values.max())
+    room = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
+    x = Axis(-0.09 * last_step, last_step)  # the names of the ticks stand left of step 0
+    plot = Plot(f"{label}, by step", x, Axis(low - room, high + room, pad_percent=0), top=26, height=150)
+    plot.text(0, 12, "nats per token", "tick")
+    whole = [tick for tick in x.ticks() if tick >= 0 and tick == int(tick)]
+    plot.grid((t, plural(int(t), "step") if t and t == whole[-1] else count(t)) for t in whole)
     if before is not None:
-        y = frame.y(before)
-        frame.drawing.line(0, y, 100, y, "reference")
-    for one, found in lines:
-        frame.draw(found.steps.astype(np.float64), found.nats, one)
-    seeds = several_seeds(group)
-    for one, found in lines:
-        kept = found.at(found.kept)
-        if found.kept is not None and kept is not None:
-            name = f"{one.strategy}, seed {one.seed}" if seeds else one.strategy
-            tip = f"{name}: kept after {plural(found.kept, 'step')}, {number(kept, 4)} nats per token"
-            frame.drawing.mark(
-                frame.x.at(found.kept), frame.y(kept), "ring", f"{line_style(one.strategy)} kept", tip
+        plot.line(0, plot.y_at(before), 100, plot.y_at(before), "reference")
+    for training, steps, nats, _ in curves:
+        points = zip(steps.tolist(), nats.tolist(), strict=True)
+        plot.curve(points if len(steps) > 1 else (), line_style(training.strategy))
+    for training, steps, nats, kept in curves:
+        for step, value in zip(steps.tolist(), nats.tolist(), strict=True):
+            if step != kept and len(steps) > 1:
+                continue
+            tip = f"kept after {plural(int(step), 'step')}, " if step == kept else ""
+            name = training.strategy + (f", seed {training.seed}" if several_seeds(group) else "")
+            css = f"{line_style(training.strategy)} kept"
+            plot.mark(
+                x.at(step), plot.y_at(value), "ring", css, f"{name}: {tip}{number(value, 4)} nats per token"
             )
-    return frame.render()
-
-
-def _last_step(group: list[Training]) -> int:
-    return max(int(one.steps[-1]) + 1 for one in group)
-
-
-class _Frame:
-    """Axes of one panel: steps to the right, nats per token upwards."""
-
-    def __init__(self, last_step: int, values: NDArray[np.float64], label: str) -> None:
-        gutter = 0.09 * last_step  # the names of the ticks stand left of step 0
-        self.x = Axis(-gutter, float(last_step), pad_percent=1.5)
-        low, high = float(values.min()), float(values.max())
-        room = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
-        self._y = Axis(low - room, high + room, pad_percent=0)
-        self.drawing = Drawing(_TOP + _HEIGHT + 22, f"{label}, by step")
-        floor = _TOP + _HEIGHT
-        self.drawing.text(0, 11, "nats per token", "tick")
-        for tick in self._y.ticks(4):
-            y = self.y(tick)
-            self.drawing.line(0, y, 100, y, "grid")
-        self.drawing.line(0, floor, 100, floor, "axis")
-        whole = [tick for tick in self.x.ticks(5) if tick >= 0 and tick == int(tick)]
-        for tick in whole:
-            at = self.x.at(tick)
-            self.drawing.line(at, floor, at, floor + 4, "axis")
-            anchor = "start" if at < 6 else "end" if at > 90 else "middle"
-            words = f"{count(tick)} steps" if tick == whole[-1] and tick else count(tick)
-            self.drawing.text(at, floor + 17, words, "tick", anchor)
-
-    def y(self, nats: float) -> float:
-        return _TOP + _HEIGHT * (1 - self._y.at(nats) / 100)
-
-    def draw(self, steps: NDArray[np.float64], nats: NDArray[np.float64], one: Training) -> None:
-        """A line, or a disc where there is one point."""
-        css = line_style(one.strategy)
-        if len(steps) == 1:
-            tip = f"{one.strategy}: {number(float(nats[0]), 4)} nats per token"
-            self.drawing.mark(self.x.at(float(steps[0])), self.y(float(nats[0])), "ring", f"{css} kept", tip)
-            return
-        points = [(self.x.at(float(s)), self._y.at(float(v)) / 100) for s, v in zip(steps, nats, strict=True)]
-        self.drawing.path(points, _TOP, _HEIGHT, css)
-
-    def render(self) -> Markup:
-        """The names of the ticks come last, so that no line runs through them."""
-        for tick in self._y.ticks(4):
-            self.drawing.text(0, self.y(tick) - 3, number(tick, 4, tidy=True), "tick halo")
-        return self.drawing.render()
+    plot.name_lines(lambda tick: number(tick, 4, tidy=True))
+    return plot.svg(plot.floor + 22)

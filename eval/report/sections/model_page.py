@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from polyneuron.eval.report.charts.effects import HeatRow, effect_chart, heat_rows
+from polyneuron.eval.report.charts.effects import effect_chart, heat_grid
 from polyneuron.eval.report.charts.scores import importance_chart, sensitivity_chart
 from polyneuron.eval.report.charts.sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
 from polyneuron.eval.report.charts.thresholds import threshold_chart
@@ -27,6 +27,7 @@ from polyneuron.eval.report.words.method_findings import method_findings
 from polyneuron.eval.report.words.omissions import Omission, omissions_of
 from polyneuron.eval.report.words.training_findings import training_findings
 from polyneuron.eval.report.words.wording import GROUP_NAMES, count, language_name, number, percent
+from polyneuron.eval.tables.grid import Grid
 
 SECTIONS = (
     ("sets", "Shared and exclusive"),
@@ -61,7 +62,7 @@ class ModelPage:
     layer_rows: list[list[tuple[int, float]]]
     languages_measured: list[str]
     effect_chart: Markup | None
-    heat: list[HeatRow]
+    heat: Grid | None
     overlap: list[Row]
     sharing_chart: Markup
     explorer: Row | None
@@ -124,7 +125,7 @@ def model_page(study: ModelStudy, index: int) -> ModelPage:
         layer_rows=_layer_rows(study),
         languages_measured=[lang for lang in study.languages if effects and lang in effects.base],
         effect_chart=effect_chart(study, effects) if effects else None,
-        heat=heat_rows(study, effects) if effects else [],
+        heat=heat_grid(study, effects) if effects else None,
         overlap=_overlap(study),
         sharing_chart=sharing_chart(study),
         explorer=explorer,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
@@ -51,38 +53,34 @@ def neurons_to_train(
     shared: NeuronSet,
     related: Mapping[str, NeuronSet],
     everything: NeuronSet,
+    *,
     seed: int = 0,
 ) -> NeuronSet:
     """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's.
 
-    "random": a control of the related neurons' size per layer and group, drawn outside every language's set.
+    "random" is a control of the related neurons' size per layer and group, drawn outside every language's set.
 
     Raises:
         SetError: nothing to train; a language without a set; no room for a control; "auto", which `choose` resolves.
     """
     if unknown := [language for language in languages if language not in related]:
         raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")
-    mine = shared
-    for language in languages:
-        mine = mine | related[language]
+    own = reduce(operator.or_, (related[language] for language in languages), shared)
     if strategy == "shared":
-        found = shared
+        neurons = shared
     elif strategy == "exclusive":
-        found = mine - shared
+        neurons = own - shared
     elif strategy == "related":
-        found = mine
+        neurons = own
     elif strategy == "random":
-        taken = shared
-        for other in related.values():
-            taken = taken | other
-        found = matched_control(mine, taken, seed)
+        neurons = matched_control(own, reduce(operator.or_, related.values(), shared), seed)
     elif strategy in ("full", "lora"):
-        found = everything
+        neurons = everything
     else:
         raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it with `choose`")
-    if not len(found):
+    if not len(neurons):
         raise SetError(
             f"The strategy {strategy} has no neuron to train for {', '.join(languages)}: the selection left it empty. "
             "Lower the threshold, or take another strategy"
         )
-    return found
+    return neurons

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from functools import reduce
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
@@ -12,9 +14,9 @@ from polyneuron.neuron_core.training.choices.names import TransferChoice
 def transfer_choices(
     sets: Mapping[str, NeuronSet], source: str, target: str, seed: int = 0
 ) -> dict[TransferChoice, NeuronSet]:
-    """The source language's neurons, the target's, both, and a random control.
+    """The source language's neurons, the target's, both, and a random control, from what a detector found by language.
 
-    sets: what a detector found, by language. The control has as many neurons in each layer as source and target together,
+    The control has as many neurons in each layer as source and target together,
     the largest of the three, drawn by `seed` outside the sets of all languages.
 
     Raises:
@@ -30,12 +32,9 @@ def transfer_choices(
                 f"The set of {language} is empty: there is nothing to train. Let the detector give it more neurons"
             )
     both = sets[source] | sets[target]
-    taken = both
-    for other in sets.values():
-        taken = taken | other
     return {
         "source": sets[source],
         "target": sets[target],
         "source+target": both,
-        "random": matched_control(both, taken, seed),
+        "random": matched_control(both, reduce(operator.or_, sets.values()), seed),
     }

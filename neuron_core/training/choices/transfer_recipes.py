@@ -1,63 +1,76 @@
 """How paper B fine-tunes for cross-lingual transfer (section 2.2, appendix B). Imports nothing heavy.
 
-Its models are loaded in 4 bits (`neuron_core.nf4`); a recipe does not say so, as it depends on the machine.
+Its models are loaded in 4 bits (`neuron_core.model.nf4`); a recipe does not say so, as it depends on the machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from polyneuron.neuron_core.training.loop.settings import Schedule, TrainSettings
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TransferRecipe:
-    """One task's fine-tuning.
-
-    lora: of the chosen ffn neurons' gate rows and of all neurons of the `attention` groups; n_items: training items, None
-    for all; batch: items a step; max_tokens: of an item; the rest as `TrainSettings`.
-    """
+    """One task's fine-tuning. AdamW, warm-up, schedule and clipping are the same for all (appendix B.3)."""
 
     lora: LoraSpec
+    """Adapters of the chosen ffn neurons' gate rows and of all neurons of the `attention` groups."""
     attention: tuple[str, ...]
+    """The attention groups that are tuned."""
     n_items: int | None
+    """Training items; None: all of them."""
     max_tokens: int
+    """Tokens of an item, at most."""
     epochs: int
+    """How often every item is seen."""
     batch: int
+    """Items of a step."""
     learning_rate: float
-    betas: tuple[float, float] = (0.95, 0.999)
-    weight_decay: float = 0.1
-    clip_norm: float = 10.0
-    warmup: float = 0.01
-    schedule: Schedule = "linear"
+    """The rate at the end of the warm-up."""
 
     def settings(
         self, n_steps: int, micro_batch: int | None = None, checkpoint_every: int = 0
     ) -> TrainSettings:
-        """How to train for `n_steps`; a micro-batch is a whole batch unless said otherwise."""
+        """The settings of a training of `n_steps`; a micro-batch is a whole batch unless said otherwise."""
         return TrainSettings(
             n_steps=n_steps,
             global_batch=self.batch,
             micro_batch=micro_batch or self.batch,
             learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            betas=self.betas,
-            clip_norm=self.clip_norm,
+            warmup=0.01,
+            schedule="linear",
+            weight_decay=0.1,
+            betas=(0.95, 0.999),
+            clip_norm=10.0,
             checkpoint_every=checkpoint_every,
         )
 
 
-def _xnli(rank: int) -> TransferRecipe:
-    return TransferRecipe(LoraSpec(rank, 2 * rank), ("q", "k", "v", "o"), 100_000, 256, 2, 8, 1e-5)
-
+_XNLI = TransferRecipe(
+    lora=LoraSpec(8, 16),
+    attention=("q", "k", "v", "o"),
+    n_items=100_000,
+    max_tokens=256,
+    epochs=2,
+    batch=8,
+    learning_rate=1e-5,
+)
+_XQUAD = TransferRecipe(
+    lora=LoraSpec(64, 128),
+    attention=("q", "k", "v"),
+    n_items=None,
+    max_tokens=512,
+    epochs=10,
+    batch=4,
+    learning_rate=5e-5,
+)
 
 TRANSFER_RECIPES: dict[str, TransferRecipe] = {
-    "xnli": _xnli(8),
-    "xnli-nemo": _xnli(64),
-    "xquad": TransferRecipe(LoraSpec(64, 128), ("q", "k", "v"), None, 512, 10, 4, 5e-5),
+    "xnli": _XNLI,
+    "xnli-nemo": replace(_XNLI, lora=LoraSpec(64, 128)),
+    "xquad": _XQUAD,
 }
 """By task; xnli is that of Llama 3.1 8B, xnli-nemo of Mistral Nemo, whose alpha the paper does not give (2 rank, as in the
 others)."""

@@ -25,6 +25,7 @@ import xxhash
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.readers import list_files
+from polyneuron.neuron_core.corpora.sampling import collapsed
 from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
 from polyneuron.neuron_core.training.data.blocks import SPLITS, PreparedBlocks
 from polyneuron.neuron_core.training.data.documents import (
@@ -32,7 +33,6 @@ from polyneuron.neuron_core.training.data.documents import (
     PAPER_N_DOCUMENTS,
     DocumentCounts,
     Mixture,
-    collapsed,
     documents,
 )
 from polyneuron.neuron_core.training.data.token_files import (

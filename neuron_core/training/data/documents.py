@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Literal
 
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.presets import source_of
-from polyneuron.neuron_core.corpora.sampling import DUPLICATE, EMPTY, NOT_TEXT
+from polyneuron.neuron_core.corpora.sampling import DUPLICATE, EMPTY, NOT_TEXT, collapsed
 from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
 
 Mixture = Sequence[tuple[CorpusSource, float]]
@@ -103,11 +102,6 @@ def documents(
     if n_documents != "all" and n_documents < 1:
         raise CorpusError(f"{n_documents} training documents were asked for: ask for at least 1, or for all.")
     return _drawn(mixture, n_documents, seed, _Reader(language, exclude, counts or DocumentCounts()))
-
-
-def collapsed(text: str) -> str:
-    """NFC text with every run of white space as one space: the form in which the study keeps its sentences."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 class SentenceFilter:

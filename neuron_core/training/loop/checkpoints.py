@@ -24,13 +24,14 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `step` optimizer steps. log: one plain mapping a step, from the first; validations: one a language
-    and validated step."""
+    """The state after `step` optimizer steps."""
 
     step: int
     tensors: dict[str, Tensor]
     log: list[dict[str, Any]]
+    """One plain mapping a step, from the first."""
     validations: list[dict[str, Any]] = field(default_factory=list)
+    """One plain mapping a language and validated step."""
 
 
 class Checkpoints:
@@ -52,7 +53,6 @@ class Checkpoints:
         final = self.folder / f"step-{checkpoint.step:08d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
         described = {
-            "format": 1,
             "job": self._job,
             "step": checkpoint.step,
             "log": checkpoint.log,
@@ -81,24 +81,23 @@ class Checkpoints:
         return final
 
     def latest(self) -> Checkpoint | None:
-        """The newest whole checkpoint, or None.
+        """Reads the newest whole checkpoint; None where there is none.
 
         Raises:
             TrainingError: the folder holds a checkpoint of another job, or one that cannot be read.
         """
-        found = self._finished()
-        if not found:
+        finished = self._finished()
+        if not finished:
             return None
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        path = found[-1]
+        path = finished[-1]
         try:
             described = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            job, step, log = described["job"], described["step"], described["log"]
-            validations = described["validations"]
-            tensors = load_file(path / "state.safetensors")
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            job = described.pop("job")
+            checkpoint = Checkpoint(tensors=load_file(path / "state.safetensors"), **described)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise TrainingError(
                 f"The checkpoint {path} is damaged ({error}). Remove its folder; training goes on from the one before"
             ) from error
@@ -106,12 +105,12 @@ class Checkpoints:
             raise TrainingError(
                 f"The checkpoint {path} belongs to another model, set or setting. Name another folder, or remove it"
             )
-        return Checkpoint(step, tensors, log, validations)
+        return checkpoint
 
     def last_step(self) -> int:
-        """Steps that the newest checkpoint holds; 0 without one."""
-        found = self._finished()
-        return int(found[-1].name.removeprefix("step-")) if found else 0
+        """The number of steps that the newest checkpoint holds; 0 without one."""
+        finished = self._finished()
+        return int(finished[-1].name.removeprefix("step-")) if finished else 0
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if (path / "state.json").exists())

@@ -19,12 +19,12 @@ class Batch(Protocol):
     """Blocks of tokens, packed."""
 
     def inputs(self) -> dict[str, Any]:
-        """Arguments of the model's forward."""
+        """The arguments of the model's forward."""
         ...
 
     @property
     def labels(self) -> Tensor:
-        """int64 [B, T]; `NO_LABEL` where nothing is predicted. labels[:, t] is predicted from position t - 1."""
+        """The tokens to predict, int64 [B, T], labels[:, t] from position t - 1; `NO_LABEL` where nothing is predicted."""
         ...
 
 
@@ -64,7 +64,7 @@ class Stepper(Protocol):
 
 
 def summed_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Summed negative log likelihood in nats of the batch's predicted tokens, float32. The head is frozen."""
+    """The summed negative log likelihood in nats of the batch's predicted tokens, float32. The head must be frozen."""
     hidden = model.get_decoder()(**batch.inputs(), use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
     labels = batch.labels[:, 1:].to(hidden.device)
     predicted = labels != NO_LABEL
@@ -72,7 +72,7 @@ def summed_loss(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def n_predicted(batch: Batch) -> int:
-    """Tokens of the batch that are predicted."""
+    """The number of tokens of the batch that are predicted."""
     return int((batch.labels[:, 1:] != NO_LABEL).sum())
 
 
@@ -91,13 +91,13 @@ class PlainStepper:
         )
 
     def backward(self, batch: Batch, weight: float) -> float:
-        """See `Stepper`."""
+        """As `Stepper.backward` says, in one process."""
         loss = summed_loss(self._model, batch)
         (loss * weight).backward()
         return loss.item()
 
     def step(self, learning_rate: float) -> float:
-        """See `Stepper`."""
+        """As `Stepper.step` says, in one process."""
         norm = nn.utils.clip_grad_norm_(list(self._trained.values()), self._clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -107,20 +107,20 @@ class PlainStepper:
         return float(norm)
 
     def total(self, value: float) -> float:
-        """See `Stepper`."""
+        """As `Stepper.total` says, in one process."""
         return value
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
-        """See `Stepper`."""
+        """As `Stepper.loss` says, in one process."""
         return summed_loss(self._model, batch).item()
 
     def values(self) -> dict[str, Tensor]:
-        """See `Stepper`."""
+        """As `Stepper.values` says, in one process."""
         return {name: parameter.detach().cpu().clone() for name, parameter in self._trained.items()}
 
     def moments(self) -> dict[str, Tensor]:
-        """See `Stepper`."""
+        """As `Stepper.moments` says, in one process."""
         return {
             f"{name}/{moment}": self.optimizer.state[parameter][moment].cpu().clone()
             for name, parameter in self._trained.items()
@@ -129,7 +129,7 @@ class PlainStepper:
 
     @torch.no_grad()
     def load(self, values: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
-        """See `Stepper`."""
+        """As `Stepper.load` says, in one process."""
         for name, parameter in self._trained.items():
             parameter.copy_(values[name])
             self.optimizer.state[parameter] = {"step": torch.tensor(float(step))} | {

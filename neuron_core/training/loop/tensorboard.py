@@ -16,7 +16,7 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(str(folder), purge_step=n_done + 1)  # type: ignore[no-untyped-call]
 
     def stepped(self, row: dict[str, Any]) -> None:
-        """See `Observer`."""
+        """Draws the loss, learning rate, gradient norm and tokens per second of a step."""
         step = row["step"] + 1
         self._writer.add_scalar("train/loss_nats", row["loss_nats"], step)
         self._writer.add_scalar("train/learning_rate", row["learning_rate"], step)
@@ -24,11 +24,11 @@ class TensorBoard:
         self._writer.add_scalar("train/tokens_per_s", row["n_tokens"] / max(row["seconds"], 1e-9), step)
 
     def validated(self, rows: list[dict[str, Any]]) -> None:
-        """See `Observer`."""
+        """Draws the nats per token of each language of a validation."""
         for row in rows:
             name = f"validation/nats_per_token_{row['language']}"
             self._writer.add_scalar(name, row["nll_nats"] / row["n_tokens"], row["step"])
 
     def close(self) -> None:
-        """Writes what is buffered."""
+        """Writes what is buffered, to be called at the end."""
         self._writer.close()

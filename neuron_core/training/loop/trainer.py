@@ -25,28 +25,27 @@ _VALUE, _BEST = "value/", "best/"
 
 
 class Observer(Protocol):
-    """Is told what happens while it happens."""
+    """Something that is told what happens while it happens."""
 
     def stepped(self, row: dict[str, Any]) -> None:
-        """A step is done; see `Trained.log`."""
+        """Hears of a step that is done, by its row of `Trained.log`."""
         ...
 
     def validated(self, rows: list[dict[str, Any]]) -> None:
-        """A validation is done; see `Trained.validations`."""
+        """Hears of a validation that is done, by its rows of `Trained.validations`."""
         ...
 
 
 @dataclass
 class Trained:
-    """What a training has done so far.
-
-    log: a row a step (step, loss_nats, learning_rate, gradient_norm, n_tokens, seconds); validations: a row a validated
-    step and language (step, language, nll_nats, n_tokens); best: with early stopping, the values at the best of them.
-    """
+    """What a training has done so far."""
 
     log: list[dict[str, Any]] = field(default_factory=list)
+    """A row a step: step, loss_nats, learning_rate, gradient_norm, n_tokens, seconds."""
     validations: list[dict[str, Any]] = field(default_factory=list)
+    """A row a validated step and language: step, language, nll_nats, n_tokens."""
     best: dict[str, Tensor] | None = None
+    """With early stopping, the values at the best validation."""
 
 
 def train(
@@ -54,6 +53,7 @@ def train(
     blocks_of_step: Callable[[int], Sequence[int]],
     make_batch: Callable[[Sequence[int]], Batch],
     settings: TrainSettings,
+    *,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
     validation: Validation | None = None,
@@ -73,7 +73,13 @@ def train(
     for step in range(len(trained.log), settings.n_steps):
         if validation is not None and validation.is_over(trained.validations):
             break
-        row = _step(stepper, blocks_of_step(step), make_batch, settings, step, checkpoints)
+        began, numbers = time.monotonic(), list(blocks_of_step(step))
+        batches = [
+            make_batch(numbers[i : i + settings.micro_batch])
+            for i in range(0, len(numbers), settings.micro_batch)
+        ]
+        row = _step(stepper, batches, step, settings.rate(step), checkpoints)
+        row["seconds"] = time.monotonic() - began
         trained.log.append(row)
         if observer is not None:
             observer.stepped(row)
@@ -92,22 +98,13 @@ def train(
 
 
 def _step(
-    stepper: Stepper,
-    block_numbers: Sequence[int],
-    make_batch: Callable[[Sequence[int]], Batch],
-    settings: TrainSettings,
-    step: int,
-    checkpoints: Checkpoints | None,
+    stepper: Stepper, batches: Sequence[Batch], step: int, rate: float, checkpoints: Checkpoints | None
 ) -> dict[str, Any]:
-    began = time.monotonic()
-    blocks = list(block_numbers)
-    micro = [blocks[i : i + settings.micro_batch] for i in range(0, len(blocks), settings.micro_batch)]
-    batches = [make_batch(part) for part in micro]
     n_tokens = sum(n_predicted(batch) for batch in batches)
-    rate, mine = settings.rate(step), batches[stepper.rank :: stepper.world_size]
-    nats = sum(stepper.backward(batch, 1 / max(1, n_tokens)) for batch in mine)
+    share = batches[stepper.rank :: stepper.world_size]
+    nats = sum(stepper.backward(batch, 1 / max(1, n_tokens)) for batch in share)
     # Ranks of a sharded model must run equally often; a rank out of work runs a batch that weighs nothing.
-    for _ in range(_share(batches, stepper) - len(mine)):
+    for _ in range(_most(batches, stepper) - len(share)):
         stepper.backward(batches[0], 0.0)
     loss = stepper.total(nats) / max(1, n_tokens)
     if not math.isfinite(loss):
@@ -121,11 +118,11 @@ def _step(
         "learning_rate": rate,
         "gradient_norm": norm,
         "n_tokens": n_tokens,
-        "seconds": time.monotonic() - began,
     }
 
 
-def _share(batches: Sequence[Batch], stepper: Stepper) -> int:
+def _most(batches: Sequence[Batch], stepper: Stepper) -> int:
+    """How many of the batches the rank with the largest share has."""
     return math.ceil(len(batches) / stepper.world_size)
 
 
@@ -134,9 +131,9 @@ def _validate(
 ) -> None:
     rows = []
     for language, batches in validation.batches.items():
-        mine = batches[stepper.rank :: stepper.world_size]
-        nats = sum(stepper.loss(batch) for batch in mine)
-        for _ in range(_share(batches, stepper) - len(mine)):
+        share = batches[stepper.rank :: stepper.world_size]
+        nats = sum(stepper.loss(batch) for batch in share)
+        for _ in range(_most(batches, stepper) - len(share)):
             stepper.loss(batches[0])
         n_tokens = sum(n_predicted(batch) for batch in batches)
         rows.append(

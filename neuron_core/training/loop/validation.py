@@ -18,7 +18,10 @@ from torch import Tensor
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL
 
+_BATCH_SIZE = 8
+
 Row = dict[str, Any]
+"""One language at one validated step: step, language, nll_nats, n_tokens."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class SentenceBatch:
     sentences: MicroBatch
 
     def inputs(self) -> dict[str, Any]:
-        """input_ids and attention_mask, int64 [B, T], on the GPU where there is one."""
+        """The arguments of the model's forward: input_ids and attention_mask, int64 [B, T], on the GPU where there is one."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return {
             "input_ids": self.sentences.input_ids.to(device),
@@ -37,24 +40,22 @@ class SentenceBatch:
 
     @cached_property
     def labels(self) -> Tensor:
-        """int64 [B, T]; `NO_LABEL` on padding."""
+        """The tokens, int64 [B, T]; `NO_LABEL` on padding."""
         return self.sentences.input_ids.masked_fill(~self.sentences.attention_mask.bool(), NO_LABEL)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What is validated on, and how often.
-
-    sentences: by language; watched: the languages that are trained, whose mean decides; every: steps between
-    validations, 0 for the first and the last step only; patience: stop after so many validations without a new best, and
-    keep the values of the best; None: train to the end and keep the last.
-    """
+    """What is validated on, and how often."""
 
     sentences: Mapping[str, Sequence[Sentence]]
+    """By language."""
     watched: tuple[str, ...]
+    """The languages that are trained, whose mean decides."""
     every: int = 0
+    """Steps between validations; 0: before the first and after the last step only."""
     patience: int | None = None
-    batch_size: int = 8
+    """Stop after so many validations without a new best, and keep the values of the best; None: train to the end."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a watched language without sentences."""
@@ -63,9 +64,9 @@ class Validation:
 
     @cached_property
     def batches(self) -> dict[str, list[SentenceBatch]]:
-        """By language, in the same order on every rank."""
+        """The micro-batches of each language, in the same order on every rank."""
         return {
-            language: [SentenceBatch(batch) for batch in micro_batches(sentences, self.batch_size)]
+            language: [SentenceBatch(batch) for batch in micro_batches(sentences, _BATCH_SIZE)]
             for language, sentences in self.sentences.items()
         }
 
@@ -74,9 +75,9 @@ class Validation:
         return step in (0, n_steps) or bool(self.every and step % self.every == 0)
 
     def watched_nats(self, rows: Sequence[Row], step: int) -> float:
-        """Mean over the watched languages of the nats per token after `step` steps."""
-        mine = [row for row in rows if row["step"] == step and row["language"] in self.watched]
-        return math.fsum(row["nll_nats"] / row["n_tokens"] for row in mine) / len(mine)
+        """The mean over the watched languages of the nats per token after `step` steps."""
+        watched = [row for row in rows if row["step"] == step and row["language"] in self.watched]
+        return math.fsum(row["nll_nats"] / row["n_tokens"] for row in watched) / len(watched)
 
     def best_step(self, rows: Sequence[Row]) -> int:
         """The validated step of the lowest watched loss, the first of equals; 0 is the untrained model."""

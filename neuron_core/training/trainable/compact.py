@@ -31,12 +31,25 @@ from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 _COARSE = (torch.bfloat16, torch.float16)
 
 
-class CompactNeurons(nn.Module):
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Inside, no parameter that the model has requires a gradient; after, those do that did before."""
+    thawed = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+
+
+class CompactNeurons:
     """The neurons of a set as trainable tensors, put in place of their rows and columns in a frozen model.
 
-    One parameter per key "<full parameter name>:<group>" of `edit_targets.targets`; that key is also its name
-    in `named_parameters()` and `state_dict()`. Shape [s * n, d_in] for rows, [n, d_out] for columns, [n] for
-    biases, laid out as `WeightEdit.values`; dtype `master_dtype`; first value: the model's own.
+    There is one tensor per key "<full parameter name>:<group>" of `edits.targets.targets`. Its shape is [s * n, d_in] for
+    rows, [n, d_out] for columns, [n] for biases, laid out as `WeightEdit.values`; its dtype is `master_dtype`, its first
+    value the model's own.
 
     While attached, the model's forward computes with the chosen rows and columns replaced:
 
@@ -71,7 +84,6 @@ class CompactNeurons(nn.Module):
         Raises:
             SetError: the set is empty or of a model of another shape, or weights are sharded and not gathered.
         """
-        super().__init__()
         anatomy = anatomy_of(model)
         require_fit(neuron_set, anatomy)
         if not len(neuron_set):
@@ -83,106 +95,78 @@ class CompactNeurons(nn.Module):
                 stacklevel=2,
             )
         self.neuron_set = neuron_set
+        self._model, self._is_attached = model, False
         self._dtypes: dict[str, torch.dtype] = {}
-        self._model = [model]  # a list, so that the base is not a submodule of the trainable part
         self._places: dict[str, _Rows | _Columns] = {}
-        self._handles: list[RemovableHandle] = []
-        self._thawed: list[nn.Parameter] = []
         for layer in sorted({layer for layer, _ in neuron_set.places()}):
-            found = targets(neuron_set, anatomy, layer)
-            with gather([model.get_parameter(name) for name in {t.name: None for t in found.values()}]):
-                for key, target in found.items():
+            of_layer = targets(neuron_set, anatomy, layer)
+            with gather([model.get_parameter(name) for name in {t.name: None for t in of_layer.values()}]):
+                for key, target in of_layer.items():
                     self._add(key, target, parameter_of(model, target), master_dtype)
 
     def _add(self, key: str, target: Target, parameter: nn.Parameter, dtype: torch.dtype) -> None:
         path = target.name.rpartition(".")[0]
-        if path not in self._places:
-            self._places[path] = _Columns() if target.axis else _Rows()
-            _nest(self, path, self._places[path])
+        place = self._places.setdefault(path, _Columns() if target.axis else _Rows())
         value = read_values(parameter, target).movedim(target.axis, 0)
         self._dtypes[key] = parameter.dtype
-        self._places[path].add(
-            key.rpartition(".")[2], target.index.to(parameter.device), value.to(dtype, copy=True).contiguous()
-        )
+        place.values[key] = nn.Parameter(value.to(dtype, copy=True).contiguous())
+        if target.name.endswith(".weight"):
+            index = target.index.to(parameter.device)
+            place.index = index if place.index is None else torch.cat([place.index, index])
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
-        """The trainable tensors by key."""
-        return dict(self.named_parameters())
+        """The trainable tensors by key; those of one attention or feed-forward block follow each other."""
+        blocks: dict[str, dict[str, nn.Parameter]] = {}
+        for path, place in self._places.items():
+            blocks.setdefault(path.rpartition(".")[0], {}).update(place.values)
+        return {key: value for values in blocks.values() for key, value in values.items()}
 
     @property
     def n_trainable(self) -> int:
-        """Number of trainable scalars."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    def attach(self) -> None:
-        """Freezes the model and puts the trainable values in place of its neurons' until `detach`.
-
-        Raises:
-            SetError: it is attached already.
-        """
-        if self._handles:
-            raise SetError("These neurons are attached to their model already; detach them first")
-        (model,) = self._model
-        self._thawed = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter in self._thawed:
-            parameter.requires_grad_(False)
-        for path, place in self._places.items():
-            self._handles += place.attach(model.get_submodule(path))
-
-    def detach(self) -> None:
-        """Leaves the model as it was before `attach`, gradients' flags included; its weights never changed."""
-        while self._handles:
-            self._handles.pop().remove()
-        while self._thawed:
-            self._thawed.pop().requires_grad_(True)
+        """The number of trainable scalars."""
+        return sum(value.numel() for value in self.trained.values())
 
     @contextmanager
     def attached(self) -> Iterator[CompactNeurons]:
-        """Attached inside, detached after, also after an exception."""
-        self.attach()
+        """Inside, the model is frozen and computes with the trainable values in place of its neurons'; after, also after
+        an exception, it is what it was, whose weights never changed.
+
+        Raises:
+            SetError: they are attached already.
+        """
+        if self._is_attached:
+            raise SetError("These neurons are attached to their model already; detach them first")
+        handles: list[RemovableHandle] = []
         try:
-            yield self
+            with frozen(self._model):
+                self._is_attached = True
+                for path, place in self._places.items():
+                    handles += place.attach(self._model.get_submodule(path))
+                yield self
         finally:
-            self.detach()
+            self._is_attached = False
+            for handle in handles:
+                handle.remove()
 
     def to_edit(self, name: str | None = None, values: Mapping[str, Tensor] | None = None) -> WeightEdit:
-        """The present values (or `values` of all parameters) as an edit, on the CPU, rounded to the model's dtypes."""
-        found = dict(self.named_parameters()) if values is None else values
-        values = {key: value.detach().to("cpu", self._dtypes[key]) for key, value in found.items()}
-        return WeightEdit.from_values(self.neuron_set, values, name)
-
-    def get_extra_state(self) -> Tensor:
-        """The set's fingerprint, uint8 [16], so that a state is not loaded into other neurons."""
-        return torch.tensor(list(bytes.fromhex(self.neuron_set.fingerprint())), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Raises SetError when the state is of another neuron set."""
-        if bytes(state.tolist()) != bytes.fromhex(self.neuron_set.fingerprint()):
-            raise SetError(
-                f"The state to load was trained on other neurons than {self.neuron_set!r}; give the set it was "
-                "trained with"
-            )
+        """The present values (or `values` of all tensors) as an edit, on the CPU, rounded to the model's dtypes."""
+        chosen = self.trained if values is None else values
+        rounded = {key: value.detach().to("cpu", self._dtypes[key]) for key, value in chosen.items()}
+        return WeightEdit.from_values(self.neuron_set, rounded, name)
 
 
-class _Place(nn.Module):
-    """The chosen neurons of one linear: parameters "weight:<group>" (and "bias:<group>"), in order of adding."""
+class _Place:
+    """The chosen neurons of one linear: values by key, and the features of all weights among them in turn."""
 
-    index: Tensor
+    index: Tensor | None = None
 
     def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("index", torch.zeros(0, dtype=torch.int64), persistent=False)
-
-    def add(self, name: str, index: Tensor, value: Tensor) -> None:
-        self.register_parameter(name, nn.Parameter(value))
-        if name.startswith("weight:"):
-            self.index = torch.cat([self.index.to(index.device), index])
+        self.values: dict[str, nn.Parameter] = {}
 
     def stacked(self, kind: str, dtype: torch.dtype) -> Tensor | None:
         """All groups' values of one kind, in the order of `index`; None when the linear has none."""
-        found = [value for name, value in self._parameters.items() if name.startswith(kind)]
-        values = [value.to(dtype) for value in found if value is not None]
+        values = [value.to(dtype) for key, value in self.values.items() if f".{kind}:" in key]
         return torch.cat(values) if len(values) > 1 else values[0] if values else None
 
 
@@ -193,10 +177,9 @@ class _Rows(_Place):
         return [linear.register_forward_hook(self._overwrite)]
 
     def _overwrite(self, linear: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        x = args[0]
-        weight = self.stacked("weight:", x.dtype)
-        assert weight is not None
-        own = F.linear(x, weight, self.stacked("bias:", x.dtype))
+        x, weight = args[0], self.stacked("weight", args[0].dtype)
+        assert weight is not None and self.index is not None
+        own = F.linear(x, weight, self.stacked("bias", x.dtype))
         return output.index_copy(-1, self.index, own.to(output.dtype))
 
 
@@ -218,7 +201,7 @@ class _Columns(_Place):
     def _add_own(self, linear: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         chosen, self._chosen = self._chosen, None
         assert chosen is not None
-        weight = self.stacked("weight:", chosen.dtype)
+        weight = self.stacked("weight", chosen.dtype)
         assert weight is not None
         return output + (chosen @ weight).to(output.dtype)
 
@@ -238,14 +221,3 @@ class _Split(torch.autograd.Function):
     def backward(ctx: Any, d_others: Tensor, d_chosen: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (index,) = ctx.saved_tensors
         return d_others.index_copy(-1, index, d_chosen), None
-
-
-def _nest(root: nn.Module, path: str, leaf: nn.Module) -> None:
-    """Registers `leaf` at a dotted path, so that its parameters' names are the model's."""
-    *parents, last = path.split(".")
-    for part in parents:
-        children: Mapping[str, nn.Module | None] = root._modules
-        if part not in children:
-            root.add_module(part, nn.Module())
-        root = root.get_submodule(part)
-    root.add_module(last, leaf)

@@ -8,18 +8,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """W + (alpha / rank) (B * M) A, with A [rank, d_in], B [d_out, rank] and M 1 on the rows of chosen neurons.
-
-    ffn: where ffn neurons are adapted: "gate", the rows of gate_proj alone, as paper B does (its neurons are outputs of
-    the activation function); or "all": gate, up and down, which has no mask and needs every ffn neuron. init: of A,
-    "normal" (of standard deviation 0.01, as we read paper B's N(0, 0.01)) or "kaiming" (uniform, Hu et al. 2022). B is 0
-    at first.
-    """
+    """W + (alpha / rank) (B * M) A, with A [rank, d_in], B [d_out, rank] and M 1 on the rows of chosen neurons."""
 
     rank: int
     alpha: float
     ffn: Literal["gate", "all"] = "gate"
+    """Where ffn neurons are adapted. gate: the rows of gate_proj alone, as paper B does (its neurons are outputs of the
+    activation function); all: gate, up and down, which has no mask and needs every ffn neuron."""
     init: Literal["normal", "kaiming"] = "normal"
+    """First values of A: normal of standard deviation 0.01, as we read paper B's N(0, 0.01), or uniform (Hu et al. 2022). B
+    is 0 at first."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a rank below 1 or an alpha that is not above 0."""

@@ -24,6 +24,7 @@ from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.layer_major import Gather, whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.trainable.compact import frozen
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 
 _ADAPTER = "default"
@@ -32,7 +33,7 @@ _A, _B = f".lora_A.{_ADAPTER}.weight", f".lora_B.{_ADAPTER}.weight"
 
 
 def every_neuron(model_name: str, anatomy: Anatomy) -> NeuronSet:
-    """All neurons of all groups, `o` included: every weight of the decoder layers' linears."""
+    """A set of all neurons of all groups, `o` included: every weight of the decoder layers' linears."""
     indices = {
         (layer, group): range(anatomy.widths[group]) for layer in range(anatomy.n_layers) for group in GROUPS
     }
@@ -45,15 +46,14 @@ def with_attention_groups(ffn: NeuronSet, groups: Iterable[str], anatomy: Anatom
 
 
 def n_values(neurons: NeuronSet, anatomy: Anatomy) -> int:
-    """Scalars that the neurons own, biases included."""
-    widths = {group: _values_of_one(group, anatomy) for group in GROUPS}
-    return sum(len(neurons.indices(layer, group)) * widths[group] for layer, group in neurons.places())
-
-
-def _values_of_one(group: str, anatomy: Anatomy) -> int:
-    return sum(
-        1 if part.parameter.endswith("bias") else anatomy.hidden_size for part in anatomy.slices(group)
-    )
+    """The number of scalars that the neurons own, biases included."""
+    of_one = {
+        group: sum(
+            1 if part.parameter.endswith("bias") else anatomy.hidden_size for part in anatomy.slices(group)
+        )
+        for group in GROUPS
+    }
+    return sum(len(neurons.indices(layer, group)) * of_one[group] for layer, group in neurons.places())
 
 
 def rank_of_size(n: int, anatomy: Anatomy) -> int:
@@ -64,19 +64,15 @@ def rank_of_size(n: int, anatomy: Anatomy) -> int:
 
 def _linears(anatomy: Anatomy) -> dict[str, tuple[int, int]]:
     """Output and input features of a layer's linears, by path inside the layer."""
-    found: dict[str, tuple[int, int]] = {}
+    linears: dict[str, tuple[int, int]] = {}
     for group in GROUPS:
         for part in anatomy.slices(group):
             path, _, kind = part.parameter.rpartition(".")
             if kind == "weight":
-                rows, columns = found.get(path, (0, 0))
-                width = anatomy.widths[group]
-                found[path] = (
-                    (rows + width, anatomy.hidden_size)
-                    if part.axis == 0
-                    else (anatomy.hidden_size, columns + width)
-                )
-    return found
+                rows, columns = linears.get(path, (0, 0))
+                width, hidden = anatomy.widths[group], anatomy.hidden_size
+                linears[path] = (hidden, columns + width) if part.axis else (rows + width, hidden)
+    return linears
 
 
 class LowRank:
@@ -109,7 +105,7 @@ class LowRank:
         """The rows that adapt of each linear, int64 [n], ascending, by the linear's full name."""
         if not len(self.neuron_set):
             raise SetError(f"The neuron set of {self.neuron_set.model!r} is empty: there is nothing to adapt")
-        anatomy, found = self._anatomy, dict[str, list[Tensor]]()
+        anatomy, adapted = self._anatomy, dict[str, list[Tensor]]()
         gate = anatomy.slices("ffn")[0]
         for layer, group in self.neuron_set.places():
             indices = torch.from_numpy(self.neuron_set.indices(layer, group).copy())
@@ -123,12 +119,12 @@ class LowRank:
                         f"features: give all {group} neurons of layer {layer} or none of them, or adapt the gate alone"
                     )
                 rows = torch.arange(anatomy.hidden_size) if part.axis else indices + part.offset
-                found.setdefault(linear, []).append(rows)
-        return {linear: torch.cat(parts).unique() for linear, parts in found.items()}
+                adapted.setdefault(linear, []).append(rows)
+        return {linear: torch.cat(parts).unique() for linear, parts in adapted.items()}
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
-        """The adapters' tensors by name, A [rank, d_in] and B [n, rank]; empty unless attached."""
+        """The adapters' tensors by name, A [rank, d_in] and B [n, rank]; there are none unless attached."""
         return self._parameters
 
     @contextmanager
@@ -136,21 +132,19 @@ class LowRank:
         """Inside, the model is frozen and computes with the adapters; after, it is what it was."""
         from peft import LoraConfig, LoraModel
 
-        thawed = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         config = LoraConfig(r=self.spec.rank, lora_alpha=self.spec.alpha, target_modules=list(self._rows))  # type: ignore[arg-type]
-        with torch.random.fork_rng():
-            torch.manual_seed(self._seed)
-            tuner = LoraModel(self._model, config, _ADAPTER)
-            self._prepare()
-        found = dict(self._model.named_parameters())
-        self._parameters = {name: found[name] for name in found if name.endswith((_A, _B))}
-        try:
-            yield self
-        finally:
-            tuner.unload()
-            self._parameters = {}
-            for parameter in thawed:
-                parameter.requires_grad_(True)
+        with frozen(self._model):
+            with torch.random.fork_rng():
+                torch.manual_seed(self._seed)
+                tuner = LoraModel(self._model, config, _ADAPTER)
+                self._prepare()
+            named = dict(self._model.named_parameters())
+            self._parameters = {name: named[name] for name in named if name.endswith((_A, _B))}
+            try:
+                yield self
+            finally:
+                tuner.unload()
+                self._parameters = {}
 
     def _prepare(self) -> None:
         """Gives peft's adapters their first values, dtype and masks."""
@@ -173,7 +167,7 @@ class LowRank:
         adapted rows (biases; an ffn neuron's up row and down column) is in the edit with the model's own values.
         """
         model, gather = (stored.model, stored.gather) if stored else (self._model, self._gather)
-        found = {}
+        merged = {}
         for layer in range(self._anatomy.n_layers):
             places = targets(self.neuron_set, self._anatomy, layer)
             with gather([model.get_parameter(n) for n in {t.name: None for t in places.values()}]):
@@ -182,8 +176,8 @@ class LowRank:
                     linear, _, kind = target.name.rpartition(".")
                     if kind == "weight" and linear in self._rows:
                         value = self._merged(value, target, linear, values)
-                    found[key] = value.movedim(target.axis, 0)
-        return WeightEdit.from_values(self.neuron_set, found, name)
+                    merged[key] = value.movedim(target.axis, 0)
+        return WeightEdit.from_values(self.neuron_set, merged, name)
 
     def _merged(self, value: Tensor, target: Target, linear: str, values: Mapping[str, Tensor]) -> Tensor:
         rows = self._rows[linear]

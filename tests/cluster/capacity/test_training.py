@@ -36,8 +36,7 @@ def test_bytes_kept_for_the_backward_pass(family: str, dtype: str) -> None:
     config = CONFIGS[family]()
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
     compact = CompactNeurons(model, some_neurons(model))
-    compact.attach()
-    weights = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *compact.parameters())}
+    weights = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *compact.trained.values())}
     kept: list[torch.Tensor] = []
     ids = torch.randint(3, 900, (N_BLOCKS, N_TOKENS))
     masks = model_masks(config, torch.zeros_like(ids), getattr(torch, dtype))
@@ -46,7 +45,7 @@ def test_bytes_kept_for_the_backward_pass(family: str, dtype: str) -> None:
         kept.append(tensor)  # alive, so that no storage is counted under a reused address
         return tensor
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with compact.attached(), saved_tensors_hooks(keep, lambda tensor: tensor):
         model.get_decoder()(input_ids=ids, attention_mask=masks, use_cache=False)
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     measured = sum(n for place, n in storages.items() if place not in weights)

@@ -36,7 +36,10 @@ def changes(folder: Path) -> dict[str, Any]:
     constants = {layer: torch.tensor([0.5, -0.1 * layer, 1.0 + layer]) for layer in range(anatomy.n_layers)}
     held = NeuronSet.from_indices("tiny", anatomy.widths, anatomy.n_layers, ffn)
     edits = edits_of(model, random_neurons(model, 3), noise=3.0)
-    interventions = {name: Intervention(held, constants, name, name) for name in OPERATIONS}  # type: ignore[arg-type]
+    interventions = {
+        name: Intervention(neuron_set=held, constants=constants, name=name, operation=name)
+        for name in OPERATIONS
+    }
     return edits | interventions | {"both": IntervenedEdit(edits["values"], interventions["set"])}  # type: ignore[arg-type]
 
 

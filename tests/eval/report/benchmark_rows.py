@@ -135,4 +135,6 @@ def usual_verdicts(languages: tuple[str, ...] = ("en", "sw"), **other: Any) -> l
 
 def _put(store: Store, table: str, rows: list[dict[str, Any]], unit: str, run_id: str) -> None:
     marked = [{"run_id": run_id, "unit": unit} | row for row in rows]
-    store.write(table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), unit)
+    store.write(
+        table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), unit, {"model": rows[0]["model"]}
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, evaluate
-from polyneuron.neuron_core.selection.select import Rule, ScaledSigma, Selection, select
+from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
+from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
+from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import sensitivity
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
@@ -212,8 +214,8 @@ def _metrics(selection: Selection, losses: pa.Table) -> Iterator[dict[str, Any]]
         lang: LanguageLosses(of("base", lang), of("shared", lang), of(f"exclusive-{lang}", lang), n)
         for lang, n in selection.n_exclusive().items()
     }
-    for found in evaluate(len(selection.shared), measured, n_bootstrap=200):
-        yield found.as_row()
+    for found in measures_of(len(selection.shared), measured, n_bootstrap=200):
+        yield asdict(found)
 
 
 def _corpora(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -264,4 +266,5 @@ def put(store: Store, name: str, table: pa.Table) -> None:
     """Write one table, unit by unit, as the pipelines do."""
     for unit in pc.unique(table["unit"]).to_pylist():
         rows = table.filter(pc.equal(table["unit"], unit))
-        store.write(name, rows, unit)
+        partitions = {"model": rows["model"][0].as_py()} if TABLES[name].partitioned_by_model else {}
+        store.write(name, rows, unit, partitions)

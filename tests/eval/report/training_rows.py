@@ -100,7 +100,8 @@ def put_rows(store: Store, table: str, rows: Rows, mark: str = "", run_id: str =
         part = [row for row in rows if row["variant"] == name]
         units.append(f"training:{run_id}:{mark}:{part[0]['model']}:{name}")
         marked = [{"run_id": run_id, "unit": units[-1]} | row for row in part]
-        store.write(table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), units[-1])
+        partitions = {"model": part[0]["model"]}
+        store.write(table, pa.Table.from_pylist(marked, schema=TABLES[table].schema), units[-1], partitions)
     return units
 
 

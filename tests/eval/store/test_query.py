@@ -15,8 +15,8 @@ from tests.eval.store_rows import MODEL, impacts, metrics
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
     for language in ("en", "sw"):
-        store.write("impacts", impacts(language), language, {"language": language}, "r")
-    store.write("metrics", metrics([1.5, None]), "m", None, "r")
+        store.write("impacts", impacts(language), language, {"model": MODEL, "language": language}, "r")
+    store.write("metrics", metrics([1.5, None]), "m", {"model": MODEL}, "r")
     return store
 
 
@@ -93,7 +93,11 @@ def test_nothing_outside_the_store_is_reachable(store: Store, tmp_path: Path) ->
 
 
 def test_a_damaged_file_is_named(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "store" / store.write("impacts", impacts("de", 5000), "de", {"language": "de"}, "r")
+    path = (
+        tmp_path
+        / "store"
+        / store.write("impacts", impacts("de", 5000), "de", {"model": MODEL, "language": "de"}, "r")
+    )
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 0x10
     path.write_bytes(data)

@@ -115,7 +115,7 @@ def test_the_same_unit_is_the_same_bytes(tmp_path: Path) -> None:
     rows = impacts("en", n=1000)
     chunked = pa.concat_tables([rows.slice(0, 300), rows.slice(300)]).replace_schema_metadata({"pandas": "x"})
     paths = [
-        Store(tmp_path / name).write("impacts", table, "u", None, "r")
+        Store(tmp_path / name).write("impacts", table, "u", {"model": MODEL}, "r")
         for name, table in (("a", rows), ("b", chunked))
     ]
     a, b = ((tmp_path / name / path).read_bytes() for name, path in zip("ab", paths, strict=True))
@@ -126,15 +126,15 @@ def test_the_same_unit_is_the_same_bytes(tmp_path: Path) -> None:
 def test_rows_keep_their_order(tmp_path: Path) -> None:
     rows = impacts("en", n=50).take(list(reversed(range(50))))
     store = Store(tmp_path)
-    store.write("impacts", rows, "u", None, "r")
+    store.write("impacts", rows, "u", {"model": MODEL}, "r")
     assert store.read("impacts")["neuron"].to_pylist() == list(reversed(range(50)))
 
 
 def test_an_empty_unit_is_done(tmp_path: Path) -> None:
     store = Store(tmp_path)
     nothing = TABLES["neuron_sets"].schema.empty_table()
-    with pytest.raises(StoreError, match="belongs to one model"):
-        store.write("neuron_sets", nothing, "u")
+    with pytest.raises(StoreError, match="needs its model"):
+        store.write("neuron_sets", nothing, "u", {})
     store.write("neuron_sets", nothing, "u", {"model": MODEL, "selection": "default", "language": None})
     assert store.has("neuron_sets", "u") and len(store.read("neuron_sets")) == 0
 
@@ -147,7 +147,7 @@ def test_other_readers_find_the_hive_partitions(tmp_path: Path) -> None:
 
 def test_unfinished_files_do_not_count_and_are_swept(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    path = tmp_path / store.write("impacts", impacts("en"), "u", None, "r")
+    path = tmp_path / store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
     left = path.parent / ".writing-0123.tmp"
     left.write_bytes(path.read_bytes()[:50])
     (path.parent / "notes.txt").write_text("mine")
@@ -165,7 +165,7 @@ def _rewritten(path: Path, metadata: dict[bytes, bytes]) -> None:
 @pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, 7])
 def test_a_file_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
     store = Store(tmp_path)
-    path = tmp_path / store.write("metrics", metrics([1.0]), "u", None, "r")
+    path = tmp_path / store.write("metrics", metrics([1.0]), "u", {"model": MODEL}, "r")
     _rewritten(path, {b"polyneuron.schema_version": b"%d" % version})
     for action in (store.check, lambda: store.read("metrics"), lambda: store.lock().__enter__()):
         with pytest.raises(StoreError, match=f"{path}.*version {version}; .*version {SCHEMA_VERSION}"):
@@ -189,7 +189,7 @@ def test_a_store_of_another_version_is_refused_and_left_alone(tmp_path: Path, ve
 
 def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    path = tmp_path / store.write("metrics", metrics([1.0]), "u", None, "r")
+    path = tmp_path / store.write("metrics", metrics([1.0]), "u", {"model": MODEL}, "r")
     pq.write_table(pa.table({"x": [1]}), path.with_name("foreign.parquet"))
     with pytest.raises(StoreError, match=r"foreign\.parquet is not a file of the table metrics"):
         store.read("metrics")
@@ -200,7 +200,7 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, damage: str) -
     store = Store(tmp_path)
     for language in ("en", "sw"):
         path = tmp_path / store.write(
-            "impacts", impacts(language, 5000), f"u-{language}", {"language": language}, "r"
+            "impacts", impacts(language, 5000), f"u-{language}", {"model": MODEL, "language": language}, "r"
         )
     data = bytearray(path.read_bytes())
     if damage == "flipped":

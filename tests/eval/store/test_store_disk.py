@@ -15,7 +15,7 @@ import pytest
 from polyneuron.eval.store.files import LocalFiles
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.store_rows import impacts, run_row
+from tests.eval.store_rows import MODEL, impacts, run_row
 from tests.small_files import small_files
 
 NOBODY = 65534
@@ -49,19 +49,19 @@ def test_a_full_disk(small_disk: Path) -> None:
     store = Store(small_disk / "store")
     store.write("runs", run_row(), "run")
     with pytest.raises(StoreError, match=r"No space left.*disk or a quota is full"):
-        store.write("impacts", big_rows(), "u", None, "r")
+        store.write("impacts", big_rows(), "u", {"model": MODEL}, "r")
     assert files_below(small_disk / "store") == ["runs/run.parquet", "store.json"]
     assert not store.has("impacts", "u")
-    store.write("impacts", impacts("en"), "u", None, "r")
+    store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
     assert len(store.read("impacts")) == 4
 
 
 def test_a_file_size_limit(tmp_path: Path) -> None:
     store, rows = Store(tmp_path), big_rows()
     with small_files(100_000), pytest.raises(StoreError, match=r"File too large.*disk or a quota is full"):
-        store.write("impacts", rows, "u", None, "r")
+        store.write("impacts", rows, "u", {"model": MODEL}, "r")
     assert files_below(tmp_path) == ["store.json"]
-    store.write("impacts", rows, "u", None, "r")
+    store.write("impacts", rows, "u", {"model": MODEL}, "r")
     assert store.has("impacts", "u")
 
 
@@ -70,7 +70,7 @@ def read_only() -> Iterator[Path]:
     """A folder this user may read but not write; root steps down, since it may write anywhere."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        Store(root).write("impacts", impacts("en"), "u", None, "r")
+        Store(root).write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
         root.chmod(0o555)
         was = os.geteuid()
         if was == 0:
@@ -116,7 +116,7 @@ def test_an_interruption_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest
     store.write("runs", run_row(), "run")
     monkeypatch.setattr(LocalFiles, "_sync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        store.write("impacts", impacts("en"), "u", None, "r")
+        store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
     assert files_below(tmp_path) == ["runs/run.parquet", "store.json"]
 
 
@@ -124,7 +124,7 @@ KILLED_WRITER = """
 import os, signal, sys
 from polyneuron.eval.store.files import LocalFiles
 from polyneuron.eval.store.store import Store
-from tests.eval.store_rows import impacts
+from tests.eval.store_rows import MODEL, impacts
 
 def stop(self, path):
     if ".writing-" in path:
@@ -133,7 +133,7 @@ def stop(self, path):
 
 with Store(sys.argv[1]).lock():
     LocalFiles._sync = stop
-    Store(sys.argv[1]).write("impacts", impacts("en"), "u", None, "r")
+    Store(sys.argv[1]).write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
 """
 
 
@@ -144,6 +144,6 @@ def test_a_writer_killed_while_writing(tmp_path: Path) -> None:
     assert any(".writing-" in path for path in files_below(tmp_path))
     assert not store.has("impacts", "u") and len(store.read("impacts")) == 0
     with store.lock():
-        store.write("impacts", impacts("en"), "u", None, "r")
+        store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
     assert not any(".writing-" in path for path in files_below(tmp_path))
     assert len(store.read("impacts")) == 4

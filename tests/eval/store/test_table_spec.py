@@ -22,7 +22,7 @@ class Row:
 
 def test_parts_are_put_together_in_order_and_the_first_of_a_name_stands() -> None:
     fixed = pa.schema([("name", pa.string()), ("pair", pa.list_(pa.float32(), 2)), ("share", pa.float64())])
-    spec = table_of("t", "name n", each(TEXT, "model? name"), of_schema(fixed, "share"), of_record(Row))
+    spec = table_of("t", "name n", [each(TEXT, "model? name"), of_schema(fixed, "share"), of_record(Row)])
     assert [(field.name, field.type) for field in spec.schema] == [
         ("run_id", TEXT),
         ("unit", TEXT),

@@ -41,8 +41,8 @@ def one(left: pa.Table, right: pa.Table, **changed: Any) -> Verdict:
 
 
 def sided(left: pa.Table, right: pa.Table, alternative: Sided) -> Verdict:
-    measured = measure([(pair(left, right), grouped(left).keys())], alpha=0.05)
-    (found,) = decide(measured, alpha=0.05, min_effect=0.0, alternative=alternative)
+    measured = measure([(pair(left, right), grouped(left).keys())], alpha=0.05, min_effect=0.0)
+    (found,) = decide(measured, alternative)
     return found
 
 

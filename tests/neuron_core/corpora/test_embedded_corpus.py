@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages, embedded_rows
+from polyneuron.neuron_core.corpora.embedded_corpus import _rows, embedded, embedded_languages
 
 LANGUAGES = ("en", "zh", "th", "sw", "fr", "de")
 
@@ -18,9 +18,10 @@ def test_a_language_has_150_distinct_sentences(language: str) -> None:
 
 
 def test_row_i_is_the_same_row_in_every_language() -> None:
-    rows = embedded_rows()
+    rows = _rows()
     assert set(embedded_languages()) == set(LANGUAGES)
     assert len({row["id"] for row in rows}) == len(rows)
+    assert all(row.keys() == rows[0].keys() for row in rows)
     assert len({row["topic"] for row in rows}) >= 10
     for language, sentences in embedded().items():
         assert sentences == [row[language] for row in rows]
@@ -37,14 +38,14 @@ def test_scripts_are_those_of_the_languages() -> None:
         assert share(language, "\u0e00", "\u9fff") == 0.0
 
 
-def test_the_rows_given_out_are_copies() -> None:
-    embedded_rows()[0]["en"] = "changed"
-    assert embedded_rows()[0]["en"] != "changed"
+def test_the_sentences_given_out_are_copies() -> None:
+    embedded()["en"][0] = "changed"
+    assert embedded()["en"][0] != "changed"
 
 
 def test_nothing_here_imports_torch() -> None:
     code = (
-        "import sys, neuron_core.corpora.sampling, neuron_core.corpora.presets as p; "
+        "import sys, polyneuron.neuron_core.corpora.sampling, polyneuron.neuron_core.corpora.presets; "
         "assert 'torch' not in sys.modules and 'datasets' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,9 +33,9 @@ def test_a_text_with_links_is_one_file(tmp_path: Path, address: str) -> None:
     lines = ['He wrote <a href="/other.txt">this</a>.', "See http://127.0.0.1/other.txt too.", "ประโยค"]
     (tmp_path / "sw.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "other.txt").write_text("another file\n")
-    assert list(iter_texts(CorpusSource("files", path=f"{address}/{{language}}.txt"), "sw")) == lines
+    assert list(iter_texts(CorpusSource(kind="files", path=f"{address}/{{language}}.txt"), "sw")) == lines
 
 
 def test_an_address_with_nothing_behind_it(address: str) -> None:
     with pytest.raises(CorpusError, match=r"There is no corpus at http.*gone\.txt"):
-        list(iter_texts(CorpusSource("files", path=f"{address}/gone.txt"), "en"))
+        list(iter_texts(CorpusSource(kind="files", path=f"{address}/gone.txt"), "en"))

@@ -10,7 +10,7 @@ from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 
-EMBEDDED = CorpusSource("embedded")
+EMBEDDED = CorpusSource(kind="embedded")
 
 
 def _words(text: str) -> list[int]:
@@ -19,7 +19,7 @@ def _words(text: str) -> list[int]:
 
 def _file(folder: Path, lines: list[str]) -> CorpusSource:
     (folder / "some.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return CorpusSource("files", path=str(folder / "some.txt"))
+    return CorpusSource(kind="files", path=str(folder / "some.txt"))
 
 
 def _adds_up(sample: CorpusSample) -> bool:
@@ -82,27 +82,10 @@ def test_every_sentence_has_the_same_chance(tmp_path: Path) -> None:
     assert len(drawn) == 20 and all(40 < count < 120 for count in drawn.values())
 
 
-def test_long_sentences_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
-    source = _file(tmp_path, ["a b c", "d e f", "g h i j k l m"])
-    kept = sample_corpus(source, "en", 2, 1, seed=0, tokenizer=_words, max_tokens=4)
-    assert "g h i j k l m" in kept.detection + kept.heldout
-    cut = sample_corpus(source, "en", 1, 1, seed=0, tokenizer=_words, max_tokens=4, drop_long=True)
-    assert {*cut.detection, *cut.heldout} == {"a b c", "d e f"} and _adds_up(cut)
-    with pytest.raises(CorpusError, match="drop_long needs"):
-        sample_corpus(source, "en", 1, 1, seed=0, drop_long=True)
-
-
-def test_limits_in_characters_need_no_tokenizer(tmp_path: Path) -> None:
-    source = _file(tmp_path, ["é" * 4, "e\u0301" * 5, "x" * 6, "y" * 9, "z" * 10])
-    sample = sample_corpus(source, "en", 2, 1, seed=0, min_chars=5, max_chars=9)
-    assert {*sample.detection, *sample.heldout} == {"é" * 5, "x" * 6, "y" * 9}
-    assert sample.dropped == {"fewer than 5 characters": 1, "more than 9 characters": 1} and _adds_up(sample)
-
-
 def test_running_text_is_split_and_documents_are_limited(tmp_path: Path) -> None:
     lines = [f"First of {i}. Second of {i}? Third of {i}!" for i in range(10)]
     path = _file(tmp_path, lines).path
-    source = CorpusSource("files", path=path, running_text=True)
+    source = CorpusSource(kind="files", path=path, running_text=True)
     sample = sample_corpus(source, "en", 8, 4, seed=0, max_documents=4)
     assert sample.n_read == 12 and not sample.dropped
     assert "Third of 3!" in sample.detection + sample.heldout
@@ -110,7 +93,7 @@ def test_running_text_is_split_and_documents_are_limited(tmp_path: Path) -> None
 
 def test_lone_surrogates_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"text": "good one"}\n{"text": "bad \\ud800"}\n{"text": "good two"}\n')
-    sample = sample_corpus(CorpusSource("files", path=str(tmp_path / "x.jsonl")), "en", 1, 1, seed=0)
+    sample = sample_corpus(CorpusSource(kind="files", path=str(tmp_path / "x.jsonl")), "en", 1, 1, seed=0)
     assert sample.dropped == {"not valid Unicode": 1} and _adds_up(sample)
 
 

@@ -36,7 +36,7 @@ def _write(path: Path, texts: list[str], column: str = "text") -> Path:
 
 
 def _texts(path: object, language: str = "en", **fields: str) -> list[str]:
-    return list(iter_texts(replace(CorpusSource("files", path=str(path)), **fields), language))
+    return list(iter_texts(replace(CorpusSource(kind="files", path=str(path)), **fields), language))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst", "json", "txt"])
@@ -89,17 +89,17 @@ def test_a_local_hub_dataset_is_streamed(tmp_path: Path, monkeypatch: pytest.Mon
         )
         + "---\n"
     )
-    source = CorpusSource("hub", path=str(tmp_path / "set"), config="{language}")
+    source = CorpusSource(kind="hub", path=str(tmp_path / "set"), config="{language}")
     assert pin(source, "de") == source
     assert list(iter_texts(source, "de")) == [f"de {i}" for i in range(5)]
     assert next(iter_texts(source, "en")) == "en 0"
     with pytest.raises(CorpusError, match=r"sw.*(?s:.*)HF_TOKEN"):
         list(iter_texts(source, "sw"))
-    wrong = CorpusSource("hub", path=str(tmp_path / "set"), config="de", text_column="sentence")
+    wrong = CorpusSource(kind="hub", path=str(tmp_path / "set"), config="de", text_column="sentence")
     with pytest.raises(CorpusError, match=r"no column 'sentence'; there are 'id', 'text'"):
         list(iter_texts(wrong, "de"))
     with pytest.raises(CorpusError, match="no revisions"):
-        pin(CorpusSource("hub", path=str(tmp_path / "set"), revision="main"), "de")
+        pin(CorpusSource(kind="hub", path=str(tmp_path / "set"), revision="main"), "de")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "jsonl.gz", "json"])
@@ -150,10 +150,10 @@ def test_a_missing_file_and_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_language_the_embedded_corpus_lacks() -> None:
     with pytest.raises(CorpusError, match=r"no 'ja'; it has en, zh, th, sw, fr, de.*corpus\.sources\.ja"):
-        list(iter_texts(CorpusSource("embedded"), "ja"))
+        list(iter_texts(CorpusSource(kind="embedded"), "ja"))
 
 
 def test_escaped_line_breaks(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("one\\ntwo\n")
-    source = CorpusSource("files", path=str(tmp_path / "x.txt"), escaped_newlines=True)
+    source = CorpusSource(kind="files", path=str(tmp_path / "x.txt"), escaped_newlines=True)
     assert list(iter_texts(source, "en")) == ["one\ntwo"]

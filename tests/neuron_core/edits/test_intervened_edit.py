@@ -28,7 +28,7 @@ def both_of(model: Any, constant: float = 0.7) -> IntervenedEdit:
     constants = {layer: torch.full((4,), constant) for layer in range(anatomy_of(model).n_layers)}
     edit = edits_of(model, random_neurons(model, 3), noise=2.0)["values"]
     assert edit is not None
-    return IntervenedEdit(edit, Intervention(held, constants, "held"))
+    return IntervenedEdit(edit, Intervention(neuron_set=held, constants=constants, name="held"))
 
 
 @pytest.mark.parametrize("name", ["llama-gqa-tied", "gemma2", "phi3"])

@@ -37,7 +37,7 @@ def held_set(model: Any) -> NeuronSet:
 
 def intervention(model: Any, name: str = "means") -> Intervention:
     constants = {0: torch.tensor([0.5, -2.0]), 1: torch.tensor([0.0, 1.5, 3.0])}
-    return Intervention(held_set(model), constants, name)
+    return Intervention(neuron_set=held_set(model), constants=constants, name=name)
 
 
 @torch.no_grad()
@@ -131,7 +131,7 @@ def test_other_groups_other_constants_and_other_models_are_refused() -> None:
         (good.neuron_set, {**good.constants, 2: one}, r"constants for layers \[2\]"),
     ):
         with pytest.raises(SetError, match=words):
-            Intervention(which, constants, "means")
+            Intervention(neuron_set=which, constants=constants, name="means")
     other = tiny_model("qwen2", intermediate_size=48)
     with pytest.raises(SetError), good.applied(other):
         pytest.fail("was applied")
@@ -216,7 +216,7 @@ def test_statistics_of_another_site_language_or_shape_are_refused() -> None:
             Intervention.from_statistics(*arguments)
     published = replace(table, site="pre_activation")
     with pytest.raises(ConfigError, match="no activation function 'swish2'"):
-        Intervention.from_statistics(which, published, "en", "p5", "as_published", "swish2")
+        Intervention.from_statistics(which, published, "en", "p5", "as_published", activation="swish2")
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_the_fingerprint_is_of_set_and_constants_alone() -> None:
     change = intervention(model)
     assert change.fingerprint() == intervention(model, "other name").fingerprint()
     nudged = {**change.constants, 0: torch.tensor([0.5, -2.5])}
-    assert Intervention(change.neuron_set, nudged, "means").fingerprint() != change.fingerprint()
+    assert replace(change, constants=nudged).fingerprint() != change.fingerprint()

@@ -16,9 +16,9 @@ from polyneuron.neuron_core.measures.language_agnostic import (
     LanguageLosses,
     Losses,
     Value,
-    evaluate,
     importance,
     language_agnostic_score,
+    measures_of,
     shared_ratio,
 )
 
@@ -65,8 +65,7 @@ def test_evaluate_by_hand() -> None:
     and 10.
     """
     language = LanguageLosses(losses(LN2, LN2), losses(3 * LN2, 3 * LN2), losses(2 * LN2, 2 * LN2), 10)
-    found = by_name(evaluate(5, {"en": language}, n_bootstrap=50))
-    assert language.base.perplexity() == pytest.approx(2) and language.shared.perplexity() == pytest.approx(8)
+    found = by_name(measures_of(5, {"en": language}, n_bootstrap=50))
     assert found["shared_ratio", None].value == 0.5 and found["shared_ratio", None].low is None
     assert found["imp_ppl", "en"].value == pytest.approx((6 / 5) / (2 / 10))
     assert found["imp_nll", "en"].value == pytest.approx((2 / 5) / (1 / 10))
@@ -79,8 +78,12 @@ def test_evaluate_by_hand() -> None:
 
 
 def test_tokens_weigh_sentences() -> None:
-    """Base: (10 + 2) nats over (9 + 1) tokens, not the mean of 10/9 and 2."""
-    assert Losses.from_columns([0, 1], [10.0, 2.0], [9, 1]).perplexity() == pytest.approx(math.exp(1.2))
+    """Without shared 9 nats more over 9 + 1 tokens, without exclusive 1 more: 9 times, not the mean of 1 and 0 nats a token."""
+    base, shared, exclusive = (
+        Losses.from_columns([0, 1], nats, [9, 1]) for nats in ([10.0, 2.0], [19.0, 2.0], [10.0, 3.0])
+    )
+    language = LanguageLosses(base, shared, exclusive, 1)
+    assert by_name(measures_of(1, {"en": language}))["imp_nll", "en"].value == pytest.approx(9)
 
 
 def random_language(
@@ -98,9 +101,9 @@ def random_language(
 def test_intervals_hold_the_value_and_repeat(seed: int) -> None:
     rng = np.random.default_rng(seed)
     languages = {"en": random_language(rng), "sw": random_language(rng)}
-    found = evaluate(30, languages, n_bootstrap=200, seed=seed)
-    assert found == evaluate(30, languages, n_bootstrap=200, seed=seed)
-    turned = evaluate(30, dict(reversed(languages.items())), n_bootstrap=200, seed=seed)
+    found = measures_of(30, languages, n_bootstrap=200, seed=seed)
+    assert found == measures_of(30, languages, n_bootstrap=200, seed=seed)
+    turned = measures_of(30, dict(reversed(languages.items())), n_bootstrap=200, seed=seed)
     assert by_name(turned)["imp_ppl", "sw"] == by_name(found)["imp_ppl", "sw"]
     for estimate in found[1:]:
         assert estimate.low < estimate.value < estimate.high
@@ -111,7 +114,7 @@ def test_resampling_is_paired() -> None:
     nats = np.random.default_rng(0).normal(50, 30, 30)
     tokens = np.full(30, 10)
     variants = [Losses.from_columns(range(30), nats + 10 * change, tokens) for change in (0.0, 1.0, 0.25)]
-    found = by_name(evaluate(1, {"en": LanguageLosses(*variants, 1)}, n_bootstrap=100))
+    found = by_name(measures_of(1, {"en": LanguageLosses(*variants, 1)}, n_bootstrap=100))
     assert found["imp_nll", "en"].low == pytest.approx(4.0) and found["imp_nll", "en"].high == pytest.approx(
         4.0
     )
@@ -130,7 +133,7 @@ def test_interval_matches_a_plain_loop() -> None:
 
         base = ppl(language.base)
         draws.append(((ppl(language.shared) - base) / 30) / ((ppl(language.exclusive) - base) / 20))
-    found = by_name(evaluate(30, {"en": language}, n_bootstrap=2000))["imp_ppl", "en"]
+    found = by_name(measures_of(30, {"en": language}, n_bootstrap=2000))["imp_ppl", "en"]
     width = np.quantile(draws, 0.975) - np.quantile(draws, 0.025)
     assert abs(found.low - np.quantile(draws, 0.025)) < 0.1 * width
     assert abs(found.high - np.quantile(draws, 0.975)) < 0.1 * width
@@ -140,7 +143,9 @@ def test_an_exclusive_set_that_hardly_hurts_has_an_open_interval() -> None:
     base = losses(*[1.0] * 20)
     rng = np.random.default_rng(0)
     weak = losses(*(1.0 + rng.normal(0.02, 0.1, 20)))
-    found = by_name(evaluate(1, {"en": LanguageLosses(base, losses(*[2.0] * 20), weak, 1)}))["imp_nll", "en"]
+    found = by_name(measures_of(1, {"en": LanguageLosses(base, losses(*[2.0] * 20), weak, 1)}))[
+        "imp_nll", "en"
+    ]
     assert found.value is not None and found.low is not None and found.high is None
     assert "open" in found.null_reason and "resamples" in found.null_reason
 
@@ -153,7 +158,7 @@ def test_nulls_are_told_and_never_numbers() -> None:
         "empty": LanguageLosses(base, more, None, 0),
         "broken": LanguageLosses(base, more, losses(math.inf, 1.0), 4),
     }
-    found = by_name(evaluate(3, languages, n_bootstrap=20))
+    found = by_name(measures_of(3, languages, n_bootstrap=20))
     for language, reason in (("helped", NO_LOSS), ("empty", EXCLUSIVE_EMPTY), ("broken", NOT_FINITE)):
         estimate = found["imp_ppl", language]
         assert (estimate.value, estimate.low, estimate.high, estimate.null_reason) == (
@@ -166,7 +171,7 @@ def test_nulls_are_told_and_never_numbers() -> None:
     assert score.value == pytest.approx(math.log1p(4 / 3)) and score.null_reason.startswith(
         "mean over 1 of 4 languages"
     )
-    nothing = by_name(evaluate(0, {"en": LanguageLosses(base, None, more, 4)}, n_bootstrap=20))
+    nothing = by_name(measures_of(0, {"en": LanguageLosses(base, None, more, 4)}, n_bootstrap=20))
     assert nothing["imp_nll", "en"].null_reason == SHARED_EMPTY and nothing["shared_ratio", None].value == 0.0
     assert nothing["language_agnostic_score_nll", None].value is None
 
@@ -174,7 +179,7 @@ def test_nulls_are_told_and_never_numbers() -> None:
 def test_overflow_is_null_in_perplexity_only() -> None:
     huge = losses(1000.0, 1000.0)
     found = by_name(
-        evaluate(1, {"en": LanguageLosses(losses(1.0, 1.0), huge, losses(2.0, 2.0), 1)}, n_bootstrap=20)
+        measures_of(1, {"en": LanguageLosses(losses(1.0, 1.0), huge, losses(2.0, 2.0), 1)}, n_bootstrap=20)
     )
     assert found["imp_ppl", "en"].null_reason == NOT_FINITE and found["imp_nll", "en"].value == pytest.approx(
         999
@@ -183,14 +188,14 @@ def test_overflow_is_null_in_perplexity_only() -> None:
 
 def test_one_sentence_has_a_value_but_no_interval() -> None:
     found = by_name(
-        evaluate(1, {"en": LanguageLosses(losses(1.0), losses(3.0), losses(2.0), 1)}, n_bootstrap=20)
+        measures_of(1, {"en": LanguageLosses(losses(1.0), losses(3.0), losses(2.0), 1)}, n_bootstrap=20)
     )
     assert found["imp_nll", "en"].value == pytest.approx(2.0) and found["imp_nll", "en"].low is None
 
 
 def test_mismatched_sentences_are_refused() -> None:
     with pytest.raises(SetError, match="en: .*same sentences"):
-        evaluate(1, {"en": LanguageLosses(losses(1.0, 1.0), losses(1.0), losses(1.0, 1.0), 1)})
+        measures_of(1, {"en": LanguageLosses(losses(1.0, 1.0), losses(1.0), losses(1.0, 1.0), 1)})
     with pytest.raises(SetError, match="twice"):
         Losses.from_columns([0, 0], [1.0, 1.0], [1, 1])
     with pytest.raises(SetError, match="predicted token"):

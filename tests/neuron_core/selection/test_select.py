@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified, SetError
 from polyneuron.neuron_core.impacts.detect import measure_impacts
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
-from polyneuron.neuron_core.selection.select import Quantile, ScaledSigma, Selection, Sigma, TopRatio, select
+from polyneuron.neuron_core.selection.rules import Quantile, ScaledSigma, Sigma, TopRatio
+from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import OWN_RULE, sensitivity
 from tests.tiny_models import tiny_model, token_ids
 

@@ -1,4 +1,4 @@
-"""The files of edits and interventions are read as they were first written, and newer or damaged ones are refused."""
+"""The files of edits and interventions are read as they were written, and those of another version or damaged are refused."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,8 @@ from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 MODEL: dict[str, Any] = {"model": "tiny", "widths": {"q": 4, "ffn": 6}, "n_layers": 3}
 EDIT = {"version": 1, "kind": "values", "name": "tuned"} | MODEL | {"indices": {"0.q": [3], "2.ffn": [1, 5]}}
-HELD = {"version": 1, "name": "means"} | MODEL | {"indices": {"0": [2], "2": [1, 5]}}
+HELD = {"version": 1, "name": "means", "operation": "shift", "mode": "matched"} | MODEL
+HELD |= {"indices": {"0.ffn": [2], "2.ffn": [1, 5]}}
 
 
 def written(path: Path, key: str, described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Path:
@@ -53,8 +54,8 @@ def test_an_interventions_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"version": 2}, "has edit format 2; this Polyneuron reads up to 1"),
-        ({"version": None}, "is damaged"),
+        ({"version": 2}, "has edit format 2; this Polyneuron reads format 1"),
+        ({"version": ...}, "is damaged .*'version'"),
         ({"kind": ...}, "is damaged .*'kind'"),
         ({"indices": {"0": [3]}}, "is damaged"),
         ({"indices": {"x.q": [3]}}, "is damaged"),
@@ -63,7 +64,7 @@ def test_an_interventions_file(tmp_path: Path) -> None:
         ({"n_layers": ...}, "is damaged .*'n_layers'"),
     ],
 )
-def test_newer_and_damaged_descriptions_are_refused(
+def test_other_versions_and_damaged_descriptions_are_refused(
     tmp_path: Path, changed: dict[str, Any], words: str
 ) -> None:
     described = {name: value for name, value in (EDIT | changed).items() if value is not ...}

@@ -1,6 +1,7 @@
 """Choices and recipes of paper B's fine-tuning, and that a masked training goes on from a checkpoint as if never stopped."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,10 @@ def test_a_masked_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "step-00000004")
         with LowRank(model, chosen(model), SPEC, seed=5).attached() as low_rank:
             stepper = PlainStepper(model, low_rank.trained, SETTINGS)
-            settings = SETTINGS.__class__(**{**SETTINGS.__dict__, "checkpoint_every": 2})
-            log = train(stepper, four_in_turn, make_batch, settings, Checkpoints(tmp_path, "key")).log
+            settings = replace(SETTINGS, checkpoint_every=2)
+            log = train(
+                stepper, four_in_turn, make_batch, settings, checkpoints=Checkpoints(tmp_path, "key")
+            ).log
             found.append(([row["loss_nats"] for row in log], stepper.values()))
     (losses, values), (losses_again, values_again) = found
     assert losses == losses_again and all(torch.equal(values[key], values_again[key]) for key in values)

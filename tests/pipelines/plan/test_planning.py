@@ -13,7 +13,7 @@ from polyneuron.cluster.capacity.devices import parse_devices
 from polyneuron.cluster.capacity.engine import EngineNeed, Requests, generating_bytes
 from polyneuron.cluster.capacity.estimate import Stage
 from polyneuron.cluster.capacity.rates import Rates
-from polyneuron.eval.store.store import Store
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
@@ -21,10 +21,9 @@ from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overri
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, plan_transfer
-from polyneuron.pipelines.run.record import Run
-from polyneuron.pipelines.stages.corpora import prepare_corpora
-from polyneuron.pipelines.stages.detection import detect, detection_units
-from tests.pipelines.in_process import tiny_config, tiny_subject
+from polyneuron.pipelines.run.sentences import Sentences
+from polyneuron.pipelines.stages.detection import detect
+from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
 
@@ -101,14 +100,9 @@ def test_a_model_that_is_not_there_is_a_row_with_its_error(tmp_path: Path) -> No
 def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
     """One of two languages measured, without any worker: its pass is run here."""
     study = tiny_config(model, tmp_path / "store")
-    store = Store(study.store)
-    subject, _ = tiny_subject(study, model)
-    with subject, store.lock():
-        run = Run(store, study)
-        prepare_corpora(subject, store, run.id)
-        del subject.detection["sw"]
-        detect(subject, store, run.id, study.detection.floor_fraction)
-        assert list(detection_units(subject, study.detection.floor_fraction)) == ["en"]
+    with TinyStudy(study, model) as tiny:
+        english = Sentences({"en": tiny.do("corpora").sentences.detection["en"]}, {})
+        detect(tiny.ledger, tiny.model, english, tiny.workers, study.detection)
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}
 
@@ -300,6 +294,11 @@ def test_an_engine_stays_within_a_node(tmp_path: Path) -> None:
 def test_every_item_of_a_benchmark_is_asked(name: str, n_prompts: int, tmp_path: Path) -> None:
     asked = task_requests(large(tmp_path / "store"), BenchmarkConfig(name=name, n_shots=0))
     assert asked.prompt_tokens == n_prompts * 120
+
+
+def test_the_items_of_every_benchmark_are_counted(tmp_path: Path) -> None:
+    config = large(tmp_path / "store")
+    assert all(task_requests(config, BenchmarkConfig(name=name)).prompt_tokens for name in BENCHMARKS)
 
 
 def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
+from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import BenchmarkError
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.stages.ablation import ablate
-from polyneuron.pipelines.stages.corpora import prepare_corpora
-from polyneuron.pipelines.stages.evaluation import evaluate, judged_variants
-from polyneuron.pipelines.stages.selection import Selected, detect_and_select
-from polyneuron.pipelines.stages.verdicts import comparisons, store_verdicts
-from tests.pipelines.in_process import InProcess, LocalJudge, tiny_config
+from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
+from polyneuron.pipelines.stages.variants import variants_named
+from tests.pipelines.in_process import LocalJudge, TinyStudy, tiny_config
 from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
@@ -25,22 +23,19 @@ EVALUATION: dict[str, Any] = {
 }
 
 
-class Study:
+def selected(model: Path, store: Path, **sections: Any) -> TinyStudy:
     """A tiny model with detection and selection done in this process."""
+    rule, full = {"target_shared": 0.05}, {"mode": "full"}
+    study = TinyStudy(tiny_config(model, store, selection=rule, detection=full, **sections), model)
+    return study.do("corpora", "detection")
 
-    def __init__(self, model: Path, store: Path, **sections: Any) -> None:
-        config = tiny_config(
-            model, store, selection={"target_shared": 0.05}, detection={"mode": "full"}, **sections
-        )
-        self.store, self.subject = Store(config.store), Subject.open(config, config.models[0])
-        self.subject._group = InProcess(model)
-        prepare_corpora(self.subject, self.store, "run")
-        self.selected: Selected = detect_and_select(self.subject, self.store, "run")
 
-    def with_judge(self) -> LocalJudge:
-        self.subject._judge = LocalJudge(self.subject)
-        judge: LocalJudge = self.subject._judge
-        return judge
+def judged(study: TinyStudy, store: Store, *patterns: str, night: str | None = None) -> list[str]:
+    """The units of the scores of the base model and of what the patterns name, kept in `store`."""
+    ledger = Ledger(store, "tiny", "run")
+    tasks = benchmark_tasks(study.config.evaluation, study.config.languages)
+    variants = variants_named(study.selected.variants, patterns)
+    return evaluate(ledger, study.model, study.engine, variants, tasks, night=night)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +44,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study(model, tmp_path_factory.mktemp("study") / "store", evaluation=EVALUATION)
+def study(model: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
+    return selected(model, tmp_path_factory.mktemp("study") / "store", evaluation=EVALUATION)
 
 
-def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
+def test_scores_samples_and_verdicts_are_stored_once(study: TinyStudy) -> None:
     judge = study.with_judge()
-    judged = judged_variants(study.selected, EVALUATION["variants"])
-    assert [str(variant.name) for variant in judged] == ["base", "shared", "control-shared-0"]
-    evaluated = evaluate(study.subject, study.store, "run", judged)
+    study.do("evaluation")
     assert judge.n_calls == 3 * 3  # three variants; XNLI in two languages, XQuAD in one
     scores = study.store.read("scores").to_pylist()
     lacking = [row for row in scores if row["value"] is None]
@@ -69,17 +62,21 @@ def test_scores_samples_and_verdicts_are_stored_once(study: Study) -> None:
     assert len(scored) == 3 * 4 and sum(row["primary"] for row in scored) == 3 * 3
     assert all(row["data"] == "sample" and row["bos"] is False for row in scored)
     shared = next(row for row in scores if row["variant"] == "shared")
+    assert {row["variant"] for row in scores} == {"base", "shared", "control-shared-0"}
     assert shared["n_neurons"] == len(study.selected.selection.shared) and shared["kind"] == "shared"
     assert len(study.store.read("samples")) == 3 * (2 * 4 + 2 * 2)  # XQuAD: exact match and F1
-    unit = store_verdicts(study.subject, study.store, "run", judged, evaluated)
     verdicts = study.store.read("verdicts").to_pylist()
     assert {(row["variant"], row["baseline"]) for row in verdicts} == {
-        (str(variant), str(baseline)) for variant, baseline in comparisons(judged)
+        ("shared", "base"),
+        ("control-shared-0", "base"),
+        ("shared", "control-shared-0"),
     }
     assert len(verdicts) == 3 * 3
-    again = evaluate(study.subject, study.store, "run", judged)
-    assert judge.n_calls == 9 and again == evaluated
-    assert store_verdicts(study.subject, study.store, "run", judged, evaluated) == unit
+    listed = study.listed()
+    assert {unit for table, unit in listed if table == "scores"} == {row["unit"] for row in scores}
+    assert {unit for table, unit in listed if table == "verdicts"} == {verdicts[0]["unit"]}
+    study.do("evaluation")
+    assert judge.n_calls == 9 and study.store.read("verdicts").to_pylist() == verdicts
 
 
 class Stop(Exception):
@@ -89,8 +86,8 @@ class Stop(Exception):
 class Stopping(LocalJudge):
     """Stops at the call after `n_left` of them."""
 
-    def __init__(self, subject: Subject, n_left: int) -> None:
-        super().__init__(subject)
+    def __init__(self, settings: EngineSettings, n_left: int) -> None:
+        super().__init__(settings)
         self.n_left = n_left
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -99,25 +96,24 @@ class Stopping(LocalJudge):
         return super().call(method, *arguments)
 
 
-def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: Study, tmp_path: Path) -> None:
-    judged = judged_variants(study.selected, EVALUATION["variants"])
-    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+def test_an_interrupted_evaluation_goes_on_at_the_first_missing(study: TinyStudy, tmp_path: Path) -> None:
+    whole, cut, patterns = Store(tmp_path / "whole"), Store(tmp_path / "cut"), EVALUATION["variants"]
     study.with_judge()
-    evaluated = evaluate(study.subject, whole, "run", judged)
-    study.subject._judge = Stopping(study.subject, 4)
+    evaluated = judged(study, whole, *patterns)
+    study.judge_by(Stopping(study.engine.settings, 4))
     with pytest.raises(Stop):
-        evaluate(study.subject, cut, "run", judged)
+        judged(study, cut, *patterns)
     # Four were judged; the fifth is XQuAD in sw, which does not exist.
     assert len(cut.missing("scores", evaluated)) == len(evaluated) - 5
     rest = study.with_judge()
-    assert evaluate(study.subject, cut, "run", judged) == evaluated
+    assert judged(study, cut, *patterns) == evaluated
     assert rest.n_calls == 9 - 4
     difference = first_difference(whole, cut)
     assert difference is None, str(difference)
 
 
 def test_a_unit_cut_between_samples_and_scores_is_done_again(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores mark a unit as done, so its samples must be there before them."""
     store, judge, written = Store(tmp_path / "store"), study.with_judge(), []
@@ -131,28 +127,27 @@ def test_a_unit_cut_between_samples_and_scores_is_done_again(
 
     with monkeypatch.context() as patched, pytest.raises(Stop):
         patched.setattr(store, "write", until_scores)
-        evaluate(study.subject, store, "run", judged_variants(study.selected, []))
+        judged(study, store)
     assert written == ["samples", "scores"] and len(store.read("samples")) == 4
-    evaluate(study.subject, store, "run", judged_variants(study.selected, []))
+    judged(study, store)
     assert judge.n_calls == 1 + 3 and len(store.read("samples")) == 2 * 4 + 2 * 2
 
 
 def test_bad_data_are_refused_before_the_engine_starts(model: Path, tmp_path: Path) -> None:
     evaluation = EVALUATION | {"data": str(tmp_path / "nowhere")}
-    study = Study(model, tmp_path / "store", evaluation=evaluation)
+    study = selected(model, tmp_path / "store", evaluation=evaluation)
     with pytest.raises(BenchmarkError, match="hf download"):
-        evaluate(study.subject, study.store, "run", judged_variants(study.selected, []))
-    assert study.subject._judge is None
+        study.do("evaluation")
+    assert not study.engine.runs
 
 
 def test_perplexity_through_the_engine_is_that_of_the_workers(
-    study: Study, model: Path, tmp_path: Path
+    study: TinyStudy, model: Path, tmp_path: Path
 ) -> None:
-    study.subject._group = InProcess(model)
-    by_workers = ablate(study.subject, study.store, "run", study.selected)
-    through = Study(model, tmp_path / "store", evaluation=EVALUATION, ablation={"through": "engine"})
+    by_workers = study.do("ablation").perplexities
+    through = selected(model, tmp_path / "store", evaluation=EVALUATION, ablation={"through": "engine"})
     through.with_judge()
-    by_engine = ablate(through.subject, through.store, "run", through.selected)
+    by_engine = through.do("ablation").perplexities
     assert by_workers.keys() == by_engine.keys() and set(by_workers.values()).isdisjoint(by_engine.values())
     key = ["variant", "language", "sentence"]
     tables = [

@@ -18,19 +18,20 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.run.subject import Subject
-from polyneuron.pipelines.transfer.evaluation import Cell, cells_of
+from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.transfer.evaluation import TransferCell, cells_of
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_numbers, paper_value
 from polyneuron.pipelines.transfer.run import run_transfer
 from polyneuron.pipelines.transfer.table import transfer_grids
 from polyneuron.pipelines.transfer.training import recipe_of, tunings_of
-from tests.pipelines.in_process import InProcess, LocalJudge
+from tests.pipelines.in_process import InProcess, judge_locally
 from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
@@ -87,7 +88,12 @@ class PlainGroup:
         with low_rank.attached():
             stepper = PlainStepper(self.model, low_rank.trained, job.settings)
             trained = train(
-                stepper, blocks_of_step, make_batch, job.settings, Checkpoints(job.folder, job.key), progress
+                stepper,
+                blocks_of_step,
+                make_batch,
+                job.settings,
+                checkpoints=Checkpoints(job.folder, job.key),
+                progress=progress,
             )
             found = stepper.values()
         size = sum(value.numel() for value in found.values())
@@ -105,26 +111,19 @@ class Ran:
     """A study run in this process; `judges` are the engines that were started, `calls` what they were asked."""
 
     def __init__(self, model: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.judges: list[LocalJudge] = []
-
-        def judge(subject: Subject) -> LocalJudge:
-            self.judges.append(LocalJudge(subject))
-            return self.judges[-1]
-
         @contextmanager
-        def group(subject: Subject, nf4: bool) -> Iterator[PlainGroup]:
+        def group(workers: Workers, kind: str, nf4: bool = False) -> Iterator[Any]:
             assert not nf4
-            subject._group = subject._judge = None
-            yield PlainGroup(model)
+            yield InProcess(model) if kind == "passes" else PlainGroup(model)
 
-        monkeypatch.setattr(Subject, "_start", lambda subject: InProcess(model))
-        monkeypatch.setattr(Subject, "_start_judge", judge)
-        monkeypatch.setattr(Subject, "training_group", group)
+        self.judges = judge_locally(monkeypatch)
+        monkeypatch.setattr(Workers, "_group", group)
         PlainGroup.n_trainings = 0
         self.config = TransferConfig.model_validate(values(model, store))
         self.code = run_transfer(self.config)
         self.n_trainings, self.store = PlainGroup.n_trainings, Store(store)
         self.page = (store / "transfer.md").read_text(encoding="utf-8")
+        self.html = (store / "transfer.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -254,15 +253,15 @@ def test_a_language_without_neurons_is_a_null_with_its_reason(ran: Ran, model: P
     assert {cell.language for cell in nulls} == {"de"}
     assert any(cell.tuned == "attention" and cell.mode == "matched" for cell in nulls)
     grids = transfer_grids(ran.config, ran.config.models[0], cells, [], [])
-    row = next(row for row in grids[1].rows if row[:2] == ("target", "de"))
-    assert row[2].startswith("null: The set of de is empty")
+    row = next(line.cells for line in grids[1].rows if [c.text for c in line.cells[:2]] == ["target", "de"])
+    assert row[2].text == "null" and row[2].details[0].startswith("The set of de is empty")
 
 
 def test_recipes_by_model_and_what_differs_from_them(ran: Ran) -> None:
     task = ran.config.tasks[0]
     recipe = recipe_of(task, ran.config.models[0])
     assert (recipe.lora.rank, recipe.lora.alpha, recipe.learning_rate) == (2, 4, 0.01)
-    assert recipe.attention == ("q", "k", "v", "o") and recipe.betas == (0.95, 0.999)
+    assert recipe.attention == ("q", "k", "v", "o") and recipe.settings(1).betas == (0.95, 0.999)
     asked = task.training.model_copy(update={"recipes": {"tiny": "xnli-nemo"}, "rank": None})
     assert recipe_of(task.model_copy(update={"training": asked}), ran.config.models[0]).lora.rank == 64
 
@@ -272,7 +271,16 @@ def test_the_papers_numbers_stand_beside_its_own_models_only() -> None:
     llama = paper_model(ModelConfig(path="meta-llama/Llama-3.1-8B"))
     nemo = paper_model(ModelConfig(path="/models/Mistral-Nemo-Base-2407"))
     assert paper_model(ModelConfig(path="Qwen/Qwen2.5-0.5B")) is None
-    cell = Cell("xnli", "lape", "attention", "ur", 0, "mean", "as_published", "m", "m+i")
+    cell = TransferCell(
+        task="xnli",
+        detector="lape",
+        tuned="attention",
+        language="ur",
+        seed=0,
+        statistic="mean",
+        mode="as_published",
+        variant=BASE,
+    )
     assert paper_value(llama, cell, "acc") == 70.4 and paper_value(None, cell, "acc") is None
     assert (
         paper_value(nemo, replace(cell, statistic="p10", detector="act_prob", language="vi"), "acc") == 40.7

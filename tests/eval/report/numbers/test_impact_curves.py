@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.report.numbers.study import read_report
-from polyneuron.neuron_core.selection.select import Quantile, Rule, ScaledSigma, Sigma, TopRatio, select
+from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
+from polyneuron.neuron_core.selection.select import select
 from tests.eval.report.synthetic import Plan, store_with, tables_of
 
 FULL = Plan(languages=("en", "th", "sw"), bounded=False, n_draws=0)

@@ -47,7 +47,7 @@ def corpus(tmp_path: Path) -> CorpusSource:
     texts = [f"hati {i} " + "maneno " * chance.randrange(12) for i in range(120)]
     path = tmp_path / "sw.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return CorpusSource("files", path=str(path))
+    return CorpusSource(kind="files", path=str(path))
 
 
 def _prepared(tmp_path: Path, corpus: CorpusSource, tokenizer: Any, **changes: Any) -> PreparedBlocks:
@@ -114,7 +114,7 @@ def test_blocks_are_full_and_labelled(tmp_path: Path, corpus: CorpusSource, toke
 
 def test_special_tokens_in_a_text_are_text(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "sw.txt").write_text("moja </s> <s> mbili\ntatu nne tano\n")
-    source = CorpusSource("files", path=str(tmp_path / "sw.txt"))
+    source = CorpusSource(kind="files", path=str(tmp_path / "sw.txt"))
     pieces = _pieces(_prepared(tmp_path, source, tokenizer, validation_share=0.0).training)
     assert all(piece.count(EOS) == 1 and piece.count(BOS) == 1 for [piece] in pieces.values())
     assert tokenizer.decode(pieces[0][0][1:-1]) == "moja </s> <s> mbili"
@@ -298,7 +298,7 @@ def test_a_pinned_source_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch)
         return replace(source, revision="b" * 40)
 
     monkeypatch.setattr(block_cache, "pin", pin)
-    source = CorpusSource("hub", path="a/b", revision="a" * 40)
+    source = CorpusSource(kind="hub", path="a/b", revision="a" * 40)
     assert block_cache._pinned(source, "sw") is source and not asked
     assert block_cache._pinned(replace(source, revision="main"), "sw").revision == "b" * 40 and asked == [
         "sw"

@@ -26,12 +26,12 @@ from polyneuron.neuron_core.training.data.documents import (
 
 def _parquet(folder: Path, texts: list[str | None], name: str = "sw.parquet") -> CorpusSource:
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), folder / name)
-    return CorpusSource("files", path=str(folder / name))
+    return CorpusSource(kind="files", path=str(folder / name))
 
 
 def _jsonl(folder: Path, texts: list[str], name: str = "sw.jsonl") -> CorpusSource:
     (folder / name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return CorpusSource("files", path=str(folder / name), running_text=True)
+    return CorpusSource(kind="files", path=str(folder / name), running_text=True)
 
 
 def test_documents_of_every_format_come_whole_and_in_order(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_sources_are_mixed_by_weight_and_seed(tmp_path: Path) -> None:
 def test_the_stream_is_read_only_as_far_as_it_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "sw.jsonl"
     path.write_text("".join(f'{{"text": "hati {i}"}}\n' for i in range(5)) + "broken\n")
-    mixture = [(CorpusSource("files", path=str(path)), 1.0)]
+    mixture = [(CorpusSource(kind="files", path=str(path)), 1.0)]
     assert len(list(islice(documents(mixture, "sw", 6), 5))) == 5
     with pytest.raises(CorpusError, match="line 6 is not JSON"):
         list(documents(mixture, "sw", 6))
@@ -108,7 +108,7 @@ def test_the_filter_agrees_with_a_plain_search() -> None:
 
 
 def test_embedded_documents_leave_out_the_rows_of_the_study() -> None:
-    sample = sample_corpus(CorpusSource("embedded"), "en", 100, 50, seed=0)
+    sample = sample_corpus(CorpusSource(kind="embedded"), "en", 100, 50, seed=0)
     study, counts = {*sample.detection, *sample.heldout}, DocumentCounts()
     mixture = mixture_of("embedded")
     drawn = list(documents(mixture, "en", "all", exclude=study, counts=counts))
@@ -136,7 +136,7 @@ def test_an_absent_language_is_named(tmp_path: Path) -> None:
     folder.mkdir()
     _parquet(folder, ["moja"])
     with pytest.raises(CorpusError, match="language 'fr'"):
-        list(documents([(CorpusSource("files", path=str(folder)), 1.0)], "fr", "all"))
+        list(documents([(CorpusSource(kind="files", path=str(folder)), 1.0)], "fr", "all"))
     with pytest.raises(CorpusError, match="has no 'xx'"):
         list(documents(mixture_of("embedded"), "xx", 1))
 

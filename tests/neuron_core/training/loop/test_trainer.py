@@ -47,7 +47,9 @@ def trained(
     with CompactNeurons(model, chosen(model)).attached() as compact:
         stepper = PlainStepper(model, compact.trained, settings)
         checkpoints = None if folder is None else Checkpoints(folder, job)
-        log = train(stepper, four_in_turn, make_batch, settings, checkpoints, progress).log
+        log = train(
+            stepper, four_in_turn, make_batch, settings, checkpoints=checkpoints, progress=progress
+        ).log
         return log, stepper.values() | stepper.moments()
 
 

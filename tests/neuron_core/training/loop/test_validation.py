@@ -42,12 +42,20 @@ def run(
     with CompactNeurons(model, chosen(model)).attached() as compact:
         stepper = PlainStepper(model, compact.trained, SETTINGS)
         checkpoints = None if folder is None else Checkpoints(folder, "job")
-        trained = train(stepper, four_in_turn, make_batch, SETTINGS, checkpoints, progress, validation)
+        trained = train(
+            stepper,
+            four_in_turn,
+            make_batch,
+            SETTINGS,
+            checkpoints=checkpoints,
+            progress=progress,
+            validation=validation,
+        )
         return trained, stepper.values()
 
 
 def test_the_first_validation_is_the_base_models_and_the_last_the_edits() -> None:
-    trained, values = run(Validation(SENTENCES, ("sw",), batch_size=2))
+    trained, values = run(Validation(SENTENCES, ("sw",)))
     assert [(row["step"], row["language"]) for row in trained.validations] == [
         (step, language) for step in (0, 12) for language in ("en", "sw")
     ]

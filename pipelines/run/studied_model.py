@@ -1,0 +1,108 @@
+"""The model under study: where it lies, what it is made of, and what decides its results."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.pipelines.config.study import ModelConfig
+
+_OPENING = threading.Lock()
+"""Models open one after the other: transformers loads itself piece by piece, and a second thread finds pieces missing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudiedModel:
+    """One model of a study, a night or a transfer study, without its weights."""
+
+    config: ModelConfig
+    """Its section of the configuration."""
+    source: str
+    """Hub id or local folder; a GGUF file is a folder by now."""
+    hf_config: Any
+    """The configuration that transformers has of it."""
+    tokenizer: Any
+    """Its tokenizer, of transformers."""
+    fingerprint: str
+    """Hash of its weights and configuration."""
+    adds_bos: bool
+    """Whether its prompts start with BOS: as configured, else as its tokenizer does."""
+
+    @staticmethod
+    def open(config: ModelConfig) -> StudiedModel:
+        """Resolves the model and loads its configuration and tokenizer.
+
+        Raises:
+            ModelError: nothing there, or nothing that can be read.
+        """
+        with _OPENING:
+            from transformers import AutoTokenizer
+
+            from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
+
+            source = resolve_model(model_path(config))
+            trusted, revision = config.trust_remote_code, config.revision
+            hf_config = load_config(source, revision, trusted)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    source, revision=revision, trust_remote_code=trusted
+                )
+            except (OSError, ValueError) as error:
+                raise ModelError(f"The tokenizer of {config.label} cannot be loaded: {error}") from error
+        return StudiedModel(
+            config=config,
+            source=source,
+            hf_config=hf_config,
+            tokenizer=tokenizer,
+            fingerprint=model_fingerprint(source, hf_config),
+            adds_bos=_adds_bos(tokenizer) if config.add_bos is None else config.add_bos,
+        )
+
+    @property
+    def label(self) -> str:
+        """The name under which results are stored."""
+        return self.config.label
+
+    @property
+    def dtype(self) -> str:
+        """The name of the floating-point type that it computes in."""
+        return self.config.dtype
+
+    def deciding(self) -> dict[str, str]:
+        """What decides its results, as parts of a unit's key."""
+        return {"model": self.label, "weights": self.fingerprint, "dtype": self.dtype}
+
+
+def _adds_bos(tokenizer: Any) -> bool:
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+
+
+def model_path(config: ModelConfig) -> str:
+    """The path, hub id or GGUF file of a model.
+
+    Raises:
+        ModelError: the package that should carry a GGUF file is not installed or carries none.
+    """
+    package = config.gguf_package
+    if package is None:
+        assert config.path is not None
+        return config.path
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"The package {package} is not installed. Install it (pip install {package.replace('_', '-')}), or set "
+            "models.0.path to a model folder"
+        )
+    for folder in spec.submodule_search_locations:
+        if files := sorted(Path(folder).glob("*.gguf")):
+            return str(files[0])
+    module = importlib.import_module(package)
+    if not hasattr(module, "assemble"):
+        raise ModelError(f"The package {package} carries no .gguf file and cannot assemble one")
+    return str(module.assemble())

@@ -1,0 +1,192 @@
+"""One training, by a group of workers of its own. What it trains is an edit in a file beside the store's tables; the table
+`training` says what the file should hold."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from polyneuron.neuron_core.common.errors import ConfigError, SetError
+from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.variant_name import VariantName
+from polyneuron.neuron_core.training.data.feed import Feed
+from polyneuron.neuron_core.training.loop.settings import TrainSettings
+from polyneuron.neuron_core.training.loop.validation import Validation
+from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
+from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.progress import bar, say
+from polyneuron.pipelines.run.workers import Workers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob:
+    """A training to do, or done."""
+
+    name: VariantName
+    """The variant that it makes."""
+    unit: str
+    """Its unit in the table training."""
+    language: str
+    """What it is trained on; several languages are joined by "+"."""
+    strategy: str
+    """What is trained."""
+    reason: str
+    """Why that, in words."""
+    seed: int
+    """Of the order of the data, and of adapters."""
+    neurons: NeuronSet
+    """The neurons that are trained."""
+    lora: LoraSpec | None
+    """Adapters that are trained in place of the neurons' own values."""
+    feed: Feed
+    """What the ranks read."""
+    settings: TrainSettings
+    """How long, how fast and in what batches."""
+    validation: Validation | None = None
+    """On what the model is judged while it is trained, and when training stops early."""
+    step_tokens: int | None = None
+    """Tokens of every step; None where steps differ."""
+    zero_stage: Literal[2, 3]
+    """DeepSpeed's stage: 2 keeps the base model whole on every rank, 3 shards it."""
+    recomputed_layers: float
+    """Share of the layers whose activations are computed again on the way back."""
+    nf4: bool = False
+    """Whether the base model is in 4 bits."""
+
+
+def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEdit:
+    """The edit of one training, from the store, or trained by a fresh group of workers from its last checkpoint on.
+
+    Raises:
+        TrainingError: a loss is not finite, or a checkpoint cannot be used. ClusterError: workers failed again and again.
+    """
+    kept = _kept_edit(ledger, job.unit)
+    if kept is not None:
+        say(f"  {job.name}: in the store")
+        return kept
+    from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
+
+    what = f"{len(job.neurons)} neurons" if job.lora is None else f"adapters of rank {job.lora.rank}"
+    say(f"  training {job.name}: {what}, {job.settings.n_steps} steps ({job.reason})")
+    file = edit_file(ledger, job.unit)
+    checkpoints = file.parent / "checkpoints" / job.unit
+    curves = Path(ledger.root) / "tensorboard" / f"{safe_name(str(job.name))}-{job.unit[:8]}"
+    work = TrainJob(
+        neuron_set=job.neurons,
+        settings=job.settings,
+        zero_stage=job.zero_stage,
+        recomputed_layers=job.recomputed_layers,
+        key=job.unit,
+        folder=str(checkpoints.absolute()),
+        name=str(job.name),
+        lora=job.lora,
+        seed=job.seed,
+        validation=job.validation,
+        tensorboard=str(curves.absolute()),
+    )
+    a_step, counted = job.step_tokens or 1, "steps" if job.step_tokens is None else "tokens"
+    with (
+        workers.training(job.zero_stage, job.nf4) as group,
+        bar(f"training {job.name}, {counted}") as report,
+    ):
+        result: TrainResult = group.run(
+            train_rank,
+            [],
+            progress=lambda done, total: report(done * a_step, total * a_step),
+            job=work,
+            blocks_of_step=job.feed.blocks_of_step,
+            make_batch=job.feed.batch,
+        )[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    result.edit.save(file)
+    if job.validation is not None:
+        ledger.put("validations", job.unit, _validations(job, result))
+    ledger.put("training", job.unit, _steps(job, result))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    _say_how_it_went(job, result.log, result.kept_step)
+    return result.edit
+
+
+def require_local(root: str) -> None:
+    """Raises ConfigError when a store's folder or URL is a URL."""
+    if "://" in root:
+        raise ConfigError(
+            "Training keeps its edits and checkpoints beside the tables: name a local folder as store"
+        )
+
+
+def edit_file(ledger: Ledger, unit: str) -> Path:
+    """Where the edit of a training lies."""
+    return Path(ledger.root) / "edits" / f"{unit}.safetensors"
+
+
+def _kept_edit(ledger: Ledger, unit: str) -> WeightEdit | None:
+    """The edit of a training that is done, else None: also when its file is gone, or is no longer what was trained.
+
+    A damaged file is moved to `damaged/edits` in the store, and that is said.
+    """
+    file = edit_file(ledger, unit)
+    if not file.exists() or not ledger.done("training", unit):
+        return None
+    try:
+        return stored_edit(ledger, unit)
+    except SetError as error:
+        reason = error.message
+    aside = Path(ledger.root) / "damaged" / "edits" / file.name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(aside)
+    say(f"  damaged: {file} ({reason}); moved to {aside.parent}, to be trained anew")
+    return None
+
+
+def stored_edit(ledger: Ledger, unit: str) -> WeightEdit:
+    """The edit of a training whose row is in the store. Nothing is written.
+
+    Raises:
+        SetError: its file is gone or damaged, or holds other values than were trained.
+    """
+    file = edit_file(ledger, unit)
+    wanted = ledger.read("training", [unit], ["edit"])["edit"][0].as_py()
+    edit = WeightEdit.load(file)
+    if wanted is not None and edit.fingerprint() != wanted:
+        raise SetError(f"{file}: its values are not those that were trained")
+    return edit
+
+
+def _say_how_it_went(job: TrainingJob, log: Sequence[Mapping[str, Any]], kept_step: int) -> None:
+    n_tokens, seconds = sum(row["n_tokens"] for row in log), sum(row["seconds"] for row in log)
+    stops_early = job.validation is not None and job.validation.patience
+    early = f", the values of step {kept_step} kept" if stops_early else ""
+    say(
+        f"  {job.name}: loss {log[0]['loss_nats']:.3f} to {log[-1]['loss_nats']:.3f} in {len(log)} steps{early}, "
+        f"{n_tokens / max(seconds, 1e-9):.0f} tokens/s"
+    )
+
+
+def _steps(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
+    constants = {
+        "variant": str(job.name),
+        "strategy": job.strategy,
+        "reason": job.reason,
+        "language": job.language,
+        "seed": job.seed,
+        "n_neurons": len(job.neurons),
+        "n_trainable": result.n_trainable,
+        "edit": result.edit.fingerprint(),
+    }
+    logged = ("step", "loss_nats", "learning_rate", "gradient_norm", "n_tokens")
+    return [constants | {name: row[name] for name in logged} for row in result.log]
+
+
+def _validations(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
+    logged = ("step", "language", "nll_nats", "n_tokens")
+    return [
+        {"variant": str(job.name), "kept": row["step"] == result.kept_step}
+        | {name: row[name] for name in logged}
+        for row in result.validations
+    ]
