@@ -215,7 +215,8 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None
     assert process.returncode == 130 and "run the same command again" in errors
     store = Store(tmp_path / "store")
     assert {row["status"] for row in store.read("runs").to_pylist()} == {"interrupted"}
-    assert {row["table"] for row in store.read("studies").to_pylist()} == {"corpora"}
+    listed = {row["table"] for row in store.read("studies").to_pylist()}
+    assert "corpora" in listed and "metrics" not in listed
 
 
 def test_a_damaged_shard_is_made_anew(finished: Path, model: Path, tmp_path: Path) -> None:
