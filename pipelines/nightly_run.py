@@ -74,12 +74,7 @@ def _judge_model(
         with Slot() as slot, run.timed("evaluation"):
             evaluation = config.evaluation
             engine = JudgingEngine(
-                opened,
-                evaluation.engine,
-                slot,
-                data=evaluation.data,
-                revisions=evaluation.revisions,
-                seed=config.seed,
+                opened, evaluation.engine, slot, evaluation.data, evaluation.revisions, seed=config.seed
             )
             variants, tasks = _variants(config, opened), benchmark_tasks(evaluation, config.languages)
             ledger = Ledger(store, model.label, run.id)

@@ -26,9 +26,10 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
     with recorded(config, store) as run:
 
         def study_model(model: ModelConfig) -> str:
-            from polyneuron.pipelines.run.model_run import ModelRun
+            from polyneuron.pipelines.model_run import ModelRun
 
-            with ModelRun(config, model, store, run.id) as study:
+            study = ModelRun(config, model, store, run.id)
+            with study.slot:
                 for stage in stages_of(command, config):
                     with run.timed(stage.name):
                         stage.run(study)

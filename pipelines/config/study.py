@@ -30,6 +30,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def listed_once(listed: tuple[object, ...]) -> tuple[object, ...]:
+    """What is listed, by itself or by its `name`; raises ValueError where something is listed twice."""
+    names = [str(getattr(entry, "name", entry)) for entry in listed]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(repeated)} is listed twice")
+    return listed
+
+
 class ModelConfig(Section):
     """A model. `path`: hub id, local folder or .gguf file; or `gguf_package`: a package that carries one."""
 
@@ -51,6 +59,12 @@ class ModelConfig(Section):
     def label(self) -> str:
         """The name under which results are stored."""
         return self.name or str(self.path or self.gguf_package)
+
+
+def require_different_names(models: tuple[ModelConfig, ...]) -> None:
+    """Raises ValueError when two models would be stored under one name."""
+    if len({model.label for model in models}) != len(models):
+        raise ValueError("two models have the same name; give each its own `name`")
 
 
 class CorpusConfig(Section):
@@ -115,12 +129,7 @@ class ActivationsConfig(Section):
     sites: tuple[Site, ...] = Field(default=("matched",), min_length=1)
     controls: int = Field(default=1, ge=0)
 
-    @field_validator("detectors", "sites")
-    @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(repeated)} is listed twice")
-        return names
+    _once = field_validator("detectors", "sites")(listed_once)
 
 
 class AblationConfig(Section):
@@ -200,13 +209,7 @@ class EvaluationConfig(Section):
     min_effect: float = Field(default=0.0, ge=0)
     engine: EngineConfig = EngineConfig()
 
-    @field_validator("benchmarks")
-    @classmethod
-    def _once(cls, benchmarks: tuple[BenchmarkConfig, ...]) -> tuple[BenchmarkConfig, ...]:
-        names = [benchmark.name for benchmark in benchmarks]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(repeated)} is listed twice")
-        return benchmarks
+    _once = field_validator("benchmarks")(listed_once)
 
 
 class TrainingConfig(Section):
@@ -298,10 +301,8 @@ class NightlyConfig(Section):
 
     @model_validator(mode="after")
     def _known_models(self) -> NightlyConfig:
-        labels = [model.label for model in self.models]
-        if len(set(labels)) != len(labels):
-            raise ValueError("two models have the same name; give each its own `name`")
-        if unknown := sorted({variant.model for variant in self.variants} - set(labels)):
+        require_different_names(self.models)
+        if unknown := sorted({variant.model for variant in self.variants} - {m.label for m in self.models}):
             raise ValueError(f"variants name models that are not listed: {', '.join(unknown)}")
         names = [(variant.model, variant.name) for variant in self.variants]
         if len(set(names)) != len(names) or any(name == str(BASE) for _, name in names):
@@ -337,47 +338,24 @@ class StudyConfig(Section):
         return languages
 
     @model_validator(mode="after")
-    def _distinct_models(self) -> StudyConfig:
-        labels = [model.label for model in self.models]
-        if len(set(labels)) != len(labels):
-            raise ValueError("two models have the same name; give each its own `name`")
-        return self
-
-    @model_validator(mode="after")
-    def _ranks_are_measured(self) -> StudyConfig:
+    def _fits_together(self) -> StudyConfig:
+        require_different_names(self.models)
         if self.selection.rule == "top_ratio" and self.detection.mode != "full":
             raise ValueError(
                 "selection.rule top_ratio needs the rank of every neuron: set detection.mode=full"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _detectors_have_impacts_beside_them(self) -> StudyConfig:
         if self.activations.detectors and "ffn" not in self.detection.groups:
             raise ValueError(
                 "activations.detectors find ffn neurons, to be compared with those of impacts: add ffn to detection.groups"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _trained_languages_are_studied(self) -> StudyConfig:
-        named = {language for group in self.training.groups for language in group}
-        if unknown := sorted(named - set(self.languages)):
-            raise ValueError(f"training.languages names {', '.join(unknown)}, which languages does not list")
-        return self
-
-    @model_validator(mode="after")
-    def _judged_languages_are_studied(self) -> StudyConfig:
-        if unknown := sorted(set(self.evaluation.languages or ()) - set(self.languages)):
-            raise ValueError(
-                f"evaluation.languages names {', '.join(unknown)}, which languages does not list"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _languages_have_sources(self) -> StudyConfig:
-        if unused := sorted(set(self.corpus.sources) - set(self.languages)):
-            raise ValueError(f"corpus.sources names {', '.join(unused)}, which languages does not list")
+        named = {
+            "training.languages": {language for group in self.training.groups for language in group},
+            "evaluation.languages": set(self.evaluation.languages or ()),
+            "corpus.sources": set(self.corpus.sources),
+        }
+        for key, languages in named.items():
+            if unknown := sorted(languages - set(self.languages)):
+                raise ValueError(f"{key} names {', '.join(unknown)}, which languages does not list")
         return self
 
     @property

@@ -23,6 +23,7 @@ from polyneuron.pipelines.config.study import (
     Section,
     StudyConfig,
     TrainingConfig,
+    listed_once,
 )
 
 Tuned = Literal["attention", TransferChoice]
@@ -124,13 +125,7 @@ class TransferConfig(Section):
     store: str = "stores/transfer"
     seed: int = 0
 
-    @field_validator("detectors", "seeds", "tasks")
-    @classmethod
-    def _once(cls, listed: tuple[object, ...]) -> tuple[object, ...]:
-        names = [getattr(entry, "name", entry) for entry in listed]
-        if repeated := sorted({str(name) for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(repeated)} is listed twice")
-        return listed
+    _once = field_validator("detectors", "seeds", "tasks")(listed_once)
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferConfig:

@@ -25,9 +25,9 @@ class JudgingEngine:
         model: StudiedModel,
         config: EngineConfig,
         slot: Slot,
-        *,
         data: str,
         revisions: Mapping[str, str],
+        *,
         seed: int,
     ) -> None:
         """`data`: hub, sample or a folder; `revisions`: of the hub's datasets, by their id."""

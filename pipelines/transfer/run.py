@@ -86,12 +86,7 @@ def _transfer_model(
     with Slot() as slot:
         workers = Workers(opened, config.cluster, slot)
         engine = JudgingEngine(
-            opened,
-            config.engine,
-            slot,
-            data=config.evaluation_data,
-            revisions=config.revisions,
-            seed=config.seed,
+            opened, config.engine, slot, config.evaluation_data, config.revisions, seed=config.seed
         )
         with run.timed("corpora"):
             sentences = prepare_corpora(ledger, opened, config.corpus, config.languages, seed=config.seed)

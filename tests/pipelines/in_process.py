@@ -13,8 +13,8 @@ from polyneuron.eval.tasks.judge import Judge
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.model_run import ModelRun
 from polyneuron.pipelines.run.judging_engine import JudgingEngine
-from polyneuron.pipelines.run.model_run import ModelRun
 from polyneuron.pipelines.stages.order import STAGES
 
 
@@ -77,6 +77,12 @@ class TinyStudy(ModelRun):
         super().__init__(config, config.models[0], self.store, run_id)
         self.group = InProcess(model)
         self.workers._group = lambda kind, nf4=False: nullcontext(self.group)  # type: ignore[assignment, method-assign]
+
+    def __enter__(self) -> "TinyStudy":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.slot.clear()
 
     def do(self, *stages: str) -> "TinyStudy":
         """Runs some stages in their order."""

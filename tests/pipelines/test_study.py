@@ -75,8 +75,27 @@ def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
     assert (finished / "store" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     runs = store.read("runs").to_pylist()
     assert [row["status"] for row in runs] == ["finished"]
+    assert set(json.loads(runs[0]["timings_json"])) == {
+        f"{name}_s" for name in ("corpora", "detection", "activations", "ablation", "metrics", "report")
+    }
     assert json.loads(runs[0]["versions_json"])["deepspeed"] == "0.19.8"
     assert query(store, "select count(distinct language) from impacts")[1] == [(3,)]
+
+
+def test_the_report_of_a_finished_run_says_so(finished: Path) -> None:
+    page = (finished / "store" / "report.html").read_text(encoding="utf-8")
+    assert "not finished" not in page and "finished" in page
+
+
+def test_a_run_lists_every_unit_that_its_store_holds(finished: Path) -> None:
+    store = Store(finished / "store")
+    listed = {row["unit"] for row in store.read("studies").to_pylist()}
+    assert listed == {
+        unit
+        for table, spec in TABLES.items()
+        if not spec.about_runs
+        for unit in store.read(table)["unit"].to_pylist()
+    }
 
 
 def test_every_row_can_be_traced_to_its_run(finished: Path) -> None:
@@ -194,8 +213,10 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "run the same command again" in errors
-    statuses = {row["status"] for row in Store(tmp_path / "store").read("runs").to_pylist()}
-    assert statuses == {"interrupted"}
+    store = Store(tmp_path / "store")
+    assert {row["status"] for row in store.read("runs").to_pylist()} == {"interrupted"}
+    listed = {row["table"] for row in store.read("studies").to_pylist()}
+    assert "corpora" in listed and "metrics" not in listed
 
 
 def test_a_damaged_shard_is_made_anew(finished: Path, model: Path, tmp_path: Path) -> None:
@@ -283,9 +304,8 @@ def test_a_broken_model_fails_alone(finished: Path, model: Path, tmp_path: Path)
     store, *told = study_of(tmp_path / "study", models, at_once=2)
     assert_one_failed(store, *told, models, "tiny-0")
     assert "tiny: detected sw" in told[1]  # every line says whose it is
-    measured = [
-        table for table in TABLES if table not in ("runs", "corpora")
-    ]  # the broken one has a corpus too
+    # the broken one has a corpus too
+    measured = [name for name, spec in TABLES.items() if not spec.about_runs and name != "corpora"]
     difference = first_difference(Store(finished / "store"), store, measured)
     assert difference is None, str(difference)
 

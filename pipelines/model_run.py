@@ -1,0 +1,119 @@
+"""One model of a study on its way through the stages."""
+
+from __future__ import annotations
+
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.sentences import Sentences
+from polyneuron.pipelines.run.slot import Slot
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.stages.ablation import Ablation
+from polyneuron.pipelines.stages.activations import measure_activations
+from polyneuron.pipelines.stages.corpora import prepare_corpora
+from polyneuron.pipelines.stages.detectors import DetectedSets, find_sets, store_overlaps
+from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
+from polyneuron.pipelines.stages.metrics import compute_metrics
+from polyneuron.pipelines.stages.selection import Selected, detect_and_select
+from polyneuron.pipelines.stages.training import train
+from polyneuron.pipelines.stages.variants import Variant, variants_named
+from polyneuron.pipelines.stages.verdicts import Standard, store_verdicts
+
+
+class ModelRun:
+    """The parts of one model's study, and what each stage hands on to those after it.
+
+    There is a method for each stage, which gives it the parts and the section of the configuration that it uses. `slot` is
+    to be entered as a context, and ends the workers and the engine.
+    """
+
+    sentences: Sentences
+    selected: Selected
+    perplexities: dict[VariantName, str]
+    """The unit of each variant whose perplexity was measured."""
+
+    def __init__(self, config: StudyConfig, model: ModelConfig, store: Store, run_id: str) -> None:
+        """Raises ModelError when the model cannot be opened."""
+        self.config, self.model, self.slot = config, StudiedModel.open(model), Slot()
+        self.ledger = Ledger(store, model.label, run_id)
+        self.workers = Workers(self.model, config.cluster, self.slot)
+        judging = config.evaluation
+        self.engine = JudgingEngine(
+            self.model, judging.engine, self.slot, judging.data, judging.revisions, seed=config.seed
+        )
+        self.detected: list[DetectedSets] = []
+        self.metrics_unit: str | None = None
+        self.tuned: list[Variant] = []
+
+    def corpora(self) -> None:
+        """Reads the sentences."""
+        corpus, languages, seed = self.config.corpus, self.config.languages, self.config.seed
+        self.sentences = prepare_corpora(self.ledger, self.model, corpus, languages, seed)
+
+    def detection(self) -> None:
+        """Measures impacts and selects sets by them."""
+        self.selected = detect_and_select(
+            self.ledger,
+            self.model,
+            self.sentences,
+            self.workers,
+            detection=self.config.detection,
+            selection=self.config.selection,
+            ablation=self.config.ablation,
+        )
+
+    def activations(self) -> None:
+        """Measures activations and lets detectors find sets in them."""
+        config, parts = self.config.activations, (self.ledger, self.model, self.sentences, self.workers)
+        batch_size, site = self.config.detection.batch_size, config.sites[0]
+        unit = measure_activations(*parts, sites=config.sites, batch_size=batch_size)[site]
+        self.detected = find_sets(
+            self.ledger,
+            self.sentences.languages,
+            config.detectors,
+            site=site,
+            activations=unit,
+            n_controls=config.controls,
+        )
+        store_overlaps(self.ledger, self.selected, self.detected)
+
+    def ablation(self) -> None:
+        """Measures perplexity without each set."""
+        ablation = self._ablation()
+        self.perplexities = ablation.without_sets(self.selected)
+        ablation.without_detected(self.detected, self.perplexities[BASE])
+
+    def metrics(self) -> None:
+        """Computes the scores from the perplexities."""
+        n_bootstrap, seed = self.config.ablation.n_bootstrap, self.config.seed
+        self.metrics_unit = compute_metrics(self.ledger, self.selected, self.perplexities, n_bootstrap, seed)
+
+    def training(self) -> None:
+        """Trains chosen neurons, and measures perplexity with them."""
+        self.tuned = train(
+            self.ledger,
+            self.model,
+            self.sentences,
+            self.workers,
+            self.selected,
+            config=self.config.training,
+            metrics=self.metrics_unit,
+            seed=self.config.seed,
+        )
+        self._ablation().of_tuned(self.selected, self.tuned)
+
+    def evaluation(self) -> None:
+        """Judges variants on benchmarks and compares them."""
+        config = self.config.evaluation
+        variants = [*variants_named(self.selected.variants, config.variants), *self.tuned]
+        tasks = benchmark_tasks(config, self.config.languages)
+        evaluated = evaluate(self.ledger, self.model, self.engine, variants, tasks)
+        standard = Standard(config.alpha, config.min_effect, self.config.seed)
+        store_verdicts(self.ledger, variants, evaluated, standard)
+
+    def _ablation(self) -> Ablation:
+        config, parts = self.config.ablation, (self.ledger, self.model, self.sentences)
+        return Ablation(*parts, config, workers=self.workers, engine=self.engine)
