@@ -28,7 +28,7 @@ _FIRST = {
     Outcome.OK: "Nothing to compare with, scores recorded",
     Outcome.NOT_JUDGED: "Could not score everything",
 }
-_SCORES = ("variant", "benchmark", "language", "metric", "items", "tonight", "95% interval")
+_SCORES: tuple[str, ...] = ("variant", "benchmark", "language", "metric", "items", "tonight", "95% interval")
 _COMPARISONS = ("verdict", *_SCORES[:-1], "baseline", "difference", "95% interval", "p (adjusted)")
 _REMARK = Column(text="remark", align="left")
 
@@ -70,59 +70,45 @@ def headline(nights: Sequence[ModelNight]) -> str:
 
 def section(night: ModelNight) -> NightSection:
     """The section on one model."""
-    columns: Sequence[str]
-    rows: list[tuple[str, ...]]
+    counts, rows = Counter[str](), list[Verdict | Score]()
     if isinstance(night, FirstNight):
-        scores = sorted(night.scores, key=lambda score: score.complete)
-        columns, rows = _SCORES, [_score_cells(score) for score in scores]
-        cases, counts = [_score_case(night.model, score) for score in night.scores], Counter[str]()
+        columns, rows = _SCORES, [*sorted(night.scores, key=lambda score: score.complete)]
+        cases = [_score_case(night.model, score) for score in night.scores]
     else:
-        verdicts = sorted(night.verdicts, key=lambda verdict: _ORDER.index(verdict.verdict))
-        columns, rows = _COMPARISONS, [_cells(verdict) for verdict in verdicts]
-        cases, counts = [_case(verdict) for verdict in night.verdicts], Counter(v.verdict for v in verdicts)
+        columns, rows = _COMPARISONS, [*sorted(night.verdicts, key=lambda v: _ORDER.index(v.verdict))]
+        counts.update(verdict.verdict for verdict in night.verdicts)
+        cases = [_case(verdict) for verdict in night.verdicts]
+    texts = [[visible(_texts(row)[column]) for column in (*columns, "remark")] for row in rows]
     return NightSection(
         night=night,
         compared=isinstance(night, Judgement),
         headline=headline([night]),
         counts=tuple(f"{counts[name]} {name}" for name in _ORDER if counts[name]),
-        results=grid(
-            visible(f"Results of {night.model}"),
-            [*columns, _REMARK],
-            [[*map(visible, row)] for row in rows],
-            tone="tight",
-        ),
+        results=grid(visible(f"Results of {night.model}"), [*columns, _REMARK], texts, tone="tight"),
         cases=tuple(cases),
     )
 
 
-def _cells(verdict: Verdict) -> tuple[str, ...]:
-    return (
-        verdict.verdict,
-        verdict.variant,
-        verdict.benchmark,
-        verdict.language,
-        _metric(verdict),
-        str(verdict.n_pairs),
-        _points(verdict.value),
-        _points(verdict.baseline_value),
-        _points(verdict.delta, signed=True),
-        _interval(verdict, signed=True),
-        "–" if verdict.p_adjusted is None else f"{verdict.p_adjusted:.2g}",
-        verdict.reason or "",
-    )
-
-
-def _score_cells(score: Score) -> tuple[str, ...]:
-    return (
-        score.variant,
-        score.benchmark,
-        score.language,
-        _metric(score),
-        str(score.n),
-        _points(score.value),
-        _interval(score),
-        _remark(score),
-    )
+def _texts(row: Verdict | Score) -> dict[str, str]:
+    """What stands in each column, by its head."""
+    shown = {
+        "variant": row.variant,
+        "benchmark": row.benchmark,
+        "language": row.language,
+        "metric": row.metric if row.filter == "none" else f"{row.metric}, {row.filter}",
+        "tonight": _points(row.value),
+    }
+    if isinstance(row, Score):
+        return shown | {"items": str(row.n), "95% interval": _interval(row), "remark": _remark(row)}
+    return shown | {
+        "verdict": row.verdict,
+        "items": str(row.n_pairs),
+        "baseline": _points(row.baseline_value),
+        "difference": _points(row.delta, signed=True),
+        "95% interval": _interval(row, signed=True),
+        "p (adjusted)": "–" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
+        "remark": row.reason or "",
+    }
 
 
 def _case(verdict: Verdict) -> Case:
@@ -130,11 +116,11 @@ def _case(verdict: Verdict) -> Case:
     owner = f"{verdict.model}.{verdict.variant}"
     if verdict.verdict == NOT_JUDGED:
         return Case(owner, _named(verdict), NOT_JUDGED, verdict.reason or NOT_JUDGED)
-    *_, tonight, before, difference, interval, p_adjusted, remark = _cells(verdict)
+    shown = _texts(verdict)
     words = (
-        f"{tonight} against {before} in night {verdict.baseline}: {difference} points (95% interval {interval}), "
-        f"{verdict.n_pairs} items, {verdict.test}, adjusted p {p_adjusted}"
-        + (f"; {remark}" if remark else "")
+        f"{shown['tonight']} against {shown['baseline']} in night {verdict.baseline}: {shown['difference']} points "
+        f"(95% interval {shown['95% interval']}), {verdict.n_pairs} items, {verdict.test}, adjusted p "
+        f"{shown['p (adjusted)']}" + (f"; {verdict.reason}" if verdict.reason else "")
     )
     return Case(owner, _named(verdict), verdict.verdict, words)
 
@@ -157,10 +143,6 @@ def _remark(score: Score) -> str:
 
 def _named(row: Verdict | Score) -> str:
     return f"{row.benchmark} {row.language} {row.metric} {row.filter}"
-
-
-def _metric(row: Verdict | Score) -> str:
-    return row.metric if row.filter == "none" else f"{row.metric}, {row.filter}"
 
 
 def _interval(row: Verdict | Score, signed: bool = False) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ class Tasks:
 
     def __init__(self, task: BenchmarkTask, data: Located) -> None:
         """Raises BenchmarkError when lm-eval cannot build them from the data."""
-        self.task, self.data = task, data
+        self.task = task
         manager = _manager(task.benchmark.folder)
         self.names = _names(manager, task, data)
         changed: dict[str, Any] = {"dataset_path": data.path, "dataset_kwargs": data.kwargs}
@@ -82,14 +83,9 @@ class Tasks:
     def _chosen(self) -> dict[str, list[int]]:
         """Which items of each task: all, or the first ones of every task in turn, up to `max_items`."""
         sizes = {name: len(lm_task.eval_docs) for name, lm_task in self.tasks.items()}
-        left = sum(sizes.values()) if self.task.max_items is None else self.task.max_items
-        taken = dict.fromkeys(sizes, 0)
-        while left > 0 and any(taken[name] < sizes[name] for name in sizes):
-            for name in sizes:
-                if left > 0 and taken[name] < sizes[name]:
-                    taken[name] += 1
-                    left -= 1
-        return {name: list(range(n)) for name, n in taken.items() if n}
+        in_turn = sorted((i, at) for at, size in enumerate(sizes.values()) for i in range(size))
+        taken = Counter(at for _, at in in_turn[: self.task.max_items])
+        return {name: list(range(taken[at])) for at, name in enumerate(sizes) if taken[at]}
 
 
 @lru_cache
