@@ -107,12 +107,9 @@ def last_good(store: Store, model: str, before: str) -> Night | None:
 def find_night(store: Store, model: str, name: str) -> Night:
     """The night with the label or the run id `name`. Raises StoreError listing the nights where there is none."""
     found = nights(store, model)
-    for night in found:
-        if night.label == name:
-            return night
-    for night in found:
-        if name in night.run_ids:
-            return night
+    named = [night for night in found if night.label == name] + [n for n in found if name in n.run_ids]
+    if named:
+        return named[0]
     listed = ", ".join(f"{night.label} ({night.status or 'no run recorded'})" for night in found) or "none"
     raise StoreError(f"{store.root} holds no night or run {name!r} of {model}. Its nights are: {listed}.")
 
@@ -124,33 +121,24 @@ def read_night(store: Store, model: str, label: str, variants: Sequence[str]) ->
     """
     where = [("model", "=", model), ("night", "=", label), ("variant", "in", list(variants))]
     started = {row["run_id"]: row["started_at"] for row in store.read("runs").to_pylist()}
-    rows = store.read("scores", where).to_pylist()
-    samples = store.read("samples", where)
-    return collect(label, rows, samples, started)
-
-
-def collect(label: str, scores: Sequence[Row], samples: pa.Table, started: dict[str, str]) -> NightResults:
-    """`read_night` on rows of one model and night. started: run id -> when it began; others are oldest."""
-    ordered = sorted(scores, key=lambda row: (started.get(row["run_id"], ""), row["run_id"], row["unit"]))
-    # A unit holds all metrics of one variant, benchmark and language: the newest replaces the older one whole.
-    units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in ordered}
-    kept = [row for row in ordered if units[row["variant"], row["benchmark"], row["language"]] == row["unit"]]
-    return NightResults(
-        label,
-        {
-            (row["variant"], (row["benchmark"], row["language"], row["metric"], row["filter"])): row
-            for row in kept
-            if row["metric"] != NO_TASK
-        },
-        {
-            (row["variant"], row["benchmark"], row["language"]): row["null_reason"] or "there is no task"
-            for row in kept
-            if row["metric"] == NO_TASK
-        },
-        samples.filter(
-            pc.is_in(samples["unit"], value_set=pa.array(sorted(set(units.values())), pa.string()))
-        ),
+    rows = sorted(
+        store.read("scores", where).to_pylist(),
+        key=lambda row: (started.get(row["run_id"], ""), row["run_id"], row["unit"]),
     )
+    # A unit holds all metrics of one variant, benchmark and language: the newest replaces the older one whole.
+    units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in rows}
+    results = NightResults(
+        label, {}, {}, store.read("samples", [*where, ("unit", "in", sorted(set(units.values())))])
+    )
+    for row in rows:
+        place = row["variant"], row["benchmark"], row["language"]
+        if row["unit"] != units[place]:
+            continue
+        if row["metric"] == NO_TASK:
+            results.unavailable[place] = row["null_reason"] or "there is no task"
+        else:
+            results.scores[row["variant"], (*place[1:], row["metric"], row["filter"])] = row
+    return results
 
 
 def require_same_settings(night: NightResults, baseline: NightResults) -> None:
