@@ -138,6 +138,7 @@ def query(
 def plan(
     config: ConfigOption = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    *,
     devices: Annotated[
         str | None,
         typer.Option(

@@ -49,7 +49,7 @@ class ModelRun:
         self.tuned: list[Variant] = []
 
     def corpora(self) -> None:
-        """Reads the sentences."""
+        """Reads the sentences and turns them into tokens."""
         corpus, languages, seed = self.config.corpus, self.config.languages, self.config.seed
         self.sentences = prepare_corpora(self.ledger, self.model, corpus, languages, seed)
 
