@@ -45,11 +45,7 @@ class ScoreImpacts:
     """
 
     def __init__(
-        self,
-        record: LayerRecord,
-        anatomy: Anatomy,
-        scored_BT: Tensor,
-        norm_eps: tuple[float, float],
+        self, record: LayerRecord, anatomy: Anatomy, scored_BT: Tensor, norm_eps: tuple[float, float]
     ) -> None:
         self._record, self._anatomy = record, anatomy
         self._attention = record.attention

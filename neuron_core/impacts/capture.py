@@ -127,16 +127,18 @@ def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[
     Raises:
         AttributeError: a module the anatomy declares does not exist.
     """
-    record = LayerRecord()
-    attention = layer.get_submodule(anatomy.family.attention)
-    mlp = layer.get_submodule(anatomy.family.mlp)
+    record, family = LayerRecord(), anatomy.family
+    attention, mlp = layer.get_submodule(family.attention), layer.get_submodule(family.mlp)
     handles = [
         attention.get_submodule("o_proj").register_forward_pre_hook(_keep_input(record, "heads")),
         mlp.get_submodule("down_proj").register_forward_pre_hook(_keep_input(record, "ffn")),
     ]
     if with_scores:
         handles.append(attention.register_forward_pre_hook(_keep_rotary(record), with_kwargs=True))
-        handles += _projection_hooks(attention, anatomy, record)
+        handles += [
+            attention.get_submodule(name).register_forward_hook(hook)
+            for name, hook in _projection_hooks(anatomy, record).items()
+        ]
     _recording[attention] = record
     try:
         yield record
@@ -151,20 +153,15 @@ def _keep_input(record: LayerRecord, name: str) -> Callable[..., None]:
 
 
 def _keep_rotary(record: LayerRecord) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        record.cos_sin = kwargs["position_embeddings"]
-
-    return hook
+    return lambda module, args, kwargs: setattr(record, "cos_sin", kwargs["position_embeddings"])
 
 
-def _projection_hooks(attention: nn.Module, anatomy: Anatomy, record: LayerRecord) -> list[Any]:
-    widths = anatomy.widths
-    if anatomy.family.fused:
+def _projection_hooks(anatomy: Anatomy, record: LayerRecord) -> dict[str, Callable[..., None]]:
+    """By the attention block's submodule, what keeps its output."""
+    family, widths = anatomy.family, anatomy.widths
 
-        def split(module: nn.Module, args: Any, output: Tensor) -> None:
-            record.q, record.k, _ = output.split([widths["q"], widths["k"], widths["v"]], dim=-1)
-
-        return [attention.get_submodule("qkv_proj").register_forward_hook(split)]
+    def split(module: nn.Module, args: Any, output: Tensor) -> None:
+        record.q, record.k, _ = output.split([widths["q"], widths["k"], widths["v"]], dim=-1)
 
     def keep(name: str, heads_first: bool = False) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
@@ -172,13 +169,9 @@ def _projection_hooks(attention: nn.Module, anatomy: Anatomy, record: LayerRecor
 
         return hook
 
-    handles = []
-    for side in ("q", "k"):
-        projection = attention.get_submodule(f"{side}_proj")
-        if anatomy.family.qk_norm is None:
-            handles.append(projection.register_forward_hook(keep(side)))
-        else:
-            handles.append(projection.register_forward_hook(keep(f"{side}_raw")))
-            norm = attention.get_submodule(f"{side}_norm")
-            handles.append(norm.register_forward_hook(keep(side, anatomy.family.norm_heads_first)))
-    return handles
+    if family.fused:
+        return {"qkv_proj": split}
+    if family.qk_norm is None:
+        return {f"{side}_proj": keep(side) for side in "qk"}
+    norms = {f"{side}_norm": keep(side, family.norm_heads_first) for side in "qk"}
+    return norms | {f"{side}_proj": keep(f"{side}_raw") for side in "qk"}

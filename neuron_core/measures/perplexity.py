@@ -68,9 +68,8 @@ def sentence_nlls(
 
 
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:
-    predicts = (
-        batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)
-    )  # position t predicts token t + 1 where that is real
+    # position t predicts token t + 1 where that is real
+    predicts = batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)
     targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
     states = hidden_BTd[:, :-1][predicts]
     vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
@@ -79,9 +78,8 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
     for start in range(0, len(targets), step):
         logits = runner.logits(states[start : start + step])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats.append(
-            nn.functional.cross_entropy(logits, targets[start : start + step], reduction="none").double()
-        )
+        losses = nn.functional.cross_entropy(logits, targets[start : start + step], reduction="none")
+        nats.append(losses.double())
     per_token = torch.cat(nats) if nats else torch.zeros(0, dtype=torch.float64)
     per_sentence = per_token.cpu().split(predicts.sum(1).tolist())
     rows = []

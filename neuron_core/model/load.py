@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -222,11 +223,8 @@ def _english_loss_nats(model: Any, tokenizer: Any) -> float:
 def _content_hash(path: Path) -> str:
     import xxhash
 
-    digest = xxhash.xxh3_64()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
 
 
 def _first_line(error: Exception) -> str:

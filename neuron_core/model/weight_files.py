@@ -105,10 +105,7 @@ def _header(path: Path) -> dict[str, StoredTensor]:
         )
     return {
         name: StoredTensor(
-            path,
-            8 + length + entry["data_offsets"][0],
-            _DTYPES[entry["dtype"]],
-            torch.Size(entry["shape"]),
+            path, 8 + length + entry["data_offsets"][0], _DTYPES[entry["dtype"]], torch.Size(entry["shape"])
         )
         for name, entry in entries.items()
     }

@@ -33,14 +33,6 @@ class HiddenStore:
         self._end = 0
         self._free: dict[int, list[int]] = {}
 
-    def keep(self, tensor: Tensor) -> KeptTensor:
-        """Takes a tensor; its place is free again when what is returned is garbage.
-
-        Raises:
-            StoreError: the disk is full.
-        """
-        return KeptTensor(self, tensor)
-
     def _place(self, n_bytes: int) -> int | None:
         """None: memory. Else the first byte of a place in the file."""
         if self.budget_bytes is None or self.memory_bytes + n_bytes <= self.budget_bytes:
@@ -91,9 +83,11 @@ class HiddenStore:
 
 
 class KeptTensor:
-    """A tensor in a `HiddenStore`. `n_users` counts those who would see it replaced."""
+    """A tensor in a `HiddenStore`, whose place is free again when this is garbage. `n_users` counts those who would see it
+    replaced."""
 
     def __init__(self, store: HiddenStore, tensor: Tensor) -> None:
+        """Raises StoreError when the disk is full."""
         self.store, self.n_users = store, 1
         self._dtype, self._shape = tensor.dtype, tensor.shape
         n_bytes = tensor.numel() * tensor.element_size()

@@ -56,7 +56,7 @@ class LayerInputs:
         """Takes the output of the layer that was run."""
         if self._hidden.n_users > 1:
             self._hidden.n_users -= 1
-            self._hidden = self._hidden.store.keep(hidden)
+            self._hidden = KeptTensor(self._hidden.store, hidden)
         else:
             self._hidden.replace(hidden)
 
@@ -135,7 +135,7 @@ class LayerMajor:
 
         def keep(tensor: Tensor) -> KeptTensor:
             if id(tensor) not in kept:
-                kept[id(tensor)] = self.hidden.keep(tensor)
+                kept[id(tensor)] = KeptTensor(self.hidden, tensor)
             return kept[id(tensor)]
 
         # Layers share masks and rotary tables, and layers of one kind share all.
@@ -143,7 +143,8 @@ class LayerMajor:
         for kind, given in zip(kinds, recorded, strict=True):
             if kind not in kwargs:
                 kwargs[kind] = _mapped(given, Tensor, keep)
-        return LayerInputs(batch, self.hidden.keep(first[0]), [kwargs[kind] for kind in kinds], self.device)
+        hidden = KeptTensor(self.hidden, first[0])
+        return LayerInputs(batch, hidden, [kwargs[kind] for kind in kinds], self.device)
 
     @torch.no_grad()
     def run_layer(self, index: int, inputs: LayerInputs) -> None:
@@ -166,9 +167,7 @@ class LayerMajor:
     @contextmanager
     def _layers_replaced(self, stub: Callable[..., Tensor]) -> Iterator[None]:
         for layer in self.layers:
-            layer.forward = (
-                stub  # an instance attribute hides the method; deleting it restores the class's forward
-            )
+            layer.forward = stub  # hides the class's forward until it is deleted
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polyneuron.neuron_core.common.errors import StoreError
-from polyneuron.neuron_core.passes.hidden_store import HiddenStore
+from polyneuron.neuron_core.passes.hidden_store import HiddenStore, KeptTensor
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.neuron_core.model.test_streaming import BATCHES
 from tests.small_files import small_files
@@ -34,7 +34,7 @@ def spilled_file_bytes(store: HiddenStore) -> int:
 def test_bits_come_back(temporary: Path, budget: int | None, dtype: torch.dtype) -> None:
     store = HiddenStore(budget)
     tensor = BITS.view(torch.bfloat16) if dtype == torch.bfloat16 else torch.randn(3, 4, 5).to(dtype)
-    kept, scalar = store.keep(tensor), store.keep(torch.tensor(7))
+    kept, scalar = KeptTensor(store, tensor), KeptTensor(store, torch.tensor(7))
     found = kept.get(CPU)
     assert found.dtype == dtype and found.shape == tensor.shape
     assert torch.equal(found.view(torch.uint8), tensor.view(torch.uint8))
@@ -45,18 +45,18 @@ def test_bits_come_back(temporary: Path, budget: int | None, dtype: torch.dtype)
 
 def test_views_that_are_not_contiguous_come_back(temporary: Path) -> None:
     tensor = torch.arange(12.0).view(3, 4).T.expand(2, 4, 3)
-    assert torch.equal(HiddenStore(0).keep(tensor).get(CPU), tensor)
+    assert torch.equal(KeptTensor(HiddenStore(0), tensor).get(CPU), tensor)
 
 
 def test_the_budget_is_kept_and_places_are_used_again(temporary: Path) -> None:
     store = HiddenStore(1000)
-    kept = [store.keep(torch.full((100,), float(i))) for i in range(5)]  # 400 bytes each
+    kept = [KeptTensor(store, torch.full((100,), float(i))) for i in range(5)]  # 400 bytes each
     assert (store.memory_bytes, store.spilled_bytes) == (800, 1200)
     del kept[3]  # in the file
     del kept[0]  # in memory
     assert (store.memory_bytes, store.spilled_bytes) == (400, 800)
-    kept.append(store.keep(torch.full((100,), 5.0)))
-    kept.append(store.keep(torch.full((100,), 6.0)))
+    kept.append(KeptTensor(store, torch.full((100,), 5.0)))
+    kept.append(KeptTensor(store, torch.full((100,), 6.0)))
     assert (store.memory_bytes, store.spilled_bytes) == (800, 1200)
     assert [float(each.get(CPU)[0]) for each in kept] == [1, 2, 4, 5, 6]
     assert spilled_file_bytes(store) == 1200
@@ -67,19 +67,19 @@ def test_the_budget_is_kept_and_places_are_used_again(temporary: Path) -> None:
 def test_the_file_has_no_name(temporary: Path) -> None:
     """So nothing is left of it when the process is killed."""
     store = HiddenStore(0)
-    kept = store.keep(torch.ones(1000))
+    kept = KeptTensor(store, torch.ones(1000))
     assert spilled_file_bytes(store) == 4000 and not list(temporary.iterdir())
     assert kept.get(CPU).sum() == 1000
 
 
 def test_a_full_disk_is_one_clear_error(temporary: Path) -> None:
     store = HiddenStore(2**20)
-    held = store.keep(torch.zeros(2**18))
+    held = KeptTensor(store, torch.zeros(2**18))
     with (
         small_files(4096),
         pytest.raises(StoreError, match=r"is full: .* Set TMPDIR .* cluster.hidden_states_gib"),
     ):
-        store.keep(torch.zeros(2000))
+        KeptTensor(store, torch.zeros(2000))
     assert float(held.get(CPU).sum()) == 0
 
 
