@@ -20,7 +20,8 @@ from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
-from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA, METRICS_SCHEMA
+from polyneuron.neuron_core.measures.language_agnostic import Estimate
+from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA
 from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, SET_SCHEMA
 
@@ -135,7 +136,7 @@ tokens. A detector's selection repeats the rows of the base model."""
 METRICS = table_of(
     "metrics",
     "model selection metric language",
-    [_SELECTION, of_schema(METRICS_SCHEMA, optional="language value low high null_reason n_bootstrap seed")],
+    [_SELECTION, of_record(Estimate)],
 )
 """Equations 4 to 6 with bootstrap intervals."""
 

@@ -40,7 +40,7 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """One metric with its 95% interval: the columns of `METRICS_SCHEMA`."""
+    """One metric with its 95% interval: the columns of the store's table metrics."""
 
     metric: str
     """What is measured: shared_ratio, imp_ppl and imp_nll, language_agnostic_score_ppl and _nll."""

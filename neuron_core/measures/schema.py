@@ -1,4 +1,4 @@
-"""The columns of what is measured: likelihoods of sentences, and equations 4 to 6. Imports no torch."""
+"""The columns of the likelihoods of sentences. Imports no torch."""
 
 import pyarrow as pa
 
@@ -11,17 +11,3 @@ LIKELIHOODS_SCHEMA = pa.schema(
     ]
 )
 """One row per sentence; see `neuron_core.measures.perplexity.SentenceNll`."""
-
-METRICS_SCHEMA = pa.schema(
-    [
-        ("metric", pa.string()),
-        ("language", pa.string()),
-        ("value", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("null_reason", pa.string()),
-        ("n_bootstrap", pa.int64()),
-        ("seed", pa.int64()),
-    ]
-)
-"""One row per metric and language, null for the whole model; see `neuron_core.measures.language_agnostic.Estimate`."""
