@@ -61,6 +61,13 @@ class ModelConfig(Section):
         return self.name or str(self.path or self.gguf_package)
 
 
+def different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
+    """The languages; raises ValueError where there are not two, or one is listed twice."""
+    if len(set(languages)) < 2 or len(set(languages)) != len(languages):
+        raise ValueError("give at least two different languages; one has nothing to share")
+    return languages
+
+
 def require_different_names(models: tuple[ModelConfig, ...]) -> None:
     """Raises ValueError when two models would be stored under one name."""
     if len({model.label for model in models}) != len(models):
@@ -330,12 +337,7 @@ class StudyConfig(Section):
     title: str = "Polyneuron study"
     seed: int = 0
 
-    @field_validator("languages")
-    @classmethod
-    def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(languages)) < 2 or len(set(languages)) != len(languages):
-            raise ValueError("give at least two different languages; one has nothing to share")
-        return languages
+    _different = field_validator("languages")(different_languages)
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:

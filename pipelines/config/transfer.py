@@ -1,4 +1,4 @@
-"""The configuration of a transfer study (paper B), and the plain study whose stages it runs. Imports nothing heavy."""
+"""The configuration of a transfer study (paper B). Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from polyneuron.neuron_core.edits.modes import Constant, Mode
 from polyneuron.neuron_core.training.choices.names import TransferChoice
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.pipelines.config.study import (
-    ActivationsConfig,
-    BenchmarkConfig,
     ClusterConfig,
     CorpusConfig,
-    DetectionConfig,
     EngineConfig,
-    EvaluationConfig,
     ModelConfig,
     Section,
-    StudyConfig,
-    TrainingConfig,
+    different_languages,
     listed_once,
+    require_different_names,
 )
 
 Tuned = Literal["attention", TransferChoice]
@@ -125,10 +121,12 @@ class TransferConfig(Section):
     store: str = "stores/transfer"
     seed: int = 0
 
+    _different = field_validator("languages")(different_languages)
     _once = field_validator("detectors", "seeds", "tasks")(listed_once)
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferConfig:
+        require_different_names(self.models)
         for task in self.tasks:
             if self.source in task.targets:
                 raise ValueError(f"{task.name} has the source language {self.source} among its targets")
@@ -142,7 +140,8 @@ class TransferConfig(Section):
                 )
             if unknown := sorted(set(task.training.recipes) - {model.label for model in self.models}):
                 raise ValueError(f"{task.name} has recipes of models not listed: {', '.join(unknown)}")
-        _ = self.study  # what a study refuses is refused here
+        if unknown := sorted(set(self.corpus.sources) - set(self.languages)):
+            raise ValueError(f"corpus.sources names {', '.join(unknown)}, which languages does not list")
         return self
 
     def trains_in_nf4(self, task: TransferTask) -> bool:
@@ -155,35 +154,3 @@ class TransferConfig(Section):
     def sites(self) -> tuple[Site, ...]:
         """Where activations are measured; detectors read the first."""
         return ("matched", "pre_activation") if "as_published" in self.interventions.modes else ("matched",)
-
-    @property
-    def study(self) -> StudyConfig:
-        """The study whose stages measure, detect, train and judge; its other sections play no part."""
-        return StudyConfig(
-            models=self.models,
-            languages=self.languages,
-            corpus=self.corpus,
-            detection=DetectionConfig(batch_size=self.batch_size),
-            activations=ActivationsConfig(detectors=self.detectors, sites=self.sites, controls=0),
-            training=TrainingConfig(
-                seeds=self.seeds,
-                zero_stage=self.zero_stage,
-                recomputed_layers=self.recomputed_layers,
-                checkpoint_every=self.checkpoint_every,
-            ),
-            evaluation=EvaluationConfig(
-                benchmarks=tuple(
-                    BenchmarkConfig(name=t.name, max_items=t.max_items, max_gen_toks=t.max_gen_toks)
-                    for t in self.tasks
-                ),
-                data=self.evaluation_data,
-                revisions=self.revisions,
-                languages=tuple(dict.fromkeys(target for task in self.tasks for target in task.targets)),
-                alpha=self.alpha,
-                min_effect=self.min_effect,
-                engine=self.engine,
-            ),
-            cluster=self.cluster,
-            store=self.store,
-            seed=self.seed,
-        )

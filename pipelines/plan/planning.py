@@ -19,7 +19,7 @@ from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.advice import Advice, advise
 from polyneuron.pipelines.plan.case import Case
 from polyneuron.pipelines.plan.stages import assumptions, planned_detection, stages_of
-from polyneuron.pipelines.plan.transfer import transfer_stages
+from polyneuron.pipelines.plan.transfer import study_of, transfer_stages
 from polyneuron.pipelines.plan.units import config_of_model, units_of
 
 
@@ -84,7 +84,7 @@ def plan_transfer(config: TransferConfig) -> StudyPlan:
     """
     machines = machines_at_hand()
     models = tuple(_plan_transfer(config, index, machines) for index in range(len(config.models)))
-    return StudyPlan(machines, models, (*assumptions(config.study), *machines.assumed))
+    return StudyPlan(machines, models, (*assumptions(study_of(config)), *machines.assumed))
 
 
 def _plan_transfer(config: TransferConfig, index: int, machines: Machines) -> ModelPlan:
@@ -94,7 +94,7 @@ def _plan_transfer(config: TransferConfig, index: int, machines: Machines) -> Mo
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = Case(config=config.study, index=index, shape=shape, machines=machines)
+    case = Case(config=study_of(config), index=index, shape=shape, machines=machines)
     return ModelPlan(
         model=model.label,
         dtype=model.dtype,

@@ -12,7 +12,15 @@ from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.transfer_recipes import TransferRecipe
-from polyneuron.pipelines.config.study import BenchmarkConfig, ModelConfig
+from polyneuron.pipelines.config.study import (
+    ActivationsConfig,
+    BenchmarkConfig,
+    DetectionConfig,
+    EvaluationConfig,
+    ModelConfig,
+    StudyConfig,
+    TrainingConfig,
+)
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
 from polyneuron.pipelines.plan.case import Case
 from polyneuron.pipelines.plan.engine import engine_stage, task_requests
@@ -32,10 +40,38 @@ def transfer_stages(config: TransferConfig, case: Case, anatomy: Anatomy) -> Ite
     yield fine_tuning_stage(case, [_training(config, case.model, task, case.shape) for task in trained])
     tasks, requests = {task.name: task for task in config.tasks}, Requests()
     for cell in cells_of(config, tunings, sets):
-        task = tasks[cell.task]  # type: ignore[index]
-        asked = BenchmarkConfig(name=task.name, max_items=task.max_items, max_gen_toks=task.max_gen_toks)
-        requests += task_requests(case.config, asked)
+        requests += task_requests(case.config, _benchmark(tasks[cell.task]))  # type: ignore[index]
     yield engine_stage(case, requests)
+
+
+def study_of(config: TransferConfig) -> StudyConfig:
+    """What the stages of a transfer study are planned by: its settings, where a study has them."""
+    return StudyConfig(
+        models=config.models,
+        languages=config.languages,
+        corpus=config.corpus,
+        detection=DetectionConfig(batch_size=config.batch_size),
+        activations=ActivationsConfig(detectors=config.detectors, sites=config.sites, controls=0),
+        training=TrainingConfig(
+            seeds=config.seeds,
+            zero_stage=config.zero_stage,
+            recomputed_layers=config.recomputed_layers,
+            checkpoint_every=config.checkpoint_every,
+        ),
+        evaluation=EvaluationConfig(
+            benchmarks=tuple(map(_benchmark, config.tasks)),
+            data=config.evaluation_data,
+            languages=tuple(dict.fromkeys(target for task in config.tasks for target in task.targets)),
+            engine=config.engine,
+        ),
+        cluster=config.cluster,
+        store=config.store,
+        seed=config.seed,
+    )
+
+
+def _benchmark(task: TransferTask) -> BenchmarkConfig:
+    return BenchmarkConfig(name=task.name, max_items=task.max_items, max_gen_toks=task.max_gen_toks)
 
 
 def _some_sets(config: TransferConfig, model: ModelConfig, anatomy: Anatomy) -> Sets:

@@ -18,7 +18,7 @@ def test_shipped_configurations_load(path: Path) -> None:
     if path.stem.startswith("nightly"):
         assert load_nightly(path).evaluation.benchmarks
     elif path.stem.startswith("transfer"):
-        assert load_transfer(path).study.evaluation.benchmarks
+        assert load_transfer(path).tasks
     else:
         assert load_study(path).languages == ("en", "zh", "th", "sw", "fr", "de")
 

@@ -1,4 +1,4 @@
-"""The configuration of transfer studies: what is refused, and the study whose stages one runs."""
+"""The configuration of transfer studies: what is refused, and what follows from it."""
 
 from pathlib import Path
 
@@ -24,6 +24,8 @@ QUICK = CONFIGS / "transfer_smollm2.yaml"
         ("interventions.statistic=[mean]", "did you mean interventions.statistics"),
         ("interventions.statistics=[p99]", "interventions.statistics.0"),
         ("detectors=[lape, lape]", "lape is listed twice"),
+        ("languages=[en]", "at least two different languages"),
+        ("corpus.sources={xx: embedded}", "corpus.sources names xx"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str) -> None:
@@ -44,15 +46,12 @@ def test_the_base_is_in_4_bits_on_gpus_as_in_the_paper() -> None:
         load_transfer(QUICK, ["tasks.0.training.base=nf4", "zero_stage=3"])
 
 
-def test_the_study_of_a_transfer_study() -> None:
-    config = load_transfer(QUICK, ["interventions.modes=[matched, as_published]", "alpha=0.01"])
-    study = config.study
-    assert study.activations.sites == ("matched", "pre_activation") and study.activations.controls == 0
-    assert [(b.name, b.max_items) for b in study.evaluation.benchmarks] == [("xnli", 8), ("xquad", 4)]
-    assert study.evaluation.languages == ("zh",) and study.evaluation.alpha == 0.01
+def test_sites_and_kinds_of_interventions() -> None:
+    config = load_transfer(QUICK, ["interventions.modes=[matched, as_published]"])
+    assert config.sites == ("matched", "pre_activation")
     kinds = config.interventions.kinds
     assert len(kinds) == 7 and kinds[-1] == ("zero", "matched")
-    assert load_transfer(Path("transfer_smollm2")).study.activations.sites == ("matched",)
+    assert load_transfer(Path("transfer_smollm2")).sites == ("matched",)
 
 
 def test_the_papers_languages_and_recipes() -> None:

@@ -21,6 +21,7 @@ from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overri
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, plan_transfer
+from polyneuron.pipelines.plan.transfer import study_of
 from polyneuron.pipelines.run.sentences import Sentences
 from polyneuron.pipelines.stages.detection import detect
 from tests.pipelines.in_process import TinyStudy, tiny_config
@@ -321,7 +322,7 @@ def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: P
     config = load_transfer(CONFIGS / "transfer_smollm2.yaml", overrides)
     (row,) = plan_transfer(config).models
     assert [one.stage.name for one in row.stages] == ["activations", "training", "evaluation"]
-    (study,) = plan(config.study).models
+    (study,) = plan(study_of(config)).models
     rates, of_study = rates_of(row), rates_of(study)
     assert all(rates[name] == of_study[name] for name in ("activations", "evaluation"))
     assert all(one.total_s > 0 for one in row.stages)
