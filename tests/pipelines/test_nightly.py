@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_config
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
-from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 pytestmark = pytest.mark.ray

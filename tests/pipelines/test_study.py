@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.store.query import query
+from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
-from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 pytestmark = pytest.mark.ray

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import psutil
 
+from polyneuron.eval.store.same_tables import Difference, first_difference
 from polyneuron.eval.store.store import Store
 from tests.ray.nodes import Nodes, environment, nodes_up
-from tests.same_tables import Difference, first_difference
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from tests.ray import chaos
 from tests.ray.nodes import nodes_up
-from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600)]

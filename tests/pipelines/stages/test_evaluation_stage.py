@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from polyneuron.eval.engines.settings import EngineSettings
+from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.variants import variants_named
 from tests.pipelines.in_process import LocalJudge, TinyStudy, tiny_config
-from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 EVALUATION: dict[str, Any] = {

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
+from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import load_model
@@ -32,7 +33,6 @@ from polyneuron.pipelines.transfer.run import run_transfer
 from polyneuron.pipelines.transfer.table import transfer_grids
 from polyneuron.pipelines.transfer.training import recipe_of, tunings_of
 from tests.pipelines.in_process import InProcess, judge_locally
-from tests.same_tables import first_difference
 from tests.tiny_models import save_tiny_model
 
 WIDTH = 400

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from polyneuron.eval.store.same_tables import first_difference, tables_equal
 from polyneuron.eval.store.store import Store
 from tests.eval.store_rows import MODEL, impacts, listed_units, metrics, run_row
-from tests.same_tables import first_difference, tables_equal
 
 
 def stores(tmp_path: Path, **changed: Any) -> tuple[Store, Store]:
