@@ -1,1 +1,1 @@
-"""The stages of a study, in order: corpora, detection, selection, ablation, metrics."""
+"""What each stage of a study does; `order` lists the stages."""
