@@ -23,8 +23,8 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-from tests.neuron_core.training.test_masked_lora import chosen
-from tests.neuron_core.training.test_nf4 import WIDE
+from tests.neuron_core.model.test_nf4 import WIDE
+from tests.neuron_core.training.trainable.test_masked_lora import chosen
 from tests.ray.training_checks import train_and_hash
 from tests.tiny_models import save_tiny_model
 

@@ -16,7 +16,7 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
-from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, chosen
+from tests.neuron_core.training.trainable.test_masked_lora import SETTINGS, SPEC, chosen
 from tests.tiny_models import tiny_model
 
 

@@ -13,7 +13,7 @@ from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_lo
 from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
-from tests.neuron_core.training.test_masked_lora import SETTINGS, SPEC, bits_of, chosen
+from tests.neuron_core.training.trainable.test_masked_lora import SETTINGS, SPEC, bits_of, chosen
 from tests.parity.masked_lora import ExplicitLora
 from tests.tiny_models import save_tiny_model
 
