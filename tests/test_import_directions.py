@@ -52,18 +52,17 @@ def test_package_imports_nothing_from_a_higher_floor(package: str) -> None:
     assert not wrong
 
 
-def rooms() -> dict[str, set[str]]:
-    """Every room of neuron_core, with the rooms that it imports."""
-    core = ROOT / "neuron_core"
+def rooms(*inside: str) -> dict[str, set[str]]:
+    """Every room of a folder of the product, with the rooms of the same folder that it imports."""
+    folder, prefix = ROOT.joinpath(*inside), ["polyneuron", *inside]
     graph: dict[str, set[str]] = {}
-    for path in sorted(core.rglob("*.py")):
-        room = path.relative_to(core).parts[0]
+    for path in sorted(folder.rglob("*.py")):
+        room = path.relative_to(folder).parts[0]
         if room.endswith(".py"):
             continue
         modules = (module.split(".") for module in imported_modules(path.read_text(encoding="utf-8")))
-        graph.setdefault(room, set()).update(
-            parts[2] for parts in modules if parts[:2] == ["polyneuron", "neuron_core"] and parts[2] != room
-        )
+        others = {parts[len(prefix)] for parts in modules if parts[: len(prefix)] == prefix}
+        graph.setdefault(room, set()).update(others - {room})
     return graph
 
 
@@ -77,10 +76,11 @@ def listed_rooms() -> dict[str, set[str]]:
 
 
 def test_the_graph_of_rooms_is_the_one_that_is_listed() -> None:
-    assert listed_rooms() == rooms()
+    assert listed_rooms() == rooms("neuron_core")
 
 
-def test_rooms_of_neuron_core_form_no_circle() -> None:
-    graph = rooms()
-    assert len(graph) > 10 and any(graph.values())
+@pytest.mark.parametrize(("inside", "n_rooms"), [(("neuron_core",), 11), (("neuron_core", "training"), 4)])
+def test_rooms_form_no_circle(inside: tuple[str, ...], n_rooms: int) -> None:
+    graph = rooms(*inside)
+    assert len(graph) >= n_rooms and any(graph.values())
     list(TopologicalSorter(graph).static_order())  # raises CycleError and names the circle
