@@ -1,22 +1,12 @@
-"""Choices and recipes of paper B's fine-tuning, and that a masked training goes on from a checkpoint as if never stopped."""
-
-import shutil
-from dataclasses import replace
-from pathlib import Path
+"""Choices and recipes of paper B's fine-tuning."""
 
 import pytest
-import torch
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
-from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
-from polyneuron.neuron_core.training.loop.trainer import train
-from polyneuron.neuron_core.training.trainable.low_rank import LowRank
-from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
-from tests.neuron_core.training.trainable.test_masked_lora import SETTINGS, SPEC, chosen
 from tests.tiny_models import tiny_model
 
 
@@ -76,20 +66,3 @@ def test_betas_reach_adamw() -> None:
     stepper = PlainStepper(model, dict(model.named_parameters()), TRANSFER_RECIPES["xnli"].settings(1))
     (group,) = stepper.optimizer.param_groups
     assert group["betas"] == (0.95, 0.999) and group["weight_decay"] == 0.1
-
-
-def test_a_masked_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    model = tiny_model("phi3")
-    found = []
-    for again in (False, True):
-        if again:
-            shutil.rmtree(tmp_path / "step-00000004")
-        with LowRank(model, chosen(model), SPEC, seed=5).attached() as low_rank:
-            stepper = PlainStepper(model, low_rank.trained, SETTINGS)
-            settings = replace(SETTINGS, checkpoint_every=2)
-            log = train(
-                stepper, four_in_turn, make_batch, settings, checkpoints=Checkpoints(tmp_path, "key")
-            ).log
-            found.append(([row["loss_nats"] for row in log], stepper.values()))
-    (losses, values), (losses_again, values_again) = found
-    assert losses == losses_again and all(torch.equal(values[key], values_again[key]) for key in values)

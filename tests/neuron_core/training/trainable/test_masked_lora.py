@@ -1,5 +1,8 @@
 """Masked LoRA is W + (alpha / r) (B * M) A, forward, backward and over steps; nothing outside its mask changes."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ import torch
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.training.loop.checkpoints import Checkpoints
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_loss
 from polyneuron.neuron_core.training.loop.trainer import train
@@ -174,3 +178,20 @@ def test_masks_that_cannot_be_are_refused(
 def test_a_rank_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="a rank from 1 on"):
         LoraSpec(0, 1)
+
+
+def test_a_masked_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    model = tiny_model("phi3")
+    found = []
+    for again in (False, True):
+        if again:
+            shutil.rmtree(tmp_path / "step-00000004")
+        with LowRank(model, chosen(model), SPEC, seed=5).attached() as low_rank:
+            stepper = PlainStepper(model, low_rank.trained, SETTINGS)
+            settings = replace(SETTINGS, checkpoint_every=2)
+            log = train(
+                stepper, four_in_turn, make_batch, settings, checkpoints=Checkpoints(tmp_path, "key")
+            ).log
+            found.append(([row["loss_nats"] for row in log], stepper.values()))
+    (losses, values), (losses_again, values_again) = found
+    assert losses == losses_again and all(torch.equal(values[key], values_again[key]) for key in values)
