@@ -40,7 +40,6 @@ from polyneuron.neuron_core.training.data.token_files import (
     digest,
     require_usable,
     save_array,
-    sync,
 )
 
 _DOCUMENTS_A_BATCH = 256
@@ -182,7 +181,6 @@ class _Pieces:
             # The header leaves room for the first axis to grow, so the true length fits in its place.
             file.seek(0)
             assert _write_header(file, self.starts[-1]) == header_bytes
-            sync(file)
 
     def _token_ids(self, texts: list[str]) -> Iterator[list[int]]:
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id

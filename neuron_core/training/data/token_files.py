@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import numpy as np
 import xxhash
 
 from polyneuron.neuron_core.common.errors import ModelError, StoreError
+from polyneuron.neuron_core.common.files import whole_folder
 from polyneuron.neuron_core.common.names import safe_name
 
 MANIFEST = "blocks.json"
@@ -73,56 +71,25 @@ def cached_folder(
     }
     folder = Path(cache).expanduser() / f"{safe_name(language)}-{digest(key)}"
 
-    def fill(temporary: Path) -> None:
-        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        manifest = {"key": key, "pad_id": int(pad), "summary": write(temporary)}
-        with (temporary / MANIFEST).open("x", encoding="utf-8") as file:
-            json.dump(manifest, file, ensure_ascii=False, indent=1, sort_keys=True)
-            sync(file)
-
-    if not folder.exists():
-        write_folder(folder, fill)
-    return folder
-
-
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Lets `fill` write a temporary folder that then takes its place; what another process has put there first, stays.
-
-    Raises:
-        StoreError: the place cannot be written.
-    """
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+    if folder.exists():
+        return folder
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            shutil.rmtree(temporary)  # another process finished first
+        with whole_folder(folder) as temporary:
+            manifest = {"key": key, "pad_id": int(pad), "summary": write(temporary)}
+            text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
+            (temporary / MANIFEST).write_text(text, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise StoreError(
             f"The token blocks cannot be written to {folder.parent}: {error.strerror or error}. Free space there, or "
             "name another folder for the cache."
         ) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    return folder
 
 
 def save_array(folder: Path, name: str, values: np.ndarray) -> None:
-    """Writes one array of a folder, a new .npy file, to the disk."""
-    with (folder / f"{name}.npy").open("xb") as file:
-        np.save(file, values, allow_pickle=False)
-        sync(file)
-
-
-def sync(file: Any) -> None:
-    """Makes sure that an open file is on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
+    """Writes one array of a folder, as `TokenFolder` reads it."""
+    np.save(folder / f"{name}.npy", values, allow_pickle=False)
 
 
 class TokenFolder:

@@ -8,7 +8,6 @@ and validations so far).
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from polyneuron.neuron_core.common.errors import TrainingError
+from polyneuron.neuron_core.common.files import whole_folder
 
 KEPT = 2
 """So many newest checkpoints stay: the last, and one before it should the last be on a bad block."""
@@ -51,7 +51,6 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         final = self.folder / f"step-{checkpoint.step:08d}"
-        temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
         described = {
             "job": self._job,
             "step": checkpoint.step,
@@ -59,20 +58,14 @@ class Checkpoints:
             "validations": checkpoint.validations,
         }
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            save_file(
-                {key: value.contiguous() for key, value in checkpoint.tensors.items()},
-                temporary / "state.safetensors",
-            )
-            (temporary / "state.json").write_text(json.dumps(described), encoding="utf-8")
-            for file in temporary.iterdir():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-            shutil.rmtree(final, ignore_errors=True)
-            temporary.rename(final)
+            with whole_folder(final) as temporary:
+                save_file(
+                    {key: value.contiguous() for key, value in checkpoint.tensors.items()},
+                    temporary / "state.safetensors",
+                )
+                (temporary / "state.json").write_text(json.dumps(described), encoding="utf-8")
+                shutil.rmtree(final, ignore_errors=True)
         except (OSError, SafetensorError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             raise TrainingError(
                 f"The checkpoint of step {checkpoint.step} cannot be written to {self.folder}: {error}. Earlier checkpoints "
                 "are whole: make room and run the same command again"

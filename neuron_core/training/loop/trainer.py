@@ -101,12 +101,11 @@ def _step(
     stepper: Stepper, batches: Sequence[Batch], step: int, rate: float, checkpoints: Checkpoints | None
 ) -> dict[str, Any]:
     n_tokens = sum(n_predicted(batch) for batch in batches)
-    share = batches[stepper.rank :: stepper.world_size]
-    nats = sum(stepper.backward(batch, 1 / max(1, n_tokens)) for batch in share)
-    # Ranks of a sharded model must run equally often; a rank out of work runs a batch that weighs nothing.
-    for _ in range(_most(batches, stepper) - len(share)):
-        stepper.backward(batches[0], 0.0)
-    loss = stepper.total(nats) / max(1, n_tokens)
+    weight = 1 / max(1, n_tokens)
+    nats = _over_ranks(
+        stepper, batches, lambda batch, is_own: stepper.backward(batch, weight if is_own else 0.0)
+    )
+    loss = nats / max(1, n_tokens)
     if not math.isfinite(loss):
         raise TrainingError(_not_finite("loss", step, rate, checkpoints))
     norm = stepper.step(rate)
@@ -121,9 +120,16 @@ def _step(
     }
 
 
-def _most(batches: Sequence[Batch], stepper: Stepper) -> int:
-    """How many of the batches the rank with the largest share has."""
-    return math.ceil(len(batches) / stepper.world_size)
+def _over_ranks(stepper: Stepper, batches: Sequence[Batch], run: Callable[[Batch, bool], float]) -> float:
+    """The sum of `run(batch, True)` over all batches, dealt out to the ranks.
+
+    Ranks of a sharded model must run equally often; a rank out of work runs a batch that does not count.
+    """
+    share = batches[stepper.rank :: stepper.world_size]
+    nats = sum(run(batch, True) for batch in share)
+    for _ in range(math.ceil(len(batches) / stepper.world_size) - len(share)):
+        run(batches[0], False)
+    return stepper.total(nats)
 
 
 def _validate(
@@ -131,14 +137,9 @@ def _validate(
 ) -> None:
     rows = []
     for language, batches in validation.batches.items():
-        share = batches[stepper.rank :: stepper.world_size]
-        nats = sum(stepper.loss(batch) for batch in share)
-        for _ in range(_most(batches, stepper) - len(share)):
-            stepper.loss(batches[0])
+        nats = _over_ranks(stepper, batches, lambda batch, _: stepper.loss(batch))
         n_tokens = sum(n_predicted(batch) for batch in batches)
-        rows.append(
-            {"step": step, "language": language, "nll_nats": stepper.total(nats), "n_tokens": n_tokens}
-        )
+        rows.append({"step": step, "language": language, "nll_nats": nats, "n_tokens": n_tokens})
     trained.validations += rows
     if observer is not None:
         observer.validated(rows)

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoTokenizer
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreError
+from polyneuron.neuron_core.common.files import whole_folder
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.training.data import block_cache
 from polyneuron.neuron_core.training.data.block_cache import cut, pack, prepare_blocks
@@ -24,7 +25,7 @@ from polyneuron.neuron_core.training.data.packed_batch import (
     PADDING,
     PackedBatch,
 )
-from polyneuron.neuron_core.training.data.token_files import tokenizer_fingerprint, write_folder
+from polyneuron.neuron_core.training.data.token_files import tokenizer_fingerprint
 from polyneuron.neuron_core.training.loop.stepper import n_predicted
 from tests.tiny_models import save_tiny_model
 
@@ -196,7 +197,8 @@ def test_a_cache_is_made_whole_or_not_at_all(
     assert list((tmp_path / "cache").iterdir()) == []
     made = _prepared(tmp_path, corpus, tokenizer)
     # Another process that began before is beaten to it, and takes what is there.
-    write_folder(made.folder, lambda temporary: (temporary / "late").mkdir())
+    with whole_folder(made.folder) as temporary:
+        (temporary / "late").touch()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.folder.name]
     assert PreparedBlocks(made.folder).summary == made.summary
 
