@@ -48,6 +48,4 @@ def write_study_report(config: StudyConfig, store: Store, run_id: str | None = N
     """Writes the report of what the run `run_id` listed, or of the newest runs in the store; returns its path."""
     from polyneuron.eval.report import write_report
 
-    listed = None if run_id is None else store.read("studies", [("run_id", "=", run_id)], ["unit"])
-    units = None if listed is None else listed["unit"].to_pylist()
-    return write_report(store, config.report_path, config.title, units)
+    return write_report(store, config.report_path, config.title, run_id)

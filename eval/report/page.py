@@ -1,38 +1,35 @@
-"""Store in, HTML file out: gathers the data, renders the template escaped, writes the file in one move."""
+"""Store in, HTML file out: reads the study, renders the template escaped, writes the file in one move."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from polyneuron.eval.report.charts.benchmarks import LEGEND
-from polyneuron.eval.report.numbers.provenance import run_of
-from polyneuron.eval.report.numbers.study import Readable, Report, read_report
-from polyneuron.eval.report.sections.compare import compare
-from polyneuron.eval.report.sections.compare_benchmarks import compare_benchmarks
-from polyneuron.eval.report.sections.model_page import model_page
+import jinja2
+
+from polyneuron.eval.report.numbers.provenance import failures_of, run_of
+from polyneuron.eval.report.numbers.study import Report, ShownStudy, read_report
+from polyneuron.eval.report.numbers.units import Readable
+from polyneuron.eval.report.sections.comparison import benchmark_comparisons, comparison
+from polyneuron.eval.report.sections.model import article
 from polyneuron.eval.report.shell import asset, environment
-from polyneuron.eval.report.words import wording
+from polyneuron.eval.report.words.wording import GROUP_NAMES, count, language_name
+from polyneuron.eval.tables.grid import Column, Grid, grid
 from polyneuron.neuron_core.common.errors import StoreError
 
 
 def write_report(
-    store: Readable,
-    out: str | Path,
-    title: str = "Polyneuron study",
-    units: Collection[str] | None = None,
+    store: Readable, out: str | Path, title: str = "Polyneuron study", run: str | None = None
 ) -> Path:
-    """Write the report of everything in ``store`` to ``out`` and return its path.
+    """Writes the report of what ``run`` studied to ``out`` and returns its path.
 
-    ``units``: keys of the units of work to read, so that a study can share its store with others; None
-    reads all, and takes the newest run's where a measurement was made more than once.
-
-    The same store gives the same bytes. Raises StoreError when the store holds no selection yet, when its
-    tables contradict each other, or when ``out`` cannot be written.
+    None shows, of each model, the newest run that reached a selection, and completes it from older runs with the same
+    selection. The same store gives the same bytes. Raises StoreError when there is no such run, when tables contradict
+    each other, or when ``out`` cannot be written.
     """
     path = Path(out)
-    page = render(read_report(store, units), title)
+    page = render(read_report(store, run), title)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,32 +44,49 @@ def write_report(
 
 def render(report: Report, title: str) -> str:
     """The whole page as text."""
-    templates = environment()
-    templates.filters |= {
-        "count": wording.count,
-        "number": wording.number,
-        "percent": wording.percent,
-        "language": wording.language_name,
-    }
-    models = [model_page(study, i) for i, study in enumerate(report.studies)]
+    templates = sentences()
+    runs, failures = [run_of(row) for row in report.runs], failures_of(report.runs)
     return templates.get_template("page.html.j2").render(
         title=title,
-        subtitle=_subtitle(report),
-        models=models,
-        failures=report.failures,
-        comparison=compare(report.studies),
-        by_benchmark=compare_benchmarks(report.studies),
-        chart_legend=LEGEND,
-        runs=[run_of(row) for row in report.runs],
-        group_names=list(wording.GROUP_NAMES.items()),
+        articles=[article(study, f"m{i}") for i, study in enumerate(report.studies)],
+        languages=list(dict.fromkeys(code for study in report.studies for code in study.languages)),
+        finished=max((run.finished for run in runs if run.finished), default=None),
+        failures=failures,
+        failed=grid(
+            "Models that failed, and why",
+            ["model", "what failed", Column(text="why", align="left"), Column(text="run", code=True)],
+            [[failure.model, failure.stage, failure.reason, failure.run_id] for failure in failures],
+        ),
+        comparison=comparison(report.studies),
+        by_benchmark=benchmark_comparisons(report.studies),
+        corpora=[corpus_grid(study) for study in report.studies],
+        runs=runs,
+        group_names=GROUP_NAMES,
         script=asset("explorer.js"),
     )
 
 
-def _subtitle(report: Report) -> str:
-    names = [study.model for study in report.studies]
-    languages = list(dict.fromkeys(lang for study in report.studies for lang in study.languages))
-    what = names[0] if len(names) == 1 else f"{len(names)} models"
-    words = f"{what} in {wording.listing([wording.language_name(lang) for lang in languages])}"
-    finished = [run_of(row).finished for row in report.runs if row["finished_at"] is not None]
-    return f"{words}. Last run finished {max(finished)}." if finished else f"{words}."
+def sentences() -> jinja2.Environment:
+    """The report's templates, with filters that say a finding (``said``) and an omission (``omitted``)."""
+    templates = environment()
+
+    def macro_of(template: str, kind: str) -> Any:
+        return getattr(templates.get_template(template).module, kind)
+
+    templates.filters |= {
+        "said": lambda finding: macro_of("findings.html.j2", finding.kind)(finding.values),
+        "omitted": lambda omission: macro_of("omission_words.html.j2", omission.kind)(omission.values),
+    }
+    return templates
+
+
+def corpus_grid(study: ShownStudy) -> Grid:
+    """The texts that a model was studied with, and where they come from."""
+    columns = ("n_detection", "n_tokens_detection", "n_heldout", "n_tokens_heldout")
+    heads = ["language", "detection sentences", "tokens", "held-out sentences", "tokens"]
+    rows = []
+    for row in study.corpora:
+        revision = f" @ {row['revision']}" if row["revision"] else ""
+        source = f"{row['source']}{revision} · {row['sha'][:12]}"
+        rows.append([language_name(row["language"]), *(count(row[name]) for name in columns), source])
+    return grid("Corpora", [*heads, Column(text="source", align="left", code=True)], rows)

@@ -9,25 +9,41 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from polyneuron.eval.report.words import wording
 from polyneuron.eval.tables.html import html
 
 TEMPLATES = Path(__file__).parent / "templates"
+_WORDING = (
+    wording.count,
+    wording.fine_times,
+    wording.languages,
+    wording.listing,
+    wording.number,
+    wording.percent,
+    wording.plural,
+    wording.sentence,
+    wording.small_count,
+    wording.times,
+)
+_FILTERS = {"language": wording.language_name, **{form.__name__: form for form in _WORDING}}
 
 
 def environment(*folders: Path) -> jinja2.Environment:
     """Templates of these folders and of the report, escaping all that they print.
 
-    A page extends `shell.html.j2`, which needs ``title`` and takes ``script`` (`asset`); ``{{ grid|table }}`` writes a `Grid`.
+    A page extends `shell.html.j2`, which needs ``title`` and takes ``script`` (`asset`); ``{{ grid|table }}`` writes a `Grid`,
+    and the functions of `wording` are filters.
     """
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+        extensions=["jinja2.ext.do"],
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"table": html, "sha256": _digest}
-    found.globals["style"] = asset("style.css")
+    found.filters |= {"table": html, "sha256": _digest, **_FILTERS}
+    found.globals |= {"style": asset("style.css"), "span": wording.span, "times": wording.times}
     return found
 
 

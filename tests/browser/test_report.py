@@ -11,7 +11,7 @@ from polyneuron.eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
-from tests.eval.report.synthetic import Plan, store_with
+from tests.eval.report.synthetic import Plan, list_units, store_with
 from tests.eval.report.training_rows import put_rows, steps, usual_training
 
 BINARY = find_chromium()
@@ -34,7 +34,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         add(store, usual(plan.languages, model=plan.model), usual_verdicts(plan.languages, model=plan.model))
     usual_training(store)  # of the first model only, and so are the other methods
     usual_methods(store, plans[0])
-    return write_report(store, root / "report.html")
+    return write_report(list_units(store), root / "report.html")
 
 
 def cell(name: str) -> str:
@@ -145,7 +145,7 @@ def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:
     store = store_with(tmp_path / "store", Plan(model=HOSTILE, languages=languages, n_layers=2))
     add(store, usual(languages, model=HOSTILE, benchmark=HOSTILE), usual_verdicts(languages, model=HOSTILE))
     put_rows(store, "training", steps(HOSTILE, languages[1], [3.0, 2.0], model=HOSTILE, reason=HOSTILE))
-    out = write_report(store, tmp_path / "report.html", title="A study")
+    out = write_report(list_units(store), tmp_path / "report.html", title="A study")
     page.problems.clear()
     page.open(out, 360, 780, mobile=True)
     assert page.evaluate("document.title") == "A study"

@@ -8,24 +8,19 @@ from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Bands, Look
 from polyneuron.eval.report.charts.svg import Axis
-from polyneuron.eval.report.numbers.benchmarks import Judged, Results, points, title_of
-from polyneuron.eval.report.numbers.study import Row
+from polyneuron.eval.report.numbers.benchmarks import Results, points, title_of
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.numbers.variants import BASE, ShownVariant
 from polyneuron.eval.report.words.wording import count, language_name
 
 _SIDES_PERCENT = 22.0
 _DRAWN = ("shared", "exclusive", "control")
-LEGEND = (
-    ("unchanged", "disc", "nothing off"),
-    ("shared", "diamond", "shared set off"),
-    ("exclusive", "square", "the language’s own exclusive set off"),
-    ("control", "tick", "random draws of the same size off"),
-)
 
 
 class _Lane(NamedTuple):
     name: str
     look: Look
-    scores: list[tuple[Judged, Row]]
+    scores: list[tuple[ShownVariant, Row]]
 
 
 def score_chart(results: Results, benchmark: str) -> Markup | None:
@@ -43,8 +38,7 @@ def score_chart(results: Results, benchmark: str) -> Markup | None:
     for language, lanes in by_language.items():
         n_items = min(row["n"] for lane in lanes for _, row in lane.scores)
         ys = chart.band(language_name(language), len(lanes), f"{count(n_items)} items")
-        base = results.base and results.scored(benchmark, language, results.base.name)
-        if base:
+        if base := results.scored(benchmark, language):
             at = chart.x.at(points(base["value"]))
             chart.line(at, ys[0] - 10, at, ys[-1] + 20, "reference")
         for y, lane in zip(ys, lanes, strict=True):
@@ -54,17 +48,15 @@ def score_chart(results: Results, benchmark: str) -> Markup | None:
 
 def _lanes(results: Results, benchmark: str, language: str) -> list[_Lane]:
     """The lanes that have a score, from top to bottom."""
-    own = [v for v in results.of_kind("exclusive") if v.set_language == language][:1]
-    shared = results.of_kind("shared")[:1]
-    lanes = [("before", ("disc", "unchanged"), [results.base] if results.base else [])]
-    for name, shape, variants in (("shared", "diamond", shared), ("exclusive", "square", own)):
-        draws = [control for variant in variants for control in results.controls_of(variant.name)]
-        lanes += [(name, (shape, name), variants), ("random", ("tick", "control"), draws)]
+    variants = results.variants
+    lanes = [("before", ("disc", "unchanged"), variants.of_kind(BASE))]
+    for name, shape, own in (("shared", "diamond", None), ("exclusive", "square", language)):
+        if (variant := variants.of_set(name, own)) is not None:
+            draws = variants.controls_of(variant.name)
+            lanes += [(name, (shape, name), [variant]), ("random", ("tick", "control"), draws)]
     scored = [
-        _Lane(
-            name, look, [(v, row) for v in variants if (row := results.scored(benchmark, language, v.name))]
-        )
-        for name, look, variants in lanes
+        _Lane(name, look, [(v, row) for v in drawn if (row := results.scored(benchmark, language, v.name))])
+        for name, look, drawn in lanes
     ]
     return [lane for lane in scored if lane.scores]
 

@@ -21,13 +21,6 @@ Interval = tuple[float | None, float, float | None]
 """A value between its lower and upper end. One end without the other is open; without both there is no interval."""
 
 
-class TitledChart(NamedTuple):
-    """One of several small charts of the same kind."""
-
-    title: str
-    chart: Markup
-
-
 class BarRow(NamedTuple):
     """A name, its value in words, and under them the segments of one bar, each as long as its number, in its class."""
 

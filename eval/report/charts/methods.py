@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import BarRow, bar_rows, name_layers
 from polyneuron.eval.report.charts.svg import Drawing
-from polyneuron.eval.report.numbers.methods import MethodSets, Row
-from polyneuron.eval.report.sections.method_cells import ABOVE, BELOW, WITHIN
-from polyneuron.eval.report.sections.method_overlap import COMPARED, layer_tally, verdict_of
+from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.numbers.methods import COMPARED, MethodSets, layer_tally, overlap_verdict
+from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.words.wording import count, language_name, percent, plural
 
 _LANE, _HEAD, _BARS = 52, 18, 28
@@ -19,12 +19,17 @@ _Lane = tuple[str, str, list[tuple[str, list[tuple[int, float]]]]]
 """A name, a remark at its right, and numbers by layer for each class: bars, or short lines for `_CAP`."""
 
 
+def size_words(size: int | None, n_neurons: int) -> str:
+    """``10 (7.8%)``: neurons, and their share of the model's."""
+    return "not asked for" if size is None else f"{count(size)} ({percent(size / n_neurons)})"
+
+
 def count_chart(sets: MethodSets, languages: Sequence[str], n_neurons: int) -> Markup:
     """Neurons of each language, and their share of the model's ffn neurons; the longest bar is the most."""
     rows = []
     for code in languages:
         size, name = sets.size(code), language_name(code)
-        words = "not asked for" if size is None else f"{count(size)} ({percent(size / n_neurons)})"
+        words = size_words(size, n_neurons)
         rows.append(BarRow(name, words, [(size, "shared")] if size else [], f"{name}: {words}"))
     return bar_rows(f"Neurons per language of {sets.name}", rows)
 
@@ -47,7 +52,7 @@ def agreement_chart(rows_by_language: dict[str, list[Row]], n_layers: int, label
     """
     lanes = []
     for code, rows in rows_by_language.items():
-        judged = [(verdict_of(row), row) for row in rows if row["layer"] is not None]
+        judged = [(overlap_verdict(row), row) for row in rows if row["layer"] is not None]
         marks = [
             (css, [(row["layer"], row["n_common"]) for verdict, row in judged if verdict == shown])
             for shown, css in ((ABOVE, "shared"), (BELOW, "exclusive"), (WITHIN, "pale"))

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from markupsafe import Markup
-from scipy.stats import spearmanr
 
 from polyneuron.eval.report.charts.frame import Plot
 from polyneuron.eval.report.charts.svg import Axis
-from polyneuron.eval.report.words.wording import number
-
-_ENOUGH_MODELS = 5
-
-
-def letter_of(i: int) -> str:
-    """A to Z, then AA, AB and so on."""
-    return chr(ord("A") + i) if i < 26 else f"{chr(ord('A') + i // 26 - 1)}{chr(ord('A') + i % 26)}"
+from polyneuron.eval.report.words.wording import number, tidy
 
 
 def scatter(
@@ -42,8 +34,8 @@ def scatter(
         height=220,
     )
     plot.text(0, 12, f"↑ {better}", "tick")
-    plot.grid((tick, _tick(tick)) for tick in plot.x.ticks(4))
-    plot.name_lines(_tick)
+    plot.grid((tick, tidy(tick)) for tick in plot.x.ticks(4))
+    plot.name_lines(tidy)
     plot.text(100, plot.floor + 33, f"{x_name} →", "tick", "end")
     if reference is not None:
         at = plot.x.at(reference)
@@ -57,17 +49,3 @@ def scatter(
         anchor, dx = ("end", -9) if crowded else ("start", 9)
         plot.text(at, height + 5, letter, "label halo", anchor, dx=dx)
     return plot.svg(plot.floor + 40)
-
-
-def trend_words(pairs: list[tuple[float, float]]) -> str:
-    """Of (x, ability), higher is better. A rank correlation needs at least five models to be worth a number."""
-    if len(pairs) < _ENOUGH_MODELS:
-        return f"{len(pairs)} models with both values: too few for a trend."
-    if any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
-        return f"All {len(pairs)} models are alike in one of the two: no trend."
-    rho = float(spearmanr(pairs).statistic)
-    return f"Spearman rank correlation with ability over {len(pairs)} models: {number(rho, 2)}."
-
-
-def _tick(value: float) -> str:
-    return number(value, tidy=True)

@@ -7,14 +7,14 @@ from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import BarRow, Plot, bar_rows, name_layers
 from polyneuron.eval.report.charts.svg import Axis
-from polyneuron.eval.report.numbers.study import ModelStudy
+from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.words.wording import count, language_name, percent
 
 WHISKERS_UP_TO = 40  # layers: with more, whiskers and bars run into each other on a phone
 _LEFT = 12.0  # percent kept free for the names of the grid lines
 
 
-def fraction_chart(study: ModelStudy, group: str | None = None) -> Markup:
+def fraction_chart(study: ShownStudy, group: str | None = None) -> Markup:
     """Shared and exclusive neurons per language as fractions of the measured ones (of a group, or all)."""
     anatomy, counts = study.anatomy, study.sets.counts
     index = slice(None) if group is None else anatomy.groups.index(group)
@@ -34,7 +34,7 @@ def fraction_chart(study: ModelStudy, group: str | None = None) -> Markup:
     return bar_rows(label, rows, row=38) if group else bar_rows(label, rows, row=46, bar=19)
 
 
-def layer_chart(study: ModelStudy, group: str) -> Markup:
+def layer_chart(study: ShownStudy, group: str) -> Markup:
     """Per layer, as a share of its neurons: shared upwards; downwards the exclusive mean and range."""
     g = study.anatomy.groups.index(group)
     n_layers, width = study.anatomy.n_layers, study.anatomy.widths.get(group, 1)
@@ -71,7 +71,7 @@ def layer_chart(study: ModelStudy, group: str) -> Markup:
     return plot.svg(plot.floor + 20)
 
 
-def sharing_chart(study: ModelStudy) -> Markup:
+def sharing_chart(study: ShownStudy) -> Markup:
     """Neurons that are in exactly 1, 2, … L languages' sets."""
     n = len(study.sets.in_exactly)
     rows = []

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from polyneuron.eval.report.charts.frame import Plot
 from polyneuron.eval.report.charts.svg import Axis
-from polyneuron.eval.report.numbers.thresholds import Curves
+from polyneuron.eval.report.numbers.curves import MULTIPLIERS, Curves
 from polyneuron.eval.report.words.wording import count
 
 _NAMED = {1 / 16: "×1/16", 1 / 4: "×1/4", 1.0: "the study", 4.0: "×4", 16.0: "×16"}
@@ -23,7 +23,7 @@ def threshold_chart(curves: Curves, marker_id: str) -> Markup:
     }
     plot = Plot(
         "Shared, exclusive and related neurons as the threshold grows; the table below has the numbers",
-        Axis(float(curves.multipliers[0]), float(curves.multipliers[-1]), log=True, pad_percent=0),
+        Axis(float(MULTIPLIERS[0]), float(MULTIPLIERS[-1]), log=True, pad_percent=0),
         Axis(1.0, max(10.0, float(lines["related"].max())), log=True, pad_percent=0),
         top=8,
         height=210,
@@ -36,16 +36,16 @@ def threshold_chart(curves: Curves, marker_id: str) -> Markup:
     if end > 22:
         plot.text(0.5, plot.floor - 6, "upper bounds only", "tick halo", dx=10)
     for name, values in lines.items():  # an empty set has no place on a logarithmic axis
-        pairs = zip(curves.multipliers.tolist(), values.tolist(), strict=True)
+        pairs = zip(MULTIPLIERS.tolist(), values.tolist(), strict=True)
         plot.curve([(m, n) for m, n in pairs if n >= 1], f"line-{name}")
     plot.name_lines(count, most=5)
-    _name_curves(plot, curves.multipliers, lines)
+    _name_curves(plot, lines)
     at = plot.x.at(1.0)
     plot.line(at, plot.top, at, plot.floor, "marker", id=marker_id)
     return plot.svg(plot.floor + 22)
 
 
-def _name_curves(plot: Plot, multipliers: NDArray[np.float64], lines: dict[str, NDArray[np.float64]]) -> None:
+def _name_curves(plot: Plot, lines: dict[str, NDArray[np.float64]]) -> None:
     """Names where the falling lines leave room: the upper ones to their right, the lowest to its left.
 
     They stand past the study's threshold, at the last point where every line that starts above one still is.
@@ -54,8 +54,8 @@ def _name_curves(plot: Plot, multipliers: NDArray[np.float64], lines: dict[str, 
     if not alive:
         return
     still = np.flatnonzero(np.min(list(alive.values()), axis=0) >= 1)
-    place = min(len(multipliers) * 5 // 8, int(still[-1]) if len(still) else 0)
-    at = plot.x.at(float(multipliers[place]))
+    place = min(len(MULTIPLIERS) * 5 // 8, int(still[-1]) if len(still) else 0)
+    at = plot.x.at(float(MULTIPLIERS[place]))
     ordered = sorted(alive, key=lambda name: -float(alive[name][place]))
     ys = [plot.y_at(max(1.0, float(alive[name][place]))) for name in ordered]
     upper = ordered[:-1] or ordered

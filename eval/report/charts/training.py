@@ -9,59 +9,50 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from polyneuron.eval.report.charts.frame import Plot, TitledChart
+from polyneuron.eval.report.charts.frame import Plot
 from polyneuron.eval.report.charts.svg import Axis
-from polyneuron.eval.report.numbers.training import STRATEGIES, Training, several_seeds
-from polyneuron.eval.report.words.wording import count, language_name, listing, number, plural
+from polyneuron.eval.report.numbers.training import STRATEGIES, ShownTraining, several_seeds
+from polyneuron.eval.report.words.wording import count, language_name, number, plural
 
 MOST_POINTS = 120
-_Curve = tuple[Training, NDArray[np.float64], NDArray[np.float64], int | None]
+_Curve = tuple[ShownTraining, NDArray[np.float64], NDArray[np.float64], int | None]
 """A training, steps, nats per token after them, and the step whose values were kept."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LossCurves:
-    """Panels of the variants trained for the same languages."""
+    """Panels of the variants trained for the same languages: training loss, and validation in every language that has
+    one. ``binned``: steps averaged into a point of the training loss, 1 where all fit."""
 
-    trained_for: str
-    """Names of those languages."""
+    languages: tuple[str, ...]
     loss: Markup
-    """Training loss by step."""
-    own: list[TitledChart]
-    """Validation on the languages trained for."""
-    other: list[TitledChart]
-    """Validation on the rest."""
+    validation: dict[str, Markup]
     binned: int
-    """Steps averaged into a point, 1 where all fit."""
 
 
-def loss_curves(trainings: Sequence[Training], languages: Sequence[str]) -> list[LossCurves]:
+def loss_curves(trainings: Sequence[ShownTraining], languages: Sequence[str]) -> list[LossCurves]:
     """One set of panels for each language, or languages together, that something was trained for."""
-    groups: dict[tuple[str, ...], list[Training]] = {}
+    groups: dict[tuple[str, ...], list[ShownTraining]] = {}
     for training in trainings:
         groups.setdefault(training.languages, []).append(training)
-    return [_loss_curves(own, group, languages) for own, group in groups.items()]
+    return [
+        LossCurves(
+            own,
+            _panel(group, "Training loss, nats per token", [(t, *thinned(t), None) for t in group]),
+            {code: _validation(group, code) for code in validated_in(group, languages)},
+            max(_bin(training.n_steps) for training in group),
+        )
+        for own, group in groups.items()
+    ]
 
 
-def _loss_curves(own: Sequence[str], group: list[Training], languages: Sequence[str]) -> LossCurves:
-    validated = {code for training in group for code in training.validations}
-    panels: dict[bool, list[TitledChart]] = {True: [], False: []}
-    for code in [code for code in (*languages, *sorted(validated - set(languages))) if code in validated]:
-        found = [(training, v) for training in group if (v := training.validations.get(code)) is not None]
-        curves = [(training, v.steps.astype(np.float64), v.nats, v.kept) for training, v in found]
-        before = next((nats for _, v in found if (nats := v.at(0)) is not None), None)
-        chart = _panel(group, f"Validation in {language_name(code)}, nats per token", curves, before)
-        panels[code in own].append(TitledChart(language_name(code), chart))
-    return LossCurves(
-        trained_for=listing([language_name(code) for code in own]),
-        loss=_panel(group, "Training loss, nats per token", [(t, *thinned(t), None) for t in group]),
-        own=panels[True],
-        other=panels[False],
-        binned=max(_bin(training.n_steps) for training in group),
-    )
+def validated_in(trainings: Sequence[ShownTraining], languages: Sequence[str]) -> list[str]:
+    """The languages that some training was validated in, those of the study first."""
+    validated = {code for training in trainings for code in training.validations}
+    return [code for code in (*languages, *sorted(validated - set(languages))) if code in validated]
 
 
-def curve_legend(trainings: Sequence[Training]) -> list[tuple[str, str, str]]:
+def curve_legend(trainings: Sequence[ShownTraining]) -> list[tuple[str, str, str]]:
     """Strategies that were trained, and the ring that marks a kept step, as items of a legend."""
     names = dict.fromkeys(training.strategy for training in trainings)
     items = [(line_style(name), "long", name) for name in names]
@@ -74,7 +65,7 @@ def line_style(strategy: str) -> str:
     return f"train-{strategy if strategy in STRATEGIES else 'other'}"
 
 
-def thinned(training: Training) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thinned(training: ShownTraining) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and losses: means over neighbouring steps, by tokens, so that a long training stays a line."""
     starts = np.arange(0, training.n_steps, _bin(training.n_steps))
     weights = np.maximum(training.tokens, 1).astype(np.float64)
@@ -87,7 +78,16 @@ def _bin(n_steps: int) -> int:
     return max(1, -(-n_steps // MOST_POINTS))
 
 
-def _panel(group: list[Training], label: str, curves: list[_Curve], before: float | None = None) -> Markup:
+def _validation(group: list[ShownTraining], language: str) -> Markup:
+    found = [(t, v) for t in group if (v := t.validations.get(language)) is not None]
+    curves = [(t, v.steps.astype(np.float64), v.nats, v.kept) for t, v in found]
+    before = next((nats for _, v in found if (nats := v.at(0)) is not None), None)
+    return _panel(group, f"Validation in {language_name(language)}, nats per token", curves, before)
+
+
+def _panel(
+    group: list[ShownTraining], label: str, curves: list[_Curve], before: float | None = None
+) -> Markup:
     """Steps to the right, the same in all panels of a group, and nats per token upwards.
 
     The dashed line is the loss ``before`` training; a ring marks the step whose values were kept, or a lone point.

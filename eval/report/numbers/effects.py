@@ -1,84 +1,109 @@
 """What changing a model does to its held-out perplexity, with paired bootstrap intervals over sentences.
 
-Perplexity is exp(sum of nats / predicted tokens). An effect is a multiplier, PPL(variant) / PPL(base),
-because the changes span orders of magnitude; a multiplier below 1 is an improvement and is shown as such.
-Sentences that base or variant could not score are left out.
+Perplexity is exp(sum of nats / predicted tokens). An effect is a multiplier, PPL(variant) / PPL(base), because the changes
+span orders of magnitude; a multiplier below 1 is an improvement and is shown as such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyneuron.eval.report.numbers.study import ModelStudy
-from polyneuron.eval.report.numbers.variants import Variant
+from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.common.errors import StoreError
 
 RESAMPLES = 1000
 SEED = 0
+ABOVE, WITHIN, BELOW = "above", "within", "below"
+"""Where a number lies beside chance or beside random neurons."""
+_ROUNDING = 1e-9
+"""A variant that equals the other must not differ by the rounding of sums."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Effect:
-    """``ppl`` of the sentences both scored; ``times``: its multiplier over the base's; ``low``/``high``: 95%
-    percentile interval over those ``n_sentences``."""
+    """What a change did in one language, on the sentences that could be scored with it and without it."""
 
     ppl: float
+    """Perplexity with the change."""
     times: float
+    """Its multiple of the perplexity without."""
     low: float
+    """Lower end of the multiple's 95% percentile interval."""
     high: float
+    """Its upper end."""
     n_sentences: int
+    """How many sentences were resampled."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the interval leaves ×1 out: better, worse, no evidence, or not judged for a single sentence."""
+        if self.n_sentences < 2:
+            return NOT_JUDGED
+        if self.high < 1 - _ROUNDING:
+            return BETTER
+        return WORSE if self.low > 1 + _ROUNDING else NO_EVIDENCE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Effects:
-    """``base[language]``: base perplexity; ``by[variant name][language]``: its effect."""
+    """Effects of a model's variants. ``base[language]``: perplexity unchanged; ``by[variant][language]``: an effect."""
 
-    base: dict[str, float]
+    base: Mapping[str, float]
     by: dict[str, dict[str, Effect]]
 
-    def of(self, name: str, language: str) -> Effect | None:
-        return self.by.get(name, {}).get(language)
+    def of(self, variant: ShownVariant | None, language: str) -> Effect | None:
+        """The effect of a variant in a language, where both were measured."""
+        return None if variant is None else self.by.get(variant.name, {}).get(language)
+
+    def times(self, variants: list[ShownVariant], language: str) -> list[float]:
+        """The multiples of those variants that were measured in a language."""
+        return [effect.times for v in variants if (effect := self.of(v, language)) is not None]
 
 
-def effects_of(study: ModelStudy) -> Effects | None:
-    """Of the study's own variants; see `effects_among`."""
-    return effects_among(study.variants)
+def effects_of(variants: Variants) -> Effects | None:
+    """All effects beside the base model; None where it was not measured.
 
-
-def effects_among(variants: Sequence[Variant]) -> Effects | None:
-    """None without a base measurement. Raises StoreError when a variant scored other sentences than it."""
-    bases = [v for v in variants if v.kind == "base"]
-    if not bases:
+    Raises StoreError when a variant was measured on other sentences than the base model.
+    """
+    base = variants.base
+    if base is None:
         return None
-    base = bases[0]
-    by: dict[str, dict[str, Effect]] = {v.name: {} for v in variants if v is not base}
-    perplexity: dict[str, float] = {}
-    for language, (_, base_nats, base_tokens) in base.nll.items():
-        scored = ~np.isnan(base_nats)
-        if not scored.any():
-            continue
-        perplexity[language] = float(np.exp(base_nats[scored].sum() / base_tokens[scored].sum()))
-        for variant in variants:
-            if variant is base:
-                continue
-            if (effect := effect_between(base, variant, language)) is not None:
-                by[variant.name][language] = effect
-    return Effects(perplexity, by)
+    perplexity = {}
+    for language, (_, nats, tokens) in base.nll.items():
+        if (scored := ~np.isnan(nats)).any():
+            perplexity[language] = float(np.exp(nats[scored].sum() / tokens[scored].sum()))
+    return Effects(
+        perplexity,
+        {
+            variant.name: {
+                language: effect
+                for language in perplexity
+                if (effect := effect_between(base, variant, language)) is not None
+            }
+            for variant in variants
+            if variant is not base
+        },
+    )
 
 
-def effect_between(base: Variant, variant: Variant, language: str) -> Effect | None:
+def effect_between(base: ShownVariant, variant: ShownVariant, language: str) -> Effect | None:
     """One variant against another on the sentences that both could score; None where there is none.
 
     Raises StoreError when they were measured on different sentences.
     """
     if language not in base.nll or language not in variant.nll:
         return None
-    _same_sentences(base, variant, language)
+    if not np.array_equal(base.nll[language][0], variant.nll[language][0]):
+        raise StoreError(
+            f"Variant {variant.name} was measured on other {language} sentences than {base.name}, so they "
+            f"cannot be compared. Rerun `polyneuron {'train' if variant.kind == 'tuned' else 'ablate'}` on this store."
+        )
     (base_nats, tokens), (nats, own_tokens) = base.nll[language][1:], variant.nll[language][1:]
     both = ~np.isnan(base_nats) & ~np.isnan(nats)
     if not both.any():
@@ -91,7 +116,20 @@ def effect_between(base: Variant, variant: Variant, language: str) -> Effect | N
     low, high = np.percentile(delta_B, [2.5, 97.5])
     with np.errstate(over="ignore"):
         ppl, times, low, high = (float(np.exp(x)) for x in (nats.sum() / own_tokens.sum(), delta, low, high))
-    return Effect(ppl, times, low, high, len(nats))
+    return Effect(ppl=ppl, times=times, low=low, high=high, n_sentences=len(nats))
+
+
+def beside_random(variants: Variants, variant: ShownVariant, language: str) -> str:
+    """Whether a change does more than every one of its random draws on the same sentences.
+
+    Above: for each draw the 95% interval of their ratio of perplexities lies above ×1; below: under it; not judged: there is no
+    draw, or a single sentence.
+    """
+    draws = [effect_between(draw, variant, language) for draw in variants.controls_of(variant.name)]
+    verdicts = {effect.verdict for effect in draws if effect is not None}
+    if not verdicts or NOT_JUDGED in verdicts:
+        return NOT_JUDGED
+    return ABOVE if verdicts == {WORSE} else BELOW if verdicts == {BETTER} else WITHIN
 
 
 @lru_cache(maxsize=8)
@@ -101,11 +139,3 @@ def _resamples(n_sentences: int) -> NDArray[np.float64]:
     return rng.multinomial(n_sentences, np.full(n_sentences, 1 / n_sentences), size=RESAMPLES).astype(
         np.float64
     )
-
-
-def _same_sentences(base: Variant, variant: Variant, language: str) -> None:
-    if not np.array_equal(base.nll[language][0], variant.nll[language][0]):
-        raise StoreError(
-            f"Variant {variant.name} was measured on other {language} sentences than {base.name}, so they "
-            f"cannot be compared. Rerun `polyneuron {'train' if variant.kind == 'tuned' else 'ablate'}` on this store."
-        )

@@ -7,137 +7,179 @@ impact study.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyneuron.eval.report.numbers.variants import Variant, variants_of
+from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.numbers.units import Row, StudiedTables
+from polyneuron.eval.report.numbers.variants import Variants, variants_of
 
-Row = dict[str, Any]
 IMPACT_METHODS = {"impact_related": "related", "impact_exclusive": "exclusive"}
 """Names of the impact study's sets in the table set_overlaps, and their kinds."""
+DEGENERATE = "act_prob"
+"""The published form that can hardly tell neurons apart."""
+EMPTY, APART = "empty", "apart"
+"""One of two sets is empty; no layer has neurons of both."""
+COMPARED = (ABOVE, WITHIN, BELOW)
 _PER_LAYER = 1 << 32
 
 
-class Reader(Protocol):
-    """Rows of a table of the model at hand, the newest of each ``keys``; ``of``: of one selection."""
-
-    def __call__(
-        self, name: str, *keys: str, of: str | None = ..., rows: tuple[str, ...] = ...
-    ) -> pa.Table: ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MethodSets:
     """One method's ffn neurons. ``members[language]``: distinct numbers layer × 2³² + neuron; a language that is not
     in it was not asked for, one with an empty array has no neurons."""
 
     name: str
-    members: dict[str, NDArray[np.int64]]
+    members: Mapping[str, NDArray[np.int64]]
     n_layers: int
 
     def size(self, language: str) -> int | None:
+        """How many neurons the method finds; None where it was not asked."""
         return len(self.members[language]) if language in self.members else None
 
     def by_layer(self, language: str) -> NDArray[np.int64]:
-        """[n_layers]"""
+        """How many neurons each layer has, [n_layers]."""
         members = self.members.get(language, np.empty(0, np.int64))
         return np.bincount(members // _PER_LAYER, minlength=self.n_layers).astype(np.int64)
 
+    def common(self, a: str, b: str) -> tuple[int, int]:
+        """How many neurons two languages have in common, and how many at least one of them has."""
+        both = len(np.intersect1d(self.members[a], self.members[b], assume_unique=True))
+        return both, len(self.members[a]) + len(self.members[b]) - both
 
-@dataclass(frozen=True)
-class Detector:
-    """A method that reads activations. ``n_neurons``: ffn neurons of the model; ``variants``: base, each set, and its
-    random controls."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownDetector:
+    """A method that reads activations, and what it found."""
 
     sets: MethodSets
-    selection: str
+    """The neurons of each language."""
     site: str
+    """Where it reads activations."""
     rule: Row
-    thresholds: dict[str, float | None]
+    """Its stored settings."""
+    thresholds: Mapping[str, float | None]
+    """How relevant the least relevant neuron is that it chose, by name."""
     n_neurons: int
-    variants: tuple[Variant, ...]
+    """Ffn neurons of the model."""
+    variants: Variants
+    """The base model, each set switched off, and its random draws."""
 
     @property
     def name(self) -> str:
+        """The detector's name as it is stored."""
         return self.sets.name
 
+    @property
+    def percentile(self) -> Any:
+        """The percentile that its activations are compared with, where it compares them."""
+        return self.rule.get("percentile", 90)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OtherMethods:
-    """``overlaps[(a, b, language)]``: stored rows, the whole model first and then its layers. ``contradicted``: those
-    left out because they belong to other sets than the ones shown."""
+    """All methods that looked at the feed-forward neurons of one model."""
 
     languages: tuple[str, ...]
+    """Those of the study, then others that a detector knows."""
     n_layers: int
+    """Layers of the model."""
     impacts: tuple[MethodSets, ...]
-    detectors: tuple[Detector, ...]
+    """The feed-forward part of the impact study's sets."""
+    detectors: tuple[ShownDetector, ...]
+    """In the order of the papers."""
     overlaps: dict[tuple[str, str, str], list[Row]]
-    contradicted: int = 0
-    superseded: dict[str, int] = field(default_factory=dict)
+    """By two methods and a language: stored rows, the whole model first and then its layers."""
 
     @property
     def methods(self) -> tuple[MethodSets, ...]:
-        return (*self.impacts, *(each.sets for each in self.detectors))
+        """The sets of all methods, those of impacts first."""
+        return (*self.impacts, *(detector.sets for detector in self.detectors))
 
     @property
     def n_neurons(self) -> int:
         """Ffn neurons of the model."""
         return self.detectors[0].n_neurons
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of methods with a stored overlap, in the order of the methods."""
+        order = [sets.name for sets in self.methods]
+        return sorted({key[:2] for key in self.overlaps}, key=lambda pair: tuple(map(order.index, pair)))
+
 
 def other_methods(
-    read: Reader, impact_sets: pa.Table, languages: Sequence[str], n_layers: int, superseded: dict[str, int]
+    tables: StudiedTables, impact_sets: pa.Table, languages: Sequence[str], n_layers: int
 ) -> OtherMethods | None:
-    """None when no detector looked at the model. ``superseded`` is what ``read`` counts older units in."""
-    found = read("detectors", "detector", of=None).to_pylist()
-    if not found:
+    """None when no detector looked at the model."""
+    stored = tables.read("detectors").to_pylist()
+    if not stored:
         return None
     overlaps: dict[tuple[str, str, str], list[Row]] = {}
-    for row in read("set_overlaps", "method_a", "method_b", "language").to_pylist():
+    for row in tables.read("set_overlaps").to_pylist():
         overlaps.setdefault((row["method_a"], row["method_b"], row["language"]), []).append(row)
-    rows_of = {
-        row["selection"]: read("neuron_sets", "kind", "language", "variant", "seed", of=row["selection"])
-        for row in found
-    }
-    n_layers = max([n_layers, *(1 + (pc.max(rows["layer"]).as_py() or 0) for rows in rows_of.values())])
+    sets = {row["selection"]: tables.read("neuron_sets", row["selection"]) for row in stored}
+    n_layers = max([n_layers, *(1 + (pc.max(rows["layer"]).as_py() or 0) for rows in sets.values())])
     ffn = impact_sets.filter(pc.equal(impact_sets["group"], "ffn"))
     impacts = tuple(
         MethodSets(name, _members(ffn, kind, languages), n_layers) for name, kind in IMPACT_METHODS.items()
     )
     detectors = []
-    for row in sorted(found, key=lambda row: _place(row["detector"])):
+    for row in sorted(stored, key=lambda row: _place(row["detector"])):
         asked = {key[2] for key in overlaps if row["detector"] in key[:2]}
-        members = _members(rows_of[row["selection"]], "detected", sorted(asked))
-        perplexities = read("perplexities", "variant", "language", of=row["selection"], rows=("sentence",))
+        members = _members(sets[row["selection"]], "detected", sorted(asked))
         detectors.append(
-            Detector(
+            ShownDetector(
                 sets=MethodSets(row["detector"], members, n_layers),
-                selection=row["selection"],
                 site=row["site"],
                 rule=json.loads(row["rule_json"] or "{}"),
                 thresholds=json.loads(row["thresholds_json"] or "{}"),
                 n_neurons=row["n_neurons"],
-                variants=variants_of(perplexities),
+                variants=variants_of(tables.read("perplexities", row["selection"])),
             )
         )
-    by_name = {sets.name: sets for sets in (*impacts, *(each.sets for each in detectors))}
-    kept = {key: _ordered(rows) for key, rows in overlaps.items() if _belongs(key, rows, by_name)}
-    extra = {code for each in detectors for code in each.sets.members} - set(languages)
+    extra = {code for detector in detectors for code in detector.sets.members} - set(languages)
     return OtherMethods(
         languages=(*languages, *sorted(extra)),
         n_layers=n_layers,
         impacts=impacts,
         detectors=tuple(detectors),
-        overlaps=kept,
-        contradicted=len(overlaps) - len(kept),
-        superseded=superseded,
+        overlaps={
+            key: sorted(rows, key=lambda row: -1 if row["layer"] is None else row["layer"])
+            for key, rows in overlaps.items()
+        },
     )
+
+
+def overlap_verdict(row: Row) -> str:
+    """Where the common neurons of two methods lie beside the stored central 95% interval of chance.
+
+    Above it, below it or within; `EMPTY` and `APART` where nothing can be compared. Not corrected for the number of comparisons.
+    """
+    if not row["n_a"] or not row["n_b"]:
+        return EMPTY
+    if not row["chance_common"]:
+        return APART
+    if row["n_common"] > row["chance_high"]:
+        return ABOVE
+    return BELOW if row["n_common"] < row["chance_low"] else WITHIN
+
+
+def chance_ratio(row: Row) -> float | None:
+    """Common neurons over those expected by chance; None where none can be common."""
+    return row["n_common"] / row["chance_common"] if row["chance_common"] else None
+
+
+def layer_tally(rows: Iterable[Row]) -> dict[str, int]:
+    """How many layers are above, within or below chance, of those where both methods have neurons."""
+    verdicts = [overlap_verdict(row) for row in rows if row["layer"] is not None]
+    return {name: verdicts.count(name) for name in COMPARED}
 
 
 def _members(rows: pa.Table, kind: str, languages: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -147,23 +189,6 @@ def _members(rows: pa.Table, kind: str, languages: Sequence[str]) -> dict[str, N
     names = np.array(rows["language"].to_pylist(), object)
     codes = dict.fromkeys([*languages, *sorted(set(names.tolist()))])
     return {code: np.unique(address[names == code]) for code in codes}
-
-
-def _belongs(key: tuple[str, str, str], rows: list[Row], by_name: dict[str, MethodSets]) -> bool:
-    """Whether the stored counts are those of the sets shown."""
-    name_a, name_b, language = key
-    if name_a not in by_name or name_b not in by_name:
-        return False
-    a, b = (by_name[name].members.get(language) for name in (name_a, name_b))
-    whole = next((row for row in rows if row["layer"] is None), None)
-    if a is None or b is None or whole is None:
-        return False
-    common = len(np.intersect1d(a, b, assume_unique=True))
-    return (whole["n_a"], whole["n_b"], whole["n_common"]) == (len(a), len(b), common)
-
-
-def _ordered(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: -1 if row["layer"] is None else row["layer"])
 
 
 def _place(name: str) -> tuple[int, str]:

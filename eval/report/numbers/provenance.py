@@ -1,68 +1,101 @@
-"""Where the numbers come from: runs with versions, seeds, hardware and timings, flattened for tables."""
+"""Where the numbers come from: runs with versions, seeds, hardware and timings, and the models that a run could not study."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from polyneuron.eval.report.numbers.study import Row
-from polyneuron.eval.report.words.wording import duration
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.words.wording import bytes_words, duration
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownRun:
+    """One run of the pipeline, flattened for tables."""
+
     run_id: str
+    """As stored."""
     status: str
+    """running, finished, failed and so on."""
     started: str
-    finished: str
+    """When it began."""
+    finished: str | None
+    """When it ended; None while it runs, or where it was killed."""
     command: str
-    trusted: list[str]
+    """What was typed."""
+    trusted: tuple[str, ...]
     """Models whose own Python code ran, because `trust_remote_code` was on for them."""
-    sections: list[tuple[str, list[tuple[str, str]]]]
+    sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    """Names and values under a heading; a JSON column that is null or empty gives none."""
 
 
-def run_of(row: Row) -> Run:
-    """One row of the runs table; a JSON column that is null or empty gives no section."""
-    sections = []
-    for title, column in (
-        ("Versions", "versions_json"),
-        ("Seeds", "seeds_json"),
-        ("Hardware", "hardware_json"),
-        ("Time taken", "timings_json"),
-        ("Configuration", "config_json"),
-    ):
-        pairs = list(_flat(json.loads(row[column]) if row[column] else {}))
-        if column == "timings_json":
-            pairs = [(_bare(k), duration(v) if isinstance(v, int | float) else _words(v)) for k, v in pairs]
-        else:
-            pairs = [
-                (k, _size(v) if k.endswith("_bytes") and isinstance(v, int) else _words(v)) for k, v in pairs
-            ]
-        if pairs:
-            sections.append((title, pairs))
-    return Run(
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A model that a run could not study, and in which stage it failed, for what reason."""
+
+    model: str
+    stage: str
+    reason: str
+    run_id: str
+
+
+def run_of(row: Row) -> ShownRun:
+    """One row of the table runs."""
+    columns = {
+        "Versions": "versions_json",
+        "Seeds": "seeds_json",
+        "Hardware": "hardware_json",
+        "Time taken": "timings_json",
+        "Configuration": "config_json",
+    }
+    found = {title: _flat(json.loads(row[column] or "{}")) for title, column in columns.items()}
+    write = {"Time taken": _time}
+    sections = {
+        title: tuple(write.get(title, _pair)(*pair) for pair in pairs) for title, pairs in found.items()
+    }
+    return ShownRun(
         run_id=row["run_id"],
         status=row["status"] or "unknown",
         started=_moment(row["started_at"]),
-        finished=_moment(row["finished_at"]),
+        finished=None if row["finished_at"] is None else _moment(row["finished_at"]),
         command=row["command"] or "",
-        trusted=_trusted(json.loads(row["config_json"] or "{}")),
-        sections=sections,
+        trusted=tuple(
+            str(model.get("name") or model.get("path"))
+            for model in _models(row)
+            if model.get("trust_remote_code")
+        ),
+        sections=tuple(section for section in sections.items() if section[1]),
     )
 
 
-def _trusted(config: Any) -> list[str]:
+def failures_of(runs: Iterable[Row]) -> tuple[Failure, ...]:
+    """The failures that hold, by model. ``runs``: rows of the table, oldest first.
+
+    Of each model the newest run decides that named it and came to its end; a run that was killed before says nothing.
+    """
+    found: dict[str, Failure] = {}
+    for row in runs:
+        if row.get("failures_json") is None:
+            continue
+        for model in _models(row):
+            found.pop(str(model.get("name") or model.get("path") or model.get("gguf_package")), None)
+        for failure in json.loads(row["failures_json"]):
+            name = failure["model"]
+            found[name] = Failure(name, failure["stage"], failure["reason"], row["run_id"])
+    return tuple(found[name] for name in sorted(found))
+
+
+def _models(row: Row) -> list[Mapping[str, Any]]:
+    """The models that a run's configuration names."""
+    config = json.loads(row["config_json"] or "{}")
     models = config.get("models") if isinstance(config, dict) else None
-    return [
-        str(model.get("name") or model.get("path"))
-        for model in models or ()
-        if isinstance(model, dict) and model.get("trust_remote_code")
-    ]
+    return [model for model in models or () if isinstance(model, dict)]
 
 
-def _flat(value: Any, prefix: str = "") -> Any:
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested mappings as dotted keys; lists of plain values stay whole."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -74,26 +107,21 @@ def _flat(value: Any, prefix: str = "") -> Any:
         yield prefix or "value", value
 
 
-def _words(value: Any) -> str:
+def _pair(key: str, value: Any) -> tuple[str, str]:
     if value is None:
-        return "not set"
+        return key, "not set"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return key, "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(str(v) for v in value) or "none"
-    return str(value)
+        return key, ", ".join(str(v) for v in value) or "none"
+    return key, bytes_words(value) if key.endswith("_bytes") and isinstance(value, int) else str(value)
 
 
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**28 else f"{n_bytes / 2**20:.1f} MiB"
+def _time(key: str, value: Any) -> tuple[str, str]:
+    seconds = isinstance(value, int | float)
+    return key.removesuffix("_s"), duration(value) if seconds else _pair(key, value)[1]
 
 
-def _bare(key: str) -> str:
-    return key.removesuffix("_s").removesuffix("_seconds")
-
-
-def _moment(value: Any) -> str:
-    if value is None:
-        return "not finished"
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+def _moment(text: str) -> str:
+    moment = datetime.fromisoformat(text)
     return moment.strftime("%Y-%m-%d %H:%M ") + (moment.tzname() or "")

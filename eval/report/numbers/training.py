@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Row = dict[str, Any]
+from polyneuron.eval.report.numbers.units import Row
+
 RANDOM = "random"
 EMBEDDED = "embedded"
-STRATEGIES = {
-    "shared": "the shared neurons",
-    "exclusive": "the exclusive neurons",
-    "related": "the related neurons",
-    RANDOM: "random neurons",
-    "full": "the whole model",
-    "lora": "a LoRA adapter",
-}
-"""What each strategy trains, in the order of the tables."""
+STRATEGIES = ("shared", "exclusive", "related", RANDOM, "full", "lora")
+"""What can be trained, in the order of the tables."""
 
 
-@dataclass(frozen=True)
-class Validation:
+@dataclass(frozen=True, slots=True)
+class ShownValidation:
     """Nats per token of one language after so many steps. ``kept``: the step whose values became the variant."""
 
     steps: NDArray[np.int64]
@@ -33,43 +26,53 @@ class Validation:
     kept: int | None
 
     def at(self, step: int | None) -> float | None:
-        found = np.flatnonzero(self.steps == step)
-        return float(self.nats[found[0]]) if len(found) else None
+        """Nats per token after a step, where it was validated."""
+        places = np.flatnonzero(self.steps == step)
+        return float(self.nats[places[0]]) if len(places) else None
 
 
-@dataclass(frozen=True)
-class Training:
-    """One trained variant.
-
-    ``losses`` [steps]: nats per token of each global batch, before its step; ``tokens`` [steps]. ``corpora``: the
-    mixture the run was configured with, empty when its configuration is not stored. ``stale_validation``: the
-    store's validation belongs to another training of this name and is left out.
-    """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownTraining:
+    """One trained variant, and how its losses went."""
 
     name: str
+    """Of the variant, as stored."""
     strategy: str
+    """What was trained: one of `STRATEGIES`, or a name from outside."""
     reason: str
+    """Why this strategy."""
     languages: tuple[str, ...]
+    """Trained for these, together."""
     seed: int
+    """Of the training."""
     n_neurons: int
+    """Neurons that could change."""
     n_trainable: int
+    """Single weights that could change."""
     steps: NDArray[np.int64]
+    """Numbers of the optimizer's steps, [steps]."""
     losses: NDArray[np.float64]
+    """Nats per token of each global batch, before its step, [steps]."""
     tokens: NDArray[np.int64]
+    """Predicted tokens of each global batch, [steps]."""
     corpora: tuple[str, ...] = ()
-    validations: dict[str, Validation] = field(default_factory=dict)
-    stale_validation: bool = False
+    """The mixture that its run was configured with; empty when that is not stored."""
+    validations: Mapping[str, ShownValidation] = field(default_factory=dict)
+    """By language."""
 
     @property
     def n_steps(self) -> int:
+        """How many steps were taken."""
         return len(self.steps)
 
     @property
     def n_tokens(self) -> int:
+        """How many tokens were predicted in all steps."""
         return int(self.tokens.sum())
 
     @property
     def kept(self) -> int | None:
+        """The step whose values became the variant, where validation chose one."""
         return next((v.kept for v in self.validations.values() if v.kept is not None), None)
 
     @property
@@ -77,8 +80,13 @@ class Training:
         """The languages of a joint training, as stored; empty for a training on one language."""
         return "+".join(self.languages) if len(self.languages) > 1 else ""
 
+    @property
+    def only_embedded(self) -> bool:
+        """Whether the documents were the embedded sample alone, which can teach a model nothing."""
+        return self.corpora == (EMBEDDED,)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     """A row of Table 1: one strategy and seed, and the variant it gave for each language.
 
@@ -88,59 +96,66 @@ class Arm:
     strategy: str
     scope: str
     seed: int
-    trained: dict[str, Training]
+    trained: dict[str, ShownTraining]
 
 
 def trainings_of(
-    training: list[Row], validations: list[Row], runs: list[Row], languages: tuple[str, ...]
-) -> tuple[Training, ...]:
+    training: list[Row], validations: list[Row], runs: list[Row], languages: Sequence[str]
+) -> tuple[ShownTraining, ...]:
     """Rows of the tables training and validations as variants: by language, then by strategy and seed."""
     corpora = {row["run_id"]: _corpora(row["config_json"]) for row in runs}
-    steps, checks = _by_variant(training), _by_variant(validations)
-    found = [_training(rows, checks.get(name, []), corpora) for name, rows in steps.items()]
+    checks = _grouped(validations, "variant")
+    found = [
+        _training(rows, checks.get(name, []), corpora) for name, rows in _grouped(training, "variant").items()
+    ]
 
-    def place(one: Training) -> tuple[int, list[int], list[str], int, str, int]:
-        known = [languages.index(code) if code in languages else len(languages) for code in one.languages]
-        return len(known), known, list(one.languages), strategy_place(one.strategy), one.strategy, one.seed
+    def place(training: ShownTraining) -> tuple[object, ...]:
+        known = [
+            languages.index(code) if code in languages else len(languages) for code in training.languages
+        ]
+        return len(known), known, training.languages, *_place(training)
 
     return tuple(sorted(found, key=place))
 
 
-def arms_of(trainings: Iterable[Training]) -> list[list[Arm]]:
+def arms_of(trainings: Iterable[ShownTraining]) -> list[list[Arm]]:
     """The rows of Table 1, a list for each strategy with an arm for each of its seeds; joint trainings last."""
     found: dict[tuple[str, str], dict[int, Arm]] = {}
-    for one in sorted(trainings, key=lambda t: (t.scope, strategy_place(t.strategy), t.strategy, t.seed)):
-        arms = found.setdefault((one.scope, one.strategy), {})
-        arm = arms.setdefault(one.seed, Arm(one.strategy, one.scope, one.seed, {}))
-        arm.trained.update(dict.fromkeys(one.languages, one))
+    for training in sorted(trainings, key=lambda t: (t.scope, *_place(t))):
+        arms = found.setdefault((training.scope, training.strategy), {})
+        arm = arms.setdefault(training.seed, Arm(training.strategy, training.scope, training.seed, {}))
+        arm.trained.update(dict.fromkeys(training.languages, training))
     return [list(arms.values()) for arms in found.values()]
 
 
-def twin_of(trainings: Iterable[Training], one: Training) -> Training | None:
-    """The random neurons trained for the same languages with the same seed."""
-    if one.strategy == RANDOM:
+def twin_of(trainings: Iterable[ShownTraining], training: ShownTraining) -> ShownTraining | None:
+    """The random neurons trained for the same languages with the same seed; None for random neurons themselves."""
+    if training.strategy == RANDOM:
         return None
-    alike = (t for t in trainings if (t.strategy, t.languages, t.seed) == (RANDOM, one.languages, one.seed))
-    return next(alike, None)
+    wanted = RANDOM, training.languages, training.seed
+    return next((t for t in trainings if (t.strategy, t.languages, t.seed) == wanted), None)
 
 
-def several_seeds(trainings: Iterable[Training]) -> bool:
-    return len({one.seed for one in trainings}) > 1
+def several_seeds(trainings: Iterable[ShownTraining]) -> bool:
+    """Whether seeds must be told apart."""
+    return len({training.seed for training in trainings}) > 1
 
 
-def strategy_place(strategy: str) -> int:
-    names = list(STRATEGIES)
-    return names.index(strategy) if strategy in names else len(names)
+def trained_languages(trainings: Iterable[ShownTraining]) -> list[str]:
+    """Every language that a variant was trained for, once."""
+    return list(dict.fromkeys(code for training in trainings for code in training.languages))
 
 
-def _training(rows: list[Row], checks: list[Row], corpora: dict[str, tuple[str, ...]]) -> Training:
+def _place(training: ShownTraining) -> tuple[int, str, int]:
+    name = training.strategy
+    return STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES), name, training.seed
+
+
+def _training(rows: list[Row], checks: list[Row], corpora: Mapping[str, tuple[str, ...]]) -> ShownTraining:
     rows = sorted(rows, key=lambda row: row["step"])
     first = rows[0]
-    own = [row for row in checks if row["unit"] == first["unit"] or row["run_id"] == first["run_id"]]
-    by_language: dict[str, list[Row]] = {}
-    for row in sorted(own, key=lambda row: row["step"]):
-        by_language.setdefault(row["language"], []).append(row)
-    return Training(
+    own = [row for row in checks if row["unit"] == first["unit"]]  # not of another training of this name
+    return ShownTraining(
         name=first["variant"],
         strategy=first["strategy"],
         reason=first["reason"],
@@ -152,13 +167,13 @@ def _training(rows: list[Row], checks: list[Row], corpora: dict[str, tuple[str, 
         losses=np.array([row["loss_nats"] for row in rows], np.float64),
         tokens=np.array([row["n_tokens"] for row in rows], np.int64),
         corpora=corpora.get(first["run_id"], ()),
-        validations={language: _validation(rows) for language, rows in by_language.items()},
-        stale_validation=len(own) < len(checks),
+        validations={code: _validation(rows) for code, rows in _grouped(own, "language").items()},
     )
 
 
-def _validation(rows: list[Row]) -> Validation:
-    return Validation(
+def _validation(rows: list[Row]) -> ShownValidation:
+    rows = sorted(rows, key=lambda row: row["step"])
+    return ShownValidation(
         np.array([row["step"] for row in rows], np.int64),
         np.array([row["nll_nats"] / max(1, row["n_tokens"]) for row in rows], np.float64),
         next((row["step"] for row in rows if row["kept"]), None),
@@ -172,8 +187,8 @@ def _corpora(config_json: str | None) -> tuple[str, ...]:
     return (mixture,) if isinstance(mixture, str) else tuple(mixture)
 
 
-def _by_variant(rows: list[Row]) -> dict[str, list[Row]]:
+def _grouped(rows: list[Row], column: str) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["variant"], []).append(row)
+        found.setdefault(row[column], []).append(row)
     return found

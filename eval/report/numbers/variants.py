@@ -1,58 +1,87 @@
-"""Held-out losses of a model and its variants, read from rows of the table perplexities."""
+"""A model and its changes as they are shown, with their held-out losses as rows of the table perplexities hold them."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+BASE = "base"
 
-@dataclass(frozen=True)
-class Variant:
-    """Held-out losses: ``nll[language]`` = sentence numbers, nats (NaN: unscored), predicted tokens."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownVariant:
+    """The unchanged model, or the model with one change."""
 
     name: str
+    """As stored; nothing is read out of it."""
     kind: str
-    control_of: str | None
-    set_language: str | None
-    seed: int | None
-    n_neurons: int
-    nll: dict[str, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]
+    """base, shared, exclusive, control, detected, tuned and so on."""
+    control_of: str | None = None
+    """The variant whose set a random draw is as large as."""
+    set_language: str | None = None
+    """The language whose set is changed."""
+    seed: int | None = None
+    """Of a random draw or of a training."""
+    n_neurons: int = 0
+    """How many neurons are changed."""
+    nll: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = field(
+        default_factory=dict
+    )
+    """By language: numbers of held-out sentences, their nats (NaN: unscored) and predicted tokens, each [S]."""
 
 
-def variants_of(perplexities: pa.Table) -> tuple[Variant, ...]:
-    """Of one model and one selection."""
+class Variants(tuple[ShownVariant, ...]):
+    """The variants of one model."""
+
+    __slots__ = ()
+
+    @property
+    def base(self) -> ShownVariant | None:
+        """The unchanged model, where it was measured."""
+        return next(iter(self.of_kind(BASE)), None)
+
+    def named(self, name: str) -> ShownVariant | None:
+        """The variant of that name, where there is one."""
+        return next((v for v in self if v.name == name), None)
+
+    def of_kind(self, kind: str) -> list[ShownVariant]:
+        """All variants of that kind."""
+        return [v for v in self if v.kind == kind]
+
+    def of_set(self, kind: str, language: str | None = None) -> ShownVariant | None:
+        """The variant that changes the set of that kind, and of that language when one is given."""
+        return next((v for v in self.of_kind(kind) if language in (None, v.set_language)), None)
+
+    def controls_of(self, name: str) -> list[ShownVariant]:
+        """The random draws that stand beside the variant of that name."""
+        return [v for v in self if v.kind == "control" and v.control_of == name]
+
+
+def variants_of(perplexities: pa.Table) -> Variants:
+    """The variants in rows of one model and one selection, in the order of their names."""
     columns = ["variant", "kind", "control_of", "set_language", "seed", "n_neurons", "language"]
-    parts: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {}
     rows = perplexities.select([*columns, "sentence", "nll_nats", "n_tokens"]).sort_by(
         [("variant", "ascending"), ("language", "ascending"), ("sentence", "ascending")]
     )
-    names, langs = (np.array(rows[c].to_pylist(), object) for c in ("variant", "language"))
-    cuts = [0, *(np.flatnonzero((names[1:] != names[:-1]) | (langs[1:] != langs[:-1])) + 1), len(names)]
-    for start, stop in itertools.pairwise(cuts):
+    names, languages = (np.array(rows[name].to_pylist(), object) for name in ("variant", "language"))
+    changes = (names[1:] != names[:-1]) | (languages[1:] != languages[:-1])
+    found: dict[str, ShownVariant] = {}
+    for start, stop in itertools.pairwise([0, *(np.flatnonzero(changes) + 1), len(names)]):
         if start == stop:
             continue
         block = rows.slice(start, stop - start)
-        first = block.select(columns).slice(0, 1).to_pylist()[0]
-        _, nll = parts.setdefault(first["variant"], (first, {}))
-        nll[first["language"]] = (
+        head = block.select(columns).slice(0, 1).to_pylist()[0]
+        name, language = head.pop("variant"), head.pop("language")
+        nll = found.setdefault(name, ShownVariant(name=name, **head)).nll
+        assert isinstance(nll, dict)
+        nll[language] = (
             np.asarray(block["sentence"], np.int64),
             np.asarray(block["nll_nats"], np.float64),
             np.asarray(block["n_tokens"], np.float64),
         )
-    return tuple(
-        Variant(
-            name=name,
-            kind=head["kind"],
-            control_of=head["control_of"],
-            set_language=head["set_language"],
-            seed=head["seed"],
-            n_neurons=head["n_neurons"],
-            nll=nll,
-        )
-        for name, (head, nll) in parts.items()
-    )
+    return Variants(found.values())

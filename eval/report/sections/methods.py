@@ -1,157 +1,251 @@
-"""The part of the page on methods other than impact: counts, agreement, layer profiles, perplexity changes."""
+"""The part on methods other than impact: counts, agreement, layer profiles, perplexity changes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from polyneuron.eval.report.charts.methods import agreement_chart, count_chart, profile_chart
-from polyneuron.eval.report.numbers.methods import MethodSets, OtherMethods
-from polyneuron.eval.report.sections.method_overlap import (
-    LanguageMatrix,
-    OverlapLine,
-    language_matrices,
-    overlap_lines,
-    pairs_of,
+from polyneuron.eval.report.charts.methods import agreement_chart, count_chart, profile_chart, size_words
+from polyneuron.eval.report.numbers.effects import (
+    ABOVE,
+    BELOW,
+    WITHIN,
+    Effect,
+    Effects,
+    beside_random,
+    effects_of,
 )
-from polyneuron.eval.report.sections.method_perplexity import ChangeMatrix, change_matrices
-from polyneuron.eval.report.words.method_words import (
+from polyneuron.eval.report.numbers.methods import (
+    APART,
+    COMPARED,
     DEGENERATE,
-    method_explained,
-    method_name,
-    site_words,
-    threshold_words,
+    EMPTY,
+    MethodSets,
+    OtherMethods,
+    ShownDetector,
+    chance_ratio,
+    overlap_verdict,
 )
-from polyneuron.eval.report.words.wording import count, language_name, listing, percent, plural
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.sections.part import Part
+from polyneuron.eval.report.sections.perplexity import base_line, draws_cell, draws_name, shade
+from polyneuron.eval.report.words.method_words import method_names
+from polyneuron.eval.report.words.wording import (
+    DASH,
+    count,
+    fine_times,
+    language_name,
+    number,
+    percent,
+    span,
+    times,
+)
+from polyneuron.eval.tables.grid import Cell, Grid, Line, grid, line
+from polyneuron.eval.verdicts.verdict import NOT_JUDGED
+
+_CHANCE = {
+    ABOVE: "▲ above chance",
+    WITHIN: "○ as chance",
+    BELOW: "▼ below chance",
+    EMPTY: "an empty set",
+    APART: "no common layer",
+}
+_RANDOM = {
+    ABOVE: "▲ above random",
+    WITHIN: "○ as random",
+    BELOW: "▼ below random",
+    NOT_JUDGED: "not judged",
+}
+_JACCARD_STEPS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
+_CSS = "heat scores methods"
 
 
-@dataclass(frozen=True)
-class Panel:
-    title: str
-    chart: Markup
+def methods_part(others: OtherMethods) -> Part:
+    """All that is shown of other methods."""
+    names, asked = method_names(others), {sets.name: _asked(sets, others) for sets in others.methods}
+    values = {
+        "detectors": [(names[detector.name], detector, _least(detector)) for detector in others.detectors],
+        "n_neurons": others.n_neurons,
+        "degenerate": names.get(DEGENERATE) if any(d.name == DEGENERATE for d in others.detectors) else None,
+        "counts": {names[s.name]: count_chart(s, others.languages, others.n_neurons) for s in others.methods},
+        "sizes": size_grid(others, names),
+        "overlaps": overlap_grid(others, names) if others.pairs else None,
+        "agreement": _agreement(others, names, degenerate=False),
+        "agreement_degenerate": _agreement(others, names, degenerate=True),
+        "between_languages": {
+            names[s.name]: language_grid(s, names[s.name], asked[s.name], others.n_neurons)
+            for s in others.methods
+            if s.name != "impact_related" and asked[s.name]
+        },
+        "profiles": {names[s.name]: profile_chart(s, asked[s.name]) for s in others.methods},
+        "profile_tables": {
+            names[s.name]: profile_grid(s, names[s.name], asked[s.name]) for s in others.methods
+        },
+        "changes": change_grids(others, names),
+    }
+    return Part("methods", values)
 
 
-@dataclass(frozen=True)
-class Profile:
+def size_grid(others: OtherMethods, names: dict[str, str]) -> Grid:
+    """Neurons per language and method."""
+    rows = [
+        [language_name(code), *(size_words(sets.size(code), others.n_neurons) for sets in others.methods)]
+        for code in others.languages
+    ]
+    heads = ["language", *(names[sets.name] for sets in others.methods)]
+    return grid("Neurons per language and method", heads, rows, tone="heat methods")
+
+
+def overlap_grid(others: OtherMethods, names: dict[str, str]) -> Grid:
+    """A line for every pair of methods, a cell for every language."""
+    rows = [
+        [
+            Cell(text=names[a], details=(f"and {names[b]}",)),
+            *(_overlap_cell(others.overlaps.get((a, b, code))) for code in others.languages),
+        ]
+        for a, b in others.pairs
+    ]
+    heads = ["methods", *map(language_name, others.languages)]
+    return grid("Jaccard similarity of two methods, by language", heads, rows, tone=_CSS)
+
+
+def language_grid(sets: MethodSets, name: str, codes: Sequence[str], n_neurons: int) -> Grid:
+    """One method's sets of every two languages."""
+
+    def cell(a: str, b: str) -> Cell:
+        if a == b:
+            return Cell(text=DASH, details=(count(sets.size(a)),), shade=0)
+        common, either = sets.common(a, b)
+        if not either:
+            return Cell(text=DASH, details=("both empty",), shade=0)
+        expected = float(sets.by_layer(a) @ sets.by_layer(b)) * sets.n_layers / n_neurons
+        details = f"{count(common)} common", f"chance {number(expected, 2)}"
+        jaccard = common / either
+        return Cell(text=_jaccard(jaccard), details=details, shade=_jaccard_shade(jaccard))
+
+    rows = [line(language_name(a), *(cell(a, b) for b in codes)) for a in codes]
+    title = f"{name}: Jaccard similarity of the languages' sets"
+    return grid(title, ["language", *map(language_name, codes)], rows, tone=_CSS)
+
+
+def profile_grid(sets: MethodSets, name: str, codes: Sequence[str]) -> Grid:
     """Neurons of a method by layer and language."""
-
-    title: str
-    languages: list[str]
-    rows: list[tuple[int, list[int]]]
-
-
-@dataclass(frozen=True)
-class MethodsSection:
-    introduction: list[str]
-    explained: list[tuple[str, str]]
-    names: list[str]
-    sizes: list[tuple[str, list[str]]]
-    counts: list[Panel]
-    languages: list[str]
-    overlaps: list[OverlapLine]
-    agreement: list[Panel]
-    agreement_degenerate: list[Panel]
-    between_languages: list[LanguageMatrix]
-    profiles: list[Panel]
-    profile_rows: list[Profile]
-    changes: list[ChangeMatrix]
-    notes: list[str]
+    lanes = [sets.by_layer(code) for code in codes]
+    rows = [[str(layer), *(count(lane[layer]) for lane in lanes)] for layer in range(sets.n_layers)]
+    return grid(f"{name}: neurons per layer", ["layer", *map(language_name, codes)], rows)
 
 
-def methods_section(others: OtherMethods | None) -> MethodsSection | None:
-    """None when no detector looked at the model."""
-    if others is None:
-        return None
-    pairs = pairs_of(others)
-    return MethodsSection(
-        introduction=_introduction(others),
-        explained=[
-            (method_name(each.name, others), f"{method_explained(each)} {threshold_words(each)}".strip())
-            for each in others.detectors
-        ],
-        names=[method_name(sets.name, others) for sets in others.methods],
-        sizes=[
-            (language_name(code), [_size(sets.size(code), others) for sets in others.methods])
-            for code in others.languages
-        ],
-        counts=[
-            Panel(method_name(sets.name, others), count_chart(sets, others.languages, others.n_neurons))
-            for sets in others.methods
-        ],
-        languages=[language_name(code) for code in others.languages],
-        overlaps=overlap_lines(others),
-        agreement=_agreement(others, [pair for pair in pairs if DEGENERATE not in pair]),
-        agreement_degenerate=_agreement(others, [pair for pair in pairs if DEGENERATE in pair]),
-        between_languages=language_matrices(others),
-        profiles=[
-            Panel(method_name(sets.name, others), profile_chart(sets, _asked(sets, others)))
-            for sets in others.methods
-        ],
-        profile_rows=_profile_rows(others),
-        changes=change_matrices(others),
-        notes=_notes(others),
+def change_grids(others: OtherMethods, names: dict[str, str]) -> dict[str, Grid]:
+    """Perplexity without one language's neurons, measured in every language, of every detector that was measured."""
+    found = {}
+    for detector in others.detectors:
+        effects = effects_of(detector.variants)
+        if effects is None:
+            continue
+        measured = [code for code in others.languages if code in effects.base]
+        rows = [base_line(effects, measured)]
+        for code in others.languages:
+            if detector.sets.size(code) is not None:
+                rows += _change_lines(detector, effects, code, measured)
+        name = names[detector.name]
+        title = f"{name}: perplexity multipliers of every set on every language"
+        found[name] = grid(title, ["switched off", *map(language_name, measured)], rows, tone=_CSS)
+    return found
+
+
+def _change_lines(
+    detector: ShownDetector, effects: Effects, language: str, measured: Sequence[str]
+) -> list[Line]:
+    size, variants = detector.sets.size(language), detector.variants
+    head = Cell(text=language_name(language), details=(f"{count(size)} neurons",))
+    variant = variants.of_set("detected", language)
+    if variant is None:
+        why = "not measured" if size else "no neurons to switch off"
+        cells = [Cell(details=(why,), shade=0, framed=code == language) for code in measured]
+        return [line(head, *cells)]
+    cells = [
+        _change_cell(effects.of(variant, code), beside_random(variants, variant, code), code == language)
+        for code in measured
+    ]
+    lines = [line(head, *cells)]
+    if controls := variants.controls_of(variant.name):
+        blank = Cell(details=("not measured",), shade=0)
+        draws = [draws_cell(effects, controls, code, fine_times, " to ") or blank for code in measured]
+        lines.append(line(draws_name(len(controls)), *draws, tone="draws"))
+    return lines
+
+
+def _change_cell(effect: Effect | None, verdict: str, own: bool) -> Cell:
+    if effect is None:
+        return Cell(details=("not measured",), shade=0, framed=own)
+    interval = f"{fine_times(effect.low)} to {fine_times(effect.high)}"
+    return Cell(
+        text=fine_times(effect.times),
+        marks=(_RANDOM[verdict],),
+        details=(interval if effect.n_sentences > 1 else "one sentence, no interval",),
+        shade=shade(effect.times),
+        tone=verdict if verdict in (ABOVE, BELOW) else "quiet",
+        framed=own,
     )
 
 
-def _introduction(others: OtherMethods) -> list[str]:
-    names = listing([method_name(each.name, others) for each in others.detectors])
-    sites = listing(sorted({site_words(each.site) for each in others.detectors}))
-    return [
-        f"{names} {'reads' if len(others.detectors) == 1 else 'read'} activations of the feed-forward neurons (paper B), "
-        f"here {sites}, on the sentences that impacts were measured on. They find sets among "
-        f"{plural(others.n_neurons, 'feed-forward neuron')}; of the impact sets only the feed-forward part is set beside "
-        "them. None of this enters the sections above."
-    ]
+def _overlap_cell(rows: list[Row] | None) -> Cell:
+    if rows is None:
+        return Cell(details=("not compared",), shade=0)
+    row = rows[0]
+    verdict = overlap_verdict(row)
+    if verdict not in COMPARED:
+        sizes = f"{count(row['n_a'])} and {count(row['n_b'])} neurons"
+        return Cell(text=DASH, marks=(_CHANCE[verdict],), details=(sizes,), shade=0, tone=EMPTY)
+    ratio, common = chance_ratio(row), f"{count(row['n_common'])} common"
+    ends = f"[{count(row['chance_low'])}, {count(row['chance_high'])}]"
+    return Cell(
+        text=_jaccard(row["jaccard"]),
+        marks=(_CHANCE[verdict],),
+        details=(
+            f"by chance {_jaccard(row['chance_jaccard'])}",
+            f"{common}, {times(ratio)}" if ratio else common,
+            f"{number(row['chance_common'], 2)} {ends}, {p_words(row['p_value'])}",
+        ),
+        shade=_jaccard_shade(row["jaccard"]),
+        tone=verdict,
+    )
 
 
-def _size(size: int | None, others: OtherMethods) -> str:
-    return "not asked for" if size is None else f"{count(size)} ({percent(size / others.n_neurons)})"
+def p_words(p_value: float) -> str:
+    """``p 0.042``, ``p <0.001``."""
+    return "p <0.001" if p_value < 0.001 else f"p {p_value:.2f}" if p_value >= 0.1 else f"p {p_value:.3f}"
+
+
+def _jaccard(value: float) -> str:
+    return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+
+
+def _jaccard_shade(value: float) -> int:
+    return sum(value >= step for step in _JACCARD_STEPS)
 
 
 def _asked(sets: MethodSets, others: OtherMethods) -> list[str]:
     return [code for code in others.languages if code in sets.members]
 
 
-def _agreement(others: OtherMethods, pairs: Sequence[tuple[str, str]]) -> list[Panel]:
-    found = []
-    for a, b in pairs:
-        rows = {
-            code: others.overlaps[a, b, code] for code in others.languages if (a, b, code) in others.overlaps
-        }
-        title = f"{method_name(a, others)} and {method_name(b, others)}"
-        found.append(Panel(title, agreement_chart(rows, others.n_layers, title)))
+def _agreement(others: OtherMethods, names: dict[str, str], degenerate: bool) -> dict[str, Markup]:
+    """Layer by layer, of the pairs with the nearly degenerate method or of all others."""
+    found = {}
+    for a, b in others.pairs:
+        if (DEGENERATE in (a, b)) is degenerate:
+            rows = {c: others.overlaps[a, b, c] for c in others.languages if (a, b, c) in others.overlaps}
+            title = f"{names[a]} and {names[b]}"
+            found[title] = agreement_chart(rows, others.n_layers, title)
     return found
 
 
-def _profile_rows(others: OtherMethods) -> list[Profile]:
-    found = []
-    for sets in others.methods:
-        codes = _asked(sets, others)
-        by_language = [sets.by_layer(code).tolist() for code in codes]
-        rows = [(layer, [lane[layer] for lane in by_language]) for layer in range(others.n_layers)]
-        found.append(Profile(method_name(sets.name, others), [language_name(code) for code in codes], rows))
-    return found
-
-
-def _notes(others: OtherMethods) -> list[str]:
-    """What a reader must know before comparing numbers."""
-    found = []
-    if any(each.name == DEGENERATE for each in others.detectors):
-        found.append(
-            f"{method_name(DEGENERATE, others)} is nearly degenerate by construction: agreement with it, or a lack of "
-            "it, says next to nothing. The pooled form is the one to read."
-        )
-    found.append(
-        "Sets of very different sizes cannot have a high Jaccard: it is at most the smaller size over the larger. Read the "
-        "multiple of chance there."
-    )
-    if others.contradicted:
-        found.append(
-            f"Not shown, because their counts are not those of the sets shown: {plural(others.contradicted, 'overlap')}."
-        )
-    older = [f"{plural(n, 'unit')} of table {name}" for name, n in others.superseded.items()]
-    if older:
-        found.append(f"Older measurements of these methods are left out: {listing(older)}.")
-    return found
+def _least(detector: ShownDetector) -> str | None:
+    """How relevant the least relevant chosen neuron is, over languages, where the detector ranks by relevance."""
+    known = [
+        value
+        for name, value in detector.thresholds.items()
+        if name.startswith("relevance/") and value is not None
+    ]
+    return span(min(known), max(known), lambda value: percent(value, 3)) if known else None

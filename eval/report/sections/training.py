@@ -1,202 +1,286 @@
-"""The part of the page on masked continual pretraining: what was trained, Table 1, other languages, losses."""
+"""The part on masked continual pretraining: what was trained, Table 1, other languages, losses."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from polyneuron.eval.report.charts.training import LossCurves, curve_legend, loss_curves
+import numpy as np
+
+from polyneuron.eval.report.charts.training import curve_legend, loss_curves, validated_in
 from polyneuron.eval.report.numbers.benchmarks import Results
-from polyneuron.eval.report.numbers.effects import Effects
-from polyneuron.eval.report.numbers.study import ModelStudy
-from polyneuron.eval.report.numbers.training import EMBEDDED, RANDOM, Training, Validation, several_seeds
-from polyneuron.eval.report.sections.training_benchmarks import TrainedBenchmarks, trained_benchmarks
-from polyneuron.eval.report.sections.training_perplexity import TrainedPerplexity, trained_perplexity
-from polyneuron.eval.report.sections.training_tables import trained_languages
-from polyneuron.eval.report.words.training_findings import EMBEDDED_WORDS, only_embedded
-from polyneuron.eval.report.words.wording import DASH, count, language_name, listing, number, percent, plural
+from polyneuron.eval.report.numbers.effects import Effect, Effects
+from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.training import (
+    RANDOM,
+    ShownTraining,
+    ShownValidation,
+    several_seeds,
+    trained_languages,
+    twin_of,
+)
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.sections.benchmarks import (
+    MARKS,
+    introduction,
+    plain_points,
+    shown_benchmark,
+    signed_points,
+)
+from polyneuron.eval.report.sections.part import Part
+from polyneuron.eval.report.sections.perplexity import shade
+from polyneuron.eval.report.sections.trained_table import Form, TrainedOutcome, trained_grids
+from polyneuron.eval.report.words.training_findings import against_random
+from polyneuron.eval.report.words.wording import (
+    DASH,
+    count,
+    fine_times,
+    language_name,
+    languages,
+    number,
+    percent,
+)
+from polyneuron.eval.tables.grid import Cell, Grid, grid, line
+from polyneuron.eval.verdicts.verdict import BETTER, WORSE
 
-PAPER_WORDS = "the paper’s mixture (CulturaX, MADLAD-400 and Wikipedia)"
 _FEW = 12
 """So many variants are listed at once; more only when asked for."""
+_UNTRAINED = "no random neurons trained"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A row of the table of what was trained: ``cells`` are numbers as words."""
-
-    strategy: str
-    trained_for: str
-    cells: list[str]
-
-
-@dataclass(frozen=True)
-class ValidationLine:
-    """Per language: nats per token of the variant, before training, and after the last step where it is not that."""
-
-    name: str
-    remark: str
-    cells: list[tuple[str, list[str]]]
-
-
-@dataclass(frozen=True)
-class TrainingSection:
-    introduction: list[str]
-    columns: list[str]
-    trained: list[Trained]
-    few: bool
-    notes: list[str]
-    benchmarks: TrainedBenchmarks | None
-    perplexity: TrainedPerplexity | None
-    curves: list[LossCurves]
-    legend: list[tuple[str, str, str]]
-    validated_in: list[str]
-    validation: list[ValidationLine]
-
-
-def training_section(
-    study: ModelStudy, effects: Effects | None, results: Results | None
-) -> TrainingSection | None:
-    """None when nothing was trained. ``results``: the trained part of the benchmark results."""
+def training_part(study: ShownStudy, effects: Effects | None, results: Results | None) -> Part:
+    """``results``: the trained part of the benchmark results, where there are any."""
     trainings = study.trainings
-    if not trainings:
-        return None
-    columns, rows = _trained_table(study)
-    known = {code for one in trainings for code in one.validations}
-    validated = [*(code for code in study.languages if code in known), *sorted(known - set(study.languages))]
-    return TrainingSection(
-        introduction=_introduction(trainings),
-        columns=columns,
-        trained=rows,
-        few=len(rows) <= _FEW,
-        notes=_notes(study),
-        benchmarks=trained_benchmarks(results, trainings) if results else None,
-        perplexity=trained_perplexity(study, effects),
-        curves=loss_curves(trainings, study.languages),
-        legend=curve_legend(trainings),
-        validated_in=[language_name(code) for code in validated],
-        validation=_validation_lines(trainings, validated),
-    )
+    validated = validated_in(trainings, study.languages)
+    corpora = dict.fromkeys(name for training in trainings for name in training.corpora)
+    values = {
+        "trainings": trainings,
+        "languages": trained_languages(trainings),
+        "only_embedded": all(training.only_embedded for training in trainings),
+        "corpora": list(corpora),
+        "table": trained_grid(study),
+        "few": len(trainings) <= _FEW,
+        "reasons": list(dict.fromkeys((training.strategy, training.reason) for training in trainings)),
+        "random": any(training.strategy == RANDOM for training in trainings),
+        "other_selection": _other_selection(study),
+        "benchmarks": _benchmarks(results, trainings) if results and results.changed else None,
+        "perplexity": _perplexity(study, effects),
+        "curves": loss_curves(trainings, study.languages),
+        "legend": curve_legend(trainings),
+        "validation": validation_grid(trainings, validated) if validated else None,
+    }
+    return Part("training", values)
 
 
-def _introduction(trainings: Sequence[Training]) -> list[str]:
-    words = [
-        "Masked continual pretraining (paper A, section 4): only the chosen part of the model was trained, on ordinary "
-        "documents of a language; everything else stayed as it was."
+def trained_grid(study: ShownStudy) -> Grid:
+    """What was trained, with the share of all weights where the whole model was trained too, whose weights are all of them."""
+    seeds, total = several_seeds(study.trainings), study.anatomy.n_neurons
+    everything = next((t.n_trainable for t in study.trainings if t.strategy == "full"), None)
+    kept = any(training.kept is not None for training in study.trainings)
+    heads = [
+        "trained",
+        "neurons",
+        "of measured",
+        "trained numbers",
+        *(["of all weights"] if everything else []),
     ]
-    names = listing([language_name(code) for code in trained_languages(trainings)])
-    words.append(
-        f"{plural(len(trainings), 'variant')} for {names}: {_each([one.n_neurons for one in trainings], 'neuron')}, "
-        f"{_each([one.n_steps for one in trainings], 'step')} and "
-        f"{_each([one.n_tokens for one in trainings], 'token')} each."
-    )
-    known = dict.fromkeys(one.corpora for one in trainings if one.corpora)
-    if all(only_embedded(one) for one in trainings):
-        words.append(f"{EMBEDDED_WORDS}.")
-    elif known:
-        corpora = [PAPER_WORDS if name == "paper" else name for name in dict.fromkeys(sum(known, ()))]
-        words.append(f"Documents: {listing(corpora)}.")
-        if EMBEDDED in corpora:
-            words.append("Of these, the embedded sample is a few dozen texts that can teach a model nothing.")
-    return words
-
-
-def _each(counts: Sequence[int], one: str) -> str:
-    low, high = min(counts), max(counts)
-    return plural(high, one) if low == high else f"{count(low)} to {plural(high, one)}"
-
-
-def _trained_table(study: ModelStudy) -> tuple[list[str], list[Trained]]:
-    """The share of all weights is known where the whole model was trained too, whose weights are all of them."""
-    trainings = study.trainings
-    seeds = several_seeds(trainings)
-    everything = next((one.n_trainable for one in trainings if one.strategy == "full"), None)
-    columns = ["neurons", "of measured", "trained numbers"]
-    columns += [*(["of all weights"] if everything else []), "steps", "tokens", "loss, first to last"]
-    columns += ["kept step"] if any(one.kept is not None for one in trainings) else []
+    heads += ["steps", "tokens", "loss, first to last", *(["kept step"] if kept else [])]
     rows = []
-    for one in trainings:
-        total = study.anatomy.n_neurons
+    for training in study.trainings:
+        n = training.n_neurons
         cells = [
-            count(one.n_neurons) if one.n_neurons else DASH,
-            percent(one.n_neurons / total) if total and one.n_neurons else DASH,
-            count(one.n_trainable),
-            *([percent(one.n_trainable / everything)] if everything else []),
-            count(one.n_steps),
-            count(one.n_tokens),
-            f"{number(float(one.losses[0]), 4)} to {number(float(one.losses[-1]), 4)}",
+            count(n) if n else DASH,
+            percent(n / total) if total and n else DASH,
+            count(training.n_trainable),
+            *([percent(training.n_trainable / everything)] if everything else []),
+            count(training.n_steps),
+            count(training.n_tokens),
+            f"{number(float(training.losses[0]), 4)} to {number(float(training.losses[-1]), 4)}",
+            *([count(training.kept)] if kept else []),
         ]
-        if columns[-1] == "kept step":
-            cells.append(count(one.kept))
-        name = f"{one.strategy}, seed {one.seed}" if seeds else one.strategy
-        rows.append(Trained(name, _for_words(one), cells))
-    return columns, rows
+        rows.append(line(_named(training, seeds), *cells))
+    return grid("What was trained", heads, rows, tone="heat scores")
 
 
-def _notes(study: ModelStudy) -> list[str]:
-    """What a reader must know before comparing rows."""
-    reasons = dict.fromkeys(
-        one.reason if one.reason.startswith(one.strategy) else f"{one.strategy}: {one.reason}"
-        for one in study.trainings
-    )
-    found = [f"Why these: {'; '.join(reasons)}."]
-    strategies = {one.strategy for one in study.trainings}
-    if RANDOM in strategies:
-        found.append(
-            "The random neurons are as many per layer and group as the language’s related ones, outside every "
-            "language’s set."
+def perplexity_matrix(study: ShownStudy, effects: Effects) -> Grid:
+    """Multipliers of every trained variant on every language."""
+    codes, seeds = [code for code in study.languages if code in effects.base], several_seeds(study.trainings)
+
+    def cell(training: ShownTraining, language: str) -> Cell:
+        own, effect = language in training.languages, effects.by.get(training.name, {}).get(language)
+        if effect is None:
+            return Cell(details=("not measured",), shade=0, framed=own, tone="quiet")
+        return Cell(
+            text=fine_times(effect.times),
+            marks=(MARKS[effect.verdict],),
+            details=(f"{fine_times(effect.low)} to {fine_times(effect.high)}",),
+            shade=shade(effect.times),
+            framed=own,
+            tone=effect.verdict if effect.verdict in (BETTER, WORSE) else "quiet",
         )
-    else:
-        found.append(
-            "No random neurons were trained, so nothing here shows what training any neurons would have done."
+
+    rows = []
+    for training in study.trainings:
+        remark = f"for {languages(training.languages)}" + (f", seed {training.seed}" if seeds else "")
+        rows.append(
+            [Cell(text=training.strategy, details=(remark,)), *(cell(training, code) for code in codes)]
         )
-    others = [
-        f"{one.name} ({count(one.n_neurons)} neurons, the set shown has {count(size)})"
-        for one in study.trainings
-        if (size := _set_size(study, one)) not in (None, one.n_neurons)
+    heads = ["trained", *map(language_name, codes)]
+    title = "Perplexity multipliers of every trained variant on every language"
+    return grid(title, heads, rows, tone="heat scores trained")
+
+
+def validation_grid(trainings: Sequence[ShownTraining], validated: Sequence[str]) -> Grid:
+    """Nats per token of each variant, before training, and after the last step where it is not that."""
+
+    def cell(validation: ShownValidation | None) -> Cell:
+        if validation is None:
+            return Cell(details=("not validated",))
+        last = int(validation.steps[-1])
+        kept = last if validation.kept is None else validation.kept
+        details = [f"before: {number(validation.at(0), 4)}"]
+        details += [f"after the last step: {number(validation.at(last), 4)}"] if kept != last else []
+        return Cell(text=number(validation.at(kept), 4), details=tuple(details))
+
+    seeds = several_seeds(trainings)
+    rows = [
+        [_named(training, seeds), *(cell(training.validations.get(code)) for code in validated)]
+        for training in trainings
+        if training.validations
     ]
-    if others:
-        found.append(f"Trained on another selection than the one shown: {'; '.join(others)}.")
-    stale = [one.name for one in study.trainings if one.stale_validation]
-    if stale:
-        found.append(
-            f"Not shown, because it belongs to other trainings: stored validation of {listing(stale)}."
+    heads = ["trained", *map(language_name, validated)]
+    return grid("Validation losses", heads, rows, tone="heat scores trained")
+
+
+def perplexity_form(study: ShownStudy, effects: Effects) -> Form:
+    """Held-out perplexity in Table 1: ratios are averaged as logarithms, so that their mean is the geometric one."""
+
+    def base(language: str) -> TrainedOutcome:
+        unchanged = study.variants.base
+        if unchanged is None or language not in effects.base:
+            return TrainedOutcome(reason="not measured")
+        scored = int((~np.isnan(unchanged.nll[language][1])).sum())
+        return TrainedOutcome(value=math.log(effects.base[language]), n=scored)
+
+    def measure(training: ShownTraining, language: str) -> TrainedOutcome:
+        effect = effects.by.get(training.name, {}).get(language)
+        return (
+            TrainedOutcome(reason="not measured")
+            if effect is None
+            else _outcome(effect, math.log(effect.ppl))
         )
+
+    def against(training: ShownTraining, language: str) -> TrainedOutcome:
+        effect = against_random(study, training, language)
+        return TrainedOutcome(reason=_UNTRAINED) if effect is None else _outcome(effect, None)
+
+    return Form(
+        base=base,
+        measure=measure,
+        against=against,
+        value=lambda nats: number(math.exp(nats)),
+        change=lambda nats: fine_times(math.exp(nats)),
+        unit="sentence",
+        against_name="÷ random",
+    )
+
+
+def benchmark_form(results: Results, trainings: Sequence[ShownTraining], benchmark: str) -> Form:
+    """Scores on one benchmark in Table 1."""
+
+    def missing(language: str, variant: str) -> TrainedOutcome:
+        stored = (benchmark, language, variant) in results.scores
+        return TrainedOutcome(reason="no value, see below" if stored else "not evaluated")
+
+    def base(language: str) -> TrainedOutcome:
+        row = results.scored(benchmark, language)
+        if row is None:
+            return missing(language, "base")
+        return TrainedOutcome(value=row["value"], low=row["low"], high=row["high"], n=row["n"])
+
+    def measure(training: ShownTraining, language: str) -> TrainedOutcome:
+        row = results.scored(benchmark, language, training.name)
+        if row is None:
+            return missing(language, training.name)
+        return _judged(results.verdict(benchmark, language, training.name), row)
+
+    def against(training: ShownTraining, language: str) -> TrainedOutcome:
+        twin = twin_of(trainings, training)
+        if twin is None:
+            return TrainedOutcome(reason=_UNTRAINED)
+        return _judged(results.verdict(benchmark, language, training.name, twin.name), None)
+
+    return Form(
+        base=base,
+        measure=measure,
+        against=against,
+        value=plain_points,
+        change=signed_points,
+        unit="item",
+        against_name="− random",
+    )
+
+
+def _judged(verdict: Row | None, score: Row | None) -> TrainedOutcome:
+    """A stored verdict, beside the variant's own score when it is given."""
+    value, n = (score["value"], score["n"]) if score else (None, 0)
+    if verdict is None:
+        return TrainedOutcome(value=value, n=n, reason="not compared")
+    return TrainedOutcome(
+        value=value,
+        change=verdict["delta"],
+        low=verdict["low"],
+        high=verdict["high"],
+        verdict=verdict["verdict"],
+        n=verdict["n_pairs"],
+    )
+
+
+def _outcome(effect: Effect, value: float | None) -> TrainedOutcome:
+    ratios = effect.times, effect.low, effect.high
+    change, low, high = (math.log(ratio) if ratio > 0 else -math.inf for ratio in ratios)
+    return TrainedOutcome(
+        value=value, change=change, low=low, high=high, verdict=effect.verdict, n=effect.n_sentences
+    )
+
+
+def _benchmarks(results: Results, trainings: Sequence[ShownTraining]) -> dict[str, Any]:
+    """Table 1 on each benchmark, and every trained variant in every language."""
+    tables = []
+    for name in results.benchmarks:
+        shown = shown_benchmark(results, name, after_training=True)
+        table, seeds = trained_grids(
+            trainings, benchmark_form(results, trainings, name), f"{shown.title} after training"
+        )
+        tables.append({"shown": shown, "table": table, "seeds": seeds})
+    return {**introduction(results), "tables": tables}
+
+
+def _perplexity(study: ShownStudy, effects: Effects | None) -> dict[str, Grid | None] | None:
+    """None when no trained variant was measured beside the base model."""
+    if effects is None or not any(effects.by.get(training.name) for training in study.trainings):
+        return None
+    form = perplexity_form(study, effects)
+    table, seeds = trained_grids(study.trainings, form, "Held-out perplexity after training")
+    return {"table": table, "seeds": seeds, "matrix": perplexity_matrix(study, effects)}
+
+
+def _other_selection(study: ShownStudy) -> list[tuple[str, int, int]]:
+    """Variants trained on sets of another size than those shown: name, its neurons, those of the set shown."""
+    found = []
+    for training in study.trainings:
+        if training.strategy == "shared":
+            size = study.sets.total("shared")
+        elif training.strategy in ("exclusive", "related") and not training.scope:
+            size = study.sets.total(training.strategy, training.languages[0])
+        else:  # it trains no set of its own
+            continue
+        if size != training.n_neurons:
+            found.append((training.name, training.n_neurons, size))
     return found
 
 
-def _set_size(study: ModelStudy, one: Training) -> int | None:
-    """Of the set that a strategy trains; None where it trains no set of its own."""
-    if one.strategy == "shared":
-        return study.sets.total("shared")
-    if one.strategy in ("exclusive", "related") and not one.scope:
-        return study.sets.total(one.strategy, one.languages[0])
-    return None
-
-
-def _validation_lines(trainings: Sequence[Training], validated: Sequence[str]) -> list[ValidationLine]:
-    seeds = several_seeds(trainings)
-    return [
-        ValidationLine(
-            f"{one.strategy}, seed {one.seed}" if seeds else one.strategy,
-            f"for {_for_words(one)}",
-            [_validation_cell(one.validations.get(code)) for code in validated],
-        )
-        for one in trainings
-        if one.validations
-    ]
-
-
-def _validation_cell(found: Validation | None) -> tuple[str, list[str]]:
-    if found is None:
-        return "", ["not validated"]
-    last = int(found.steps[-1])
-    kept = last if found.kept is None else found.kept
-    details = [f"before: {number(found.at(0), 4)}"]
-    if kept != last:
-        details.append(f"after the last step: {number(found.at(last), 4)}")
-    return number(found.at(kept), 4), details
-
-
-def _for_words(one: Training) -> str:
-    return listing([language_name(code) for code in one.languages])
+def _named(training: ShownTraining, seeds: bool) -> Cell:
+    name = f"{training.strategy}, seed {training.seed}" if seeds else training.strategy
+    return Cell(text=name, details=(f"for {languages(training.languages)}",))

@@ -6,34 +6,15 @@ Every function returns plain text; escaping is the template's work. ``None`` and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 DASH = "–"
-LANGUAGE_NAMES = {
-    "ar": "Arabic",
-    "bn": "Bengali",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fr": "French",
-    "hi": "Hindi",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "nl": "Dutch",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "sw": "Swahili",
-    "te": "Telugu",
-    "th": "Thai",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "vi": "Vietnamese",
-    "yo": "Yoruba",
-    "zh": "Chinese",
-}
+_NAMES = (
+    "ar Arabic, bn Bengali, de German, en English, es Spanish, fr French, hi Hindi, id Indonesian, it Italian, ja Japanese, "
+    "ko Korean, nl Dutch, pl Polish, pt Portuguese, ru Russian, sw Swahili, te Telugu, th Thai, tr Turkish, uk Ukrainian, "
+    "vi Vietnamese, yo Yoruba, zh Chinese"
+)
+LANGUAGE_NAMES: dict[str, str] = dict(pair.split() for pair in _NAMES.split(", "))  # type: ignore[misc]
 GROUP_NAMES = {
     "q": "attention queries",
     "k": "attention keys",
@@ -45,6 +26,7 @@ _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "e
 
 
 def missing(value: float | None) -> bool:
+    """Whether there is no number."""
     return value is None or math.isnan(value)
 
 
@@ -53,8 +35,13 @@ def language_name(code: str) -> str:
     return LANGUAGE_NAMES.get(code, code)
 
 
+def languages(codes: Iterable[str]) -> str:
+    """Their names as `listing` writes them."""
+    return listing([language_name(code) for code in codes])
+
+
 def count(value: float | None) -> str:
-    """``12345`` -> ``12,345``."""
+    """A count with separators: ``12345`` -> ``12,345``."""
     return DASH if value is None or math.isnan(value) else f"{round(value):,}"
 
 
@@ -86,6 +73,11 @@ def number(value: float | None, digits: int = 3, tidy: bool = False) -> str:
     return (_trimmed(text) if tidy else text).replace("-", "−")
 
 
+def tidy(value: float) -> str:
+    """The value of a tick: `number` without zeros at its end."""
+    return number(value, tidy=True)
+
+
 def times(ratio: float | None, tidy: bool = False) -> str:
     """A multiplier, short enough for a table cell on a phone: ``×1.04``, ``×350``, ``×24k``, ``×1.2M``."""
     if ratio is None or math.isnan(ratio):
@@ -108,9 +100,8 @@ def fine_times(ratio: float) -> str:
     return f"×{ratio:.3f}" if 0.5 <= ratio < 2 else times(ratio)
 
 
-def span(low: float | None, high: float | None, form: object = number) -> str:
+def span(low: float | None, high: float | None, form: Callable[[float | None], str] = number) -> str:
     """``1.3 to 1.8``; a dash when either end is missing, one value when both ends read the same."""
-    assert callable(form)
     if missing(low) or missing(high):
         return DASH
     first, last = form(low), form(high)
@@ -130,7 +121,13 @@ def listing(names: Sequence[str]) -> str:
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
+    """``1 layer``, ``1,200 layers``."""
     return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def sentence(words: str) -> str:
+    """The words with a capital first letter and one full stop."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def duration(seconds: float) -> str:
@@ -142,6 +139,11 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def bytes_words(n_bytes: int) -> str:
+    """``8589934592`` -> ``8.0 GiB``."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**28 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def _decimals(value: float, digits: int) -> int:

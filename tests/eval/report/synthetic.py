@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyneuron.eval.report.numbers.study import Report, read_report
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
@@ -268,3 +269,30 @@ def put(store: Store, name: str, table: pa.Table) -> None:
         rows = table.filter(pc.equal(table["unit"], unit))
         partitions = {"model": rows["model"][0].as_py()} if TABLES[name].partitioned_by_model else {}
         store.write(name, rows, unit, partitions)
+
+
+def list_units(store: Store, run_id: str = "run-0001", units: Collection[str] | None = None) -> Store:
+    """Lists the stored units, or those among them that are named, as what a run studied; the store."""
+    listed: dict[str, dict[tuple[str, str], None]] = {}
+    parts = (
+        "impacts",
+        "neuron_sets",
+        "sensitivity",
+        "samples",
+        "validations",
+    )  # listed with the rest of their units
+    for table in (name for name, spec in TABLES.items() if not spec.about_runs and name not in parts):
+        rows = store.read(table).select(["model", "unit"]).to_pylist()
+        for row in rows:
+            if units is None or row["unit"] in units:
+                listed.setdefault(row["model"], {})[table, row["unit"]] = None
+    for model, pairs in listed.items():
+        rows = [{"run_id": run_id, "model": model, "table": table, "unit": unit} for table, unit in pairs]
+        table = pa.Table.from_pylist(rows, schema=TABLES["studies"].schema)
+        store.write("studies", table, f"studies:{run_id}", {"model": model})
+    return store
+
+
+def studied(store: Store) -> Report:
+    """The report of a run that studied all that the store holds."""
+    return read_report(list_units(store), "run-0001")

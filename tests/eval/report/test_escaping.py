@@ -22,7 +22,7 @@ from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nightly_run import _unjudged
 from tests.eval.report.benchmark_rows import add, unavailable, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
-from tests.eval.report.synthetic import Plan, store_with
+from tests.eval.report.synthetic import Plan, list_units, store_with, studied
 from tests.eval.report.training_rows import usual_training
 
 HARMLESS = " plain"
@@ -88,7 +88,8 @@ def pages_with(folder: Path, text: str) -> list[str]:
     for plan in (first, second):
         named = {"model": plan.model, "benchmark": "xnli"}
         add(both, usual(("en",), **named), usual_verdicts(("en",), **named), mark=plan.model)
-    return [render(read_report(Tainted(store, text)), f"title{text}") for store in (alone, both)]
+    reports = [read_report(Tainted(list_units(store), text)) for store in (alone, both)]
+    return [render(report, f"title{text}") for report in reports]
 
 
 def structure(page: str) -> Counter[tuple[str, ...]]:
@@ -169,6 +170,6 @@ def test_code_that_came_with_a_model_is_named(tmp_path: Path) -> None:
         ]
     }
     store.write("runs", pa.Table.from_pylist([row | {"config_json": json.dumps(trusted)}]), row["unit"])
-    page = lxml.html.document_fromstring(render(read_report(store), "t"))
+    page = lxml.html.document_fromstring(render(studied(store), "t"))
     (warning,) = [node.text_content() for node in page.find_class("warning") if "code" in node.text_content()]
     assert "foreign" in warning and "own" not in warning

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.report.charts.training import MOST_POINTS, curve_legend, line_style, loss_curves, thinned
-from polyneuron.eval.report.numbers.study import ModelStudy, read_report
+from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.store.store import Store
-from tests.eval.report.synthetic import Plan, store_with
+from tests.eval.report.synthetic import Plan, store_with, studied
 from tests.eval.report.training_rows import checks, put_rows, steps
 
 
@@ -18,8 +18,8 @@ def store(tmp_path: Path) -> Store:
     return store_with(tmp_path / "s", Plan(languages=("en", "sw"), n_layers=2, n_draws=0, n_sentences=4))
 
 
-def study_of(store: Store) -> ModelStudy:
-    return read_report(store).studies[0]
+def study_of(store: Store) -> ShownStudy:
+    return studied(store).studies[0]
 
 
 def test_a_short_training_keeps_every_step(store: Store) -> None:
@@ -45,9 +45,8 @@ def test_the_kept_step_and_the_loss_before_are_marked(store: Store) -> None:
     rows = checks("tuned-shared-sw", "sw", {0: 3.0, 5: 2.0, 10: 2.5}, kept=5)
     put_rows(store, "validations", rows + checks("tuned-shared-sw", "en", {0: 2.0, 5: 2.1, 10: 2.2}, kept=5))
     (curves,) = loss_curves(study_of(store).trainings, ("en", "sw"))
-    assert [panel.title for panel in curves.own] == ["Swahili"]
-    assert [panel.title for panel in curves.other] == ["English"]
-    chart = str(curves.own[0].chart)
+    assert (curves.languages, list(curves.validation)) == (("sw",), ["en", "sw"])
+    chart = str(curves.validation["sw"])
     assert "shared: kept after 5 steps, 2.000 nats per token" in chart
     assert chart.count('class="reference"') == 1 and "10 steps" in chart
     assert ("kept", "disc", "the step whose values were kept") in curve_legend(study_of(store).trainings)
@@ -56,7 +55,7 @@ def test_the_kept_step_and_the_loss_before_are_marked(store: Store) -> None:
 def test_one_step_is_a_point_and_nothing_validated_has_no_panels(store: Store) -> None:
     put_rows(store, "training", steps("shared", "sw", [3.0]))
     (curves,) = loss_curves(study_of(store).trainings, ("en", "sw"))
-    assert "shared: 3.000 nats per token" in curves.loss and not curves.own and not curves.other
+    assert "shared: 3.000 nats per token" in curves.loss and not curves.validation
     assert [words for *_, words in curve_legend(study_of(store).trainings)] == ["shared"]
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from polyneuron.eval.report.numbers.effects import effects_of
-from polyneuron.eval.report.numbers.study import ModelStudy, read_report
-from polyneuron.eval.report.numbers.variants import Variant
+from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN, Effect, beside_random, effects_of
+from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.common.errors import StoreError
-from tests.eval.report.synthetic import Plan, store_with
 
 
-def variant(name: str, kind: str, nats: list[float], sentences: list[int] | None = None) -> Variant:
+def variant(
+    name: str, kind: str, nats: list[float], sentences: list[int] | None = None, control_of: str | None = None
+) -> ShownVariant:
+    """Sentences of 2 and 6 tokens."""
     order = np.array(sentences or range(len(nats)))
     nll = {"en": (order, np.array(nats), np.array([2.0, 6.0][: len(nats)]))}
-    return Variant(name, kind, None, None, None, 3, nll)
+    return ShownVariant(name=name, kind=kind, control_of=control_of, n_neurons=3, nll=nll)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> ModelStudy:
-    root: Path = tmp_path_factory.mktemp("store")
-    return read_report(store_with(root, Plan(languages=("en", "th"), n_layers=2))).studies[0]
-
-
-def test_perplexity_pools_tokens_not_sentences(study: ModelStudy) -> None:
+def test_perplexity_pools_tokens_not_sentences() -> None:
     base, off = variant("base", "base", [2.0, 18.0]), variant("shared", "shared", [6.0, 22.0])
-    effects = effects_of(dataclasses.replace(study, variants=(base, off)))
+    effects = effects_of(Variants([base, off]))
     assert effects is not None
     assert effects.base["en"] == pytest.approx(math.exp(20 / 8))
     effect = effects.by["shared"]["en"]
@@ -39,19 +33,58 @@ def test_perplexity_pools_tokens_not_sentences(study: ModelStudy) -> None:
     assert math.exp(4 / 6) - 1e-9 <= effect.low <= effect.times <= effect.high <= math.exp(2) + 1e-9
 
 
-def test_the_same_change_in_every_sentence_has_no_spread(study: ModelStudy) -> None:
+def test_the_same_change_in_every_sentence_has_no_spread() -> None:
     base, off = variant("base", "base", [2.0, 18.0]), variant("shared", "shared", [3.0, 21.0])
-    effects = effects_of(dataclasses.replace(study, variants=(base, off)))
+    effects = effects_of(Variants([base, off]))
     assert effects is not None
     effect = effects.by["shared"]["en"]
     assert (effect.low, effect.high) == pytest.approx((effect.times, effect.times))
 
 
-def test_other_sentences_are_refused(study: ModelStudy) -> None:
+def test_unscored_sentences_are_left_out_of_both() -> None:
+    base, off = variant("base", "base", [2.0, math.nan]), variant("shared", "shared", [3.0, 21.0])
+    effects = effects_of(Variants([base, off]))
+    assert effects is not None
+    assert effects.by["shared"]["en"].n_sentences == 1
+    assert effects.base["en"] == pytest.approx(math.exp(1.0))
+
+
+def test_other_sentences_are_refused() -> None:
     base, off = variant("base", "base", [2.0, 18.0]), variant("shared", "shared", [3.0, 21.0], [4, 5])
-    with pytest.raises(StoreError, match="other en sentences"):
-        effects_of(dataclasses.replace(study, variants=(base, off)))
+    with pytest.raises(StoreError, match="shared"):
+        effects_of(Variants([base, off]))
 
 
-def test_without_a_base_there_are_no_effects(study: ModelStudy) -> None:
-    assert effects_of(dataclasses.replace(study, variants=())) is None
+def test_without_a_base_there_are_no_effects() -> None:
+    assert effects_of(Variants()) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n", "verdict"),
+    [
+        (0.9, 0.99, 20, BETTER),
+        (1.01, 1.1, 20, WORSE),
+        (0.9, 1.1, 20, NO_EVIDENCE),
+        (1.0 + 1e-13, 1.0 + 1e-13, 20, NO_EVIDENCE),
+        (0.9, 0.9, 1, NOT_JUDGED),
+    ],
+)
+def test_a_verdict_needs_an_interval_that_leaves_one_out(
+    low: float, high: float, n: int, verdict: str
+) -> None:
+    assert Effect(ppl=10.0, times=(low + high) / 2, low=low, high=high, n_sentences=n).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("draws", "verdict"),
+    [
+        ([[3.0, 21.0], [2.5, 19.5]], ABOVE),  # half a nat a token more than the one, 3/4 more than the other
+        ([[3.0, 21.0], [4.0, 24.0]], WITHIN),  # as much as the second
+        ([[5.0, 27.0], [6.0, 30.0]], BELOW),
+        ([], NOT_JUDGED),
+    ],
+)
+def test_a_set_is_beside_all_of_its_draws(draws: list[list[float]], verdict: str) -> None:
+    off = variant("shared", "shared", [4.0, 24.0])
+    controls = [variant(f"control-{i}", "control", nats, control_of="shared") for i, nats in enumerate(draws)]
+    assert beside_random(Variants([off, *controls]), off, "en") == verdict

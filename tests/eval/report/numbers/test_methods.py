@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from polyneuron.eval.report.numbers.methods import OtherMethods
-from polyneuron.eval.report.numbers.study import read_report
+from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN
+from polyneuron.eval.report.numbers.methods import APART, EMPTY, OtherMethods, layer_tally, overlap_verdict
 from polyneuron.eval.report.page import render
 from polyneuron.eval.store.store import Store
-from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps, selection_of, usual_methods
-from tests.eval.report.synthetic import Plan, store_with, tables_of
-from tests.eval.report.training_rows import put_mixture, usual_training
+from tests.eval.report.method_rows import put_changes, put_detector, put_overlaps, usual_methods
+from tests.eval.report.synthetic import Plan, store_with, studied, tables_of
+from tests.eval.report.training_rows import usual_training
 
 PLAN = Plan(languages=("en", "sw"), n_layers=2, n_draws=1, n_sentences=4)
 LAPE = {"en": [(0, 1), (1, 2)], "sw": [(0, 1), (0, 2), (0, 3)]}
@@ -26,13 +26,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def others(store: Store) -> OtherMethods:
-    found = read_report(store).studies[0].others
+    found = studied(store).studies[0].others
     assert found is not None
     return found
 
 
 def test_without_detectors_there_is_nothing(store: Store) -> None:
-    report = read_report(store)
+    report = studied(store)
     assert report.studies[0].others is None
     assert "m0-methods" not in render(report, "t") and "Other methods" not in render(report, "t")
 
@@ -40,9 +40,9 @@ def test_without_detectors_there_is_nothing(store: Store) -> None:
 def test_other_sections_do_not_change(store: Store) -> None:
     """Without the new section, its link and its two findings the page is the same to the byte."""
     usual_training(store, languages=("sw",))
-    before = render(read_report(store), "t")
+    before = render(studied(store), "t")
     usual_methods(store, PLAN)
-    after = render(read_report(store), "t")
+    after = render(studied(store), "t")
     cut = re.sub(r'<h2 id="m0-methods">.*?(?=<h2 id="m0-omissions">)', "", after, flags=re.S)
     cut = cut.replace('<li><a href="#m0-methods">Other methods</a></li>', "")
     findings = re.findall(r'<li class="(?:yes|no|mixed|note)"><b>.*?</li>\n', cut, re.S)
@@ -52,14 +52,13 @@ def test_other_sections_do_not_change(store: Store) -> None:
 
 
 def test_the_study_keeps_its_sets_perplexities_and_selection(store: Store) -> None:
-    before = read_report(store).studies[0]
+    before = studied(store).studies[0]
     usual_methods(store, PLAN)
-    after = read_report(store).studies[0]
+    after = studied(store).studies[0]
     assert [v.name for v in after.variants] == [v.name for v in before.variants]
     assert after.sets.counts.keys() == before.sets.counts.keys()
     assert (after.selection, after.other_selections) == (before.selection, ())
-    assert after.superseded == before.superseded == {} and after.languages == before.languages
-    assert dataclasses.replace(after, others=None).metrics == before.metrics
+    assert (after.languages, after.metrics) == (before.languages, before.metrics)
 
 
 def test_sets_layers_and_variants_are_the_stored_ones(store: Store) -> None:
@@ -92,30 +91,36 @@ def test_an_empty_set_is_not_one_that_nobody_asked_for(store: Store) -> None:
     assert others(store).detectors[0].sets.size("de") is None
 
 
-def test_overlaps_of_other_sets_are_left_out(store: Store) -> None:
-    put_detector(store, PLAN, "lape", LAPE)
-    put_overlaps(store, PLAN, {"lape": LAPE | {"sw": [(0, 9)]}, "gone": LAPE})
-    found = others(store)
-    assert {key for key in found.overlaps} == {
-        ("impact_related", "lape", "en"),
-        ("impact_exclusive", "lape", "en"),
-    }
-    assert found.contradicted == 2 + 2 * 2 + 2  # lape's Swahili, all of gone's, and lape against gone
+def row(**other: Any) -> dict[str, Any]:
+    return {
+        "n_a": 9,
+        "n_b": 9,
+        "n_common": 4,
+        "chance_common": 4.0,
+        "chance_low": 2,
+        "chance_high": 6,
+    } | other
 
 
-def test_the_newest_of_a_detector_is_shown_and_the_older_owned_up_to(store: Store) -> None:
-    put_detector(store, PLAN, "lape", LAPE)
-    put_mixture(store, "embedded")  # a later run
-    put_detector(store, PLAN, "lape", {"en": [(1, 5)]}, mark="bbbb", run_id="run-0002")
-    study = read_report(store).studies[0]
-    assert study.others is not None
-    (lape,) = study.others.detectors
-    assert lape.selection == selection_of("lape", "bbbb") and lape.sets.size("en") == 1
-    assert study.others.superseded == {"detectors": 1} and study.superseded == {}
+@pytest.mark.parametrize(
+    "n_common, verdict",
+    [(1, BELOW), (2, WITHIN), (6, WITHIN), (7, ABOVE)],
+    ids=["below", "low", "high", "above"],
+)
+def test_the_ends_of_the_interval_are_chance(n_common: int, verdict: str) -> None:
+    assert overlap_verdict(row(n_common=n_common)) == verdict
 
 
-def test_only_the_named_units_are_read(store: Store) -> None:
-    mine = {unit for table in tables_of(PLAN).values() for unit in table["unit"].to_pylist()}
-    theirs = put_detector(store, PLAN, "lape", LAPE)
-    assert read_report(store, mine).studies[0].others is None
-    assert read_report(store, mine | set(theirs)).studies[0].others is not None
+def test_what_cannot_be_compared_is_not_judged() -> None:
+    assert overlap_verdict(row(n_b=0, n_common=0, chance_common=0.0, chance_low=0, chance_high=0)) == EMPTY
+    assert overlap_verdict(row(n_common=0, chance_common=0.0, chance_low=0, chance_high=0)) == APART
+
+
+def test_layers_are_tallied_without_the_whole_model() -> None:
+    rows = [
+        row(layer=None, n_common=9),
+        row(layer=0, n_common=7),
+        row(layer=1),
+        row(layer=2, n_a=0, n_common=0, chance_common=0.0),
+    ]
+    assert layer_tally(rows) == {ABOVE: 1, WITHIN: 1, BELOW: 0}

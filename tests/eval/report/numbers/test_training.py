@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from polyneuron.eval.report.numbers.study import ModelStudy, read_report
+from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.training import arms_of, twin_of
 from polyneuron.eval.store.store import Store
-from tests.eval.report.synthetic import Plan, store_with
+from tests.eval.report.synthetic import Plan, store_with, studied
 from tests.eval.report.training_rows import checks, put_mixture, put_rows, steps
 
 PLAN = Plan(languages=("en", "sw", "th"), n_layers=2, n_draws=0, n_sentences=4)
@@ -20,8 +20,8 @@ def store(tmp_path: Path) -> Store:
     return store_with(tmp_path / "store", PLAN)
 
 
-def study_of(store: Store, units: list[str] | None = None) -> ModelStudy:
-    return read_report(store, units).studies[0]
+def study_of(store: Store) -> ShownStudy:
+    return studied(store).studies[0]
 
 
 def test_a_variant_is_its_steps(store: Store) -> None:
@@ -30,18 +30,24 @@ def test_a_variant_is_its_steps(store: Store) -> None:
         "tuned-shared-sw", "en", {0: 2.5, 3: 2.75}, kept=3
     )
     put_rows(store, "validations", rows)
-    (one,) = study_of(store).trainings
-    assert (one.n_steps, one.n_tokens, one.losses.tolist()) == (3, 300, [3.0, 2.5, 2.0])
-    assert (one.languages, one.scope, one.kept, one.corpora) == (("sw",), "", 3, ())
-    assert one.validations["en"].nats == pytest.approx([2.5, 2.75])  # 125 and 137.5 nats over 50 tokens
-    assert one.validations["en"].at(3) == pytest.approx(2.75) and one.validations["en"].at(1) is None
+    (training,) = study_of(store).trainings
+    assert (training.n_steps, training.n_tokens, training.losses.tolist()) == (3, 300, [3.0, 2.5, 2.0])
+    assert (training.languages, training.scope, training.kept, training.corpora) == (("sw",), "", 3, ())
+    assert training.validations["en"].nats == pytest.approx([2.5, 2.75])  # 125 and 137.5 nats over 50 tokens
+    assert (
+        training.validations["en"].at(3) == pytest.approx(2.75) and training.validations["en"].at(1) is None
+    )
 
 
 def test_languages_trained_together_share_a_variant(store: Store) -> None:
     rows = steps("shared", "th+sw", [3.0]) + steps("shared", "sw", [3.0]) + steps("random", "th+sw", [3.0])
     put_rows(store, "training", rows)
     trainings = study_of(store).trainings
-    assert [one.name for one in trainings] == ["tuned-shared-sw", "tuned-shared-th+sw", "tuned-random-th+sw"]
+    assert [training.name for training in trainings] == [
+        "tuned-shared-sw",
+        "tuned-shared-th+sw",
+        "tuned-random-th+sw",
+    ]
     alone, together, random = (arms[0] for arms in arms_of(trainings))
     assert list(alone.trained) == ["sw"] and alone.scope == ""
     assert list(together.trained) == ["th", "sw"] and together.scope == "th+sw"
@@ -61,26 +67,11 @@ def test_a_twin_has_the_same_seed(store: Store) -> None:
     assert twin_of(trainings, random[0].trained["sw"]) is None
 
 
-def test_of_two_trainings_the_newer_run_is_shown_whole(store: Store) -> None:
-    put_rows(store, "training", steps("shared", "sw", [3.0, 2.5, 2.0, 1.5]))
-    put_rows(store, "validations", checks("tuned-shared-sw", "sw", {0: 3.0, 4: 1.5}, kept=4))
-    put_mixture(store, "paper")
-    put_rows(store, "training", steps("shared", "sw", [4.0, 3.5]), run_id="run-0002")
-    (one,) = study_of(store).trainings
-    assert one.losses.tolist() == [4.0, 3.5] and one.corpora == ("paper",)
-    assert one.validations == {} and one.stale_validation  # they are of the older training
-
-
-def test_only_the_units_of_the_study_are_read(store: Store) -> None:
-    own = [
-        unit
-        for table in ("selections", "neuron_sets", "detections", "corpora")
-        for unit in set(store.read(table)["unit"].to_pylist())
-    ]
-    shown = put_rows(store, "training", steps("shared", "sw", [3.0]))
-    put_rows(store, "training", steps("random", "sw", [3.0]))
-    assert [one.strategy for one in study_of(store, own + shown).trainings] == ["shared"]
-    assert study_of(store, own).trainings == ()
+def test_validation_of_another_training_of_the_name_is_left_out(store: Store) -> None:
+    put_rows(store, "validations", checks("tuned-shared-sw", "sw", {0: 3.0, 4: 1.5}, kept=4), mark="other")
+    put_rows(store, "training", steps("shared", "sw", [4.0, 3.5]))
+    (training,) = study_of(store).trainings
+    assert training.losses.tolist() == [4.0, 3.5] and training.validations == {}
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,30 @@
-"""The section on training as it stands on the page, and pages without it."""
+"""The part on training: Table 1 on benchmarks and perplexity, other languages, validation, and what is missing."""
 
 from __future__ import annotations
 
-import re
-from html import unescape
+import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from polyneuron.eval.report.numbers.study import read_report
+from polyneuron.eval.report.numbers.benchmarks import results_of
+from polyneuron.eval.report.numbers.effects import effects_of
+from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
 from polyneuron.eval.report.page import render
+from polyneuron.eval.report.sections.model import article
+from polyneuron.eval.report.sections.trained_table import trained_grids
+from polyneuron.eval.report.sections.training import perplexity_form, perplexity_matrix, training_part
+from polyneuron.eval.report.words.training_findings import against_random
 from polyneuron.eval.store.store import Store
+from polyneuron.eval.tables.grid import Grid
 from tests.eval.report.benchmark_rows import add, score, unavailable, usual, usual_verdicts, verdict
-from tests.eval.report.synthetic import Plan, store_with
-from tests.eval.report.test_page import parsed
+from tests.eval.report.grids import cell_of, rows_of
+from tests.eval.report.synthetic import Plan, store_with, studied
+from tests.eval.report.test_page import assert_sound
 from tests.eval.report.training_rows import (
     checks,
     name_of,
@@ -33,69 +44,73 @@ def store(tmp_path: Path) -> Store:
     return store_with(tmp_path / "store", PLAN)
 
 
-def page(store: Store) -> str:
-    return render(read_report(store), "t")
+def values(store: Store) -> dict[str, Any]:
+    study = studied(store).studies[0]
+    results = results_of(study)
+    trained = results.of_training(True) if results else None
+    return dict(training_part(study, effects_of(study.variants), trained).values)
 
 
-def words(store: Store, name: str = "training", end: str = "omissions") -> str:
-    """A section's own text, without marks, in one line."""
-    found = re.search(rf'<h2 id="m0-{name}">(.*?)<h2 id="m0-{end}">', page(store), re.S)
-    assert found is not None
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", found[1])))
+def benchmark_rows(store: Store) -> dict[str, list[str]]:
+    """Table 1 on the one benchmark."""
+    (found,) = values(store)["benchmarks"]["tables"]
+    return rows_of(found["table"])
 
 
-def test_without_training_there_is_no_section(store: Store) -> None:
+def test_without_training_there_is_no_part(store: Store) -> None:
     add(store, usual(), usual_verdicts())
-    assert "m0-training" not in page(store) and "under Training" not in page(store)
+    assert "m0-training" not in render(studied(store), "t")
 
 
 def test_table_1_has_score_change_verdict_interval_and_items(store: Store) -> None:
     usual_training(store)
-    found = words(store)
-    assert "shared 54.0 +4.0 ▲ better −1.0 to +9.0 50 items" in found
-    assert "− random +4.0 ▲ better −1.0 to +9.0 50 items" in found
-    assert "none the unchanged model 50.0 40.0 to 60.0 50 items" in found
-    assert "after Holm’s correction for all 10 comparisons" in found
-    assert "×0.900 ▲ better ×0.900 to ×0.900 4 sentences" in found
-    assert "○ no evidence" in found and "Why these: shared was asked for; exclusive was asked for" in found
-    structure = parsed(page(store))
-    assert len(structure.ids) == len(set(structure.ids)) and set(structure.references) <= set(structure.ids)
-    assert all(b - a <= 1 for a, b in zip(structure.levels, structure.levels[1:], strict=False))
+    rows = benchmark_rows(store)
+    assert rows["shared"][0] == "54.0 +4.0 ▲ better −1.0 to +9.0 50 items"
+    assert rows["none the unchanged model"][0] == "50.0 40.0 to 60.0 50 items"
+    assert rows["− random"][0] == "+1.0 ○ no evidence −4.0 to +6.0 50 items"  # of the exclusive set, the last
+    found = values(store)
+    assert found["benchmarks"]["family"] == 10 and found["random"]
+    assert found["reasons"][:2] == [
+        ("shared", "shared was asked for"),
+        ("exclusive", "exclusive was asked for"),
+    ]
+    shared = rows_of(found["perplexity"]["table"])["shared"]
+    assert shared[0].endswith("×0.900 ▲ better ×0.900 to ×0.900 4 sentences")
+    assert_sound(render(studied(store), "t"))
 
 
 def test_steps_tokens_and_shares_are_stated(store: Store) -> None:
-    rows = steps(
-        "shared", "sw", [3.25, 3.0], reason="the language-agnostic score 2.00 lies between 1.00 and 4.62"
-    )
+    rows = steps("shared", "sw", [3.25, 3.0])
     put_rows(store, "training", rows + steps("full", "sw", [3.0, 2.0], n_neurons=0, n_trainable=2400))
-    found = words(store)
-    assert "2 variants for Swahili: 0 to 12 neurons, 2 steps and 200 tokens each." in found
-    assert "shared for Swahili 12 4.7% 240 10% 2 200 3.250 to 3.000" in found  # 12 of 256, 240 of 2,400
-    assert "full for Swahili – – 2,400 100% 2 200 3.000 to 2.000" in found
-    assert "shared: the language-agnostic score 2.00 lies between 1.00 and 4.62; full was asked for." in found
-    assert "No random neurons were trained" in found
-    assert "No trained variant was put to a benchmark." in found
-    assert "Nothing was validated during training" in found
-    assert "No held-out perplexity of a trained variant is stored" in found
+    found = values(store)
+    assert rows_of(found["table"]) == {  # 12 of 256 neurons, 240 of 2,400 numbers
+        "shared for Swahili": ["12", "4.7%", "240", "10%", "2", "200", "3.250 to 3.000"],
+        "full for Swahili": ["–", "–", "2,400", "100%", "2", "200", "3.000 to 2.000"],
+    }
+    assert not found["random"] and found["few"] and found["languages"] == ["sw"]
+    assert (found["benchmarks"], found["perplexity"], found["validation"]) == (None, None, None)
 
 
-def test_the_benchmarks_section_keeps_to_what_was_switched_off(store: Store) -> None:
+def test_trained_variants_and_sets_keep_to_their_parts(store: Store) -> None:
     add(store, usual(("en", "sw", "th")), usual_verdicts(("en", "sw", "th")))
     usual_training(store)
-    found = words(store, "benchmarks", "training")
-    assert (
-        "tuned" not in found
-        and "exclusive-sw" in found
-        and "What training changed is under Training." in found
-    )
-    assert "control-shared" in found and "control-shared" not in words(store)
-    assert not re.search("Benchmarks, tuned", page(store))
+    parts = {part.name: part.values for part in article(studied(store).studies[0], "m0").parts}
+    names = {
+        name: {column.over for column in table.columns} - {""}
+        for name, table in (
+            ("benchmarks", parts["benchmarks"]["benchmarks"][0].table),
+            ("training", parts["training"]["benchmarks"]["tables"][0]["shown"].table),
+        )
+    }
+    assert "exclusive-sw" in names["benchmarks"] and not any("tuned" in name for name in names["benchmarks"])
+    assert names["training"] & names["benchmarks"] == {"base"} and len(names["training"]) == 7
+    assert parts["benchmarks"]["trained_apart"] and parts["benchmarks"]["changed"]
 
 
-def test_a_store_that_judged_training_alone_says_where_it_is(store: Store) -> None:
+def test_a_store_that_judged_training_alone_says_so(store: Store) -> None:
     usual_training(store)
-    found = words(store, "benchmarks", "training")
-    assert "Here is the unchanged model alone. What training changed is under Training." in found
+    (part,) = [p for p in article(studied(store).studies[0], "m0").parts if p.name == "benchmarks"]
+    assert part.values["trained_apart"] and not part.values["changed"]
 
 
 def test_gaps_are_blank_with_reasons(store: Store) -> None:
@@ -103,12 +118,15 @@ def test_gaps_are_blank_with_reasons(store: Store) -> None:
     put_rows(store, "perplexities", perplexities(store, name_of("shared", "sw"), {"sw": 0.9}))
     missing = unavailable(name_of("shared", "sw"), "sw", "MMMLU has no sw", kind="tuned", set_language="sw")
     add(store, [score("base", "th", 0.5), missing])
-    found = words(store)
-    assert "shared not trained for it no value, see below nothing to average" in found
-    assert "exclusive not evaluated not trained for it nothing to average" in found
-    assert "MMMLU has no sw." in found and "No paired verdicts on these scores are stored" in found
-    assert "exclusive not measured not trained for it nothing to average" in found  # perplexity
-    assert "shared 0.0" not in found
+    found = values(store)
+    (benchmark,) = found["benchmarks"]["tables"]
+    for table in (benchmark["table"], found["perplexity"]["table"]):
+        for row, column in (("shared", 0), ("exclusive", 1), ("exclusive", 0), ("shared", 1)):
+            cell = cell_of(table, row, column)
+            if (row, column, table) != ("shared", 1, found["perplexity"]["table"]):
+                assert (cell.text, cell.tone) == ("", "blank") and cell.details
+    assert ("null", ([("sw", None)], "MMMLU has no sw")) in benchmark["shown"].notes
+    assert found["benchmarks"]["judged"] is None
 
 
 def test_languages_trained_together_have_a_cell_each(store: Store) -> None:
@@ -118,12 +136,17 @@ def test_languages_trained_together_have_a_cell_each(store: Store) -> None:
     scores = [score("base", lang, 0.5) for lang in ("sw", "th")]
     scores += [tuned_score("shared", "th+sw", 0.52, "sw"), tuned_score("shared", "th+sw", 0.54, "th")]
     add(store, scores, [verdict(name, "sw", 0.02, "no evidence"), verdict(name, "th", 0.04, "better")])
-    found = words(store)
-    assert "shared Thai and Swahili together 54.0 +4.0 ▲ better" in found
-    assert "52.0 +2.0 ○ no evidence −3.0 to +7.0 50 items +3.0" in found
-    assert "×0.800" in found and "×0.900" in found
-    assert "×0.849" in found  # the geometric mean of 0.8 and 0.9
-    assert "Trained for Thai and Swahili" in found
+    found = values(store)
+    rows = rows_of(found["benchmarks"]["tables"][0]["table"])["shared Thai and Swahili together"]
+    assert rows[0].startswith("54.0 +4.0 ▲ better")
+    assert rows[1:] == ["52.0 +2.0 ○ no evidence −3.0 to +7.0 50 items", "+3.0"]
+    cells = [cell_of(found["perplexity"]["table"], "shared", i) for i in range(3)]
+    assert [cell.raised or cell.text for cell in cells] == [
+        "×0.800",
+        "×0.900",
+        "×0.849",
+    ]  # the geometric mean
+    assert found["curves"][0].languages == ("th", "sw")
 
 
 def test_several_seeds_have_a_mean_and_their_own_rows(store: Store) -> None:
@@ -133,33 +156,103 @@ def test_several_seeds_have_a_mean_and_their_own_rows(store: Store) -> None:
         scores.append(tuned_score("shared", "sw", 0.5 + gain, seed=seed))
         verdicts.append(verdict(name_of("shared", "sw", seed), "sw", gain, "no evidence"))
     add(store, scores, verdicts)
-    found = words(store)
-    assert "shared mean of 2 seeds 52.0 +2.0 ○ no evidence 2 of 2 0.0 to +4.0 over seeds 50 items" in found
-    assert "each seed on its own" in found and "seed 0 54.0 +4.0" in found and "seed 1 50.0 0.0" in found
-    assert "shared, seed 1 for Swahili" in found
+    found = values(store)
+    (tables,) = found["benchmarks"]["tables"]
+    mean = rows_of(tables["table"])["shared mean of 2 seeds"]
+    assert mean == ["52.0 +2.0 ○ no evidence 2 of 2 0.0 to +4.0 over seeds 50 items"]
+    seeds = rows_of(tables["seeds"])
+    assert seeds["shared seed 0"][0].startswith("54.0 +4.0") and seeds["shared seed 1"][0].startswith(
+        "50.0 0.0"
+    )
+    assert "shared, seed 1 for Swahili" in rows_of(found["table"])
 
 
 def test_the_numbers_of_validation_are_listed(store: Store) -> None:
     put_rows(store, "training", steps("shared", "sw", [3.0] * 4))
-    name = name_of("shared", "sw")
-    put_rows(store, "validations", checks(name, "sw", {0: 3.0, 2: 2.5, 4: 2.75}, kept=2))
-    assert "shared for Swahili 2.500 before: 3.000 after the last step: 2.750" in words(store)
+    put_rows(store, "validations", checks(name_of("shared", "sw"), "sw", {0: 3.0, 2: 2.5, 4: 2.75}, kept=2))
+    cell = cell_of(values(store)["validation"], "shared for Swahili")
+    assert cell.text == "2.500" and [words.split()[-1] for words in cell.details] == ["3.000", "2.750"]
 
 
-def test_another_selection_and_stale_validation_are_owned_up_to(store: Store) -> None:
-    put_rows(store, "validations", checks(name_of("shared", "sw"), "sw", {0: 3.0}, kept=0))
+def test_another_selection_and_the_mixture_are_owned_up_to(store: Store) -> None:
     put_mixture(store, {"embedded": 0.5, "a/b": 0.5})
     put_rows(store, "training", steps("shared", "sw", [3.0], n_neurons=9999), run_id="run-0002")
-    found = words(store)
-    assert "Trained on another selection than the one shown: tuned-shared-sw (9,999 neurons" in found
-    assert "stored validation of tuned-shared-sw" in found
-    assert "Documents: embedded and a/b. Of these, the embedded sample" in found
+    found = values(store)
+    ((name, n, shown),) = found["other_selection"]
+    assert (name, n) == (name_of("shared", "sw"), 9999) and shown < 256
+    assert found["corpora"] == ["embedded", "a/b"] and not found["only_embedded"]
 
 
 def test_the_embedded_sample_is_called_one(store: Store) -> None:
     put_mixture(store, "embedded")
     put_rows(store, "training", steps("shared", "sw", [3.0]), run_id="run-0002")
-    assert "can teach a model nothing" in words(store)
+    assert values(store)["only_embedded"]
+
+
+def losses(name: str, nats_a_token: dict[str, float], kind: str = "tuned") -> ShownVariant:
+    """Three sentences of 2, 3 and 5 tokens, each with the same nats per token."""
+    tokens = np.array([2.0, 3.0, 5.0])
+    nll = {code: (np.arange(3), nats * tokens, tokens) for code, nats in nats_a_token.items()}
+    return ShownVariant(name=name, kind=kind, n_neurons=3, nll=nll)
+
+
+@pytest.fixture
+def study(store: Store) -> ShownStudy:
+    """Base perplexity 100; shared ×0.8 in Swahili, ×1.2 in English; random ×0.9 in Swahili; Thai not measured."""
+    put_rows(store, "training", steps("shared", "sw", [3.0]) + steps("random", "sw", [3.0]))
+    base = math.log(100)
+    variants = Variants(
+        [
+            losses("base", {"en": base, "sw": base}, "base"),
+            losses("tuned-shared-sw", {"en": base + math.log(1.2), "sw": base + math.log(0.8)}),
+            losses("tuned-random-sw", {"sw": base + math.log(0.9)}),
+        ]
+    )
+    return dataclasses.replace(studied(store).studies[0], variants=variants)
+
+
+def perplexity_table(study: ShownStudy) -> Grid:
+    effects = effects_of(study.variants)
+    assert effects is not None
+    return trained_grids(study.trainings, perplexity_form(study, effects), "title")[0]
+
+
+def test_the_table_has_perplexities_and_multiples(study: ShownStudy) -> None:
+    base, shared, against, random = (row.cells[1] for row in perplexity_table(study).rows)
+    assert base.text == "100" and base.details == ("3 sentences",)
+    assert (shared.text, shared.raised, shared.tone, shared.details[1]) == (
+        "80.0",
+        "×0.800",
+        "better",
+        "3 sentences",
+    )
+    assert against.text == "×0.889"  # 0.8 / 0.9
+    assert random.raised == "×0.900"
+
+
+def test_the_matrix_shows_what_broke_and_what_is_missing(study: ShownStudy) -> None:
+    effects = effects_of(study.variants)
+    assert effects is not None
+    table = perplexity_matrix(study, effects)
+    assert [column.text for column in table.columns[1:]] == ["English", "Swahili"]
+    english, swahili = (cell_of(table, "shared for Swahili", i) for i in (0, 1))
+    assert (english.text, english.tone, english.shade, english.framed) == ("×1.200", "worse", 1, False)
+    assert (swahili.text, swahili.tone, swahili.framed) == ("×0.800", "better", True)
+    gap = cell_of(table, "random")
+    assert gap.text == "" and gap.marks == () and gap.details
+
+
+def test_random_is_compared_on_the_same_sentences(study: ShownStudy) -> None:
+    shared, random = study.trainings
+    effect = against_random(study, shared, "sw")
+    assert effect is not None and effect.times == pytest.approx(8 / 9)
+    assert against_random(study, shared, "en") is None and against_random(study, random, "sw") is None
+
+
+def test_without_measurements_there_is_no_table(study: ShownStudy) -> None:
+    for variants in (study.variants[1:], study.variants[:1]):
+        bare = dataclasses.replace(study, variants=Variants(variants))
+        assert training_part(bare, effects_of(bare.variants), None).values["perplexity"] is None
 
 
 def test_names_are_escaped(store: Store) -> None:
@@ -172,5 +265,5 @@ def test_names_are_escaped(store: Store) -> None:
     put_rows(store, "perplexities", perplexities(store, name, {"sw": 0.9}, set_language="sw"))
     scores = [score("base", "sw", 0.5, benchmark=evil), score(name, "sw", 0.5, benchmark=evil, kind="tuned")]
     add(store, scores, [verdict(name, "sw", 0.0, evil, benchmark=evil, reason=evil)])
-    text = page(store)
+    text = render(studied(store), "t")
     assert "<img" not in text and text.count("&lt;img") > 20

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Bands
 from polyneuron.eval.report.charts.svg import log_axis
-from polyneuron.eval.report.numbers.estimates import Estimate, Neighbour
-from polyneuron.eval.report.words.wording import language_name, number
+from polyneuron.eval.report.numbers.estimates import Neighbour, ShownEstimate
+from polyneuron.eval.report.words.wording import language_name, number, tidy
+
+_LOOKS = (("PPL", "disc", "shared"), ("log PPL", "ring", "ring"))
 
 
-def importance_chart(rows: list[tuple[str, Estimate | None, Estimate | None]]) -> Markup:
+def importance_chart(rows: Sequence[tuple[str, Sequence[ShownEstimate | None]]]) -> Markup:
     """Eq. 5 per language, log scale: from perplexity, as published, and from its log; 1 is equal worth."""
-    estimates = [e for _, *pair in rows for e in pair if e is not None and e.value is not None]
+    estimates = [e for _, pair in rows for e in pair if e is not None and e.value is not None]
     values = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
     label = "Importance of a shared neuron against an exclusive one, per language, log scale"
-    chart = Bands(label, log_axis(values, 0.5, 2.0), _tick, sizes=(22, 22, 2))
-    for language, by_ppl, by_nll in rows:
-        drawn = ((by_ppl, ("disc", "shared"), "PPL"), (by_nll, ("ring", "ring"), "log PPL"))
-        lanes = chart.band(language_name(language), len(drawn))
-        for y, (found, look, name) in zip(lanes, drawn, strict=True):
+    chart = Bands(label, log_axis(values, 0.5, 2.0), tidy, sizes=(22, 22, 2))
+    for language, pair in rows:
+        lanes = chart.band(language_name(language), len(pair))
+        for y, found, (name, *look) in zip(lanes, pair, _LOOKS, strict=True):
             if found is None or found.value is None:
                 chart.note(y, f"{name}: no value")
                 continue
             words = f"{name} {number(found.value)}" + (", off the scale" if found.value <= 0 else "")
-            chart.estimate(y, (found.low, found.value, found.high), look, words, f"{name}: {found.words}")
+            chart.estimate(
+                y, (found.low, found.value, found.high), (look[0], look[1]), words, f"{name}: {found.words}"
+            )
     return chart.render(reference=1)
 
 
-def sensitivity_chart(neighbours: list[Neighbour]) -> Markup:
+def sensitivity_chart(neighbours: Sequence[Neighbour]) -> Markup:
     """The shared ratio (Eq. 4) under every neighbouring rule, the study's own rule filled."""
     values = [near.shared_ratio for near in neighbours if near.shared_ratio is not None]
     label = "Shared ratio under neighbouring rules, log scale"
-    chart = Bands(label, log_axis(values, 0.1, 1.0), _tick, sizes=(15, 22, 1))
+    chart = Bands(label, log_axis(values, 0.1, 1.0), tidy, sizes=(15, 22, 1))
     for near in neighbours:
         (y,) = chart.band(near.label, 1)
         if near.shared_ratio is not None and near.shared_ratio > 0:
@@ -41,7 +46,3 @@ def sensitivity_chart(neighbours: list[Neighbour]) -> Markup:
         else:  # short enough for a phone; the reason itself is in the table and in the list of omissions
             chart.note(y, "no value: see the remark below" if near.null_reason else "no shared neurons")
     return chart.render()
-
-
-def _tick(value: float) -> str:
-    return number(value, tidy=True)

@@ -1,0 +1,64 @@
+"""The part on Eq. 4 to 6: ratio, importance and score, and what neighbouring rules give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from polyneuron.eval.report.charts.estimates import importance_chart, sensitivity_chart
+from polyneuron.eval.report.numbers.estimates import (
+    IMPORTANCE,
+    SCORE,
+    SHARED_RATIO,
+    Neighbour,
+    estimate,
+    neighbours,
+    sensitivity_band,
+)
+from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.sections.part import Part
+from polyneuron.eval.report.words.wording import count, language_name, number
+from polyneuron.eval.tables.grid import Column, Grid, grid
+
+
+def scores_part(study: ShownStudy) -> Part:
+    """Facts, the importance per language where it was computed, and the rule among its neighbours."""
+    pairs = [(c, [estimate(study, metric, c) for metric in IMPORTANCE.values()]) for c in study.languages]
+    rows = [[language_name(c), *(e.words if e else "not computed" for e in pair)] for c, pair in pairs]
+    heads = [Column(text=f"from {words}", align="left") for words in ("perplexity", "log perplexity")]
+    near = neighbours(study)
+    values = {
+        "stored": bool(study.metrics),
+        "n_bootstrap": max((row["n_bootstrap"] or 0 for row in study.metrics), default=0) or None,
+        "ratio": estimate(study, SHARED_RATIO),
+        "scores": {kind: estimate(study, metric) for kind, metric in SCORE.items()},
+        "band": sensitivity_band(study),
+        "chart": importance_chart(pairs) if any(any(pair) for _, pair in pairs) else None,
+        "table": grid("Importance per language", ["language", *heads], rows),
+        "near_chart": sensitivity_chart(near) if near else None,
+        "near": neighbour_grid(near),
+    }
+    return Part("scores", values)
+
+
+def neighbour_grid(near: Sequence[Neighbour]) -> Grid:
+    """The study's rule and its neighbours, by threshold."""
+    heads = ["rule", "setting", "shared", "exclusive", "ratio", "likeness, shared", "likeness, related"]
+    rows = [
+        [
+            rule.label,
+            number(rule.sigma),
+            count(rule.n_shared),
+            count(rule.n_exclusive),
+            number(rule.shared_ratio),
+            number(rule.jaccard_shared, 2),
+            number(rule.jaccard_related, 2),
+            remark(rule.null_reason),
+        ]
+        for rule in near
+    ]
+    return grid("Sets under neighbouring rules", [*heads, Column(text="remark", align="left")], rows)
+
+
+def remark(reason: str | None) -> str:
+    """A reason without its details in brackets and its advice; both are in the list of omissions."""
+    return (reason or "").split(" (")[0].split(". ")[0].split("; ")[0]

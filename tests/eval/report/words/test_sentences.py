@@ -1,0 +1,189 @@
+"""Every sentence of findings and omissions, in each of its turns, is kept in `golden/sentences.txt`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from polyneuron.eval.report.numbers.effects import Effect
+from polyneuron.eval.report.numbers.estimates import ShownEstimate
+from polyneuron.eval.report.page import sentences
+from polyneuron.eval.report.words.findings import Finding
+from polyneuron.eval.report.words.omissions import Omission
+from tests.golden import assert_golden
+
+SPAN: dict[str, Any] = {"least": ("en", 1.1), "most": ("sw", 3.0)}
+DRAWS = {"n": 5, "few": False, "low": 0.9, "high": 1.2, "median": 1.01}
+SIZES = {
+    "shared": 3,
+    "n_measured": 900,
+    "n_languages": 2,
+    "chosen": False,
+    "least": ("en", 4),
+    "most": ("sw", 9),
+}
+SHARED = {"n_neurons": 3, "draws": DRAWS, "lost": [], "margin": 2.5, **SPAN}
+OWN = {"unharmed": [], "compared": ["en", "sw"], "lost": [], **SPAN}
+IMPORTANCE = {"known": 2, "above": 2, "sure": 1, "nulls": []}
+VALUE = ShownEstimate(1.5, 1.0, 2.0, None)
+OPEN = ShownEstimate(1.5, None, 2.0, "an end is open")
+NULL = ShownEstimate(None, None, None, "no value")
+SCORE = {"ratio": VALUE, "by_ppl": OPEN, "by_nll": VALUE, "band": (0.5, 1.5)}
+WORSE, BETTER = Counter(worse=2), Counter({"better": 1, "not judged": 1})
+NO_EVIDENCE, UNJUDGED = Counter({"no evidence": 2}), Counter({"not judged": 1})
+NONE: Counter[str] = Counter()
+BENCHMARKS = {
+    "set": "shared",
+    "verdicts": WORSE,
+    "reach": 5.0,
+    "n_draws": 2,
+    "against": WORSE,
+    "some_samples": False,
+}
+EFFECT = Effect(ppl=9.0, times=0.97, low=0.95, high=0.99, n_sentences=4)
+LONE = Effect(ppl=9.0, times=1.2, low=1.2, high=1.2, n_sentences=1)
+BROKEN = Effect(ppl=9.0, times=1.2, low=1.1, high=1.3, n_sentences=4)
+TUNED = SimpleNamespace(strategy="shared", languages=("sw", "th"), seed=1, name="tuned-shared-sw")
+OTHER = SimpleNamespace(strategy="mine", languages=("en",), seed=0, name="tuned-mine-en")
+TRAINED = {
+    "verdicts": BETTER,
+    "measured": [(TUNED, "sw", EFFECT), (OTHER, "en", LONE)],
+    "more": 0,
+    "seeds": False,
+    "twins": BETTER,
+    "others": WORSE,
+    "worst": (TUNED, "en", BROKEN),
+    "judged": True,
+}
+ON_BENCHMARKS = {"verdicts": BETTER, "reach": None, "twins": BETTER, "some_samples": False}
+PAIR = {
+    "names": ["LAPE", "impact (exclusive)"],
+    "verdicts": Counter(above=1, within=1),
+    "n": 2,
+    "language": "sw",
+}
+ALIKE = {
+    "verdicts": Counter(above=1, within=1),
+    "jaccard": 0.5,
+    "pairs": [PAIR | {"jaccard": 0.5, "ratio": 32.0}],
+}
+DETECTED = {**SPAN, "verdicts": Counter(above=1, within=1), "hit": 1, "n_rest": 2}
+OFF = {"detectors": {"LAPE": DETECTED, "other": None}, "above": 1, "n": 2, "few_draws": 1}
+
+FINDINGS: dict[str, list[dict[str, Any]]] = {
+    "sizes": [
+        SIZES,
+        SIZES | {"shared": 0, "n_languages": 11, "chosen": True},
+        SIZES | {"n_measured": None, "n_languages": 1, "most": ("en", 4)},
+        {"n_languages": 0, "shared": 0},
+    ],
+    "perplexity_unmeasured": [{}],
+    "shared_unmeasured": [{}],
+    "shared_off": [
+        SHARED,
+        SHARED | {"draws": None},
+        SHARED | {"lost": ["en", "sw"], "draws": DRAWS | {"n": 1, "few": True}},
+    ],
+    "own_off": [OWN, OWN | {"compared": []}, OWN | {"lost": ["en"], "unharmed": ["en"]}],
+    "specificity": [
+        {"victims": {"en": "en", "sw": "sw"}, "at_home": 2},
+        {"victims": {"en": "en", "sw": "sw", "de": None}, "at_home": 2},
+        {"victims": {"en": "sw", "sw": "en"}, "at_home": 0},
+    ],
+    "importance": [
+        IMPORTANCE,
+        IMPORTANCE | {"above": 1, "nulls": ["de"]},
+        IMPORTANCE | {"above": 0, "sure": 0},
+        IMPORTANCE | {"known": 0, "above": 0, "nulls": ["de", "en"]},
+    ],
+    "score": [
+        SCORE,
+        SCORE | {"by_nll": NULL, "band": None},
+        {"ratio": None, "by_ppl": None, "by_nll": None, "band": None},
+    ],
+    "benchmark_samples": [{}],
+    "benchmarks": [
+        BENCHMARKS,
+        BENCHMARKS | {"verdicts": WORSE + BETTER, "against": NONE, "some_samples": True, "reach": None},
+        BENCHMARKS | {"set": "exclusive", "verdicts": NO_EVIDENCE},
+        BENCHMARKS | {"set": "mine", "verdicts": UNJUDGED},
+    ],
+    "training_mechanics": [{"findings": [Finding("training_perplexity", "yes", TRAINED)]}],
+    "training_perplexity_unmeasured": [{"judged": True}, {"judged": False}],
+    "training_perplexity": [
+        TRAINED,
+        TRAINED | {"verdicts": UNJUDGED, "more": 4, "seeds": True, "twins": NONE, "judged": False},
+        TRAINED | {"verdicts": NO_EVIDENCE, "worst": None},
+        TRAINED | {"verdicts": BETTER + WORSE, "worst": (TUNED, "en", EFFECT)},
+    ],
+    "training_samples": [{}],
+    "training_benchmarks": [
+        ON_BENCHMARKS,
+        ON_BENCHMARKS | {"verdicts": NO_EVIDENCE, "reach": 2.5, "twins": NONE, "some_samples": True},
+        ON_BENCHMARKS | {"verdicts": NONE},
+    ],
+    "agreement_unjudged": [{}],
+    "agreement": [
+        ALIKE | {"left_out": None},
+        {
+            "verdicts": Counter(within=1, below=1),
+            "jaccard": 0.0,
+            "pairs": [PAIR | {"jaccard": 0.0, "ratio": 0.0, "verdicts": Counter(within=1, below=1)}],
+            "left_out": "Act-Prob-90p (as published)",
+        },
+        ALIKE | {"left_out": None, "pairs": [PAIR | {"jaccard": 0.5, "ratio": 2.0, "n": 1}]},
+    ],
+    "detected_off": [
+        OFF,
+        OFF | {"above": 0, "few_draws": None},
+        OFF
+        | {"n": 0, "detectors": {"LAPE": DETECTED | {"most": ("en", 1.1), "verdicts": NONE, "n_rest": 0}}},
+    ],
+}
+JUMP = ("th", 3.0, "control-shared-0")
+OMISSIONS: dict[str, list[dict[str, Any]]] = {
+    "texts": [{"n_dropped": 9, "n_read": 99, "dropped": {"en": {"too_short": 7}, "sw": {"a": 1, "b": 1}}}],
+    "short_text": [{"languages": ["en", "sw"], "fewest": 50}],
+    "bounds": [{"bounded": {"q": 1200, "k": 3}}],
+    "slider": [{"reason": "why"}],
+    "shared_empty": [{}],
+    "exclusive_empty": [{"languages": ["de"]}],
+    "metric": [
+        {"metric": "imp_ppl", "null": True, "reason": "why.", "where": ["de", None]},
+        {"metric": "mine", "null": False, "reason": None, "where": [None]},
+    ],
+    "neighbour": [{"label": "σ × 0.5", "reason": "why"}],
+    "perplexities": [{}],
+    "draws": [{"variant": "shared"}],
+    "unmeasured": [{"variant": "shared", "languages": ["de"]}],
+    "unscored": [{"n": 1}, {"n": 2}],
+    "jumps": [{"jumps": [JUMP]}, {"jumps": [JUMP] * 8}],
+    "other_selections": [{"names": ("a", "b")}],
+}
+
+
+def test_every_sentence_is_kept() -> None:
+    templates = sentences()
+    said, omitted = templates.filters["said"], templates.filters["omitted"]
+    lines = [said(Finding(kind, "note", v)).striptags() for kind, turns in FINDINGS.items() for v in turns]
+    lines += [omitted(Omission(kind, v)).striptags() for kind, turns in OMISSIONS.items() for v in turns]
+    assert_golden("\n".join(lines) + "\n", Path(__file__).parents[1] / "golden" / "sentences.txt")
+
+
+def test_every_kind_has_its_turns() -> None:
+    helpers = {
+        "changes",
+        "counts",
+        "embedded",
+        "multiple",
+        "reaches",
+        "samples",
+        "strategy",
+        "tally",
+        "unjudged",
+    }
+    for template, turns in (("findings.html.j2", FINDINGS), ("omission_words.html.j2", OMISSIONS)):
+        macros = {name for name in dir(sentences().get_template(template).module) if name[0] != "_"}
+        assert macros - helpers - {"metric_names"} == set(turns)
