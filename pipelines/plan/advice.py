@@ -9,7 +9,7 @@ from itertools import combinations
 from pydantic import ValidationError
 
 from polyneuron.cluster.capacity.estimate import missing
-from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.stages import stages_of
 
 Change = tuple[str, ...]
@@ -32,7 +32,7 @@ class Advice:
     devices: int | None = None
 
 
-def advise(case: Case, stages: Sequence[str]) -> Advice:
+def advise(case: PlannedCase, stages: Sequence[str]) -> Advice:
     """What to change so that `stages` fit the machines."""
     by_stage = {name: _smallest(case, (name,)) for name in stages}
     rest = [stage.name for stage in stages_of(case) if by_stage.get(stage.name, ()) is not None]
@@ -44,7 +44,7 @@ def advise(case: Case, stages: Sequence[str]) -> Advice:
     return Advice(by_stage, together, _fewest_devices(case, stages) if helpless else None)
 
 
-def _smallest(case: Case, stages: Sequence[str]) -> Change | None:
+def _smallest(case: PlannedCase, stages: Sequence[str]) -> Change | None:
     cluster = case.config.cluster
     options = list(dict.fromkeys(change for name in stages for change in _options(case, name)))
     starts: list[Change] = [()]
@@ -62,7 +62,7 @@ def _smallest(case: Case, stages: Sequence[str]) -> Change | None:
     return None
 
 
-def _fits(case: Case, overrides: Change, stages: Sequence[str]) -> bool:
+def _fits(case: PlannedCase, overrides: Change, stages: Sequence[str]) -> bool:
     try:
         changed = case.changed(overrides)
     except ValidationError:
@@ -70,7 +70,7 @@ def _fits(case: Case, overrides: Change, stages: Sequence[str]) -> bool:
     return not any(missing(s, case.machines) for s in stages_of(changed) if s.name in stages)
 
 
-def _options(case: Case, stage: str) -> Iterator[Change]:
+def _options(case: PlannedCase, stage: str) -> Iterator[Change]:
     """Single changes, in the order in which they are preferred: those that cost least come first."""
     if stage == "evaluation":
         yield from _engine_options(case)
@@ -96,7 +96,7 @@ def _options(case: Case, stage: str) -> Iterator[Change]:
         yield (f"models.{case.index}.dtype=bfloat16",)
 
 
-def _world_sizes(case: Case) -> Iterator[Change]:
+def _world_sizes(case: PlannedCase) -> Iterator[Change]:
     cluster, machines = case.config.cluster, case.machines
     if cluster.gpus_per_worker:
         most = int(machines.n_devices / cluster.gpus_per_worker)
@@ -109,7 +109,7 @@ def _world_sizes(case: Case) -> Iterator[Change]:
         yield ("cluster.gpus_per_worker=0", f"cluster.world_size={min(cluster.world_size, machines.n_nodes)}")
 
 
-def _engine_options(case: Case) -> Iterator[Change]:
+def _engine_options(case: PlannedCase) -> Iterator[Change]:
     engine, machines = case.config.evaluation.engine, case.machines
     if machines.n_devices:
         for n in (1, 2, 4, 8, 16):
@@ -126,7 +126,7 @@ def _engine_options(case: Case) -> Iterator[Change]:
         yield from ((f"{_ENGINE}.kv_cache_gib={n}",) for n in (1, 2, 4, 8) if n != engine.kv_cache_gib)
 
 
-def _fewest_devices(case: Case, stages: Sequence[str]) -> int | None:
+def _fewest_devices(case: PlannedCase, stages: Sequence[str]) -> int | None:
     """Devices of this kind, in powers of two and at most `DEVICES_ON_NODE` to a node."""
     machines = case.machines
     had = max(1, machines.devices_per_node)

@@ -17,7 +17,7 @@ from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
+class PlannedCase:
     """One model of a study, on machines: all that its plan depends on."""
 
     config: StudyConfig
@@ -60,7 +60,7 @@ class Case:
         cluster = self.config.cluster
         return cluster.world_size * (cluster.gpus_per_worker or cluster.threads_per_worker)
 
-    def changed(self, overrides: Iterable[str]) -> Case:
+    def changed(self, overrides: Iterable[str]) -> PlannedCase:
         """Returns the case with these overrides of the configuration.
 
         Raises:

@@ -8,7 +8,7 @@ from polyneuron.cluster.capacity.estimate import Stage
 from polyneuron.cluster.capacity.memory import GIB
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
-from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.units import n_activation_units, n_judged, n_variants
 
 _ITEMS = {
@@ -55,7 +55,7 @@ def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> Requests:
     return of_item * min(n_items, asked.max_items or n_items)
 
 
-def engine_stage(case: Case, requests: Requests) -> Stage:
+def engine_stage(case: PlannedCase, requests: Requests) -> Stage:
     """The engine, started once, with every variant."""
     asked, shape, machines = case.config.evaluation.engine, case.shape, case.machines
     on_gpu = asked.gpus > 0

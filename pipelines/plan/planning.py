@@ -17,7 +17,7 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.advice import Advice, advise
-from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.stages import assumptions, planned_detection, stages_of
 from polyneuron.pipelines.plan.transfer import study_of, transfer_stages
 from polyneuron.pipelines.plan.units import config_of_model, units_of
@@ -94,7 +94,7 @@ def _plan_transfer(config: TransferConfig, index: int, machines: Machines) -> Mo
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = Case(config=study_of(config), index=index, shape=shape, machines=machines)
+    case = PlannedCase(config=study_of(config), index=index, shape=shape, machines=machines)
     return ModelPlan(
         model=model.label,
         dtype=model.dtype,
@@ -113,7 +113,7 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
         units = units_of(config, model)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = Case(config=config, index=index, shape=shape, machines=machines)
+    case = PlannedCase(config=config, index=index, shape=shape, machines=machines)
     if calibrated:
         case = replace(case, measured=_measured(case, hf_config))
     stages, advice, mended = _planned(case, stages_of(case)), None, list[StagePlan]()
@@ -136,11 +136,11 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
     )
 
 
-def _planned(case: Case, stages: Iterable[Stage]) -> tuple[StagePlan, ...]:
+def _planned(case: PlannedCase, stages: Iterable[Stage]) -> tuple[StagePlan, ...]:
     return tuple(plan_stage(stage, case.machines, case.rates(stage)) for stage in stages)
 
 
-def _measured(case: Case, hf_config: Any) -> LayerMeasurement:
+def _measured(case: PlannedCase, hf_config: Any) -> LayerMeasurement:
     import torch
 
     config, batch = case.config, case.config.detection.batch_size

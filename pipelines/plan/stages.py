@@ -12,7 +12,7 @@ from polyneuron.cluster.capacity.memory import GIB, Phase
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST
 from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.pipelines.config.study import StudyConfig
-from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
 from polyneuron.pipelines.plan.units import n_activation_units, n_trainings, n_variants
 
@@ -24,7 +24,7 @@ _OWNED_ROWS = {"q": 1, "k": 1, "v": 1, "ffn": 3}
 """Rows and columns that one neuron owns."""
 
 
-def stages_of(case: Case) -> Iterator[Stage]:
+def stages_of(case: PlannedCase) -> Iterator[Stage]:
     """Every stage that the configuration asks for, in order."""
     config = case.config
     yield detection_stage(case)
@@ -38,7 +38,7 @@ def stages_of(case: Case) -> Iterator[Stage]:
         yield engine_stage(case, study_requests(config))
 
 
-def detection_stage(case: Case) -> Stage:
+def detection_stage(case: PlannedCase) -> Stage:
     """Two passes a language: its shortest sentences, then the others."""
     config, measured, n_languages = case.config, case.measured, len(case.config.languages)
     corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
@@ -63,7 +63,7 @@ def planned_detection(config: StudyConfig) -> passes.Detection:
     return passes.Detection(detection.groups, detection.mode == "certified", detection.floor_fraction)
 
 
-def activation_stage(case: Case) -> Stage:
+def activation_stage(case: PlannedCase) -> Stage:
     """One pass a site over the detection sentences of all languages."""
     config, n_languages = case.config, len(case.config.languages)
     n_sentences = n_languages * config.corpus.n_detection
@@ -79,7 +79,7 @@ def activation_stage(case: Case) -> Stage:
     )
 
 
-def perplexity_stage(case: Case) -> Stage:
+def perplexity_stage(case: PlannedCase) -> Stage:
     """Held-out sentences of all languages under every variant, some variants a pass."""
     config, at_once = case.config, case.config.ablation.variants_per_pass
     n_sentences = len(config.languages) * config.corpus.n_heldout
@@ -101,7 +101,7 @@ def perplexity_stage(case: Case) -> Stage:
 
 def _pass_stage(
     name: str,
-    case: Case,
+    case: PlannedCase,
     corpus: passes.Corpus,
     phases: tuple[Phase, ...],
     *,
@@ -137,7 +137,7 @@ def _pass_stage(
     )
 
 
-def training_stage(case: Case) -> Stage:
+def training_stage(case: PlannedCase) -> Stage:
     """All trainings, one after the other; memory is that of the largest set."""
     settings, shape = case.config.training, case.shape
     rows = sum(times * shape.width(group) for group, times in _OWNED_ROWS.items())
@@ -156,7 +156,7 @@ def training_stage(case: Case) -> Stage:
     return fine_tuning_stage(case, [planned] * n_trainings(case.config))
 
 
-def fine_tuning_stage(case: Case, trainings: Sequence[PlannedTraining]) -> Stage:
+def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -> Stage:
     """Trainings one after the other, each of which loads the model."""
     where = replace(case.placing, weights="shard")
     largest = max(trainings, key=lambda one: (one.n_trained, one.micro_tokens))

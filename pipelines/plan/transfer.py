@@ -22,7 +22,7 @@ from polyneuron.pipelines.config.study import (
     TrainingConfig,
 )
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
-from polyneuron.pipelines.plan.case import Case
+from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import engine_stage, task_requests
 from polyneuron.pipelines.plan.stages import activation_stage, fine_tuning_stage
 from polyneuron.pipelines.transfer.evaluation import cells_of
@@ -31,7 +31,7 @@ from polyneuron.pipelines.transfer.training import Sets, recipe_of, tunings_of
 _SQUAD_ITEMS = 87_599
 
 
-def transfer_stages(config: TransferConfig, case: Case, anatomy: Anatomy) -> Iterator[Stage]:
+def transfer_stages(config: TransferConfig, case: PlannedCase, anatomy: Anatomy) -> Iterator[Stage]:
     """Every stage, in order. Tunings and cells are counted as if every set had neurons."""
     yield activation_stage(case)
     sets = _some_sets(config, case.model, anatomy)

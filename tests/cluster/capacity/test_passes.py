@@ -36,7 +36,7 @@ SHAPES = [
 ]
 
 
-class Case:
+class PlannedCase:
     """A random Llama, sentences of equal length, and what the planner thinks of them."""
 
     def __init__(
@@ -72,7 +72,7 @@ def fullest(phases: Any) -> int:
 
 @pytest.mark.parametrize(("dtype", "fields", "batch", "n_tokens"), SHAPES)
 def test_a_forward_of_one_micro_batch(dtype: str, fields: dict[str, Any], batch: int, n_tokens: int) -> None:
-    case = Case(dtype, fields, batch, n_tokens)
+    case = PlannedCase(dtype, fields, batch, n_tokens)
     with case.live() as live:
         inputs = case.runner.begin(case.batches[0])
         live.peak = before = live.now
@@ -86,7 +86,7 @@ def test_a_forward_of_one_micro_batch(dtype: str, fields: dict[str, Any], batch:
 @pytest.mark.parametrize(("dtype", "fields", "batch", "n_tokens"), SHAPES)
 def test_detection(dtype: str, fields: dict[str, Any], batch: int, n_tokens: int, certified: bool) -> None:
     """With as many candidates as the planner expects of the fullest layer."""
-    case, what = Case(dtype, fields, batch, n_tokens), passes.Detection(GROUPS, certified, 0.03)
+    case, what = PlannedCase(dtype, fields, batch, n_tokens), passes.Detection(GROUPS, certified, 0.03)
     share = passes.CANDIDATE_SPREAD * what.floor_fraction
     candidates = {
         (layer, group): torch.arange(int(share * case.shape.width(group)))
@@ -101,7 +101,7 @@ def test_detection(dtype: str, fields: dict[str, Any], batch: int, n_tokens: int
 
 @pytest.mark.parametrize(("dtype", "fields", "batch", "n_tokens"), SHAPES)
 def test_perplexity(dtype: str, fields: dict[str, Any], batch: int, n_tokens: int) -> None:
-    case = Case(dtype, fields, batch, n_tokens)
+    case = PlannedCase(dtype, fields, batch, n_tokens)
     with case.live() as live:
         sentence_nlls(case.runner, case.batches, [None] * 3)
     predicted = fullest(passes.perplexity_phases(case.alone, case.corpus, 3))
@@ -110,7 +110,7 @@ def test_perplexity(dtype: str, fields: dict[str, Any], batch: int, n_tokens: in
 
 @pytest.mark.parametrize("n_languages", [1, 3])
 def test_activation_statistics(n_languages: int) -> None:
-    case = Case("float32", NARROW, 8, 32)
+    case = PlannedCase("float32", NARROW, 8, 32)
     languages: dict[str, list[MicroBatch]] = {str(i): case.batches for i in range(n_languages)}
     with case.live() as live:
         for _, sketches in activation_pass(case.runner, languages, "matched"):
@@ -121,7 +121,7 @@ def test_activation_statistics(n_languages: int) -> None:
 
 
 def test_the_operations_of_a_forward_are_torchs_count() -> None:
-    case = Case("float32", NARROW, 4, 32, n_sentences=4, attention="eager")
+    case = PlannedCase("float32", NARROW, 4, 32, n_sentences=4, attention="eager")
     ids = case.batches[0].input_ids
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         case.model(ids, use_cache=False)
@@ -131,7 +131,7 @@ def test_the_operations_of_a_forward_are_torchs_count() -> None:
 
 
 def test_hidden_states_beyond_the_budget_go_to_disk() -> None:
-    case = Case("float32", NARROW, 8, 32)
+    case = PlannedCase("float32", NARROW, 8, 32)
     whole = 24 * 32 * 192 * 4
     assert passes.hidden_state_bytes(case.alone, case.corpus, 1) == (whole, 0)
     small = Placing(shape=case.shape, hidden_states_bytes=whole)
