@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -33,6 +33,7 @@ from polyneuron.neuron_core.training.data.documents import (
     PAPER_N_DOCUMENTS,
     DocumentCounts,
     Mixture,
+    Wanted,
     documents,
 )
 from polyneuron.neuron_core.training.data.token_files import (
@@ -85,7 +86,7 @@ def prepare_blocks(
     tokenizer: Any,
     *,
     max_tokens: int,
-    n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    n_documents: Wanted = PAPER_N_DOCUMENTS,
     seed: int = 0,
     exclude: Collection[str] = (),
     add_bos: bool | None = None,

@@ -20,6 +20,9 @@ from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts
 Mixture = Sequence[tuple[CorpusSource, float]]
 """Sources of one language, each with the share of the documents it gives."""
 
+Wanted = int | Literal["all"]
+"""How many documents are asked for."""
+
 PAPER_MIXTURE: Mapping[str, float] = {"culturax": 1.0, "madlad400": 1.0, "wikipedia": 1.0}
 """Paper A, section 4: CulturaX, MADLAD-400 and Wikipedia. It gives no shares; equal ones are our reading."""
 
@@ -68,7 +71,7 @@ def mixture_of(names: str | Mapping[str, float]) -> list[tuple[CorpusSource, flo
 def documents(
     mixture: Mixture,
     language: str,
-    n_documents: int | Literal["all"] = PAPER_N_DOCUMENTS,
+    n_documents: Wanted = PAPER_N_DOCUMENTS,
     *,
     seed: int = 0,
     exclude: Collection[str] = (),
@@ -137,7 +140,7 @@ def _check(mixture: Mixture) -> None:
             )
 
 
-def _drawn(mixture: Mixture, n_documents: int | Literal["all"], seed: int, reader: _Reader) -> Iterator[str]:
+def _drawn(mixture: Mixture, n_documents: Wanted, seed: int, reader: _Reader) -> Iterator[str]:
     chance = random.Random(f"{seed}:{reader.language}")
     sources = [source for source, _ in mixture]
     weights = [weight for _, weight in mixture]
@@ -196,7 +199,7 @@ class _Reader:
         for first in range(0, len(rows), EMBEDDED_ROWS_A_DOCUMENT):
             yield "\n".join(rows[first : first + EMBEDDED_ROWS_A_DOCUMENT])
 
-    def ran_out(self, source: CorpusSource, n_given: int, wanted: int | Literal["all"]) -> CorpusError:
+    def ran_out(self, source: CorpusSource, n_given: int, wanted: Wanted) -> CorpusError:
         name, counts = source.for_language(self.language).describe(), self._counts
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items())) or "none"
         return CorpusError(
