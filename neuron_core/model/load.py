@@ -90,7 +90,7 @@ def from_pretrained(
     nf4: bool = False,
 ) -> Any:
     """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded.
-    `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.nf4`)."""
+    `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.model.nf4`)."""
     if nf4:
         from polyneuron.neuron_core.model.nf4 import quantisation, ready_to_train
     wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
