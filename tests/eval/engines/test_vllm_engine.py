@@ -45,5 +45,6 @@ def test_edits_agree_with_hugging_face_and_are_undone_exactly(name: str, tmp_pat
     check(compared(tmp_path, name, **FAMILIES[name]))
 
 
+@pytest.mark.slow  # two engine processes on two cores: minutes, where the fast tests may take twelve in all
 def test_tensor_parallel_ranks_write_their_own_shares(tmp_path: Path) -> None:
     check(compared(tmp_path, "qwen2", tensor_parallel=2, hidden_size=128))
