@@ -103,6 +103,20 @@ class OtherMethods:
         return (*self.impacts, *(detector.sets for detector in self.detectors))
 
     @property
+    def names(self) -> dict[str, str]:
+        """How each method is called for people: ``Act-Prob-90p (pooled)``; a name we do not know stays as it is."""
+        names = {name: f"impact ({kind})" for name, kind in IMPACT_METHODS.items()}
+        for detector in self.detectors:
+            act_prob = f"Act-Prob-{detector.percentile}p"
+            known = {
+                "lape": "LAPE",
+                DEGENERATE: f"{act_prob} (as published)",
+                "act_prob_pooled": f"{act_prob} (pooled)",
+            }
+            names[detector.name] = known.get(detector.name, detector.name)
+        return names
+
+    @property
     def n_neurons(self) -> int:
         """Ffn neurons of the model."""
         return self.detectors[0].n_neurons

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
-
-from markupsafe import Markup
 
 from polyneuron.eval.report.charts.benchmarks import score_chart
 from polyneuron.eval.report.numbers.benchmarks import NO_DATA, SAMPLE, Results, points, title_of
@@ -23,22 +20,6 @@ from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WO
 MARKS = {BETTER: "▲ better", WORSE: "▼ worse", NO_EVIDENCE: "○ no evidence", NOT_JUDGED: "– not judged"}
 _Value = TypeVar("_Value")
 _Key = TypeVar("_Key")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownBenchmark:
-    """One benchmark: its table, and what a reader must know of it."""
-
-    title: str
-    """See `heading`."""
-    asked: dict[str, dict[tuple[Any, ...], list[str]]]
-    """By aspect (dataset, items, shots, length, metric): how it was asked, and in which languages so."""
-    notes: list[tuple[str, Any]]
-    """Kinds of notes and their values; the template says them."""
-    table: Grid
-    """Every variant in every language."""
-    chart: Markup | None
-    """Scores before and after switching a set off."""
 
 
 def benchmarks_part(results: Results, trained_apart: bool) -> Part:
@@ -76,17 +57,20 @@ def introduction(results: Results) -> dict[str, Any]:
     }
 
 
-def shown_benchmark(results: Results, benchmark: str, after_training: bool = False) -> ShownBenchmark:
-    """``after_training``: the results are of trained variants, not all of which were to be judged in every language."""
+def shown_benchmark(results: Results, benchmark: str, after_training: bool = False) -> dict[str, Any]:
+    """One benchmark's table, chart, and what a reader must know of it: how it was asked, and notes by kind.
+
+    ``after_training``: the results are of trained variants, not all of which were to be judged in every language.
+    """
     name = heading(results, benchmark)
     title = f"{name} of every trained variant" if after_training else f"Scores on {name}"
-    return ShownBenchmark(
-        title=name,
-        asked=_asked([row for row in results.rows(benchmark) if row["data"] != NO_DATA]),
-        notes=list(_notes(results, benchmark, after_training)),
-        table=benchmark_grid(results, benchmark, title),
-        chart=score_chart(results, benchmark),
-    )
+    return {
+        "title": name,
+        "asked": _asked([row for row in results.rows(benchmark) if row["data"] != NO_DATA]),
+        "notes": list(_notes(results, benchmark, after_training)),
+        "table": benchmark_grid(results, benchmark, title),
+        "chart": score_chart(results, benchmark),
+    }
 
 
 def benchmark_grid(results: Results, benchmark: str, title: str) -> Grid:

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from polyneuron.eval.report.charts.models import scatter
 from polyneuron.eval.report.numbers.benchmarks import SAMPLE, Results, points, results_of, title_of
-from polyneuron.eval.report.numbers.estimates import SCORE, SHARED_RATIO, ShownEstimate, estimate
+from polyneuron.eval.report.numbers.estimates import SCORE, SHARED_RATIO, estimate
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.words.wording import DASH, number
@@ -29,36 +29,15 @@ ENOUGH_MODELS = 5
 _ALIKE = ("data", "dataset", "revision", "n_shots", "max_gen_toks", "metric", "filter", "task_version")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownModel:
-    """One model as a point of the figures."""
-
-    letter: str
-    """By which the figures call it."""
-    name: str
-    """Of the model."""
-    ability: float | None
-    """In the unit of the comparison; None where it was not measured."""
-    ratio: ShownEstimate | None
-    """Eq. 4."""
-    scores: Mapping[str, ShownEstimate | None]
-    """Eq. 6, from perplexity (ppl) and from log perplexity (nll)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """Two figures and a table of models by one kind of ability."""
+    """Two figures and a table of models by one kind of ability. ``about``: what the template says of the ability;
+    ``trends``: how many models have both values, and their rank correlation where it means something."""
 
     about: Mapping[str, Any]
-    """What the template says of the ability."""
-    models: Sequence[ShownModel]
-    """All models that have the ability, in the order of their letters."""
     charts: Mapping[str, Markup]
-    """Against the ratio and against the score."""
     trends: Mapping[str, tuple[int, float | None]]
-    """How many models have both, and their rank correlation, None where all are alike in one of the two."""
     table: Grid
-    """The numbers of the figures."""
 
 
 def comparison(studies: Sequence[ShownStudy]) -> Figures | None:
@@ -68,15 +47,8 @@ def comparison(studies: Sequence[ShownStudy]) -> Figures | None:
     texts = {_text_key(study) for study in studies}
     same = len(texts) == 1 and texts != {()}
     unit = "bits per sentence" if same else "bits per token"
-    models = [_model(i, study, _bits(study, same)) for i, study in enumerate(studies)]
-    return _figures(
-        models,
-        {"same_text": same, "unit": unit},
-        f"held-out {unit}",
-        f"better: fewer {unit}",
-        grid_title="Models, their ability and scores",
-        ability_head=unit,
-    )
+    abilities = {i: _bits(study, same) for i, study in enumerate(studies)}
+    return _figures(studies, abilities, {"same_text": same, "unit": unit}, "Models, their ability and scores")
 
 
 def benchmark_comparisons(studies: Sequence[ShownStudy]) -> list[Figures]:
@@ -106,10 +78,9 @@ def _on_benchmark(name: str, studies: Sequence[ShownStudy], results: Mapping[int
     ]
     if not codes:
         return None
-    models = [
-        _model(i, studies[i], sum(points(rows[code]["value"]) for code in codes) / len(codes))
-        for i, rows in taken.items()
-    ]
+    abilities: dict[int, float | None] = {
+        i: sum(points(rows[code]["value"]) for code in codes) / len(codes) for i, rows in taken.items()
+    }
     title = title_of(name)
     sampled = [code for code in codes if first[code]["data"] == SAMPLE]
     shown = f"{title} (sample, not the benchmark)" if len(sampled) == len(codes) else title
@@ -120,64 +91,59 @@ def _on_benchmark(name: str, studies: Sequence[ShownStudy], results: Mapping[int
         "stand_ins": [code for code in codes if first[code]["stand_in"]],
         "sampled": bool(sampled),
     }
-    figures = _figures(
-        models,
-        about,
-        f"mean {title} score",
-        "better: more points",
-        grid_title=f"Models on {shown}",
-        ability_head="mean points",
-    )
+    figures = _figures(studies, abilities, about, f"Models on {shown}", title)
     return figures if max(n for n, _ in figures.trends.values()) >= 2 else None
 
 
-def _model(i: int, study: ShownStudy, ability: float | None) -> ShownModel:
-    """Letters go from A to Z, then AA, AB and so on."""
-    letter = chr(ord("A") + i % 26)
-    return ShownModel(
-        letter=letter if i < 26 else f"{chr(ord('A') + i // 26 - 1)}{letter}",
-        name=study.model,
-        ability=ability,
-        ratio=estimate(study, SHARED_RATIO),
-        scores={kind: estimate(study, metric) for kind, metric in SCORE.items()},
-    )
-
-
 def _figures(
-    models: Sequence[ShownModel],
+    studies: Sequence[ShownStudy],
+    abilities: Mapping[int, float | None],
     about: Mapping[str, Any],
-    ability: str,
-    better: str,
-    *,
     grid_title: str,
-    ability_head: str,
+    benchmark: str = "",
 ) -> Figures:
-    """Where the ability is in bits, fewer are better and stand above."""
-    fewer, charts, trends = "unit" in about, {}, {}
-    for kind, name, reference in (
-        ("ratio", "Shared neuron ratio, Eq. 4", None),
-        ("score", "Language-agnostic score from log perplexity, Eq. 6", math.log(2)),
-    ):
-        pairs = []
-        for model in models:
-            found = model.ratio if kind == "ratio" else model.scores["nll"]
-            if found and found.value is not None and model.ability is not None:
-                pairs.append((model.letter, found.value, model.ability))
-        ranked = [(x, -y if fewer else y) for _, x, y in pairs]
-        trends[kind] = len(pairs), rank_correlation(ranked) if len(pairs) >= ENOUGH_MODELS else None
-        charts[kind] = scatter(pairs, name, ability, better, reference, fewer_is_better=fewer)
-    rows = [
-        [
-            f"{model.letter} · {model.name}",
-            number(model.ability, 4) if fewer else f"{model.ability:.1f}",
-            *(found.words if found else DASH for found in (model.ratio, *model.scores.values())),
-        ]
-        for model in models
-    ]
-    heads = ["model", ability_head, "ratio, Eq. 4", "score, PPL", "score, log PPL"]
-    return Figures(
-        about=about, models=models, charts=charts, trends=trends, table=grid(grid_title, heads, rows)
-    )
+    """Abilities are points on a benchmark, or bits, of which fewer are better."""
+    axis, better, head = f"mean {benchmark} score", "better: more points", "mean points"
+    if not benchmark:
+        axis, better, head = f"held-out {about['unit']}", f"better: fewer {about['unit']}", about["unit"]
+    pairs: dict[str, list[tuple[str, float, float]]] = {"ratio": [], "score": []}
+    rows = []
+    for i, ability in abilities.items():
+        estimates = [estimate(studies[i], metric) for metric in (SHARED_RATIO, *SCORE.values())]
+        written = f"{ability:.1f}" if benchmark else number(ability, 4)
+        name = f"{_letter(i)} · {studies[i].model}"
+        rows.append([name, written, *(found.words if found else DASH for found in estimates)])
+        for kind, found in (("ratio", estimates[0]), ("score", estimates[-1])):
+            if found and found.value is not None and ability is not None:
+                pairs[kind].append((_letter(i), found.value, ability))
+    drawn = {
+        "ratio": scatter(
+            pairs["ratio"], "Shared neuron ratio, Eq. 4", axis, better, None, fewer_is_better=not benchmark
+        ),
+        "score": scatter(
+            pairs["score"],
+            "Language-agnostic score from log perplexity, Eq. 6",
+            axis,
+            better,
+            math.log(2),
+            fewer_is_better=not benchmark,
+        ),
+    }
+    trends = {kind: (len(found), _trend(found, not benchmark)) for kind, found in pairs.items()}
+    heads = ["model", head, "ratio, Eq. 4", "score, PPL", "score, log PPL"]
+    return Figures(about, drawn, trends, grid(grid_title, heads, rows))
+
+
+def _trend(found: Sequence[tuple[str, float, float]], fewer_is_better: bool) -> float | None:
+    if len(found) < ENOUGH_MODELS:
+        return None
+    return rank_correlation([(x, -y if fewer_is_better else y) for _, x, y in found])
+
+
+def _letter(i: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    first = chr(ord("A") + i // 26 - 1) if i >= 26 else ""
+    return first + chr(ord("A") + i % 26)
 
 
 def _text_key(study: ShownStudy) -> tuple[tuple[str, str, int], ...]:

@@ -30,7 +30,6 @@ from polyneuron.eval.report.numbers.methods import (
 from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.sections.perplexity import base_line, draws_cell, draws_name, shade
-from polyneuron.eval.report.words.method_words import method_names
 from polyneuron.eval.report.words.wording import (
     DASH,
     count,
@@ -51,19 +50,14 @@ _CHANCE = {
     EMPTY: "an empty set",
     APART: "no common layer",
 }
-_RANDOM = {
-    ABOVE: "▲ above random",
-    WITHIN: "○ as random",
-    BELOW: "▼ below random",
-    NOT_JUDGED: "not judged",
-}
+_RANDOM = {ABOVE: "▲ above random", WITHIN: "○ as random", BELOW: "▼ below random", NOT_JUDGED: "not judged"}
 _JACCARD_STEPS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
 _CSS = "heat scores methods"
 
 
 def methods_part(others: OtherMethods) -> Part:
     """All that is shown of other methods."""
-    names, asked = method_names(others), {sets.name: _asked(sets, others) for sets in others.methods}
+    names, asked = others.names, {sets.name: _asked(sets, others) for sets in others.methods}
     values = {
         "detectors": [(names[detector.name], detector, _least(detector)) for detector in others.detectors],
         "n_neurons": others.n_neurons,

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from polyneuron.eval.report.numbers.benchmarks import results_of
 from polyneuron.eval.report.numbers.effects import effects_of
@@ -24,25 +20,17 @@ from polyneuron.eval.report.words.findings import Finding, findings_of
 from polyneuron.eval.report.words.method_findings import method_findings
 from polyneuron.eval.report.words.omissions import omissions_of
 from polyneuron.eval.report.words.training_findings import training_findings
-from polyneuron.eval.report.words.wording import count
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Article:
-    """What the page says and shows of one model."""
+    """What the page says and shows of one model. ``id`` keeps the places of several models on one page apart; ``parts``:
+    figures and tables, from top to bottom."""
 
     id: str
-    """Keeps the places of several models on one page apart."""
     study: ShownStudy
-    """What was read of the model."""
-    findings: tuple[Finding, ...]
-    """What the numbers say, in plain words."""
-    facts: Mapping[str, str]
-    """A few numbers at a glance."""
-    rule: tuple[str, Mapping[str, str]]
-    """The selection's rule, and its parameters."""
-    parts: tuple[Part, ...]
-    """Figures and tables, from top to bottom."""
+    findings: list[Finding]
+    parts: list[Part]
 
 
 def article(study: ShownStudy, id: str) -> Article:
@@ -69,33 +57,4 @@ def article(study: ShownStudy, id: str) -> Article:
         findings += method_findings(study.others)
         parts.append(methods_part(study.others))
     parts.append(Part("omissions", {"omissions": omissions_of(study, effects)}))
-    return Article(
-        id=id,
-        study=study,
-        findings=tuple(findings),
-        facts=_facts(study),
-        rule=_rule(study),
-        parts=tuple(parts),
-    )
-
-
-def _facts(study: ShownStudy) -> dict[str, str]:
-    exclusive = [study.sets.total("exclusive", code) for code in study.languages]
-    return {
-        "layers": count(study.anatomy.n_layers),
-        "neurons measured": count(study.anatomy.n_neurons),
-        "shared": count(study.sets.total("shared")),
-        "exclusive, mean": count(float(np.mean(exclusive)) if exclusive else None),
-    }
-
-
-def _rule(study: ShownStudy) -> tuple[str, dict[str, str]]:
-    """Its stored name, and every parameter that decided something."""
-
-    def words(value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    rule = {name.replace("_", " "): words(v) for name, v in study.rule.items() if v is not None}
-    return rule.pop("name", study.selection), rule
+    return Article(id, study, findings, parts)

@@ -251,7 +251,7 @@ def _benchmarks(results: Results, trainings: Sequence[ShownTraining]) -> dict[st
     for name in results.benchmarks:
         shown = shown_benchmark(results, name, after_training=True)
         table, seeds = trained_grids(
-            trainings, benchmark_form(results, trainings, name), f"{shown.title} after training"
+            trainings, benchmark_form(results, trainings, name), f"{shown['title']} after training"
         )
         tables.append({"shown": shown, "table": table, "seeds": seeds})
     return {**introduction(results), "tables": tables}

@@ -18,7 +18,6 @@ from polyneuron.eval.report.numbers.methods import (
     overlap_verdict,
 )
 from polyneuron.eval.report.words.findings import ENOUGH_DRAWS, Finding, extremes
-from polyneuron.eval.report.words.method_words import method_names
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED
 
 _ROUNDING = 1e-9
@@ -32,7 +31,7 @@ def method_findings(others: OtherMethods | None) -> list[Finding]:
 def _agreement(others: OtherMethods) -> Finding:
     """Of the impact sets the exclusive ones alone are tallied, being part of the related ones; and the published
     Act-Prob not at all, as agreement with it says next to nothing."""
-    names = method_names(others)
+    names = others.names
     pairs = [pair for pair in others.pairs if "impact_related" not in pair]
     told = [pair for pair in pairs if DEGENERATE not in pair] or pairs
     compared = {pair: of_pair for pair in told if (of_pair := _compared(others, pair))}
@@ -73,7 +72,7 @@ def _pair(names: dict[str, str], pair: tuple[str, str], rows: dict[str, Row]) ->
 
 def _perplexity(others: OtherMethods) -> Finding:
     """Whether a language loses more than under random neurons when its own are off, and more than other languages."""
-    names = method_names(others)
+    names = others.names
     found = {names[detector.name]: _detector(detector, others) for detector in others.detectors}
     verdicts = [verdict for values in found.values() if values for verdict in values["verdicts"].elements()]
     n_draws = [
