@@ -85,7 +85,7 @@ def corpus_grid(study: ShownStudy) -> Grid:
     columns = ("n_detection", "n_tokens_detection", "n_heldout", "n_tokens_heldout")
     heads = ["language", "detection sentences", "tokens", "held-out sentences", "tokens"]
     rows = []
-    for row in study.corpora:
+    for row in study.rows["corpora"]:
         revision = f" @ {row['revision']}" if row["revision"] else ""
         source = f"{row['source']}{revision} · {row['sha'][:12]}"
         rows.append([language_name(row["language"]), *(count(row[name]) for name in columns), source])

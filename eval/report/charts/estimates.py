@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Bands
 from polyneuron.eval.report.charts.svg import log_axis
-from polyneuron.eval.report.numbers.estimates import Neighbour, ShownEstimate
+from polyneuron.eval.report.numbers.estimates import ShownEstimate
+from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.words.wording import language_name, number, tidy
 
 _LOOKS = (("PPL", "disc", "shared"), ("log PPL", "ring", "ring"))
@@ -33,16 +34,18 @@ def importance_chart(rows: Sequence[tuple[str, Sequence[ShownEstimate | None]]])
     return chart.render(reference=1)
 
 
-def sensitivity_chart(neighbours: Sequence[Neighbour]) -> Markup:
+def sensitivity_chart(neighbours: Sequence[Row]) -> Markup:
     """The shared ratio (Eq. 4) under every neighbouring rule, the study's own rule filled."""
-    values = [near.shared_ratio for near in neighbours if near.shared_ratio is not None]
+    values = [near["shared_ratio"] for near in neighbours if near["shared_ratio"] is not None]
     label = "Shared ratio under neighbouring rules, log scale"
     chart = Bands(label, log_axis(values, 0.1, 1.0), tidy, sizes=(15, 22, 1))
     for near in neighbours:
-        (y,) = chart.band(near.label, 1)
-        if near.shared_ratio is not None and near.shared_ratio > 0:
-            look = "diamond", "shared" if near.is_study else "hollow"
-            chart.estimate(y, (None, near.shared_ratio, None), look, number(near.shared_ratio), near.label)
+        (y,) = chart.band(near["label"], 1)
+        if near["shared_ratio"] is not None and near["shared_ratio"] > 0:
+            look = "diamond", "shared" if near["is_study"] else "hollow"
+            chart.estimate(
+                y, (None, near["shared_ratio"], None), look, number(near["shared_ratio"]), near["label"]
+            )
         else:  # short enough for a phone; the reason itself is in the table and in the list of omissions
-            chart.note(y, "no value: see the remark below" if near.null_reason else "no shared neurons")
+            chart.note(y, "no value: see the remark below" if near["null_reason"] else "no shared neurons")
     return chart.render()

@@ -76,7 +76,7 @@ class Results:
 
 def results_of(study: ShownStudy) -> Results | None:
     """None when nothing was put to a benchmark."""
-    primary = [row for row in study.scores if row["primary"]]
+    primary = [row for row in study.rows["scores"] if row["primary"]]
     if not primary:
         return None
     scores = {(row["benchmark"], row["language"], row["variant"]): row for row in primary}
@@ -87,8 +87,10 @@ def results_of(study: ShownStudy) -> Results | None:
         languages=languages,
         variants=_ordered(primary, languages),
         scores=scores,
-        verdicts={(r["benchmark"], r["language"], r["variant"], r["baseline"]): r for r in study.verdicts},
-        family=sum(row["p_value"] is not None for row in study.verdicts),
+        verdicts={
+            (r["benchmark"], r["language"], r["variant"], r["baseline"]): r for r in study.rows["verdicts"]
+        },
+        family=sum(row["p_value"] is not None for row in study.rows["verdicts"]),
     )
 
 

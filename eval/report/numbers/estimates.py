@@ -41,66 +41,42 @@ class ShownEstimate:
         return f"{number(self.value)} ({span(self.low, self.high)})"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Neighbour:
-    """One rule near the study's, or the study's own. Sizes, ratio and likenesses are means over languages."""
-
-    label: str
-    """The rule's name, as people write it."""
-    is_study: bool
-    """Whether it is the study's own rule."""
-    sigma: float | None
-    """Its threshold."""
-    n_shared: float | None
-    """Shared neurons."""
-    n_exclusive: float | None
-    """Exclusive neurons."""
-    shared_ratio: float | None
-    """Eq. 4."""
-    jaccard_related: float | None
-    """Likeness of its related sets to the study's."""
-    jaccard_shared: float | None
-    """Likeness of its shared set to the study's."""
-    null_reason: str | None = None
-    """Why numbers are missing."""
-
-
 def estimate(study: ShownStudy, metric: str, language: str | None = None) -> ShownEstimate | None:
     """The stored metric of a language (None: of the model), or None when it was not computed."""
-    for row in study.metrics:
+    for row in study.rows["metrics"]:
         if row["metric"] == metric and row["language"] == language:
             value, low, high = (_known(row[name]) for name in ("value", "low", "high"))
             return ShownEstimate(value, low, high, row["null_reason"])
     return None
 
 
-def neighbours(study: ShownStudy) -> list[Neighbour]:
-    """The study's own rule and its neighbours, by threshold; empty where no neighbour was tried."""
+def neighbours(study: ShownStudy) -> list[Row]:
+    """The study's own rule and its neighbours, by threshold: rows of sensitivity with means over languages in the place of
+    numbers, a label that people read, and whether it is the study's own; empty where no neighbour was tried."""
     by_name: dict[str, list[Row]] = {}
-    for row in study.sensitivity:
+    for row in study.rows["sensitivity"]:
         by_name.setdefault(row["neighbour"], []).append(row)
     found = [_neighbour(name, rows) for name, rows in by_name.items()]
-    return sorted(found, key=lambda n: (n.sigma is None, n.sigma or 0.0, n.label))
+    return sorted(found, key=lambda n: (n["sigma"] is None, n["sigma"] or 0.0, n["label"]))
 
 
 def sensitivity_band(study: ShownStudy) -> tuple[float, float] | None:
     """Smallest and largest shared ratio over the study's rule and its neighbours; None where fewer than two have one."""
-    ratios = [n.shared_ratio for n in neighbours(study) if n.shared_ratio is not None]
+    ratios = [n["shared_ratio"] for n in neighbours(study) if n["shared_ratio"] is not None]
     return (min(ratios), max(ratios)) if len(ratios) > 1 else None
 
 
-def _neighbour(name: str, rows: list[Row]) -> Neighbour:
+def _neighbour(name: str, rows: list[Row]) -> Row:
     def mean(column: str) -> float | None:
         values = [v for r in rows if (v := _known(r[column])) is not None]
         return sum(values) / len(values) if values else None
 
     numbers = ("sigma", "n_shared", "n_exclusive", "shared_ratio", "jaccard_related", "jaccard_shared")
-    return Neighbour(
-        label=re.sub(r" x(?=[\d.])", " × ", name).replace("sigma", "σ"),
-        is_study=name == OWN_RULE,
-        null_reason="; ".join(dict.fromkeys(r["null_reason"] for r in rows if r["null_reason"])) or None,
-        **{column: mean(column) for column in numbers},
-    )
+    return {column: mean(column) for column in numbers} | {
+        "label": re.sub(r" x(?=[\d.])", " × ", name).replace("sigma", "σ"),
+        "is_study": name == OWN_RULE,
+        "null_reason": "; ".join(dict.fromkeys(r["null_reason"] for r in rows if r["null_reason"])) or None,
+    }
 
 
 def _known(value: float | None) -> float | None:

@@ -54,22 +54,14 @@ class MethodSets:
         return both, len(self.members[a]) + len(self.members[b]) - both
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ShownDetector:
-    """A method that reads activations, and what it found."""
+    """A method that reads activations. ``row``: of the table detectors; ``variants``: the base model, each of its sets switched
+    off, and their random draws."""
 
     sets: MethodSets
-    """The neurons of each language."""
-    site: str
-    """Where it reads activations."""
-    rule: Row
-    """Its stored settings."""
-    thresholds: Mapping[str, float | None]
-    """How relevant the least relevant neuron is that it chose, by name."""
-    n_neurons: int
-    """Ffn neurons of the model."""
+    row: Row
     variants: Variants
-    """The base model, each set switched off, and its random draws."""
 
     @property
     def name(self) -> str:
@@ -79,23 +71,18 @@ class ShownDetector:
     @property
     def percentile(self) -> Any:
         """The percentile that its activations are compared with, where it compares them."""
-        return self.rule.get("percentile", 90)
+        return json.loads(self.row["rule_json"] or "{}").get("percentile", 90)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class OtherMethods:
-    """All methods that looked at the feed-forward neurons of one model."""
+    """All methods that looked at the feed-forward neurons of one model. ``impacts``: the feed-forward part of the impact
+    study's sets; ``overlaps``, by two methods and a language: stored rows, the whole model first and then its layers."""
 
     languages: tuple[str, ...]
-    """Those of the study, then others that a detector knows."""
-    n_layers: int
-    """Layers of the model."""
     impacts: tuple[MethodSets, ...]
-    """The feed-forward part of the impact study's sets."""
     detectors: tuple[ShownDetector, ...]
-    """In the order of the papers."""
     overlaps: dict[tuple[str, str, str], list[Row]]
-    """By two methods and a language: stored rows, the whole model first and then its layers."""
 
     @property
     def methods(self) -> tuple[MethodSets, ...]:
@@ -119,7 +106,7 @@ class OtherMethods:
     @property
     def n_neurons(self) -> int:
         """Ffn neurons of the model."""
-        return self.detectors[0].n_neurons
+        return int(self.detectors[0].row["n_neurons"])
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -148,27 +135,16 @@ def other_methods(
     for row in sorted(stored, key=lambda row: _place(row["detector"])):
         asked = {key[2] for key in overlaps if row["detector"] in key[:2]}
         members = _members(sets[row["selection"]], "detected", sorted(asked))
+        sets_shown = MethodSets(row["detector"], members, n_layers)
         detectors.append(
-            ShownDetector(
-                sets=MethodSets(row["detector"], members, n_layers),
-                site=row["site"],
-                rule=json.loads(row["rule_json"] or "{}"),
-                thresholds=json.loads(row["thresholds_json"] or "{}"),
-                n_neurons=row["n_neurons"],
-                variants=variants_of(tables.read("perplexities", row["selection"])),
-            )
+            ShownDetector(sets_shown, row, variants_of(tables.read("perplexities", row["selection"])))
         )
     extra = {code for detector in detectors for code in detector.sets.members} - set(languages)
-    return OtherMethods(
-        languages=(*languages, *sorted(extra)),
-        n_layers=n_layers,
-        impacts=impacts,
-        detectors=tuple(detectors),
-        overlaps={
-            key: sorted(rows, key=lambda row: -1 if row["layer"] is None else row["layer"])
-            for key, rows in overlaps.items()
-        },
-    )
+    ordered = {
+        key: sorted(rows, key=lambda row: -1 if row["layer"] is None else row["layer"])
+        for key, rows in overlaps.items()
+    }
+    return OtherMethods((*languages, *sorted(extra)), impacts, tuple(detectors), ordered)
 
 
 def overlap_verdict(row: Row) -> str:

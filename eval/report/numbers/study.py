@@ -70,24 +70,14 @@ class ShownStudy:
     """Sizes and overlaps of the sets."""
     variants: Variants
     """The base model, each set switched off, random draws and trained variants, with their held-out losses."""
-    metrics: list[Row]
-    """Rows of the table metrics."""
-    sensitivity: list[Row]
-    """Rows of the table sensitivity."""
-    detections: list[Row]
-    """Rows of the table detections."""
-    corpora: list[Row]
-    """Rows of the table corpora, in the order of the languages."""
+    rows: Mapping[str, list[Row]]
+    """Rows of the tables metrics, sensitivity, detections, corpora, scores and verdicts, by table."""
     curves: Curves | None
     """Set sizes over the threshold."""
     curves_missing: str | None
     """Why there are no curves."""
     other_selections: tuple[str, ...] = ()
     """Names of the model's selections that are stored but not shown."""
-    scores: list[Row]
-    """Rows of the table scores."""
-    verdicts: list[Row]
-    """Rows of the table verdicts."""
     trainings: tuple[ShownTraining, ...] = ()
     """What was trained."""
     others: OtherMethods | None = None
@@ -120,9 +110,10 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
     detections, impacts = tables.read("detections"), tables.read("impacts")
     sets = tables.read("neuron_sets", selection)
     sets = sets.filter(pc.not_equal(sets["kind"], "control"))
-    corpora = tables.read("corpora").to_pylist()
-    languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in corpora))
-    corpora.sort(key=lambda row: languages.index(row["language"]))
+    rows = {name: tables.read(name).to_pylist() for name in ("corpora", "scores", "verdicts")}
+    rows |= {name: tables.read(name, selection).to_pylist() for name in ("metrics", "sensitivity")}
+    languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in rows["corpora"]))
+    rows["corpora"].sort(key=lambda row: languages.index(row["language"]))
     anatomy = _anatomy(impacts, sets)
     curves, missing = read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds)
     return ShownStudy(
@@ -134,15 +125,10 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),
         variants=variants_of(tables.read("perplexities", selection)),
-        metrics=tables.read("metrics", selection).to_pylist(),
-        sensitivity=tables.read("sensitivity", selection).to_pylist(),
-        detections=detections.to_pylist(),
-        corpora=corpora,
+        rows=rows | {"detections": detections.to_pylist()},
         curves=curves,
         curves_missing=missing,
         other_selections=tables.other_selections(selection),
-        scores=tables.read("scores").to_pylist(),
-        verdicts=tables.read("verdicts").to_pylist(),
         trainings=trainings_of(
             tables.read("training").to_pylist(), tables.read("validations").to_pylist(), runs, languages
         ),

@@ -86,19 +86,6 @@ class ShownTraining:
         return self.corpora == (EMBEDDED,)
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A row of Table 1: one strategy and seed, and the variant it gave for each language.
-
-    ``scope``: empty, or the languages trained together, which then share one variant.
-    """
-
-    strategy: str
-    scope: str
-    seed: int
-    trained: dict[str, ShownTraining]
-
-
 def trainings_of(
     training: list[Row], validations: list[Row], runs: list[Row], languages: Sequence[str]
 ) -> tuple[ShownTraining, ...]:
@@ -118,14 +105,16 @@ def trainings_of(
     return tuple(sorted(found, key=place))
 
 
-def arms_of(trainings: Iterable[ShownTraining]) -> list[list[Arm]]:
-    """The rows of Table 1, a list for each strategy with an arm for each of its seeds; joint trainings last."""
-    found: dict[tuple[str, str], dict[int, Arm]] = {}
+def arms_of(trainings: Iterable[ShownTraining]) -> list[dict[int, dict[str, ShownTraining]]]:
+    """The rows of Table 1: for each strategy, and each set of languages trained together, by seed and language.
+
+    Joint trainings come last; their languages share one variant.
+    """
+    arms: dict[tuple[str, str], dict[int, dict[str, ShownTraining]]] = {}
     for training in sorted(trainings, key=lambda t: (t.scope, *_place(t))):
-        arms = found.setdefault((training.scope, training.strategy), {})
-        arm = arms.setdefault(training.seed, Arm(training.strategy, training.scope, training.seed, {}))
-        arm.trained.update(dict.fromkeys(training.languages, training))
-    return [list(arms.values()) for arms in found.values()]
+        arm = arms.setdefault((training.scope, training.strategy), {}).setdefault(training.seed, {})
+        arm.update(dict.fromkeys(training.languages, training))
+    return list(arms.values())
 
 
 def twin_of(trainings: Iterable[ShownTraining], training: ShownTraining) -> ShownTraining | None:

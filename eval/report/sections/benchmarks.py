@@ -172,25 +172,22 @@ def _draws_lines(results: Results, variant: ShownVariant, draws: Sequence[ShownV
 def _asked(rows: Sequence[Row]) -> dict[str, dict[tuple[Any, ...], list[str]]]:
     """How a benchmark was asked, aspect by aspect, and in which languages so; what is not known is left out."""
 
-    def aspects(row: Row) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        if row["dataset"]:
-            yield "dataset", (row["data"], row["dataset"], (row["revision"] or "")[:12])
+    def aspects(row: Row) -> dict[str, tuple[Any, ...]]:
         limit = json.loads(row["settings_json"] or "{}").get("max_items")
-        yield "items", (row["n"] + row["n_unscored"], limit)
-        if row["n_shots"] is not None:
-            yield "shots", (row["n_shots"],)
-        if row["max_gen_toks"] is not None:
-            yield "length", (row["max_gen_toks"],)
-        if row["metric"] != "none":
-            yield "metric", (row["metric"], row["filter"])
+        metric = row["metric"] if row["metric"] != "none" else None
+        known = {
+            "dataset": (row["dataset"] or None, row["data"], (row["revision"] or "")[:12]),
+            "items": (row["n"] + row["n_unscored"], limit),
+            "shots": (row["n_shots"],),
+            "length": (row["max_gen_toks"],),
+            "metric": (metric, row["filter"]),
+        }
+        return {aspect: values for aspect, values in known.items() if values[0] is not None}
 
-    found: dict[str, list[tuple[tuple[Any, ...], str]]] = {
-        name: [] for name in ("dataset", "items", "shots", "length", "metric")
-    }
-    for row in rows:
-        for name, values in aspects(row):
-            found[name].append((values, row["language"]))
-    return {name: grouped(pairs) for name, pairs in found.items() if pairs}
+    pairs = [(aspect, (values, row["language"])) for row in rows for aspect, values in aspects(row).items()]
+    order = ("dataset", "items", "shots", "length", "metric")
+    found = {aspect: grouped(same) for aspect, same in grouped(pairs).items()}
+    return {aspect: found[aspect] for aspect in order if aspect in found}
 
 
 def _notes(results: Results, benchmark: str, gaps_expected: bool) -> Iterator[tuple[str, Any]]:

@@ -116,18 +116,11 @@ def _figures(
         for kind, found in (("ratio", estimates[0]), ("score", estimates[-1])):
             if found and found.value is not None and ability is not None:
                 pairs[kind].append((_letter(i), found.value, ability))
+    named: dict[str, tuple[str, float | None]] = {"ratio": ("Shared neuron ratio, Eq. 4", None)}
+    named["score"] = "Language-agnostic score from log perplexity, Eq. 6", math.log(2)
     drawn = {
-        "ratio": scatter(
-            pairs["ratio"], "Shared neuron ratio, Eq. 4", axis, better, None, fewer_is_better=not benchmark
-        ),
-        "score": scatter(
-            pairs["score"],
-            "Language-agnostic score from log perplexity, Eq. 6",
-            axis,
-            better,
-            math.log(2),
-            fewer_is_better=not benchmark,
-        ),
+        kind: scatter(pairs[kind], name, axis, better, equal_worth, fewer_is_better=not benchmark)
+        for kind, (name, equal_worth) in named.items()
     }
     trends = {kind: (len(found), _trend(found, not benchmark)) for kind, found in pairs.items()}
     heads = ["model", head, "ratio, Eq. 4", "score, PPL", "score, log PPL"]
@@ -147,7 +140,7 @@ def _letter(i: int) -> str:
 
 
 def _text_key(study: ShownStudy) -> tuple[tuple[str, str, int], ...]:
-    return tuple(sorted({(r["language"], r["sha"], r["n_heldout"]) for r in study.corpora}))
+    return tuple(sorted({(r["language"], r["sha"], r["n_heldout"]) for r in study.rows["corpora"]}))
 
 
 def _bits(study: ShownStudy, per_sentence: bool) -> float | None:

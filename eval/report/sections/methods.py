@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -63,10 +64,10 @@ def methods_part(others: OtherMethods) -> Part:
         "n_neurons": others.n_neurons,
         "degenerate": names.get(DEGENERATE) if any(d.name == DEGENERATE for d in others.detectors) else None,
         "counts": {names[s.name]: count_chart(s, others.languages, others.n_neurons) for s in others.methods},
-        "sizes": size_grid(others, names),
-        "overlaps": overlap_grid(others, names) if others.pairs else None,
-        "agreement": _agreement(others, names, degenerate=False),
-        "agreement_degenerate": _agreement(others, names, degenerate=True),
+        "sizes": size_grid(others),
+        "overlaps": overlap_grid(others) if others.pairs else None,
+        "agreement": _agreement(others, degenerate=False),
+        "agreement_degenerate": _agreement(others, degenerate=True),
         "between_languages": {
             names[s.name]: language_grid(s, names[s.name], asked[s.name], others.n_neurons)
             for s in others.methods
@@ -76,26 +77,26 @@ def methods_part(others: OtherMethods) -> Part:
         "profile_tables": {
             names[s.name]: profile_grid(s, names[s.name], asked[s.name]) for s in others.methods
         },
-        "changes": change_grids(others, names),
+        "changes": change_grids(others),
     }
     return Part("methods", values)
 
 
-def size_grid(others: OtherMethods, names: dict[str, str]) -> Grid:
+def size_grid(others: OtherMethods) -> Grid:
     """Neurons per language and method."""
     rows = [
         [language_name(code), *(size_words(sets.size(code), others.n_neurons) for sets in others.methods)]
         for code in others.languages
     ]
-    heads = ["language", *(names[sets.name] for sets in others.methods)]
+    heads = ["language", *(others.names[sets.name] for sets in others.methods)]
     return grid("Neurons per language and method", heads, rows, tone="heat methods")
 
 
-def overlap_grid(others: OtherMethods, names: dict[str, str]) -> Grid:
+def overlap_grid(others: OtherMethods) -> Grid:
     """A line for every pair of methods, a cell for every language."""
     rows = [
         [
-            Cell(text=names[a], details=(f"and {names[b]}",)),
+            Cell(text=others.names[a], details=(f"and {others.names[b]}",)),
             *(_overlap_cell(others.overlaps.get((a, b, code))) for code in others.languages),
         ]
         for a, b in others.pairs
@@ -130,7 +131,7 @@ def profile_grid(sets: MethodSets, name: str, codes: Sequence[str]) -> Grid:
     return grid(f"{name}: neurons per layer", ["layer", *map(language_name, codes)], rows)
 
 
-def change_grids(others: OtherMethods, names: dict[str, str]) -> dict[str, Grid]:
+def change_grids(others: OtherMethods) -> dict[str, Grid]:
     """Perplexity without one language's neurons, measured in every language, of every detector that was measured."""
     found = {}
     for detector in others.detectors:
@@ -142,7 +143,7 @@ def change_grids(others: OtherMethods, names: dict[str, str]) -> dict[str, Grid]
         for code in others.languages:
             if detector.sets.size(code) is not None:
                 rows += _change_lines(detector, effects, code, measured)
-        name = names[detector.name]
+        name = others.names[detector.name]
         title = f"{name}: perplexity multipliers of every set on every language"
         found[name] = grid(title, ["switched off", *map(language_name, measured)], rows, tone=_CSS)
     return found
@@ -224,22 +225,19 @@ def _asked(sets: MethodSets, others: OtherMethods) -> list[str]:
     return [code for code in others.languages if code in sets.members]
 
 
-def _agreement(others: OtherMethods, names: dict[str, str], degenerate: bool) -> dict[str, Markup]:
+def _agreement(others: OtherMethods, degenerate: bool) -> dict[str, Markup]:
     """Layer by layer, of the pairs with the nearly degenerate method or of all others."""
     found = {}
     for a, b in others.pairs:
         if (DEGENERATE in (a, b)) is degenerate:
             rows = {c: others.overlaps[a, b, c] for c in others.languages if (a, b, c) in others.overlaps}
-            title = f"{names[a]} and {names[b]}"
-            found[title] = agreement_chart(rows, others.n_layers, title)
+            title = f"{others.names[a]} and {others.names[b]}"
+            found[title] = agreement_chart(rows, others.impacts[0].n_layers, title)
     return found
 
 
 def _least(detector: ShownDetector) -> str | None:
     """How relevant the least relevant chosen neuron is, over languages, where the detector ranks by relevance."""
-    known = [
-        value
-        for name, value in detector.thresholds.items()
-        if name.startswith("relevance/") and value is not None
-    ]
+    thresholds = json.loads(detector.row["thresholds_json"] or "{}")
+    known = [v for name, v in thresholds.items() if name.startswith("relevance/") and v is not None]
     return span(min(known), max(known), lambda value: percent(value, 3)) if known else None

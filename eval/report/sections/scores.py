@@ -9,12 +9,12 @@ from polyneuron.eval.report.numbers.estimates import (
     IMPORTANCE,
     SCORE,
     SHARED_RATIO,
-    Neighbour,
     estimate,
     neighbours,
     sensitivity_band,
 )
 from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.wording import count, language_name, number
 from polyneuron.eval.tables.grid import Column, Grid, grid
@@ -27,8 +27,8 @@ def scores_part(study: ShownStudy) -> Part:
     heads = [Column(text=f"from {words}", align="left") for words in ("perplexity", "log perplexity")]
     near = neighbours(study)
     values = {
-        "stored": bool(study.metrics),
-        "n_bootstrap": max((row["n_bootstrap"] or 0 for row in study.metrics), default=0) or None,
+        "stored": bool(study.rows["metrics"]),
+        "n_bootstrap": max((row["n_bootstrap"] or 0 for row in study.rows["metrics"]), default=0) or None,
         "ratio": estimate(study, SHARED_RATIO),
         "scores": {kind: estimate(study, metric) for kind, metric in SCORE.items()},
         "band": sensitivity_band(study),
@@ -40,22 +40,15 @@ def scores_part(study: ShownStudy) -> Part:
     return Part("scores", values)
 
 
-def neighbour_grid(near: Sequence[Neighbour]) -> Grid:
+def neighbour_grid(near: Sequence[Row]) -> Grid:
     """The study's rule and its neighbours, by threshold."""
-    heads = ["rule", "setting", "shared", "exclusive", "ratio", "likeness, shared", "likeness, related"]
+    forms = {"sigma": number, "n_shared": count, "n_exclusive": count, "shared_ratio": number}
+    forms |= dict.fromkeys(("jaccard_shared", "jaccard_related"), lambda value: number(value, 2))
     rows = [
-        [
-            rule.label,
-            number(rule.sigma),
-            count(rule.n_shared),
-            count(rule.n_exclusive),
-            number(rule.shared_ratio),
-            number(rule.jaccard_shared, 2),
-            number(rule.jaccard_related, 2),
-            remark(rule.null_reason),
-        ]
+        [rule["label"], *(form(rule[name]) for name, form in forms.items()), remark(rule["null_reason"])]
         for rule in near
     ]
+    heads = ["rule", "setting", "shared", "exclusive", "ratio", "likeness, shared", "likeness, related"]
     return grid("Sets under neighbouring rules", [*heads, Column(text="remark", align="left")], rows)
 
 

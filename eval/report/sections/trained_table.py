@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from polyneuron.eval.report.numbers.training import (
     RANDOM,
-    Arm,
     ShownTraining,
     arms_of,
     several_seeds,
@@ -43,15 +42,18 @@ class TrainedOutcome:
     """Why something is missing."""
 
 
+Measure = Callable[[ShownTraining, str], TrainedOutcome]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
     """What a table measures, and how its numbers are written."""
 
     base: Callable[[str], TrainedOutcome]
     """The unchanged model in a language."""
-    measure: Callable[[ShownTraining, str], TrainedOutcome]
+    measure: Measure
     """A variant in a language, and its change to the unchanged model."""
-    against: Callable[[ShownTraining, str], TrainedOutcome]
+    against: Measure
     """Its change to the random neurons trained for the same languages."""
     value: Callable[[float], str]
     """How a value is written."""
@@ -72,25 +74,28 @@ def trained_grids(trainings: Sequence[ShownTraining], form: Form, title: str) ->
     rows = [line(none, *base, *([Cell()] * average), tone="base")]
     seed_rows: list[Line] = []
     for arms in arms_of(trainings):
+        first = next(iter(next(iter(arms.values())).values()))
         for measure, name, tone in (
-            (form.measure, arms[0].strategy, ""),
+            (form.measure, first.strategy, ""),
             (form.against, form.against_name, "draws"),
         ):
-            if tone and arms[0].strategy == RANDOM:
+            if tone and first.strategy == RANDOM:
                 continue
-            found = [[_outcome(arm, code, measure) for code in codes] for arm in arms]
-            if tone and not any(o.change is not None or o.verdict for row in found for o in row):
+            found = {
+                seed: [_outcome(arm.get(code), code, measure) for code in codes] for seed, arm in arms.items()
+            }
+            if tone and not any(o.change is not None or o.verdict for row in found.values() for o in row):
                 continue
             if len(arms) > 1:
-                by_language = list(zip(*found, strict=True))
+                by_language = list(zip(*found.values(), strict=True))
                 pooled = [_mean(o.change for o in outcomes) for outcomes in by_language]
                 cells = [_over_seeds(outcomes, form) for outcomes in by_language] + [
                     _average(pooled, form)
                 ] * average
-                rows.append(line(_name(name, arms[0], f"mean of {len(arms)} seeds"), *cells, tone=tone))
-            for arm, row in zip(arms, found, strict=True):
+                rows.append(line(_name(name, first, f"mean of {len(arms)} seeds"), *cells, tone=tone))
+            for seed, row in found.items():
                 cells = [_cell(o, form) for o in row] + [_average([o.change for o in row], form)] * average
-                own = line(_name(name, arm, f"seed {arm.seed}" if seeds else ""), *cells, tone=tone)
+                own = line(_name(name, first, f"seed {seed}" if seeds else ""), *cells, tone=tone)
                 (seed_rows if len(arms) > 1 else rows).append(own)
     heads = ["trained", *map(language_name, codes), *(["average change"] * average)]
     css = "heat scores trained"
@@ -98,18 +103,14 @@ def trained_grids(trainings: Sequence[ShownTraining], form: Form, title: str) ->
     return grid(title, heads, rows, tone=css), each_seed
 
 
-def _name(name: str, arm: Arm, seed: str) -> Cell:
-    codes = next(iter(arm.trained.values())).languages
-    remark = ", ".join(filter(None, (f"{languages(codes)} together" if arm.scope else "", seed)))
+def _name(name: str, training: ShownTraining, seed: str) -> Cell:
+    together = f"{languages(training.languages)} together" if training.scope else ""
+    remark = ", ".join(filter(None, (together, seed)))
     return Cell(text=name, details=(remark,) if remark else ())
 
 
-def _outcome(
-    arm: Arm, language: str, measure: Callable[[ShownTraining, str], TrainedOutcome]
-) -> TrainedOutcome:
-    if language not in arm.trained:
-        return TrainedOutcome(reason="not trained for it")
-    return measure(arm.trained[language], language)
+def _outcome(training: ShownTraining | None, language: str, measure: Measure) -> TrainedOutcome:
+    return TrainedOutcome(reason="not trained for it") if training is None else measure(training, language)
 
 
 def _base_cell(outcome: TrainedOutcome, form: Form) -> Cell:

@@ -30,9 +30,9 @@ def omissions_of(study: ShownStudy, effects: Effects | None) -> list[Omission]:
     makers = (_texts, _bounded, _empty_sets, _null_metrics)
     found = [omission for make in makers for omission in make(study)]
     found += [
-        Omission("neighbour", {"label": n.label, "reason": n.null_reason})
+        Omission("neighbour", {"label": n["label"], "reason": n["null_reason"]})
         for n in neighbours(study)
-        if n.null_reason and n.shared_ratio is None
+        if n["null_reason"] and n["shared_ratio"] is None
     ]
     found += [Omission("perplexities", {})] if effects is None else _variants(study, effects)
     if study.other_selections:
@@ -42,21 +42,21 @@ def omissions_of(study: ShownStudy, effects: Effects | None) -> list[Omission]:
 
 def _texts(study: ShownStudy) -> Iterator[Omission]:
     dropped = {}
-    for row in study.corpora:
+    for row in study.rows["corpora"]:
         counts = json.loads(row["dropped_json"] or "{}")
         if any(counts.values()):
             dropped[row["language"]] = {reason: n for reason, n in sorted(counts.items()) if n}
     if dropped:
         n_dropped = sum(n for counts in dropped.values() for n in counts.values())
-        n_read = sum(row["n_read"] or 0 for row in study.corpora)
+        n_read = sum(row["n_read"] or 0 for row in study.rows["corpora"])
         yield Omission("texts", {"n_dropped": n_dropped, "n_read": n_read, "dropped": dropped})
-    if short := [r["language"] for r in study.corpora if (r["n_heldout"] or 0) < _FEW_SENTENCES]:
+    if short := [r["language"] for r in study.rows["corpora"] if (r["n_heldout"] or 0) < _FEW_SENTENCES]:
         yield Omission("short_text", {"languages": short, "fewest": _FEW_SENTENCES})
 
 
 def _bounded(study: ShownStudy) -> Iterator[Omission]:
     bounded: Counter[str] = Counter()
-    for row in study.detections:
+    for row in study.rows["detections"]:
         bounded[row["group"]] += row["n_bounded"] or 0
     if found := {group: n for group, n in bounded.items() if n}:
         yield Omission("bounds", {"bounded": found})
@@ -74,7 +74,7 @@ def _empty_sets(study: ShownStudy) -> Iterator[Omission]:
 def _null_metrics(study: ShownStudy) -> Iterator[Omission]:
     """Metrics without a value, and metrics whose value or interval leaves something out."""
     by_reason: dict[tuple[str, bool, str | None], list[str | None]] = {}
-    for row in study.metrics:
+    for row in study.rows["metrics"]:
         if row["value"] is None or row["null_reason"]:
             key = row["metric"], row["value"] is None, row["null_reason"]
             by_reason.setdefault(key, []).append(row["language"])

@@ -125,8 +125,9 @@ def test_embedded_counts_are_the_curves(tmp_path: Path) -> None:
 
 def test_a_study_without_losses_or_metrics_still_has_a_report(tmp_path: Path) -> None:
     report = studied(store_with(tmp_path, SMALL))
+    rows = {**report.studies[0].rows, "metrics": [], "sensitivity": []}
     bare = dataclasses.replace(
-        report.studies[0], variants=Variants(), metrics=[], sensitivity=[], curves=None, curves_missing="why"
+        report.studies[0], variants=Variants(), rows=rows, curves=None, curves_missing="why"
     )
     page = render(dataclasses.replace(report, studies=(bare,)), "t")
     assert "polyneuron ablate" in page and "No metrics are stored" in page and "Not shown: why." in page

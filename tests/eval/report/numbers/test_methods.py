@@ -58,7 +58,7 @@ def test_the_study_keeps_its_sets_perplexities_and_selection(store: Store) -> No
     assert [v.name for v in after.variants] == [v.name for v in before.variants]
     assert after.sets.counts.keys() == before.sets.counts.keys()
     assert (after.selection, after.other_selections) == (before.selection, ())
-    assert (after.languages, after.metrics) == (before.languages, before.metrics)
+    assert (after.languages, after.rows) == (before.languages, before.rows)
 
 
 def test_sets_layers_and_variants_are_the_stored_ones(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_sets_layers_and_variants_are_the_stored_ones(store: Store) -> None:
     (lape,) = found.detectors
     assert (lape.sets.size("en"), lape.sets.size("sw"), lape.sets.size("de")) == (2, 3, None)
     assert lape.sets.by_layer("en").tolist() == [1, 1] and lape.sets.by_layer("sw").tolist() == [3, 0]
-    assert (lape.n_neurons, lape.site, found.n_layers) == (2 * 64, "matched", 2)
+    assert (found.n_neurons, lape.row["site"], lape.sets.n_layers) == (2 * 64, "matched", 2)
     assert [v.name for v in lape.variants] == ["base", "control-lape-sw-0", "lape-sw"]
     related = [
         row

@@ -49,12 +49,10 @@ def test_languages_trained_together_share_a_variant(store: Store) -> None:
         "tuned-random-th+sw",
     ]
     alone, together, random = (arms[0] for arms in arms_of(trainings))
-    assert list(alone.trained) == ["sw"] and alone.scope == ""
-    assert list(together.trained) == ["th", "sw"] and together.scope == "th+sw"
-    assert twin_of(trainings, together.trained["th"]) is random.trained["th"]
-    assert (
-        twin_of(trainings, alone.trained["sw"]) is None
-    )  # random neurons were trained for both languages only
+    assert [list(arm) for arm in (alone, together, random)] == [["sw"], ["th", "sw"], ["th", "sw"]]
+    assert (alone["sw"].scope, together["sw"].scope) == ("", "th+sw")
+    assert twin_of(trainings, together["th"]) is random["th"]
+    assert twin_of(trainings, alone["sw"]) is None  # random neurons were trained for both languages only
 
 
 def test_a_twin_has_the_same_seed(store: Store) -> None:
@@ -62,9 +60,9 @@ def test_a_twin_has_the_same_seed(store: Store) -> None:
     put_rows(store, "training", rows)
     trainings = study_of(store).trainings
     shared, random = arms_of(trainings)
-    assert [arm.seed for arm in shared] == [0, 1]
-    assert twin_of(trainings, shared[1].trained["sw"]) is random[1].trained["sw"]
-    assert twin_of(trainings, random[0].trained["sw"]) is None
+    assert list(shared) == [0, 1]
+    assert twin_of(trainings, shared[1]["sw"]) is random[1]["sw"]
+    assert twin_of(trainings, random[0]["sw"]) is None
 
 
 def test_validation_of_another_training_of_the_name_is_left_out(store: Store) -> None:

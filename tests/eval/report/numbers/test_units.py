@@ -57,7 +57,7 @@ def test_what_no_run_lists_is_not_read(store: Store) -> None:
     put_rows(store, "training", steps("shared", "sw", [3.0]))
     add(store, [score("base", "en", 0.5)])
     study = study_of(store)
-    assert study.trainings == () and study.scores == []
+    assert study.trainings == () and study.rows["scores"] == []
 
 
 def test_a_run_is_read_alone(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_missing_tables_come_from_older_runs_with_the_same_selection(store: Stor
     later_run(store)
     list_units(store, "run-0002", [SELECTED, *trained])
     study = study_of(store)
-    assert len(study.trainings) == 1 and study.metrics and study.variants.base is not None
+    assert len(study.trainings) == 1 and study.rows["metrics"] and study.variants.base is not None
     assert study_of(store, "run-0002").variants.base is None
 
 
@@ -85,7 +85,7 @@ def test_an_older_table_gives_way_whole(store: Store) -> None:
     list_units(store, "run-0001", [*first, SELECTED])
     later_run(store)
     list_units(store, "run-0002", [SELECTED, *add(store, [score("base", "en", 0.9)], mark="again")])
-    assert [(row["variant"], row["value"]) for row in study_of(store).scores] == [("base", 0.9)]
+    assert [(row["variant"], row["value"]) for row in study_of(store).rows["scores"]] == [("base", 0.9)]
 
 
 def test_perplexities_are_completed_variant_by_variant(store: Store) -> None:
@@ -111,4 +111,4 @@ def test_older_runs_with_another_selection_complete_nothing(store: Store) -> Non
     list_units(store, "run-0002", ["other", "tiny/model-a:run-0001:impacts-en"])
     study = study_of(store)
     assert (study.selection, study.other_selections) == ("quantile", (SELECTION,))
-    assert study.metrics == [] and study.sets.total("shared") == 0 and study.languages == ("en",)
+    assert study.rows["metrics"] == [] and study.sets.total("shared") == 0 and study.languages == ("en",)

@@ -18,7 +18,6 @@ from polyneuron.eval.report.sections.methods import (
     profile_grid,
     size_grid,
 )
-from polyneuron.eval.report.words.method_words import method_names
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Grid
 from tests.eval.report.grids import cell_of, rows_of
@@ -49,7 +48,7 @@ def compared(store: Store, detectors: dict[str, Members]) -> Grid:
         put_detector(store, PLAN, name, members)
     put_overlaps(store, PLAN, detectors)
     others = read(store)
-    return overlap_grid(others, method_names(others))
+    return overlap_grid(others)
 
 
 def test_cells_hold_the_jaccard_chance_and_verdict(store: Store) -> None:
@@ -82,7 +81,7 @@ def test_empty_sets_and_missing_comparisons_say_so(store: Store) -> None:
     assert cells[0].marks != cells[1].marks  # no common layer, an empty set
     others = read(store)
     del others.overlaps["impact_related", "lape", "sw"]
-    cell = cell_of(overlap_grid(others, method_names(others)), "impact (related) and LAPE", 1)
+    cell = cell_of(overlap_grid(others), "impact (related) and LAPE", 1)
     assert (cell.text, cell.marks) == ("", ()) and cell.details
 
 
@@ -104,7 +103,7 @@ def test_probabilities_are_short() -> None:
 
 def changes(store: Store) -> Grid:
     others = read(store)
-    (table,) = change_grids(others, method_names(others)).values()
+    (table,) = change_grids(others).values()
     return table
 
 
@@ -164,7 +163,7 @@ def test_one_sentence_has_no_interval(tmp_path: Path) -> None:
 def test_sizes_and_layers_are_listed(store: Store) -> None:
     put_detector(store, PLAN, "lape", SPREAD)
     others = read(store)
-    assert rows_of(size_grid(others, method_names(others)))["English"][-1] == "2 (1.6%)"  # of 128
+    assert rows_of(size_grid(others))["English"][-1] == "2 (1.6%)"  # of 128
     table = profile_grid(others.methods[-1], "LAPE", ["en", "sw"])
     assert rows_of(table) == {"0": ["1", "3"], "1": ["1", "0"]}
 

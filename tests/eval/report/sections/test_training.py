@@ -98,8 +98,8 @@ def test_trained_variants_and_sets_keep_to_their_parts(store: Store) -> None:
     names = {
         name: {column.over for column in table.columns} - {""}
         for name, table in (
-            ("benchmarks", parts["benchmarks"]["benchmarks"][0].table),
-            ("training", parts["training"]["benchmarks"]["tables"][0]["shown"].table),
+            ("benchmarks", parts["benchmarks"]["benchmarks"][0]["table"]),
+            ("training", parts["training"]["benchmarks"]["tables"][0]["shown"]["table"]),
         )
     }
     assert "exclusive-sw" in names["benchmarks"] and not any("tuned" in name for name in names["benchmarks"])
@@ -125,7 +125,7 @@ def test_gaps_are_blank_with_reasons(store: Store) -> None:
             cell = cell_of(table, row, column)
             if (row, column, table) != ("shared", 1, found["perplexity"]["table"]):
                 assert (cell.text, cell.tone) == ("", "blank") and cell.details
-    assert ("null", ([("sw", None)], "MMMLU has no sw")) in benchmark["shown"].notes
+    assert ("null", ([("sw", None)], "MMMLU has no sw")) in benchmark["shown"]["notes"]
     assert found["benchmarks"]["judged"] is None
 
 

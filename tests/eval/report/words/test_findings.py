@@ -77,7 +77,7 @@ def test_no_draws_no_claim(tmp_path: Path) -> None:
 
 
 def test_without_perplexities_nothing_is_said_of_them(study: ShownStudy) -> None:
-    bare = dataclasses.replace(study, variants=Variants(), metrics=[])
+    bare = dataclasses.replace(study, variants=Variants(), rows={**study.rows, "metrics": []})
     assert [(kind, f.tone) for kind, f in findings(bare).items()] == [
         ("sizes", "note"),
         ("perplexity_unmeasured", "note"),
