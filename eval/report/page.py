@@ -50,7 +50,7 @@ def render(report: Report, title: str) -> str:
         title=title,
         articles=[article(study, f"m{i}") for i, study in enumerate(report.studies)],
         languages=list(dict.fromkeys(code for study in report.studies for code in study.languages)),
-        finished=max((run.finished for run in runs if run.finished), default=None),
+        last=max((run for run in runs if run.finished), key=lambda run: run.finished or "", default=None),
         failures=failures,
         failed=grid(
             "Models that failed, and why",
