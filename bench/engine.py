@@ -3,17 +3,16 @@
 python -m bench.engine
 """
 
-import time
+from statistics import median
 
-import numpy as np
-
-from bench.models import smollm2
+from bench.measuring import timed
+from bench.models import random_neurons, smollm2
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.engines.start import start_engine
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_config, resolve_model
-from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 N_PER_PLACE, N_SWITCHES = 27, 5
 """27 neurons of each of five groups in each of 30 layers: 4,050."""
@@ -22,14 +21,8 @@ N_PER_PLACE, N_SWITCHES = 27, 5
 def main() -> None:
     """Prints the start, the switches and their ratio."""
     source = resolve_model(smollm2())
-    anatomy, rng = anatomy_of(load_config(source)), np.random.default_rng(0)
-    indices = {
-        (layer, group): sorted(rng.choice(anatomy.widths[group], N_PER_PLACE, replace=False).tolist())
-        for layer in range(anatomy.n_layers)
-        for group in ("q", "k", "v", "ffn", "o")
-    }
-    edit = WeightEdit.zero(NeuronSet.from_indices("SmolLM2", anatomy.widths, anatomy.n_layers, indices))
-    began = time.perf_counter()
+    neurons = random_neurons(anatomy_of(load_config(source)), lambda width: N_PER_PLACE, GROUPS)
+    edit = WeightEdit.zero(neurons)
     settings = EngineSettings(
         source=source,
         backend="vllm",
@@ -38,18 +31,16 @@ def main() -> None:
         max_model_len=1024,
         max_num_seqs=16,
     )
-    engine = start_engine(settings)
-    start_s = time.perf_counter() - began
-    seconds = []
-    for _ in range(N_SWITCHES + 1):
-        began = time.perf_counter()
+    engine, start_s = timed(lambda: start_engine(settings))
+
+    def switch() -> None:
         with engine.variant(edit):
             pass
-        seconds.append(time.perf_counter() - began)
-    switch_s = float(np.median(seconds[1:]))
+
+    switch_s = median([timed(switch)[1] for _ in range(N_SWITCHES + 1)][1:])
     engine.close()
     print(
-        f"engine start {start_s:.1f} s; switch to a variant of {len(edit.neuron_set)} neurons and back {switch_s:.3f} s"
+        f"engine start {start_s:.1f} s; switch to a variant of {len(neurons)} neurons and back {switch_s:.3f} s"
     )
     print(f"ratio {start_s / switch_s:.0f}")
 

@@ -3,19 +3,18 @@
 python -m bench.layer_major
 """
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import torch
-
-from bench.models import smollm2
+from bench.measuring import peak_of_ranks, timed
+from bench.models import random_sentences, smollm2
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
 from polyneuron.neuron_core.model.load import resolve_model
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 N_SENTENCES, N_TOKENS, BATCH, N_RANKS = 64, 32, 4, 2
@@ -38,30 +37,22 @@ def batch_major_nlls(
 
 def main() -> None:
     """Runs both orders over the same random sentences on SmolLM2-135M and prints the table."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(100, 40_000, (N_SENTENCES, N_TOKENS), generator=generator).tolist()
-    batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], BATCH)
+    batches = micro_batches(random_sentences(N_SENTENCES, N_TOKENS), BATCH)
     model = ModelSpec(source=resolve_model(smollm2()))
+    orders: dict[str, tuple[Any, dict[str, Any]]] = {
+        "layer-major": (sentence_nlls, {"edits": [None]}),
+        "batch-major": (batch_major_nlls, {"n_rounds": -(-len(batches) // N_RANKS)}),
+    }
     with ray_session(N_RANKS), ModelGroup(model, GroupSpec(world_size=N_RANKS)) as group:
         model_bytes = group.stats()[0]["model_bytes"]
         print(
             f"{len(batches)} micro-batches of {BATCH} x {N_TOKENS} tokens; model {model_bytes / 2**20:.0f} MiB in float32"
         )
-        for name, run in (
-            ("layer-major", lambda: group.run(sentence_nlls, batches, edits=[None])),
-            (
-                "batch-major",
-                lambda: group.run(batch_major_nlls, batches, n_rounds=-(-len(batches) // N_RANKS)),
-            ),
-        ):
-            run()
+        for name, (function, arguments) in orders.items():
+            group.run(function, batches, **arguments)
             group.reset_stats()
-            start = time.perf_counter()
-            run()
-            seconds = time.perf_counter() - start
-            stats = group.stats()
-            received = stats[0]["bytes_received"]
-            peak = max(rank["peak_resident_bytes"] for rank in stats)
+            _, seconds = timed(partial(group.run, function, batches, **arguments))
+            received, peak = group.stats()[0]["bytes_received"], peak_of_ranks(group)
             print(
                 f"{name}: {received / 2**20:.0f} MiB received per rank ({received / model_bytes:.2f} models), "
                 f"{seconds:.2f} s, peak resident {peak / 2**20:.0f} MiB per rank ({peak / model_bytes:.2f} models)"

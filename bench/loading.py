@@ -11,14 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
+from bench.measuring import timed
+from bench.models import random_sentences
 from bench.streaming import write_model
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
+from polyneuron.neuron_core.passes.batches import micro_batches
 
 
 def report(what: str, seconds: float, group: ModelGroup) -> None:
@@ -40,18 +40,15 @@ def main() -> None:
     parser.add_argument("--weights", choices=("shard", "stream"), default="shard")
     parser.add_argument("--offload", choices=("none", "cpu"), default="none")
     options = parser.parse_args()
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(3, 32_000, (12, 24), generator=generator).tolist()
-    batches = micro_batches([Sentence("x", i, tuple(row)) for i, row in enumerate(ids)], 4)
+    batches = micro_batches(random_sentences(12, 24, vocabulary=32_000), 4)
     with tempfile.TemporaryDirectory(prefix="polyneuron-load-") as folder, ray_session(options.world_size):
         write_model(Path(folder), options.layers)
         spec = ModelSpec(source=folder, dtype="bfloat16", weights=options.weights, offload=options.offload)
-        start = time.perf_counter()
+        began = time.perf_counter()
         with ModelGroup(spec, GroupSpec(world_size=options.world_size)) as group:
-            report("loaded in", time.perf_counter() - start, group)
-            start = time.perf_counter()
-            group.run(sentence_nlls, batches, edits=[None])
-            report("pass of", time.perf_counter() - start, group)
+            report("loaded in", time.perf_counter() - began, group)
+            _, seconds = timed(lambda: group.run(sentence_nlls, batches, edits=[None]))
+            report("pass of", seconds, group)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ items in one benchmark and language lose what makes its expected score fall by t
 import argparse
 import time
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +23,18 @@ from polyneuron.eval.verdicts.pairing import Key
 from polyneuron.eval.verdicts.statistics import wilson
 from polyneuron.eval.verdicts.verdict import WORSE
 
+Values = npt.NDArray[np.float64]
 ALPHA = 0.05
 MODEL, VARIANT = "simulated", "base"
+HASHES = ("doc_hash", "prompt_hash", "tokens_hash")
 LANGUAGES = ("en", "zh", "th", "sw", "fr", "de")
-ITEMS = {"mgsm": 250, "mmmlu": 1000, "xnli": 2490, "xquad": 1190}
-METRICS = {
-    "mgsm": ("exact_match", "flexible-extract"),
-    "mmmlu": ("acc", "none"),
-    "xnli": ("acc", "none"),
-    "xquad": ("f1", "none"),
+BENCHMARKS = {
+    "mgsm": (250, "exact_match", "flexible-extract"),
+    "mmmlu": (1000, "acc", "none"),
+    "xnli": (2490, "acc", "none"),
+    "xquad": (1190, "f1", "none"),
 }
+"""Items of a language, metric and answer filter."""
 ACCURACY = dict(zip(LANGUAGES, (0.80, 0.70, 0.55, 0.35, 0.70, 0.70), strict=True))
 FLIPS = (0.0, 0.01, 0.03)
 DROPS = (1, 2, 3, 5, 8)
@@ -46,44 +49,40 @@ class Suite:
     scores: dict[tuple[str, Key], dict[str, object]]
     rows: dict[tuple[str, str], slice]
 
-    def night(self, label: str, values: npt.NDArray[np.float64]) -> NightResults:
+    def night(self, label: str, values: Values) -> NightResults:
         """A night with these values."""
-        at = self.samples.schema.get_field_index("value")
-        return NightResults(label, self.scores, {}, self.samples.set_column(at, "value", pa.array(values)))
+        return NightResults(label, self.scores, {}, self.samples.append_column("value", pa.array(values)))
 
 
 def suite() -> Suite:
     """Six languages by four benchmarks, with real item counts."""
-    parts: dict[str, list[object]] = {
-        name: [] for name in ("variant", "benchmark", "language", "metric", "filter", "task", "item", "hash")
-    }
-    rows, scores = {}, {}
-    for benchmark, n in ITEMS.items():
-        metric, answer_filter = METRICS[benchmark]
+    parts, scores, rows, start = [], {}, {}, 0
+    for benchmark, (n, metric, answer_filter) in BENCHMARKS.items():
         for language in LANGUAGES:
-            start = len(parts["item"])
-            rows[benchmark, language] = slice(start, start + n)
-            constants = (VARIANT, benchmark, language, metric, answer_filter, f"{benchmark}_{language}")
-            for name, value in zip(parts, constants, strict=False):
-                parts[name] += [value] * n
-            parts["item"] += range(n)
-            parts["hash"] += [f"{benchmark}-{language}-{i}" for i in range(n)]
+            hashes = pa.array([f"{benchmark}-{language}-{i}" for i in range(n)])
+            constants = {
+                "variant": VARIANT,
+                "benchmark": benchmark,
+                "language": language,
+                "metric": metric,
+                "filter": answer_filter,
+                "task": f"{benchmark}_{language}",
+            }
+            columns = {name: pa.repeat(value, n) for name, value in constants.items()}
+            columns |= {"item": pa.array(range(n))} | dict.fromkeys(HASHES, hashes)
+            parts.append(pa.table(columns))
             settings = dict.fromkeys(SETTINGS) | {"primary": True}
             scores[VARIANT, (benchmark, language, metric, answer_filter)] = settings
-    hashes = pa.array(parts.pop("hash"))
-    table = pa.table({name: pa.array(column) for name, column in parts.items()})
-    for name in ("doc_hash", "prompt_hash", "tokens_hash"):
-        table = table.append_column(name, hashes)
-    return Suite(table.append_column("value", pa.nulls(len(table), pa.float64())), scores, rows)
+            rows[benchmark, language] = slice(start, start + n)
+            start += n
+    return Suite(pa.concat_tables(parts), scores, rows)
 
 
-def two_nights(
-    made: Suite, flips: float, generator: np.random.Generator
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def two_nights(made: Suite, flips: float, generator: np.random.Generator) -> tuple[Values, Values]:
     """Values of two nights between which nothing has changed; a share `flips` of the items differs."""
     nights = np.empty((2, len(made.samples)))
     for (benchmark, language), rows in made.rows.items():
-        n, accuracy = ITEMS[benchmark], ACCURACY[language]
+        n, accuracy = BENCHMARKS[benchmark][0], ACCURACY[language]
         first = _answers(benchmark, accuracy, n, generator)
         second = 1 - first if benchmark != "xquad" else _answers(benchmark, accuracy, n, generator)
         unstable = generator.random(n) < 2 * flips
@@ -92,9 +91,7 @@ def two_nights(
     return nights[0], nights[1]
 
 
-def _answers(
-    benchmark: str, accuracy: float, n: int, generator: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _answers(benchmark: str, accuracy: float, n: int, generator: np.random.Generator) -> Values:
     """Right or wrong; for XQuAD F1 values: many 0 and 1, and fractions of few words between."""
     right = (generator.random(n) < accuracy).astype(np.float64)
     if benchmark != "xquad":
@@ -104,16 +101,12 @@ def _answers(
     return np.where(partial, np.round(generator.random(n) * words) / words, right)
 
 
-def dropped(
-    values: npt.NDArray[np.float64], points: float, generator: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def dropped(values: Values, points: float, generator: np.random.Generator) -> Values:
     """`values` with as many of their items lost as lower the expected mean by `points` of 100."""
     return np.where(generator.random(len(values)) < points / 100 / values.mean(), 0.0, values)
 
 
-def judged(
-    made: Suite, tonight: npt.NDArray[np.float64], before: npt.NDArray[np.float64], seed: int
-) -> Judgement:
+def judged(made: Suite, tonight: Values, before: Values, seed: int) -> Judgement:
     """The real judgement of two simulated nights."""
     nights = made.night("tonight", tonight), made.night("before", before)
     return judge_results(MODEL, *nights, [VARIANT], alpha=ALPHA, min_effect=0.0, seed=seed)
@@ -143,28 +136,22 @@ def main() -> None:
             before, tonight = two_nights(made, flips, generator)
             outcomes.append(judged(made, tonight, before, night).outcome)
         assert Outcome.NOT_JUDGED not in outcomes
-        print(
-            f"  {100 * flips:g}% of items differ: {share(outcomes.count(Outcome.REGRESSION), len(outcomes))}"
-        )
+        alarms = share(outcomes.count(Outcome.REGRESSION), len(outcomes))
+        print(f"  {100 * flips:g}% of items differ: {alarms}")
     print(f"  ({(time.perf_counter() - began) / len(FLIPS) / arguments.alarms * 1000:.0f} ms a night)")
     print(
         f"\ndrops in {POWER_LANGUAGE} that are found, of {arguments.nights} nights each "
         f"({100 * POWER_FLIPS:g}% of items differ besides)"
     )
-    for benchmark, n in ITEMS.items():
-        for points in DROPS:
-            generator = np.random.default_rng([2, n, points])
-            found = 0
-            for night in range(arguments.nights):
-                before, tonight = two_nights(made, POWER_FLIPS, generator)
-                rows = made.rows[benchmark, POWER_LANGUAGE]
-                tonight[rows] = dropped(tonight[rows], points, generator)
-                verdicts = judged(made, tonight, before, night).verdicts
-                found += any(
-                    (v.benchmark, v.language, v.verdict) == (benchmark, POWER_LANGUAGE, WORSE)
-                    for v in verdicts
-                )
-            print(f"  {benchmark:6} {n:5} items, {points} points: {share(found, arguments.nights)}")
+    for (benchmark, (n, *_)), points in product(BENCHMARKS.items(), DROPS):
+        generator, rows = np.random.default_rng([2, n, points]), made.rows[benchmark, POWER_LANGUAGE]
+        wanted, n_found = (benchmark, POWER_LANGUAGE, WORSE), 0
+        for night in range(arguments.nights):
+            before, tonight = two_nights(made, POWER_FLIPS, generator)
+            tonight[rows] = dropped(tonight[rows], points, generator)
+            verdicts = judged(made, tonight, before, night).verdicts
+            n_found += wanted in {(v.benchmark, v.language, v.verdict) for v in verdicts}
+        print(f"  {benchmark:6} {n:5} items, {points} points: {share(n_found, arguments.nights)}")
     print(f"\n{time.perf_counter() - began:.0f} s")
 
 

@@ -11,33 +11,33 @@ seconds are what to compare on a machine that other work shares.
 
 import argparse
 import io
-import json
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
-from bench.models import random_neurons
+import psutil
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from bench.measuring import print_row, rows_of_process
+from bench.models import LLAMAS, llama_config, random_neurons, smollm2
 from polyneuron.cluster.memory import peak_resident_bytes, resident_bytes
+from polyneuron.neuron_core.edits.targets import targets
+from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
+from polyneuron.neuron_core.training.loop.recompute import recompute_layers
+from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
 
 SHARE, BATCH, N_TOKENS = 0.005, 4, 128
 LR, DECAY = 1e-4, 0.1
-_FIELDS = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-)
-LLAMAS = {
-    "llama-135M": (576, 1536, 30, 9, 3),
-    "llama-360M": (960, 2560, 32, 15, 5),
-    "llama-680M": (1536, 4096, 24, 24, 8),
-    "llama-1B": (2048, 8192, 16, 32, 8),
-}
-"""`_FIELDS` of SmolLM2-135M, SmolLM2-360M, one between, and Llama-3.2-1B; all with SmolLM2's vocabulary of 49,152, tied."""
+SIZES = ("llama-135M", "llama-360M", "llama-680M", "llama-1B")
+"""Of `LLAMAS`; all with SmolLM2's vocabulary, tied."""
+VOCABULARY = 49_152
 SPARE_BYTES = 3 << 30
 """Left free when deciding whether a random model fits beside what else runs."""
 
@@ -45,36 +45,28 @@ SPARE_BYTES = 3 << 30
 def main() -> None:
     """Prints one table a model; ratios are against masked full AdamW."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sizes", nargs="*", choices=LLAMAS, help="random Llamas (default: all)")
+    parser.add_argument("--sizes", nargs="*", choices=SIZES, help="random Llamas (default: all)")
     parser.add_argument("--run", nargs=2, metavar=("MODEL", "METHOD"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.sizes == []:
-        arguments.sizes = list(LLAMAS)
     if arguments.run:
-        print(json.dumps(measure(*arguments.run)))
+        print_row(measure(*arguments.run))
         return
-    for name in arguments.sizes or ("SmolLM2-135M",):
+    for name in SIZES if arguments.sizes == [] else arguments.sizes or ("SmolLM2-135M",):
         _report(name)
 
 
 def _report(name: str) -> None:
-    import psutil
-
     if (needed := _needed_bytes(name)) > psutil.virtual_memory().available - SPARE_BYTES:
         print(f"{name}: skipped, masked AdamW needs about {needed / 2**30:.0f} GiB and less is free")
         return
-    found = {}
+    # Without the threshold the allocator keeps freed blocks, and the peak says little about what is held.
+    rows: dict[str, dict[str, Any]] = {}
     for method in _TRAINERS:
-        command = [sys.executable, "-m", "bench.training", "--run", name, method]
-        # Without it the allocator keeps freed blocks, and the peak says little about what is held.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
-        output = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, text=True, env=environment
-        ).stdout
-        found[method] = json.loads(output.splitlines()[-1])
-    masked = found["masked"]
+        threshold = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+        (rows[method],) = rows_of_process("bench.training", name, method, **threshold)
+    masked = rows["masked"]
     print(f"{name}: {masked['n_parameters'] / 1e6:.0f}M parameters, {BATCH} x {N_TOKENS} tokens, float32")
-    for method, row in found.items():
+    for method, row in rows.items():
         wall, cpu = median(row["seconds"]), median(row["cpu_seconds"])
         print(
             f"{method:24} trainable {row['n_trainable']:>11,}  peak {row['peak_bytes'] / 2**20:6.0f} MiB "
@@ -93,21 +85,17 @@ def _extra(row: dict[str, Any]) -> int:
 
 def measure(name: str, method: str) -> dict[str, Any]:
     """Trains in this process; bytes, seconds of the timed steps, losses in nats."""
-    import torch
-    from transformers.utils.logging import disable_progress_bar
-
-    from polyneuron.neuron_core.model.anatomy import anatomy_of
-
     disable_progress_bar()
     start_bytes = resident_bytes()
     model = _model(name)
-    anatomy = anatomy_of(model)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    trainer: Any = _TRAINERS[method](model, random_neurons(anatomy, SHARE))
+    trainer: Any = _TRAINERS[method](
+        model, random_neurons(anatomy_of(model), lambda width: round(SHARE * width))
+    )
     generator = torch.Generator().manual_seed(0)
     seconds, cpu_seconds, losses = [], [], []
-    n_warm, n_timed = (1, 3) if name in LLAMAS else (2, 5)
+    n_warm, n_timed = (1, 3) if name in SIZES else (2, 5)
     for _ in range(n_warm + n_timed):
         ids = torch.randint(100, 40_000, (BATCH, N_TOKENS), generator=generator)
         began, cpu_began = time.perf_counter(), time.process_time()
@@ -120,7 +108,7 @@ def measure(name: str, method: str) -> dict[str, Any]:
         del loss
     peak_bytes = peak_resident_bytes()
     checkpoint = io.BytesIO()
-    torch.save({"trained": trainer.trained(), "optimizer": trainer.optimizer.state_dict()}, checkpoint)
+    torch.save({"trained": trainer.trained, "optimizer": trainer.optimizer.state_dict()}, checkpoint)
     return {
         "n_parameters": n_parameters,
         "n_trainable": trainer.n_trainable,
@@ -134,173 +122,108 @@ def measure(name: str, method: str) -> dict[str, Any]:
     }
 
 
-class _Compact:
-    """Rows and columns of the neurons as small tensors; logits in chunks."""
+class _Trainer:
+    """AdamW on some parameters, and the model's own loss, with the logits of the whole batch."""
 
-    def __init__(self, model: Any, neurons: Any) -> None:
-        import torch
+    def __init__(self, model: Any, trained: dict[str, nn.Parameter], decay: float = DECAY) -> None:
+        self.model, self.trained = model, trained
+        self.n_trainable = sum(parameter.numel() for parameter in trained.values())
+        self.optimizer = torch.optim.AdamW(trained.values(), LR, weight_decay=decay, fused=True)
 
-        from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
+    def loss(self, ids: Tensor) -> Any:
+        return self.model(input_ids=ids, labels=ids, use_cache=False).loss
 
-        self.model, self._compact = model, CompactNeurons(model, neurons)
-        self._attached = self._compact.attached()
+    def step(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+class _Compact(_Trainer):
+    """Rows and columns of the neurons as small tensors; logits in chunks. recomputed: share of the layers that are computed
+    again in the backward pass."""
+
+    def __init__(self, model: Any, neurons: Any, recomputed: float = 0.0) -> None:
+        compact = CompactNeurons(model, neurons)
+        self._attached = compact.attached()
         self._attached.__enter__()
-        self.n_trainable = self._compact.n_trainable
-        self.optimizer = torch.optim.AdamW(self._compact.trained.values(), LR, weight_decay=DECAY, fused=True)
+        recompute_layers(model, recomputed)
+        super().__init__(model, compact.trained)
 
-    def loss(self, ids: Any) -> Any:
-        from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
-
+    def loss(self, ids: Tensor) -> Any:
         hidden = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
         labels = ids[:, 1:].flatten()
         return summed_head_loss(self.model, hidden[:, :-1].flatten(0, 1), labels) / len(labels)
 
-    def step(self) -> None:
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
-    def trained(self) -> dict[str, Any]:
-        return self._compact.trained
-
-
-class _PartRecomputed(_Compact):
-    """As `_Compact`; three layers of ten are computed again in the backward pass."""
-
-    share = 0.3
-
-    def __init__(self, model: Any, neurons: Any) -> None:
-        from polyneuron.neuron_core.training.loop.recompute import recompute_layers
-
-        super().__init__(model, neurons)
-        recompute_layers(model, self.share)
-
-
-class _Recomputed(_PartRecomputed):
-    """All layers."""
-
-    share = 1.0
-
-
-class _WithOwnLoss:
-    """The model's own loss, with the logits of the whole batch."""
-
-    model: Any
-
-    def loss(self, ids: Any) -> Any:
-        return self.model(input_ids=ids, labels=ids, use_cache=False).loss
-
-
-class _Masked(_WithOwnLoss):
-    """The published way: gradients of all parameters, zeroed outside the neurons; AdamW over the full model.
+class _Masked(_Trainer):
+    """The published way: gradients of all parameters, zeroed outside the neurons; AdamW over the full model, or at its leanest
+    with moments of the matrices that hold chosen neurons only.
 
     Decay goes to the chosen entries by hand, so no mask and no copy of the weights is kept.
     """
 
-    def __init__(self, model: Any, neurons: Any) -> None:
-        import torch
-
-        from polyneuron.neuron_core.edits.targets import targets
-        from polyneuron.neuron_core.model.anatomy import anatomy_of
-
-        self.model = model.requires_grad_(True)
-        parameters = dict(model.named_parameters())
+    def __init__(self, model: Any, neurons: Any, lean: bool = False) -> None:
+        parameters = dict(model.requires_grad_(True).named_parameters())
         self._owned = [(parameters[t.name], t) for t in targets(neurons, anatomy_of(model)).values()]
-        self._touched = {t.name: parameters[t.name] for _, t in self._owned}
+        touched = {t.name: parameters[t.name] for _, t in self._owned}
+        self._stepped = touched if lean else parameters
+        super().__init__(model, self._stepped, decay=0)
+        self.trained = touched
         self.n_trainable = sum(p.numel() // p.shape[t.axis] * len(t.index) for p, t in self._owned)
-        self.optimizer = torch.optim.AdamW(self._stepped(), LR, weight_decay=0, fused=True)
 
-    def _stepped(self) -> list[Any]:
-        return list(self.model.parameters())
-
+    @torch.no_grad()
     def step(self) -> None:
-        import torch
-
-        touched = {id(parameter) for parameter in self._touched.values()}
-        with torch.no_grad():
-            for parameter in self._stepped():
-                if id(parameter) not in touched:
-                    parameter.grad.zero_()
-            for parameter, target in self._owned:  # in Llama no two groups share a matrix
-                kept = parameter.grad.index_select(target.axis, target.index)
-                parameter.grad.zero_().index_copy_(target.axis, target.index, kept)
-                own = parameter.index_select(target.axis, target.index)
-                parameter.index_copy_(target.axis, target.index, own.mul_(1 - LR * DECAY))
+        for name in self._stepped.keys() - self.trained.keys():
+            self._stepped[name].grad.zero_()  # type: ignore[union-attr]
+        for parameter, target in self._owned:  # in Llama no two groups share a matrix
+            assert parameter.grad is not None
+            kept = parameter.grad.index_select(target.axis, target.index)
+            parameter.grad.zero_().index_copy_(target.axis, target.index, kept)
+            own = parameter.index_select(target.axis, target.index)
+            parameter.index_copy_(target.axis, target.index, own.mul_(1 - LR * DECAY))
         self.optimizer.step()
         self.model.zero_grad(set_to_none=True)
 
-    def trained(self) -> dict[str, Any]:
-        return {name: parameter.detach() for name, parameter in self._touched.items()}
 
-
-class _MaskedLean(_Masked):
-    """The published way at its leanest: moments of the matrices that hold chosen neurons only."""
-
-    def _stepped(self) -> list[Any]:
-        return list(self._touched.values())
-
-
-class _Lora(_WithOwnLoss):
+def _lora(model: Any, neurons: Any) -> _Trainer:
     """Low-rank updates of the same matrices, of the rank whose size is nearest to the neurons'."""
+    from peft import LoraConfig, get_peft_model
 
-    def __init__(self, model: Any, neurons: Any) -> None:
-        import torch
-        from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-
-        from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-
-        names = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj")
-        per_rank = sum(sum(p.shape) for n, p in model.named_parameters() if n.split(".")[-2] in names)
-        rank = max(1, round(CompactNeurons(model, neurons).n_trainable / per_rank))
-        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(names), task_type="CAUSAL_LM")
-        self.model: Any = get_peft_model(model, config).train()
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        self.n_trainable = sum(p.numel() for p in trainable)
-        self.optimizer = torch.optim.AdamW(trainable, LR, weight_decay=DECAY, fused=True)
-        self._state = get_peft_model_state_dict
-
-    def step(self) -> None:
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-    def trained(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._state(self.model)
-        return state
+    names = ["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj"]
+    per_rank = sum(sum(p.shape) for n, p in model.named_parameters() if n.split(".")[-2] in names)
+    rank = max(1, round(CompactNeurons(model, neurons).n_trainable / per_rank))
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, task_type="CAUSAL_LM")
+    adapted: Any = get_peft_model(model, config).train()
+    return _Trainer(adapted, {name: p for name, p in adapted.named_parameters() if p.requires_grad})
 
 
-_TRAINERS = {
+_TRAINERS: dict[str, Callable[[Any, Any], _Trainer]] = {
     "compact": _Compact,
-    "compact, 0.3 recomputed": _PartRecomputed,
-    "compact, all recomputed": _Recomputed,
+    "compact, 0.3 recomputed": partial(_Compact, recomputed=0.3),
+    "compact, all recomputed": partial(_Compact, recomputed=1.0),
     "masked": _Masked,
-    "masked, lean moments": _MaskedLean,
-    "lora": _Lora,
+    "masked, lean moments": partial(_Masked, lean=True),
+    "lora": _lora,
 }
 
 
 def _model(name: str) -> Any:
-    if name not in LLAMAS:
-        from bench.models import smollm2
-        from polyneuron.neuron_core.model.load import load_model
-
+    if name not in SIZES:
         return load_model(smollm2())[0]
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
     torch.manual_seed(0)
-    shape: Any = dict(zip(_FIELDS, LLAMAS[name], strict=True))
-    config: Any = LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **shape)
-    return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    model: Any = AutoModelForCausalLM.from_config(llama_config(name, VOCABULARY))
+    return model.eval().requires_grad_(False)
 
 
 def _needed_bytes(name: str) -> int:
     """Weights, gradients and two moments in float32, and roughly the activations, of masked AdamW."""
-    if name not in LLAMAS:
+    if name not in SIZES:
         return 0
     d, i, layers, heads, kv_heads = LLAMAS[name]
     kv = d * kv_heads // heads
     matrices = layers * (2 * d * d + 2 * d * kv + 3 * d * i)
-    activations = BATCH * N_TOKENS * (layers * (14 * d + 5 * i) + 4 * 49_152)
-    return 16 * (matrices + 49_152 * d) + 4 * activations
+    activations = BATCH * N_TOKENS * (layers * (14 * d + 5 * i) + 4 * VOCABULARY)
+    return 16 * (matrices + VOCABULARY * d) + 4 * activations
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ def equality(scale: Scale) -> Iterator[Case]:
         values = []
         for way in (_compact, _masked):
             model = tiny_model(family).to(scale.device).requires_grad_(False)
-            with way(model, random_neurons(anatomy_of(model), 0.2)) as (stepper, trained):
+            with way(model, random_neurons(anatomy_of(model), lambda width: round(0.2 * width))) as (
+                stepper,
+                trained,
+            ):
                 nats = [_step(stepper, batch) for _ in range(SETTINGS.n_steps)]
                 values.append(trained())
         apart = (float((ours - values[1][key]).abs().max()) for key, ours in values[0].items())
@@ -46,7 +49,7 @@ def training(scale: Scale) -> Iterator[Case]:
     for name, way in {"compact": _compact, "recomputed": _compact, "masked": _masked}.items():
         model = scale.model(2)
         recompute_layers(model, float(name == "recomputed"))
-        neurons = random_neurons(anatomy_of(model), 0.005)
+        neurons = random_neurons(anatomy_of(model), lambda width: round(0.005 * width))
         with way(model, neurons) as (stepper, _):
             case = scale.measured(partial(_step, stepper, _batch(scale, model.config.vocab_size)))
         yield {"way": name, "n_neurons": len(neurons), **case}

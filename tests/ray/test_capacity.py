@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity import GROUPS, LLAMAS, folder_of, line_of, measure_in_own_process
+from bench.capacity import DTYPES, SMALL, folder_of, line_of, measure_in_own_process
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import shape_of
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
 from polyneuron.neuron_core.model.load import load_config
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from tests.tiny_models import token_ids
@@ -27,10 +28,10 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
     with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2)) as group:
 
         def run(batches, candidates):
-            found = group.run(detection_pass, batches, groups=GROUPS, candidates=candidates)
+            found = group.run(detection_pass, batches, groups=DEFAULT_GROUPS, candidates=candidates)
             return merge_passes(found)
 
-        detect_language(run, sentences, GROUPS)
+        detect_language(run, sentences, DEFAULT_GROUPS)
         after_detection = group.stats()[0]["bytes_received"]
         group.reset_stats()
         group.run(sentence_nlls, micro_batches(sentences, 4), edits=[None, None])
@@ -42,7 +43,7 @@ def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("name", ["SmolLM2-135M", "Gemma-3-270M", *LLAMAS])
+@pytest.mark.parametrize("name", [*SMALL, *DTYPES])
 def test_peaks_are_predicted_within_15_percent(name: str, ranks: int, tmp_path: Path) -> None:
     rows = list(measure_in_own_process(name, folder_of(name, tmp_path), ranks))
     for row in rows:

@@ -6,9 +6,10 @@
 from typing import Any
 
 import pytest
-from transformers import Gemma3TextConfig, LlamaConfig
+from transformers import Gemma3TextConfig
 
-from bench.capacity import LLAMAS, planned_bytes
+from bench.capacity import DTYPES, VOCABULARY, planned_bytes
+from bench.models import llama_config
 from polyneuron.cluster.capacity.memory import MIB
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 
@@ -33,10 +34,9 @@ MEASURED_MIB: dict[tuple[str, int], dict[str, int]] = {
 
 def shape(name: str) -> ModelShape:
     """The published shape of a model, without its weights."""
-    if name in LLAMAS:
-        dtype, fields = LLAMAS[name]
-        config: Any = LlamaConfig(vocab_size=128_256, tie_word_embeddings=True, **fields)  # type: ignore[arg-type]
-        return shape_of(config, dtype)
+    if name in DTYPES:
+        return shape_of(llama_config(name, VOCABULARY), DTYPES[name])
+    config: Any = llama_config("llama-135M", 49_152)
     if name == "Gemma-3-270M":
         config = Gemma3TextConfig(
             vocab_size=262_144,
@@ -46,16 +46,6 @@ def shape(name: str) -> ModelShape:
             num_attention_heads=4,
             num_key_value_heads=1,
             head_dim=256,
-        )
-    else:
-        config = LlamaConfig(
-            vocab_size=49_152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            tie_word_embeddings=True,
         )
     return shape_of(config, "float32")
 
