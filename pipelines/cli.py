@@ -9,17 +9,19 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from polyneuron.cluster.capacity.devices import Machines, parse_devices
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
 from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
@@ -45,9 +47,7 @@ def _study_command(name: str) -> Callable[..., None]:
     ) -> None:
         resolved = load_study(config, overrides or ())
         if dry_run:
-            _print_yaml(resolved.model_dump(mode="json"))
-            _print_plan(resolved)
-            return
+            return _dry_run(resolved)
         from polyneuron.pipelines.study import run_study
 
         raise typer.Exit(run_study(resolved, name))
@@ -66,12 +66,7 @@ def transfer(
     """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
     resolved = load_transfer(config, overrides or ())
     if dry_run:
-        _print_yaml(resolved.model_dump(mode="json"))
-        from polyneuron.pipelines.plan.page import print_plan
-        from polyneuron.pipelines.plan.planning import plan_transfer
-
-        print_plan(plan_transfer(resolved), Console(highlight=False))
-        return
+        return _dry_run(resolved)
     from polyneuron.pipelines.transfer.run import run_transfer
 
     raise typer.Exit(run_transfer(resolved))
@@ -153,35 +148,35 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
 ) -> None:
     """Print what a study would take, stage by stage, and what to change where it does not fit; reads no weights."""
-    _print_plan(load_study(config, overrides or ()), devices, host_gib, calibrate, as_json)
-
-
-def _print_plan(
-    config: StudyConfig,
-    devices: str | None = None,
-    host_gib: float | None = None,
-    calibrate: bool = False,
-    as_json: bool = False,
-) -> None:
-    from polyneuron.cluster.capacity.devices import parse_devices
-
     if devices is None and host_gib is not None:
         raise ConfigError(
             "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
         )
     machines = None if devices is None else parse_devices(devices, host_gib)
+    _print_plan(load_study(config, overrides or ()), machines, calibrate, as_json=as_json)
+
+
+def _dry_run(config: StudyConfig | TransferConfig) -> None:
+    document = redacted_within(config.model_dump(mode="json"))
+    print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    _print_plan(config)
+
+
+def _print_plan(
+    config: StudyConfig | TransferConfig,
+    machines: Machines | None = None,
+    calibrate: bool = False,
+    *,
+    as_json: bool = False,
+) -> None:
     from polyneuron.pipelines.plan.page import as_data, print_plan
     from polyneuron.pipelines.plan.planning import plan as make_plan
 
-    found = make_plan(config, machines, calibrate)
+    made = make_plan(config, machines, calibrate)
     if as_json:
-        print(json.dumps(redacted_within(as_data(found)), indent=2))
+        print(json.dumps(redacted_within(as_data(made)), indent=2))
     else:
-        print_plan(found, Console(highlight=False))
-
-
-def _print_yaml(document: Any) -> None:
-    print(yaml.safe_dump(redacted_within(document), sort_keys=False, allow_unicode=True))
+        print_plan(made, Console(highlight=False))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.sentences import Sentences
-from polyneuron.pipelines.run.slot import Slot
+from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.workers import Workers
 from polyneuron.pipelines.stages.ablation import Ablation
 from polyneuron.pipelines.stages.activations import measure_activations
 from polyneuron.pipelines.stages.corpora import prepare_corpora
@@ -20,7 +18,7 @@ from polyneuron.pipelines.stages.metrics import compute_metrics
 from polyneuron.pipelines.stages.selection import Selected, detect_and_select
 from polyneuron.pipelines.stages.training import train
 from polyneuron.pipelines.stages.variants import Variant, variants_named
-from polyneuron.pipelines.stages.verdicts import Standard, store_verdicts
+from polyneuron.pipelines.stages.verdicts import comparisons, store_verdicts
 
 
 class ModelRun:
@@ -40,10 +38,7 @@ class ModelRun:
         self.config, self.model, self.slot = config, StudiedModel.open(model), Slot()
         self.ledger = Ledger(store, model.label, run_id)
         self.workers = Workers(self.model, config.cluster, self.slot)
-        judging = config.evaluation
-        self.engine = JudgingEngine(
-            self.model, judging.engine, self.slot, judging.data, judging.revisions, seed=config.seed
-        )
+        self.engine = JudgingEngine(self.model, config.evaluation, self.slot, seed=config.seed)
         self.detected: list[DetectedSets] = []
         self.metrics_unit: str | None = None
         self.tuned: list[Variant] = []
@@ -111,8 +106,7 @@ class ModelRun:
         variants = [*variants_named(self.selected.variants, config.variants), *self.tuned]
         tasks = benchmark_tasks(config, self.config.languages)
         evaluated = evaluate(self.ledger, self.model, self.engine, variants, tasks)
-        standard = Standard(config.alpha, config.min_effect, self.config.seed)
-        store_verdicts(self.ledger, variants, evaluated, standard)
+        store_verdicts(self.ledger, comparisons(variants), evaluated, config, seed=self.config.seed)
 
     def _ablation(self) -> Ablation:
         config, parts = self.config.ablation, (self.ledger, self.model, self.sentences)

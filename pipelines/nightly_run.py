@@ -17,11 +17,10 @@ from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, S
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import Run, recorded
-from polyneuron.pipelines.run.slot import Slot
+from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
@@ -72,11 +71,8 @@ def _judge_model(
     try:
         opened = StudiedModel.open(model)
         with Slot() as slot, run.timed("evaluation"):
-            evaluation = config.evaluation
-            engine = JudgingEngine(
-                opened, evaluation.engine, slot, evaluation.data, evaluation.revisions, seed=config.seed
-            )
-            variants, tasks = _variants(config, opened), benchmark_tasks(evaluation, config.languages)
+            engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
+            variants, tasks = _variants(config, opened), benchmark_tasks(config.evaluation, config.languages)
             ledger = Ledger(store, model.label, run.id)
             evaluate(ledger, opened, engine, variants, tasks, night=config.night)
         names = [str(variant.name) for variant in variants]

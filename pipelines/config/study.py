@@ -30,9 +30,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def listed_once(listed: tuple[object, ...]) -> tuple[object, ...]:
+def listed_once(listed: tuple[object, ...] | None) -> tuple[object, ...] | None:
     """What is listed, by itself or by its `name`; raises ValueError where something is listed twice."""
-    names = [str(getattr(entry, "name", entry)) for entry in listed]
+    names = [str(getattr(entry, "name", entry)) for entry in listed or ()]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(repeated)} is listed twice")
     return listed

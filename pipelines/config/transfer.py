@@ -12,9 +12,11 @@ from polyneuron.neuron_core.edits.modes import Constant, Mode
 from polyneuron.neuron_core.training.choices.names import TransferChoice
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.pipelines.config.study import (
+    BenchmarkConfig,
     ClusterConfig,
     CorpusConfig,
     EngineConfig,
+    EvaluationConfig,
     ModelConfig,
     Section,
     different_languages,
@@ -82,12 +84,10 @@ class TransferTask(Section):
     max_items: int | None = Field(default=None, ge=1)
     max_gen_toks: int | None = Field(default=None, ge=1)
 
+    _once = field_validator("targets", "tuned", "intervened", "detectors")(listed_once)
+
     @model_validator(mode="after")
     def _has_its_reference(self) -> TransferTask:
-        for what in ("targets", "tuned", "intervened", "detectors"):
-            names: tuple[str, ...] = getattr(self, what) or ()
-            if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"{what} lists {', '.join(repeated)} twice")
         if "attention" not in self.tuned:
             raise ValueError("tuned lacks attention, which everything else is compared with")
         return self
@@ -143,6 +143,22 @@ class TransferConfig(Section):
         if unknown := sorted(set(self.corpus.sources) - set(self.languages)):
             raise ValueError(f"corpus.sources names {', '.join(unknown)}, which languages does not list")
         return self
+
+    @property
+    def evaluation(self) -> EvaluationConfig:
+        """What is judged in which languages, as the section of a study."""
+        return EvaluationConfig(
+            benchmarks=tuple(
+                BenchmarkConfig(name=task.name, max_items=task.max_items, max_gen_toks=task.max_gen_toks)
+                for task in self.tasks
+            ),
+            data=self.evaluation_data,
+            revisions=self.revisions,
+            languages=tuple(dict.fromkeys(target for task in self.tasks for target in task.targets)),
+            alpha=self.alpha,
+            min_effect=self.min_effect,
+            engine=self.engine,
+        )
 
     def trains_in_nf4(self, task: TransferTask) -> bool:
         """Whether the frozen base of a task's trainings is in 4 bits."""

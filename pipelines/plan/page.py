@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from polyneuron.cluster.capacity.estimate import StagePlan, gib
+from polyneuron.eval.tables.grid import Cell, grid
+from polyneuron.eval.tables.text import terminal
 from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
 from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 
@@ -72,38 +73,33 @@ def _units(units: dict[str, Any]) -> str:
 
 def _stages_table(stages: Sequence[StagePlan]) -> Table:
     """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic and time."""
-    table = Table("", *(planned.stage.name for planned in stages), box=SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    rows: list[list[Cell | str]] = []
 
-    def row(title: str, cells: Iterable[str], style: str = "", end: bool = False) -> None:
-        table.add_row(title, *cells, style=style, end_section=end)
+    def row(title: str, texts: Iterable[str], tone: str = "") -> None:
+        rows.append([title, *(Cell(text=text, tone=tone) for text in texts)])
 
-    row(
-        "ranks",
-        (f"{planned.stage.world_size} {'GPU' if planned.stage.on_gpu else 'CPU'}" for planned in stages),
-    )
-    row("fullest phase", (planned.stage.peak.name for planned in stages), end=True)
+    row("ranks", (f"{planned.stage.world_size} {_device(planned)}" for planned in stages))
+    row("fullest phase", (planned.stage.peak.name for planned in stages))
     for place, held in (("device", _on_device), ("host", _in_host)):
         names = dict.fromkeys(name for planned in stages for name in held(planned))
         for name in names:
             row(f"  {name}", (gib(parts[name]) if name in parts else "" for parts in map(held, stages)))
         if names:
             totals = (gib(sum(parts.values())) if parts else "" for parts in map(held, stages))
-            row(f"a rank's {place} memory", totals, "bold", end=True)
+            row(f"a rank's {place} memory", totals, "firm")
     row("received by a rank", (gib(planned.stage.received_bytes) for planned in stages))
     row("read by a node", (gib(planned.stage.read_bytes) for planned in stages))
     if any(planned.stage.spilled_bytes for planned in stages):
         row("spilled, read back", (gib(planned.stage.spilled_bytes) for planned in stages))
     row("computed", (_flop(planned.stage.flops) for planned in stages))
     row("time, at most", (duration(planned.total_s) for planned in stages))
-    row(
-        "held",
-        (f"{planned.device_hours:.3g} {'GPU' if planned.stage.on_gpu else 'core'}-h" for planned in stages),
-    )
-    row("fits", ("yes" if planned.fits else "NO" for planned in stages), "bold")
-    return table
+    row("held", (f"{planned.device_hours:.3g} {_device(planned, 'core')}-h" for planned in stages))
+    row("fits", ("yes" if planned.fits else "NO" for planned in stages), "firm")
+    return terminal(grid("", ["", *(planned.stage.name for planned in stages)], rows))
+
+
+def _device(planned: StagePlan, otherwise: str = "CPU") -> str:
+    return "GPU" if planned.stage.on_gpu else otherwise
 
 
 def _on_device(planned: StagePlan) -> dict[str, int]:

@@ -65,59 +65,41 @@ class StudyPlan:
     assumptions: tuple[str, ...]
 
 
-def plan(config: StudyConfig, machines: Machines | None = None, calibrated: bool = False) -> StudyPlan:
+def plan(
+    config: StudyConfig | TransferConfig, machines: Machines | None = None, calibrated: bool = False
+) -> StudyPlan:
     """Plans every model. machines: None for those at hand; calibrated: measure one layer of each first.
+
+    For a transfer study nothing is suggested where something does not fit.
 
     Raises:
         ClusterError: the machines at hand cannot be seen, or there is nothing to calibrate on.
     """
-    planned_for = machines or machines_at_hand()
-    models = tuple(_plan_model(config, index, planned_for, calibrated) for index in range(len(config.models)))
-    return StudyPlan(planned_for, models, (*assumptions(config), *planned_for.assumed))
-
-
-def plan_transfer(config: TransferConfig) -> StudyPlan:
-    """Plans a transfer study for the machines at hand. Nothing is suggested where something does not fit.
-
-    Raises:
-        ClusterError: the machines at hand cannot be seen.
-    """
-    machines = machines_at_hand()
-    models = tuple(_plan_transfer(config, index, machines) for index in range(len(config.models)))
+    machines = machines or machines_at_hand()
+    models = tuple(_plan_model(config, index, machines, calibrated) for index in range(len(config.models)))
     return StudyPlan(machines, models, (*assumptions(study_of(config)), *machines.assumed))
 
 
-def _plan_transfer(config: TransferConfig, index: int, machines: Machines) -> ModelPlan:
-    model = config.models[index]
+def _plan_model(
+    config: StudyConfig | TransferConfig, index: int, machines: Machines, calibrated: bool
+) -> ModelPlan:
+    model, study = config.models[index], study_of(config)
     try:
         hf_config = config_of_model(model)
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
+        units = {} if isinstance(config, TransferConfig) else units_of(config, model)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = PlannedCase(config=study_of(config), index=index, shape=shape, machines=machines)
-    return ModelPlan(
-        model=model.label,
-        dtype=model.dtype,
-        family=anatomy.family.name,
-        shape=shape,
-        neurons={"ffn": anatomy.ffn_width * anatomy.n_layers},
-        stages=_planned(case, transfer_stages(config, case, anatomy)),
-    )
-
-
-def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated: bool) -> ModelPlan:
-    model = config.models[index]
-    try:
-        hf_config = config_of_model(model)
-        anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
-        units = units_of(config, model)
-    except PolyneuronError as error:
-        return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = PlannedCase(config=config, index=index, shape=shape, machines=machines)
+    case = PlannedCase(config=study, index=index, shape=shape, machines=machines)
     if calibrated:
         case = replace(case, measured=_measured(case, hf_config))
-    stages, advice, mended = _planned(case, stages_of(case)), None, list[StagePlan]()
-    if broken := [stage.stage.name for stage in stages if not stage.fits]:
+    if isinstance(config, TransferConfig):
+        stages = _planned(case, transfer_stages(config, case, anatomy))
+    else:
+        stages = _planned(case, stages_of(case))
+    advice, mended = None, list[StagePlan]()
+    broken = [stage.stage.name for stage in stages if not stage.fits]
+    if broken and isinstance(config, StudyConfig):
         advice = advise(case, broken)
         if advice.together is not None:
             changed = case.changed(advice.together)
@@ -127,7 +109,7 @@ def _plan_model(config: StudyConfig, index: int, machines: Machines, calibrated:
         dtype=model.dtype,
         family=anatomy.family.name,
         shape=shape,
-        neurons={group: anatomy.widths[group] * anatomy.n_layers for group in config.detection.groups},
+        neurons={group: anatomy.widths[group] * anatomy.n_layers for group in study.detection.groups},
         units=units,
         stages=stages,
         measured=case.measured,

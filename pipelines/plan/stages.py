@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from polyneuron.cluster.capacity import passes, training
 from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
 from polyneuron.cluster.capacity.memory import GIB, Phase
-from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST
+from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
-from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.config.study import StudyConfig, TrainingConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
 from polyneuron.pipelines.plan.units import n_activation_units, n_trainings, n_variants
@@ -86,7 +87,7 @@ def perplexity_stage(case: PlannedCase) -> Stage:
     corpus = passes.Corpus(n_sentences, config.corpus.max_tokens, config.ablation.batch_size)
     n_all = n_variants(config) + n_activation_units(config)[1]
     n_passes, n_copies = math.ceil(n_all / at_once), min(n_all, at_once)
-    stage = _pass_stage(
+    return _pass_stage(
         "perplexity",
         case,
         corpus,
@@ -95,8 +96,8 @@ def perplexity_stage(case: PlannedCase) -> Stage:
         n_passes=n_passes,
         with_head=True,
         n_copies=n_copies,
+        notes=(f"{n_all} variants in {n_passes} passes",),
     )
-    return replace(stage, notes=(f"{n_all} variants in {n_passes} passes",))
 
 
 def _pass_stage(
@@ -111,6 +112,7 @@ def _pass_stage(
     with_head: bool = False,
     n_copies: int = 1,
     score_flops: float = 0.0,
+    notes: tuple[str, ...] = (),
 ) -> Stage:
     """n_passes: in which weights are gathered; n_rounds: how often all of `corpus` goes through the layers, in `n_copies`."""
     where = case.placing
@@ -121,6 +123,22 @@ def _pass_stage(
         moved += n_passes * case.shape.model_bytes
     elif where.offloads:
         moved += n_passes * where.share(case.shape.model_bytes)
+    return _stage(
+        name,
+        case,
+        where,
+        phases,
+        flops=flops,
+        score_flops=score_flops,
+        received_bytes=where.received(n_passes, with_head),
+        moved_bytes=moved,
+        read_bytes=where.read(n_passes, with_head),
+        spilled_bytes=2 * spilled,  # written and read once a layer
+        notes=notes,
+    )
+
+
+def _stage(name: str, case: PlannedCase, where: Placing, phases: tuple[Phase, ...], **work: Any) -> Stage:
     return Stage(
         name=name,
         world_size=where.world_size,
@@ -128,12 +146,7 @@ def _pass_stage(
         on_gpu=where.on_gpu,
         devices=case.devices,
         phases=phases,
-        flops=flops,
-        score_flops=score_flops,
-        received_bytes=where.received(n_passes, with_head),
-        moved_bytes=moved,
-        read_bytes=where.read(n_passes, with_head),
-        spilled_bytes=2 * spilled,  # written and read once a layer
+        **work,
     )
 
 
@@ -143,17 +156,37 @@ def training_stage(case: PlannedCase) -> Stage:
     rows = sum(times * shape.width(group) for group, times in _OWNED_ROWS.items())
     share = 1 if "full" in settings.strategies else TRAINED_SHARE
     n_blocks = ASSUMED_DOCUMENTS if settings.n_documents == "all" else settings.n_documents
-    n_steps = math.ceil(n_blocks * settings.epochs / settings.global_batch)
-    planned = PlannedTraining(
+    planned = planned_training(
+        settings,
         n_trained=int(share * rows * shape.hidden_size * shape.n_layers),
-        n_steps=min(n_steps, settings.max_steps or n_steps),
-        global_batch=settings.global_batch,
-        micro_batch=settings.micro_batch,
+        n_blocks=n_blocks * settings.epochs,
+        batches=(settings.global_batch, settings.micro_batch),
         n_tokens=settings.max_tokens,
+        max_steps=settings.max_steps,
+    )
+    return fine_tuning_stage(case, [planned] * n_trainings(case.config))
+
+
+def planned_training(
+    settings: TrainingConfig,
+    *,
+    n_trained: int,
+    n_blocks: int,
+    batches: tuple[int, int],
+    n_tokens: int,
+    max_steps: int | None,
+) -> PlannedTraining:
+    """A training over `n_blocks` in all; `batches`: blocks of a step, and of a micro-batch."""
+    n_steps = math.ceil(n_blocks / batches[0])
+    return PlannedTraining(
+        n_trained=n_trained,
+        n_steps=min(n_steps, max_steps or n_steps),
+        global_batch=batches[0],
+        micro_batch=batches[1],
+        n_tokens=n_tokens,
         zero_stage=settings.zero_stage,
         recomputed_layers=settings.recomputed_layers,
     )
-    return fine_tuning_stage(case, [planned] * n_trainings(case.config))
 
 
 def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -> Stage:
@@ -164,13 +197,11 @@ def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -
     notes = [f"{len(trainings)} x {largest.n_steps} steps, {largest.n_trained:,} scalars at most"]
     if n_micro % where.world_size:
         notes.append(f"{n_micro} micro-batches a step leave some of {where.world_size} ranks idle")
-    return Stage(
-        name="training",
-        world_size=where.world_size,
-        ranks_per_node=where.ranks_per_node,
-        on_gpu=where.on_gpu,
-        devices=case.devices,
-        phases=training.training_phases(where, largest),
+    return _stage(
+        "training",
+        case,
+        where,
+        training.training_phases(where, largest),
         flops=sum(training.training_flops(case.shape, one) for one in trainings),
         received_bytes=sum(training.gathered_in_training(where, one) for one in trainings),
         moved_bytes=sum(training.moved_in_training(where, one) for one in trainings),

@@ -7,11 +7,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyneuron.eval.store.schemas import table_spec
 from polyneuron.eval.store.store import Store
+from polyneuron.eval.store.units import unit_key
 
+VERSION = 1
+"""Raised when the mathematics of a stage changes, so that old units are not taken for new ones."""
 _PARTS = frozenset({"impacts", "neuron_sets", "sensitivity", "samples", "validations"})
 """Tables in which a part of a unit is written first; the unit is done when it is in the table that is written last."""
+
+
+def stage_unit(stage: str, **parts: Any) -> str:
+    """The key of one unit of a stage: a hash of `parts`, which are all that decides its result."""
+    return unit_key(stage=stage, version=VERSION, **parts)
 
 
 class Ledger:
@@ -51,8 +58,7 @@ class Ledger:
         Raises:
             StoreError: rows that do not fit the table, or a store that cannot be written.
         """
-        table_of_rows = rows if isinstance(rows, pa.Table) else _as_table(table, rows)
-        self._store.write(table, table_of_rows, unit, {"model": self.model, **where}, run_id=self._run_id)
+        self._store.write(table, rows, unit, {"model": self.model, **where}, run_id=self._run_id)
         self._list(table, [unit])
 
     def read(
@@ -86,17 +92,10 @@ class Ledger:
         self._n_files += 1
         rows = [{"table": table, "unit": unit} for table, unit in fresh]
         file = f"{self._run_id}-{self._n_files:03}"
-        where = {"model": self.model}
-        self._store.write("studies", _as_table("studies", rows), file, where, run_id=self._run_id)
+        self._store.write("studies", rows, file, {"model": self.model}, run_id=self._run_id)
         self._listed |= dict.fromkeys(fresh, True)
 
     def _list(self, table: str, units: Iterable[str]) -> None:
         if table not in _PARTS:
             for unit in units:
                 self._listed.setdefault((table, unit), False)
-
-
-def _as_table(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    schema = table_spec(table).schema
-    names = list(rows[0]) if rows else [name for name in schema.names if name not in ("run_id", "unit")]
-    return pa.table({name: pa.array([row[name] for row in rows], schema.field(name).type) for name in names})

@@ -8,13 +8,11 @@ from typing import Any
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import AblationConfig
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.slot import JudgingEngine, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
-from polyneuron.pipelines.run.workers import Workers
 from polyneuron.pipelines.stages.detectors import DetectedSets
 from polyneuron.pipelines.stages.selection import Selected
 from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant

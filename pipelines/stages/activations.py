@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
-from polyneuron.pipelines.run.workers import Workers
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.activations.table import ActivationTable

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from polyneuron.pipelines.config.study import DetectionConfig
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
-from polyneuron.pipelines.run.workers import Workers
 
 
 def detection_units(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> dict[str, str]:

@@ -12,9 +12,8 @@ from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.stages.activations import stored_activations
 from polyneuron.pipelines.stages.selection import Selected
 from polyneuron.pipelines.stages.variants import Variant, set_rows, with_controls

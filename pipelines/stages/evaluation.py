@@ -10,12 +10,11 @@ from typing import Any
 from polyneuron.eval.store.schemas import SCORES
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, Unavailable, task_of
 from polyneuron.pipelines.config.study import EvaluationConfig
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions
+from polyneuron.pipelines.run.slot import JudgingEngine
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.stages.variants import Variant
 
 Asked = BenchmarkTask | Unavailable

@@ -19,8 +19,8 @@ from polyneuron.pipelines.config.study import AblationConfig, DetectionConfig, S
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.sentences import Sentences
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.workers import Workers
 from polyneuron.pipelines.stages.detection import detect
 from polyneuron.pipelines.stages.variants import Variant, set_rows, with_controls
 

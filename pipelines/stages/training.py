@@ -22,14 +22,13 @@ from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
 from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, n_values, rank_of_size
 from polyneuron.pipelines.config.study import TrainingConfig
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
-from polyneuron.pipelines.run.workers import Workers
 from polyneuron.pipelines.stages.selection import Selected
-from polyneuron.pipelines.stages.training_job import TrainingJob, require_local, trained_edit
+from polyneuron.pipelines.stages.training_job import TrainingJob, rank_work, require_local, trained_edit
 from polyneuron.pipelines.stages.variants import Variant
 
 SCORE = "language_agnostic_score_ppl"
@@ -68,7 +67,16 @@ def train(
                 try:
                     choice = choose(strategy, score, config.low_score, config.high_score)
                     of_group = {language: blocks[language] for language in group}
-                    job = _job(model, sentences, selected, of_group, choice, config=config, seed=job_seed)
+                    job = _job(
+                        ledger,
+                        model,
+                        sentences,
+                        selected,
+                        of_group,
+                        choice=choice,
+                        config=config,
+                        seed=job_seed,
+                    )
                 except SetError as error:
                     say(f"  {strategy} for {'+'.join(group)} is not trained: {error.message}")
                     refused.append(error)
@@ -108,12 +116,13 @@ def _blocks(
 
 
 def _job(
+    ledger: Ledger,
     model: StudiedModel,
     sentences: Sentences,
     selected: Selected,
     blocks: Mapping[str, PreparedBlocks],
-    choice: Choice,
     *,
+    choice: Choice,
     config: TrainingConfig,
     seed: int,
 ) -> TrainingJob:
@@ -136,7 +145,7 @@ def _job(
     )
     n_steps = feed.sampler.n_steps(config.global_batch)
     settings = TrainSettings(
-        n_steps=n_steps if config.max_steps is None else min(n_steps, config.max_steps),
+        n_steps=min(n_steps, config.max_steps or n_steps),
         **config.model_dump(include={field.name for field in fields(TrainSettings)}),
     )
     validation = Validation(
@@ -170,19 +179,23 @@ def _job(
     )
     return TrainingJob(
         name=name,
-        unit=unit,
         language="+".join(languages),
         strategy=choice.strategy,
         reason=choice.reason,
-        seed=seed,
-        neurons=neurons,
-        lora=None if lora_rank is None else everywhere(lora_rank),
+        work=rank_work(
+            ledger,
+            name,
+            unit,
+            neuron_set=neurons,
+            lora=None if lora_rank is None else everywhere(lora_rank),
+            seed=seed,
+            settings=settings,
+            validation=validation,
+            zero_stage=config.zero_stage,
+            recomputed_layers=config.recomputed_layers,
+        ),
         feed=feed,
-        settings=settings,
-        validation=validation,
         step_tokens=config.global_batch * config.max_tokens,
-        zero_stage=config.zero_stage,
-        recomputed_layers=config.recomputed_layers,
     )
 
 
@@ -190,4 +203,4 @@ def _variant(job: TrainingJob, edit: WeightEdit, names: Collection[VariantName])
     """The trained variant, to be compared with random neurons trained alike, where there are any."""
     random = replace(job.name, strategy="random")
     beside = (random,) if random in names and random != job.name else ()
-    return Variant(name=job.name, neurons=job.neurons, change=edit, beside=beside)
+    return Variant(name=job.name, neurons=job.work.neuron_set, change=edit, beside=beside)

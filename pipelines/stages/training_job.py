@@ -7,56 +7,51 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
 from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.data.feed import Feed
-from polyneuron.neuron_core.training.loop.settings import TrainSettings
-from polyneuron.neuron_core.training.loop.validation import Validation
-from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import bar, say
-from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.run.slot import Workers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingJob:
-    """A training to do, or done."""
+    """A training to do, or done; its unit in the table training is `work.key`."""
 
     name: VariantName
     """The variant that it makes."""
-    unit: str
-    """Its unit in the table training."""
     language: str
     """What it is trained on; several languages are joined by "+"."""
     strategy: str
     """What is trained."""
     reason: str
     """Why that, in words."""
-    seed: int
-    """Of the order of the data, and of adapters."""
-    neurons: NeuronSet
-    """The neurons that are trained."""
-    lora: LoraSpec | None
-    """Adapters that are trained in place of the neurons' own values."""
+    work: TrainJob
+    """What every rank is told."""
     feed: Feed
     """What the ranks read."""
-    settings: TrainSettings
-    """How long, how fast and in what batches."""
-    validation: Validation | None = None
-    """On what the model is judged while it is trained, and when training stops early."""
     step_tokens: int | None = None
     """Tokens of every step; None where steps differ."""
-    zero_stage: Literal[2, 3]
-    """DeepSpeed's stage: 2 keeps the base model whole on every rank, 3 shards it."""
-    recomputed_layers: float
-    """Share of the layers whose activations are computed again on the way back."""
     nf4: bool = False
     """Whether the base model is in 4 bits."""
+
+
+def rank_work(ledger: Ledger, name: VariantName, unit: str, **training: Any) -> TrainJob:
+    """What every rank is told of the training `unit`: the fields of `TrainJob` in `training`, and where its files lie."""
+    root = Path(ledger.root).absolute()
+    return TrainJob(
+        key=unit,
+        name=str(name),
+        folder=str(root / "edits" / "checkpoints" / unit),
+        tensorboard=str(root / "tensorboard" / f"{safe_name(str(name))}-{unit[:8]}"),
+        **training,
+    )
 
 
 def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEdit:
@@ -65,33 +60,16 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
     Raises:
         TrainingError: a loss is not finite, or a checkpoint cannot be used. ClusterError: workers failed again and again.
     """
-    kept = _kept_edit(ledger, job.unit)
+    work = job.work
+    kept = _kept_edit(ledger, work.key)
     if kept is not None:
         say(f"  {job.name}: in the store")
         return kept
-    from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
-
-    what = f"{len(job.neurons)} neurons" if job.lora is None else f"adapters of rank {job.lora.rank}"
-    say(f"  training {job.name}: {what}, {job.settings.n_steps} steps ({job.reason})")
-    file = edit_file(ledger, job.unit)
-    checkpoints = file.parent / "checkpoints" / job.unit
-    curves = Path(ledger.root) / "tensorboard" / f"{safe_name(str(job.name))}-{job.unit[:8]}"
-    work = TrainJob(
-        neuron_set=job.neurons,
-        settings=job.settings,
-        zero_stage=job.zero_stage,
-        recomputed_layers=job.recomputed_layers,
-        key=job.unit,
-        folder=str(checkpoints.absolute()),
-        name=str(job.name),
-        lora=job.lora,
-        seed=job.seed,
-        validation=job.validation,
-        tensorboard=str(curves.absolute()),
-    )
+    what = f"{len(work.neuron_set)} neurons" if work.lora is None else f"adapters of rank {work.lora.rank}"
+    say(f"  training {job.name}: {what}, {work.settings.n_steps} steps ({job.reason})")
     a_step, counted = job.step_tokens or 1, "steps" if job.step_tokens is None else "tokens"
     with (
-        workers.training(job.zero_stage, job.nf4) as group,
+        workers.training(work.zero_stage, job.nf4) as group,
         bar(f"training {job.name}, {counted}") as report,
     ):
         result: TrainResult = group.run(
@@ -102,12 +80,13 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
             blocks_of_step=job.feed.blocks_of_step,
             make_batch=job.feed.batch,
         )[0]
+    file = edit_file(ledger, work.key)
     file.parent.mkdir(parents=True, exist_ok=True)
     result.edit.save(file)
-    if job.validation is not None:
-        ledger.put("validations", job.unit, _validations(job, result))
-    ledger.put("training", job.unit, _steps(job, result))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if work.validation is not None:
+        ledger.put("validations", work.key, _validations(job, result))
+    ledger.put("training", work.key, _steps(job, result))
+    shutil.rmtree(work.folder, ignore_errors=True)
     _say_how_it_went(job, result.log, result.kept_step)
     return result.edit
 
@@ -160,7 +139,7 @@ def stored_edit(ledger: Ledger, unit: str) -> WeightEdit:
 
 def _say_how_it_went(job: TrainingJob, log: Sequence[Mapping[str, Any]], kept_step: int) -> None:
     n_tokens, seconds = sum(row["n_tokens"] for row in log), sum(row["seconds"] for row in log)
-    stops_early = job.validation is not None and job.validation.patience
+    stops_early = job.work.validation is not None and job.work.validation.patience
     early = f", the values of step {kept_step} kept" if stops_early else ""
     say(
         f"  {job.name}: loss {log[0]['loss_nats']:.3f} to {log[-1]['loss_nats']:.3f} in {len(log)} steps{early}, "
@@ -168,14 +147,14 @@ def _say_how_it_went(job: TrainingJob, log: Sequence[Mapping[str, Any]], kept_st
     )
 
 
-def _steps(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
+def _steps(job: TrainingJob, result: TrainResult) -> list[dict[str, Any]]:
     constants = {
         "variant": str(job.name),
         "strategy": job.strategy,
         "reason": job.reason,
         "language": job.language,
-        "seed": job.seed,
-        "n_neurons": len(job.neurons),
+        "seed": job.work.seed,
+        "n_neurons": len(job.work.neuron_set),
         "n_trainable": result.n_trainable,
         "edit": result.edit.fingerprint(),
     }
@@ -183,7 +162,7 @@ def _steps(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
     return [constants | {name: row[name] for name in logged} for row in result.log]
 
 
-def _validations(job: TrainingJob, result: Any) -> list[dict[str, Any]]:
+def _validations(job: TrainingJob, result: TrainResult) -> list[dict[str, Any]]:
     logged = ("step", "language", "nll_nats", "n_tokens")
     return [
         {"variant": str(job.name), "kept": row["step"] == result.kept_step}

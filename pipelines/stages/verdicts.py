@@ -1,91 +1,93 @@
-"""Paired verdicts on the benchmark scores of one study's variants: the end of the stage evaluation."""
+"""Paired verdicts on the benchmark scores of one model's variants: the end of the stage evaluation."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyneuron.eval.verdicts.comparisons import Pair, verdict_table, verdicts_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.config.study import EvaluationConfig
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.units import stage_unit
 from polyneuron.pipelines.stages.variants import Variant
+
+_COLUMNS = ["variant", "benchmark", "language", "metric", "filter", "task", "item", "value"]
+_HASHES = ["doc_hash", "prompt_hash", "tokens_hash"]
 
 
 @dataclass(frozen=True)
-class Standard:
-    """By what measure variants are compared."""
+class Comparison:
+    """A variant to compare with another one: over the items of one (benchmark, language), or of all."""
 
-    alpha: float
-    """The share of false findings that a family of comparisons may have."""
-    min_effect: float
-    """The smallest difference that counts."""
-    seed: int
-    """Of the resampling."""
+    variant: VariantName
+    baseline: VariantName
+    place: tuple[str, str] | None = None
 
-    def unit(self, compared: Sequence[tuple[str, str]], evaluated: Sequence[str]) -> str:
-        """The unit of the verdicts on pairs of variants over what the units `evaluated` hold."""
-        return stage_unit(
-            "verdicts",
-            pairs=[list(pair) for pair in compared],
-            evaluations=sorted(evaluated),
-            alpha=self.alpha,
-            min_effect=self.min_effect,
-            seed=self.seed,
-        )
 
-    def judge(
-        self, ledger: Ledger, unit: str, pairs: Sequence[Pair], primary: Collection[tuple[str, str, str]]
-    ) -> None:
-        """Judges `pairs` by the `primary` (benchmark, metric, filter), as one family (Holm), and stores the verdicts."""
-        verdicts = verdicts_of(pairs, primary, alpha=self.alpha, min_effect=self.min_effect, seed=self.seed)
-        ledger.put("verdicts", unit, verdict_table(verdicts))
-        counted = Counter(verdict.verdict for verdict in verdicts)
-        say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
+def comparisons(variants: Sequence[Variant]) -> list[Comparison]:
+    """Every variant against the base model, a set's also against its controls, and all against what stands beside them."""
+    compared = [Comparison(variant.name, BASE) for variant in variants if variant.name != BASE]
+    for variant in variants:
+        controls = (each.name for each in variants if each.name.control_of == variant.name)
+        compared += [Comparison(variant.name, other) for other in (*controls, *variant.beside)]
+    return compared
 
 
 def store_verdicts(
-    ledger: Ledger, variants: Sequence[Variant], evaluated: Sequence[str], standard: Standard
-) -> None:
-    """Compares every variant with the base model, its controls and those beside it, over the same items.
+    ledger: Ledger,
+    compared: Sequence[Comparison],
+    evaluated: Sequence[str],
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    metrics: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """Makes the comparisons, over the same items and as one family (Holm), and stores the verdicts; returns their unit.
 
-    `evaluated`: the units of the variants' scores. All comparisons of the model are one family.
+    `evaluated`: the units of the variants' scores; `seed`: of the resampling; `metrics`: what counts, by benchmark (None:
+    the primary metrics that are scored).
     """
-    compared = [(str(variant), str(baseline)) for variant, baseline in comparisons(variants)]
-    unit = standard.unit(compared, evaluated)
+    unit = stage_unit(
+        "verdicts",
+        pairs=[[":".join((*(each.place or ()), str(each.variant))), str(each.baseline)] for each in compared],
+        evaluations=sorted(evaluated),
+        alpha=config.alpha,
+        min_effect=config.min_effect,
+        seed=seed,
+    )
     if ledger.done("verdicts", unit):
-        return
-    scores, samples = ledger.read("scores", evaluated), ledger.read("samples", evaluated)
-    scored = scores.filter((pc.field("primary")) & (pc.field("n") > 0))
+        return unit
     primary = {
         (row["benchmark"], row["metric"], row["filter"])
-        for row in scored.select(["benchmark", "metric", "filter"]).to_pylist()
+        for row in ledger.read("scores", evaluated).to_pylist()
+        if (row["primary"] and row["n"] if metrics is None else row["metric"] in metrics[row["benchmark"]])
     }
-    by_variant = {
-        name: samples.filter(pc.field("variant") == name) for name in {str(v.name) for v in variants}
-    }
+    samples = ledger.read("samples", evaluated, [*_COLUMNS, *_HASHES])
+
+    def items(variant: VariantName, place: tuple[str, str] | None) -> pa.Table:
+        rows = samples.filter(pc.field("variant") == str(variant))
+        if place is None:
+            return rows
+        return rows.filter((pc.field("benchmark") == place[0]) & (pc.field("language") == place[1]))
+
     pairs = [
         Pair(
-            samples=by_variant[name],
-            baseline=by_variant[baseline],
+            samples=items(each.variant, each.place),
+            baseline=items(each.baseline, each.place),
             model=ledger.model,
             night=None,
-            variant=name,
-            baseline_name=baseline,
+            variant=str(each.variant),
+            baseline_name=str(each.baseline),
         )
-        for name, baseline in compared
+        for each in compared
     ]
-    standard.judge(ledger, unit, pairs, primary)
-
-
-def comparisons(variants: Sequence[Variant]) -> list[tuple[VariantName, VariantName]]:
-    """(variant, what it is compared with): the base model, for a set its controls, and what stands beside it."""
-    found = [(variant.name, BASE) for variant in variants if variant.name != BASE]
-    for variant in variants:
-        found += [(variant.name, each.name) for each in variants if each.name.control_of == variant.name]
-        found += [(variant.name, other) for other in variant.beside]
-    return found
+    verdicts = verdicts_of(pairs, primary, alpha=config.alpha, min_effect=config.min_effect, seed=seed)
+    ledger.put("verdicts", unit, verdict_table(verdicts))
+    counted = Counter(verdict.verdict for verdict in verdicts)
+    say(f"  verdicts: {', '.join(f'{n} {name}' for name, n in counted.items()) or 'none'}")
+    return unit

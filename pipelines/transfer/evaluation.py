@@ -6,24 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from polyneuron.eval.tasks.benchmarks import task_of
 from polyneuron.neuron_core.activations.names import Site
-from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.modes import SITES_OF, Constant, Mode
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
+from polyneuron.pipelines.config.study import EvaluationConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
 from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.slot import JudgingEngine
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.stages.evaluation import evaluate
+from polyneuron.pipelines.stages.activations import stored_activations
+from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.training_job import edit_file
 from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
+from polyneuron.pipelines.stages.verdicts import Comparison
 from polyneuron.pipelines.transfer.training import Sets, Tuning
 
 NO_INTERVENTION = "none"
+METRICS = {"xnli": ("acc",), "xquad": ("exact_match", "f1")}
+"""What each task is judged by, as in the paper's tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,21 +63,20 @@ class TransferCell:
 
 def cells_of(config: TransferConfig, tunings: Sequence[Tuning], sets: Sets) -> list[TransferCell]:
     """All cells. A model that was trained without a detector's neurons has its cells once for every detector."""
-    return [*_of_base(config), *(cell for tuning in tunings for cell in _of_tuning(config, tuning, sets))]
-
-
-def _of_base(config: TransferConfig) -> Iterator[TransferCell]:
-    for task in config.tasks:
-        for detector in config.detectors:
-            for language in task.targets:
-                yield TransferCell(
-                    task=task.name,
-                    detector=detector,
-                    tuned=str(BASE),
-                    language=language,
-                    seed=config.seeds[0],
-                    variant=BASE,
-                )
+    of_base = [
+        TransferCell(
+            task=task.name,
+            detector=detector,
+            tuned=str(BASE),
+            language=language,
+            seed=config.seeds[0],
+            variant=BASE,
+        )
+        for task in config.tasks
+        for detector in config.detectors
+        for language in task.targets
+    ]
+    return [*of_base, *(cell for tuning in tunings for cell in _of_tuning(config, tuning, sets))]
 
 
 def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[TransferCell]:
@@ -119,80 +122,69 @@ def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[T
                 )
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What interventions are made of: neurons by detector and language, statistics by site, and the model's activation."""
-
-    sets: Sets
-    tables: Mapping[Site, ActivationTable]
-    activation: str
-
-    def intervention(self, cell: TransferCell) -> Intervention:
-        """That of a cell that has one."""
-        assert cell.mode is not None
-        return Intervention.from_statistics(
-            self.sets[cell.detector][cell.language],
-            self.tables[SITES_OF[cell.mode].statistic],
-            cell.language,
-            cast(Constant, cell.statistic),
-            mode=cell.mode,
-            activation=self.activation,
-            name=f"{cell.detector}-{cell.language}-{cell.statistic}",
-        )
+def compared_in(cells: Sequence[TransferCell]) -> list[Comparison]:
+    """Each judged cell with its baselines that are judged, over the items of its task and language."""
+    judged = {cell.variant for cell in cells if cell.null_reason is None}
+    compared = (
+        Comparison(cell.variant, baseline, (cell.task, cell.language))
+        for cell in cells
+        for baseline in cell.baselines
+        if {cell.variant, baseline} <= judged
+    )
+    return list(dict.fromkeys(compared))
 
 
 def evaluate_transfer(
     ledger: Ledger,
     model: StudiedModel,
     engine: JudgingEngine,
-    tunings: Sequence[Tuning],
-    units: Mapping[VariantName, str],
-    *,
-    config: TransferConfig,
+    config: EvaluationConfig,
     cells: Sequence[TransferCell],
-    changes: Changes,
+    *,
+    trained: Sequence[tuple[Tuning, str]],
+    sets: Sets,
+    activations: Mapping[Site, str],
 ) -> list[str]:
     """Judges the base model and every cell, one fine-tuned model in memory at a time, with one engine start.
 
-    `units`: what `train_for_transfer` returned. Returns the units of the scores.
+    `trained`: what `train_for_transfer` returned; `activations`: the unit of each site, from which the constants of
+    interventions come. Returns the units of the scores.
 
     Raises:
         As `evaluate`; SetError: an edit in the store cannot be read.
     """
-    languages = dict.fromkeys(target for task in config.tasks for target in task.targets)
-    tasks = [
-        task_of(task.name, language, max_gen_toks=task.max_gen_toks, max_items=task.max_items)
-        for task in config.tasks
-        for language in languages
-    ]
-    places = frozenset((cell.task, cell.language) for cell in cells if cell.variant == BASE)
-    units_of_scores = evaluate(ledger, model, engine, [replace(BASE_VARIANT, judged_on=places)], tasks)
-    for tuning in tunings:
-        if tuning.name not in units:
-            continue
-        edit = WeightEdit.load(edit_file(ledger, units[tuning.name]))
-        intervened = [
-            cell for cell in cells if cell.variant.tuned == tuning.name and cell.null_reason is None
-        ]
-        variants = _variants(tuning, edit, intervened, changes)
-        units_of_scores += evaluate(ledger, model, engine, variants, tasks)
-    return units_of_scores
+    tables = {site: stored_activations(ledger, site, unit) for site, unit in activations.items()}
+    activation = anatomy_of(model.hf_config).activation
+    tasks = benchmark_tasks(config, ())
 
-
-def _variants(
-    tuning: Tuning, edit: WeightEdit, cells: Sequence[TransferCell], changes: Changes
-) -> list[Variant]:
-    """The fine-tuned model, and the same under each intervention."""
-    places = frozenset((tuning.task.name, language) for language in tuning.languages)
-    variants = [Variant(name=tuning.name, neurons=edit.neuron_set, change=edit, judged_on=places)]
-    for cell in cells:
-        intervention = changes.intervention(cell)
-        variants.append(
-            Variant(
-                name=cell.variant,
-                neurons=intervention.neuron_set,
-                change=IntervenedEdit(edit, intervention),
-                judged_on=frozenset({(cell.task, cell.language)}),
-            )
+    def intervened(cell: TransferCell, edit: WeightEdit) -> Variant:
+        assert cell.mode is not None
+        intervention = Intervention.from_statistics(
+            sets[cell.detector][cell.language],
+            tables[SITES_OF[cell.mode].statistic],
+            cell.language,
+            cast(Constant, cell.statistic),
+            mode=cell.mode,
+            activation=activation,
+            name=f"{cell.detector}-{cell.language}-{cell.statistic}",
         )
-    return variants
+        return Variant(
+            name=cell.variant,
+            neurons=intervention.neuron_set,
+            change=IntervenedEdit(edit, intervention),
+            judged_on=frozenset({(cell.task, cell.language)}),
+        )
+
+    of_base = frozenset((cell.task, cell.language) for cell in cells if cell.variant == BASE)
+    units = evaluate(ledger, model, engine, [replace(BASE_VARIANT, judged_on=of_base)], tasks)
+    for tuning, unit in trained:
+        edit = WeightEdit.load(edit_file(ledger, unit))
+        places = frozenset((tuning.task.name, language) for language in tuning.languages)
+        variants = [Variant(name=tuning.name, neurons=edit.neuron_set, change=edit, judged_on=places)]
+        variants += [
+            intervened(cell, edit)
+            for cell in cells
+            if cell.variant.tuned == tuning.name and cell.null_reason is None
+        ]
+        units += evaluate(ledger, model, engine, variants, tasks)
+    return units

@@ -8,13 +8,24 @@ from typing import Any
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Grid
 from polyneuron.eval.tables.text import terminal
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import console, say
 from polyneuron.pipelines.run.record import Run, recorded
+from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
+from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.stages.activations import measure_activations
+from polyneuron.pipelines.stages.corpora import prepare_corpora
+from polyneuron.pipelines.stages.detectors import find_sets
+from polyneuron.pipelines.stages.training_job import require_local
+from polyneuron.pipelines.stages.verdicts import store_verdicts
+from polyneuron.pipelines.transfer.evaluation import METRICS, cells_of, compared_in, evaluate_transfer
 from polyneuron.pipelines.transfer.page import transfer_page
 from polyneuron.pipelines.transfer.table import as_markdown, notes, transfer_grids, unfolded
+from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
 
 TITLE, REPORT, TABLES = "Transfer study", "transfer.html", "transfer.md"
 
@@ -28,8 +39,6 @@ def run_transfer(config: TransferConfig) -> int:
     Raises:
         ConfigError: the store is no local folder. PolyneuronError: the only model failed, or the store cannot be used.
     """
-    from polyneuron.pipelines.stages.training_job import require_local
-
     store = Store(config.store)
     require_local(store.root)
     with recorded(config, store) as run:
@@ -67,27 +76,10 @@ def _transfer_model(
     config: TransferConfig, model: ModelConfig, store: Store, run: Run
 ) -> tuple[list[Grid], set[str]]:
     """The tables of a model, and the runs that wrote what they show."""
-    from polyneuron.neuron_core.model.anatomy import anatomy_of
-    from polyneuron.pipelines.run.judging_engine import JudgingEngine
-    from polyneuron.pipelines.run.ledger import Ledger
-    from polyneuron.pipelines.run.slot import Slot
-    from polyneuron.pipelines.run.studied_model import StudiedModel
-    from polyneuron.pipelines.run.workers import Workers
-    from polyneuron.pipelines.stages.activations import measure_activations, stored_activations
-    from polyneuron.pipelines.stages.corpora import prepare_corpora
-    from polyneuron.pipelines.stages.detectors import find_sets
-    from polyneuron.pipelines.stages.verdicts import Standard
-    from polyneuron.pipelines.transfer.evaluation import Changes, cells_of, evaluate_transfer
-    from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
-    from polyneuron.pipelines.transfer.verdicts import store_transfer_verdicts
-
     opened, ledger = StudiedModel.open(model), Ledger(store, model.label, run.id)
-    anatomy = anatomy_of(opened.hf_config)
     with Slot() as slot:
         workers = Workers(opened, config.cluster, slot)
-        engine = JudgingEngine(
-            opened, config.engine, slot, config.evaluation_data, config.revisions, seed=config.seed
-        )
+        engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
         with run.timed("corpora"):
             sentences = prepare_corpora(ledger, opened, config.corpus, config.languages, seed=config.seed)
         with run.timed("activations"):
@@ -95,35 +87,26 @@ def _transfer_model(
                 ledger, opened, sentences, workers, sites=config.sites, batch_size=config.batch_size
             )
         with run.timed("detection"):
+            site = config.sites[0]
             found = find_sets(
                 ledger,
                 config.languages,
                 config.detectors,
-                site=config.sites[0],
-                activations=measured[config.sites[0]],
+                site=site,
+                activations=measured[site],
                 n_controls=0,
             )
             sets: Sets = {each.detector: each.sets for each in found}
-            tunings = tunings_of(config, model, sets, anatomy)
+            tunings = tunings_of(config, model, sets, anatomy_of(opened.hf_config))
             cells = cells_of(config, tunings, sets)
         with run.timed("training"):
             trained = train_for_transfer(ledger, opened, workers, config, tunings)
         with run.timed("evaluation"):
-            tables = {site: stored_activations(ledger, site, unit) for site, unit in measured.items()}
-            evaluated = evaluate_transfer(
-                ledger,
-                opened,
-                engine,
-                tunings,
-                trained,
-                config=config,
-                cells=cells,
-                changes=Changes(sets, tables, anatomy.activation),
+            judged = config.evaluation
+            units = evaluate_transfer(
+                ledger, opened, engine, judged, cells, trained=trained, sets=sets, activations=measured
             )
-            standard = Standard(config.alpha, config.min_effect, config.seed)
-            verdicts = store_transfer_verdicts(ledger, cells, evaluated, standard)
-    scores, judged = (
-        ledger.read("scores", evaluated).to_pylist(),
-        ledger.read("verdicts", [verdicts]).to_pylist(),
-    )
-    return transfer_grids(config, model, cells, scores, judged), {row["run_id"] for row in (*scores, *judged)}
+            compared = compared_in(cells)
+            verdicts = store_verdicts(ledger, compared, units, judged, seed=config.seed, metrics=METRICS)
+    scores, rows = ledger.read("scores", units).to_pylist(), ledger.read("verdicts", [verdicts]).to_pylist()
+    return transfer_grids(config, model, cells, scores, rows), {row["run_id"] for row in (*scores, *rows)}

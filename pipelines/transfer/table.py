@@ -13,9 +13,8 @@ from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WO
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.transfer.evaluation import NO_INTERVENTION, TransferCell
+from polyneuron.pipelines.transfer.evaluation import METRICS, NO_INTERVENTION, TransferCell
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_value
-from polyneuron.pipelines.transfer.verdicts import METRICS
 
 Rows = Sequence[Mapping[str, Any]]
 _TITLES = {"acc": "accuracy", "exact_match": "exact match", "f1": "F1"}

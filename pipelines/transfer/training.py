@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.training_data import training_data
@@ -16,16 +17,14 @@ from polyneuron.neuron_core.training.choices.transfer_choices import transfer_ch
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES, TransferRecipe
 from polyneuron.neuron_core.training.data.answer_blocks import AnswerBlocks, AnswerFeed, prepare_answers
 from polyneuron.neuron_core.training.data.feed import with_attention
-from polyneuron.neuron_core.training.trainable.lora_spec import LoraSpec
 from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, with_attention_groups
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask, Tuned
-from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.run.units import stage_unit
-from polyneuron.pipelines.run.workers import Workers
-from polyneuron.pipelines.stages.training_job import TrainingJob, require_local, trained_edit
+from polyneuron.pipelines.stages.training_job import TrainingJob, rank_work, require_local, trained_edit
 
 Sets = Mapping[str, Mapping[str, NeuronSet]]
 """Detector -> language -> its neurons."""
@@ -59,33 +58,15 @@ def recipe_of(task: TransferTask, model: ModelConfig) -> TransferRecipe:
     }
     if asked.rank is not None:
         scale = recipe.lora.alpha / recipe.lora.rank
-        changed["lora"] = LoraSpec(asked.rank, scale * asked.rank, recipe.lora.ffn, recipe.lora.init)
+        changed["lora"] = replace(recipe.lora, rank=asked.rank, alpha=scale * asked.rank)
     return replace(recipe, **changed)
 
 
 def tunings_of(config: TransferConfig, model: ModelConfig, sets: Sets, anatomy: Anatomy) -> list[Tuning]:
     """Every model that is fine-tuned, attention alone first in each task and seed."""
-    return [
-        tuning
-        for task in config.tasks
-        for seed in config.seeds
-        for tuning in _of_task(
-            config, task, recipe_of(task, model).attention, seed, sets=sets, anatomy=anatomy
-        )
-    ]
 
-
-def _of_task(
-    config: TransferConfig,
-    task: TransferTask,
-    attention: tuple[str, ...],
-    seed: int,
-    *,
-    sets: Sets,
-    anatomy: Anatomy,
-) -> Iterator[Tuning]:
     def tuning(
-        tuned: Tuned, neurons: NeuronSet | str, detector: str | None = None, target: str | None = None
+        task: TransferTask, seed: int, tuned: Tuned, detector: str | None = None, target: str | None = None
     ) -> Tuning:
         name = VariantName(
             kind="tuned",
@@ -96,44 +77,47 @@ def _of_task(
             seed=seed,
             names_seed=len(config.seeds) > 1,
         )
-        return Tuning(name, task, None, neurons) if isinstance(neurons, str) else Tuning(name, task, neurons)
+        attention = recipe_of(task, model).attention
+        if detector is None:
+            return Tuning(name, task, every_neuron(model.label, anatomy).restrict(attention))
+        try:
+            ffn = _chosen(sets[detector], config.source, target, tuned, seed)
+        except SetError as error:
+            return Tuning(name, task, None, error.message)
+        return Tuning(name, task, with_attention_groups(ffn, attention, anatomy))
 
-    model = next(iter(next(iter(sets.values())).values())).model
-    yield tuning("attention", every_neuron(model, anatomy).restrict(attention))
-    for detector in config.detectors if task.detectors is None else task.detectors:
-        for tuned in task.tuned:
-            if tuned == "attention":
-                continue
-            for target in (None,) if tuned == "source" else task.targets:
-                try:
-                    ffn = _chosen(sets[detector], config.source, target, tuned, seed)
-                except SetError as error:
-                    yield tuning(tuned, error.message, detector, target)
-                else:
-                    yield tuning(tuned, with_attention_groups(ffn, attention, anatomy), detector, target)
+    tunings = []
+    for task, seed in product(config.tasks, config.seeds):
+        tunings.append(tuning(task, seed, "attention"))
+        detectors = config.detectors if task.detectors is None else task.detectors
+        for detector, tuned in product(detectors, task.tuned):
+            if tuned != "attention":
+                targets = (None,) if tuned == "source" else task.targets
+                tunings += [tuning(task, seed, tuned, detector, target) for target in targets]
+    return tunings
 
 
 def _chosen(
-    found: Mapping[str, NeuronSet], source: str, target: str | None, tuned: Tuned, seed: int
+    sets: Mapping[str, NeuronSet], source: str, target: str | None, tuned: Tuned, seed: int
 ) -> NeuronSet:
     if target is not None:
-        return transfer_choices(found, source, target, seed)[tuned]  # type: ignore[index]
-    if not len(found[source]):
+        return transfer_choices(sets, source, target, seed)[tuned]  # type: ignore[index]
+    if not len(sets[source]):
         raise SetError(f"The set of {source} is empty: there is nothing to train")
-    return found[source]
+    return sets[source]
 
 
 def train_for_transfer(
     ledger: Ledger, model: StudiedModel, workers: Workers, config: TransferConfig, tunings: Sequence[Tuning]
-) -> dict[VariantName, str]:
-    """Trains what is missing; returns the unit of each tuning that has neurons. Edits stay in the store.
+) -> list[tuple[Tuning, str]]:
+    """Trains what is missing; returns the tunings that have neurons, each with its unit. Edits stay in the store.
 
     Raises:
         ConfigError: the store is no local folder. BenchmarkError: training items cannot be read. CorpusError: none of them
             can be learnt. TrainingError, ClusterError: as `trained_edit`.
     """
     require_local(ledger.root)
-    units, items = dict[VariantName, str](), dict[str, _Items]()
+    trained, items = list[tuple[Tuning, str]](), dict[str, tuple[AnswerBlocks, str]]()
     for tuning in tunings:
         if tuning.neurons is None:
             say(f"  {tuning.name}: not trained. {tuning.null_reason}")
@@ -141,22 +125,15 @@ def train_for_transfer(
         task = tuning.task
         if task.name not in items:
             items[task.name] = _items(model, config, task)
-        job = _job(model, config, tuning, tuning.neurons, items[task.name])
+        blocks, source = items[task.name]
+        job = _job(ledger, model, config, tuning, blocks=blocks, source=source)
         trained_edit(ledger, workers, job)
-        units[tuning.name] = job.unit
-    return units
+        trained.append((tuning, job.work.key))
+    return trained
 
 
-@dataclass(frozen=True)
-class _Items:
-    """What a task is trained on."""
-
-    blocks: AnswerBlocks
-    source: str
-    """Where they come from, in words."""
-
-
-def _items(model: StudiedModel, config: TransferConfig, task: TransferTask) -> _Items:
+def _items(model: StudiedModel, config: TransferConfig, task: TransferTask) -> tuple[AnswerBlocks, str]:
+    """What a task is trained on, and where that comes from, in words."""
     recipe = recipe_of(task, model.config)
     data = BenchmarkData(task.training.data, config.revisions)
     items = training_data(task.name, data, recipe.n_items, config.seed)
@@ -168,17 +145,23 @@ def _items(model: StudiedModel, config: TransferConfig, task: TransferTask) -> _
         max_tokens=recipe.max_tokens,
         add_bos=model.adds_bos,
     )
-    return _Items(blocks, f"{items.dataset} ({items.kind}), {len(blocks)} items in {config.source}")
+    return blocks, f"{items.dataset} ({items.kind}), {len(blocks)} items in {config.source}"
 
 
 def _job(
-    model: StudiedModel, config: TransferConfig, tuning: Tuning, neurons: NeuronSet, items: _Items
+    ledger: Ledger,
+    model: StudiedModel,
+    config: TransferConfig,
+    tuning: Tuning,
+    *,
+    blocks: AnswerBlocks,
+    source: str,
 ) -> TrainingJob:
     asked, recipe = tuning.task.training, recipe_of(tuning.task, model.config)
-    seed = tuning.name.seed
-    assert seed is not None
+    neurons, seed, nf4 = tuning.neurons, tuning.name.seed, config.trains_in_nf4(tuning.task)
+    assert neurons is not None and seed is not None
     feed = AnswerFeed(
-        folders=(str(items.blocks.folder),),
+        folders=(str(blocks.folder),),
         config=with_attention(model.hf_config),
         dtype=model.dtype,
         global_batch=recipe.batch,
@@ -187,17 +170,14 @@ def _job(
     )
     n_steps = feed.sampler.n_steps(recipe.batch)
     settings = recipe.settings(
-        n_steps if asked.max_steps is None else min(n_steps, asked.max_steps),
-        asked.micro_batch,
-        config.checkpoint_every,
+        min(n_steps, asked.max_steps or n_steps), asked.micro_batch, config.checkpoint_every
     )
-    nf4 = config.trains_in_nf4(tuning.task)
     unit = stage_unit(
         "train",
         **model.deciding(),
         neurons=neurons.fingerprint(),
         variant=str(tuning.name),
-        blocks=items.blocks.key,
+        blocks=blocks.key,
         lora=asdict(recipe.lora),
         epochs=recipe.epochs,
         seed=seed,
@@ -206,16 +186,20 @@ def _job(
     )
     return TrainingJob(
         name=tuning.name,
-        unit=unit,
         language=config.source,
         strategy=f"transfer-{tuning.name.strategy}",
-        reason=items.source,
-        seed=seed,
-        neurons=neurons,
-        lora=recipe.lora,
+        reason=source,
+        work=rank_work(
+            ledger,
+            tuning.name,
+            unit,
+            neuron_set=neurons,
+            lora=recipe.lora,
+            seed=seed,
+            settings=settings,
+            zero_stage=config.zero_stage,
+            recomputed_layers=config.recomputed_layers,
+        ),
         feed=feed,
-        settings=settings,
-        zero_stage=config.zero_stage,
-        recomputed_layers=config.recomputed_layers,
         nf4=nf4,
     )

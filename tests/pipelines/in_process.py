@@ -14,7 +14,7 @@ from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.model_run import ModelRun
-from polyneuron.pipelines.run.judging_engine import JudgingEngine
+from polyneuron.pipelines.run.slot import JudgingEngine
 from polyneuron.pipelines.stages.order import STAGES
 
 

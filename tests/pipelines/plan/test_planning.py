@@ -20,7 +20,7 @@ from polyneuron.pipelines import cli
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overrides
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
-from polyneuron.pipelines.plan.planning import ModelPlan, plan, plan_transfer
+from polyneuron.pipelines.plan.planning import ModelPlan, plan
 from polyneuron.pipelines.plan.transfer import study_of
 from polyneuron.pipelines.run.sentences import Sentences
 from polyneuron.pipelines.stages.detection import detect
@@ -320,7 +320,7 @@ def test_generating_takes_as_long_as_reading_weights_and_cache(tmp_path: Path) -
 def test_stages_of_a_transfer_study_are_planned_at_the_rates_of_a_study(model: Path, tmp_path: Path) -> None:
     overrides = [f"models=[{{path: {model}, name: tiny}}]", f"store={tmp_path / 'store'}"]
     config = load_transfer(CONFIGS / "transfer_smollm2.yaml", overrides)
-    (row,) = plan_transfer(config).models
+    (row,) = plan(config).models
     assert [one.stage.name for one in row.stages] == ["activations", "training", "evaluation"]
     (study,) = plan(study_of(config)).models
     rates, of_study = rates_of(row), rates_of(study)

@@ -59,7 +59,7 @@ def test_a_unit_is_listed_by_the_table_that_is_written_last(tmp_path: Path) -> N
 
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     ledger = Ledger(Store(tmp_path), "tiny", "1")
-    with pytest.raises(KeyError, match="colour"):
+    with pytest.raises(StoreError, match="colour"):
         ledger.put("metrics", "a", [ROW | {"colour": "red"}], selection="s")
     with pytest.raises(StoreError, match="value"):
         ledger.put("metrics", "a", [{k: v for k, v in ROW.items() if k != "value"}], selection="s")

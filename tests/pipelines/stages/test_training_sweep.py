@@ -12,7 +12,7 @@ import pytest
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.stages import training
 from polyneuron.pipelines.stages.training_job import TrainingJob
 from polyneuron.pipelines.stages.verdicts import comparisons
@@ -42,7 +42,7 @@ class Sweep:
 
         def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEdit:
             self.jobs.append(job)
-            return WeightEdit.zero(job.neurons)
+            return WeightEdit.zero(job.work.neuron_set)
 
         monkeypatch.setattr(training, "say", self.said.append)
         monkeypatch.setattr(training, "trained_edit", trained_edit)
@@ -67,7 +67,7 @@ class Sweep:
                 metrics=None,
                 seed=0,
             )
-        self.units = {job.unit for job in self.jobs}
+        self.units = {job.work.key for job in self.jobs}
         self.names = [str(variant.name) for variant in self.tuned]
 
 
@@ -94,7 +94,7 @@ def test_a_strategy_without_neurons_is_named_and_the_others_go_on(
         for line in swept.said
     )
     assert sum("auto" in line and "score" in line for line in swept.said) == 2
-    compared = {(str(variant), str(baseline)) for variant, baseline in comparisons(swept.tuned)}
+    compared = {(str(each.variant), str(each.baseline)) for each in comparisons(swept.tuned)}
     assert ("tuned-exclusive-en+sw", "tuned-random-en+sw") in compared
     assert ("tuned-random-sw", "tuned-random-sw") not in compared
 

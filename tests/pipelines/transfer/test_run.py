@@ -26,7 +26,7 @@ from polyneuron.neuron_core.training.loop.trainer import train
 from polyneuron.neuron_core.training.trainable.low_rank import LowRank
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.run.workers import Workers
+from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.transfer.evaluation import TransferCell, cells_of
 from polyneuron.pipelines.transfer.paper_b import paper_model, paper_numbers, paper_value
 from polyneuron.pipelines.transfer.run import run_transfer
