@@ -14,11 +14,8 @@ _FROM, _STEPS = -20.0, 400_001
 @functools.cache
 def lowest_output(activation: str) -> float:
     """The minimum of an activation function, by its name in transformers (`config.hidden_act`: "silu",
-    "gelu_pytorch_tanh"), to 1e-8. Searched where the minima of the functions in use lie, from -20 to 0.
-
-    Raises:
-        ConfigError: transformers has no function of that name.
-    """
+    "gelu_pytorch_tanh"), to 1e-8. Searched where the minima of the functions in use lie, from -20 to 0. Raises ConfigError
+    when transformers has no function of that name."""
     from transformers.activations import ACT2CLS, ACT2FN
 
     if activation not in ACT2CLS:

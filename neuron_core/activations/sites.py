@@ -34,11 +34,8 @@ class ActivationRecord:
 
 @contextmanager
 def recorded_activations(layer: nn.Module, anatomy: Anatomy, site: Site) -> Iterator[ActivationRecord]:
-    """Records the activations of each run of `layer`; the hook is gone when the context is left.
-
-    Raises:
-        AttributeError: the activation function that the anatomy declares does not exist.
-    """
+    """Records the activations of each run of `layer`; the hook is gone when the context is left. Raises AttributeError when
+    the activation function that the anatomy declares does not exist."""
     record = ActivationRecord()
 
     def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:

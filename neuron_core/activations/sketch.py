@@ -50,11 +50,8 @@ class ActivationSketch:
         )
 
     def add(self, values_nI: Tensor) -> None:
-        """Takes in the activations of n tokens, read as float32 and smaller than `buckets.LARGEST` in magnitude.
-
-        Raises:
-            CorpusError: more than `MAX_TOKENS` tokens.
-        """
+        """Takes in the activations of n tokens, read as float32 and smaller than `buckets.LARGEST` in magnitude. Raises
+        CorpusError for more than `MAX_TOKENS` tokens."""
         self.n_tokens = checked_tokens(self.n_tokens + len(values_nI))
         for chunk in values_nI.split(max(1, _CHUNK_ELEMENTS // len(self.total))):
             values = chunk.float()

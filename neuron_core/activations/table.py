@@ -56,11 +56,8 @@ class ActivationTable(ActivationStatistics):
         return self.n_positive.shape[2]
 
     def rows_of(self, languages: Sequence[str] | None) -> list[int]:
-        """The positions of the languages (None: all) on the first axis.
-
-        Raises:
-            SetError: a language that was not measured, or none at all.
-        """
+        """The positions of the languages (None: all) on the first axis. Raises SetError for a language that was not
+        measured, or none at all."""
         wanted = self.languages if languages is None else tuple(dict.fromkeys(languages))
         if missing := [language for language in wanted if language not in self.languages]:
             raise SetError(
@@ -71,11 +68,8 @@ class ActivationTable(ActivationStatistics):
         return [self.languages.index(language) for language in wanted]
 
     def statistic(self, language: str, name: str) -> Doubles:
-        """One statistic of each neuron in a language, float64 [D, I]: one of `STATISTICS`.
-
-        Raises:
-            SetError: a language or a statistic that was not measured.
-        """
+        """One statistic of each neuron in a language, float64 [D, I]: one of `STATISTICS`. Raises SetError for a language
+        or a statistic that was not measured."""
         row = self.rows_of([language])[0]
         if name not in STATISTICS:
             raise SetError(f"There is no statistic {name!r}; there are {', '.join(STATISTICS)}")
@@ -106,11 +100,8 @@ class ActivationTable(ActivationStatistics):
     def from_arrow(cls, table: pa.Table, model: str = "") -> ActivationTable:
         """Reads what `to_arrow` wrote, or rows of a store, in any order.
 
-        `model`: used when the table has no column `model`.
-
-        Raises:
-            SetError: a column is missing, two models or sites, a neuron missing or doubled, or languages that were
-                pooled with others.
+        `model`: used when the table has no column `model`. Raises SetError for a missing column, two models or sites, a
+        missing or doubled neuron, or languages that were pooled with others.
         """
         if missing := [name for name in ACTIVATIONS_SCHEMA.names if name not in table.column_names]:
             raise SetError(f"The activations have no column {', '.join(missing)}")

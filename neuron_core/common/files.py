@@ -15,11 +15,8 @@ from polyneuron.neuron_core.common.errors import SetError
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object], noun: str) -> Path:
-    """Lets `write` fill a temporary file beside `path`, which then takes its place; returns `path`.
-
-    Raises:
-        SetError: the place cannot be written; what was there before is untouched. noun: what was to be written.
-    """
+    """Lets `write` fill a temporary file beside `path`, which then takes its place; returns `path`. Raises SetError when
+    the place cannot be written; what was there before is untouched. `noun`: what was to be written."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

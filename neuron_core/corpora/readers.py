@@ -32,11 +32,8 @@ def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.Abs
     """The files to read for `language`, sorted by name.
 
     One file; the matches of a pattern; or, of a folder, those under `<language>/` or named `<language>.txt`,
-    `<language>_0001.parquet` and so on (all of them where the folder's own name holds the language).
-
-    Raises:
-        CorpusError: nothing is there, no file is of a known format, or the folder does not tell languages
-        apart.
+    `<language>_0001.parquet` and so on (all of them where the folder's own name holds the language). Raises CorpusError
+    when nothing is there, no file is of a known format, or the folder does not tell languages apart.
     """
     try:
         fs, path = fsspec.core.url_to_fs(url)
@@ -98,11 +95,8 @@ def _of_language(names: list[str], folder: str, language: str) -> list[str]:
 
 
 def read_file(fs: fsspec.AbstractFileSystem, path: str, column: str) -> Iterator[str]:
-    """Texts of one file in order; a null is "". `column` is not used for .txt, which has one text a line.
-
-    Raises:
-        CorpusError: the file is gone, binary, damaged or not UTF-8, or it lacks the column.
-    """
+    """Texts of one file in order; a null is "". `column` is not used for .txt, which has one text a line. Raises
+    CorpusError when the file is gone, binary, damaged or not UTF-8, or it lacks the column."""
     try:
         with fs.open(path, "rb") as raw:
             if path.lower().endswith(".parquet"):
@@ -206,11 +200,8 @@ def missing_column(column: str, present: list[str], where: str) -> CorpusError:
 
 
 def text_of(row: Any, column: str, where: str) -> str:
-    """The text of one record; "" for a null.
-
-    Raises:
-        CorpusError: the record is no object, lacks the column, or holds something else than text there.
-    """
+    """The text of one record; "" for a null. Raises CorpusError when the record is no object, lacks the column, or holds
+    something else than text there."""
     if not isinstance(row, dict):
         raise CorpusError(f"{where} is not an object with the key {column!r} but {type(row).__name__}.")
     if column not in row:

@@ -75,8 +75,7 @@ def sample_corpus(
     Args:
         tokenizer: text -> token ids without special tokens; without it `min_tokens` does not apply.
 
-    Raises:
-        CorpusError: the source cannot be read, or has too few sentences (with the counts by reason).
+    Raises CorpusError when the source cannot be read, or has too few sentences (with the counts by reason).
     """
     too_short = TOO_SHORT.format(min_tokens)
 

@@ -53,11 +53,8 @@ class CorpusSource:
 
 
 def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    """Yields the texts of one language in the source's order, read as they are asked for; a null is "".
-
-    Raises:
-        CorpusError: the source is missing, empty or unreadable, lacks the text column, or lacks the language.
-    """
+    """Yields the texts of one language in the source's order, read as they are asked for; a null is "". Raises CorpusError
+    when the source is missing, empty or unreadable, lacks the text column, or lacks the language."""
     if source.kind == "embedded":
         yield from _embedded_texts(language)
         return
@@ -78,10 +75,8 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
 def pin(source: CorpusSource, language: str) -> CorpusSource:
     """Gives the source with `revision` set to the commit it is read at, so that a later run reads the same texts.
 
-    Asks the hub; the embedded corpus and files elsewhere come back unchanged.
-
-    Raises:
-        CorpusError: the hub does not answer or does not know the dataset; or a revision for what has none.
+    Asks the hub; the embedded corpus and files elsewhere come back unchanged. Raises CorpusError when the hub does not
+    answer or does not know the dataset, or a revision is named for what has none.
     """
     filled = source.for_language(language)
     path = filled.path or ""

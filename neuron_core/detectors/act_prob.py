@@ -1,5 +1,4 @@
-"""Activation probability against a percentile: paper B's "Act Prob 90p", and a form of it that can tell languages
-apart.
+"""Activation probability against a percentile: paper B's "Act Prob 90p", and a form of it that can tell languages apart.
 
 Shapes: D layers, I ffn neurons a layer.
 """
@@ -20,19 +19,18 @@ from polyneuron.neuron_core.detectors.names import DetectorName
 
 @dataclass(frozen=True)
 class ActProb(Detector):
-    """Paper B, section 2.1: relevance of a neuron = share of a language's tokens on which it exceeds that
-    neuron's own `percentile` in that language. The round(top_rate D I) most relevant neurons of each language.
+    """Paper B, section 2.1: relevance of a neuron = share of a language's tokens on which it exceeds that neuron's own
+    `percentile` in that language. The round(top_rate D I) most relevant neurons of each language.
 
-    Nearly degenerate: by the definition of a percentile the relevance of every neuron in every language is 0.10
-    at percentile 90. What remains to rank by is how many tokens share the percentile's value, or here its bucket
-    (up to 3% wide), which lowers the relevance: it says nothing about languages. The published code gets its
-    spread from elsewhere: it takes the mean over batches of each batch's percentile as threshold, so its ranking
-    shows how uneven its batches of documents were. `ActProbPooled` is the same idea with a threshold that
-    languages share.
+    Nearly degenerate: by the definition of a percentile the relevance of every neuron in every language is 0.10 at
+    percentile 90. What remains to rank by is how many tokens share the percentile's value, or here its bucket (up to 3%
+    wide), which lowers the relevance: it says nothing about languages. The published code gets its spread from elsewhere:
+    it takes the mean over batches of each batch's percentile as threshold, so its ranking shows how uneven its batches of
+    documents were. `ActProbPooled` is the same idea with a threshold that languages share.
 
-    The statistics of the published runs are of site `pre_activation`. The threshold is the upper edge of the
-    percentile's bucket, the count above it is exact (`neuron_core.activations.statistics`). Ties go to the lower
-    layer, then to the lower index.
+    The statistics of the published runs are of site `pre_activation`. The threshold is the upper edge of the percentile's
+    bucket, the count above it is exact (`neuron_core.activations.statistics`). Ties go to the lower layer, then to the
+    lower index.
     """
 
     percentile: int = 90
@@ -71,9 +69,8 @@ class ActProb(Detector):
 class ActProbPooled(ActProb):
     """As `ActProb`, with the neuron's percentile over the tokens of all measured languages together as threshold.
 
-    The relevance is then high where a neuron fires more in one language than in the others. As pooling counts every
-    token once, measure equally many tokens of each language; `languages` chooses whose sets are found, not what
-    was pooled.
+    The relevance is then high where a neuron fires more in one language than in the others. As pooling counts every token
+    once, measure equally many tokens of each language; `languages` chooses whose sets are found, not what was pooled.
     """
 
     name: ClassVar[DetectorName] = "act_prob_pooled"

@@ -54,11 +54,8 @@ class Detector(ABC):
 
     @abstractmethod
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """Finds the neurons of `languages` (None: all that were measured).
-
-        Raises:
-            SetError: a language was not measured.
-        """
+        """Finds the neurons of `languages` (None: all that were measured). Raises SetError when a language was not
+        measured."""
 
 
 def first_ranked(keys: Doubles, wanted: int) -> Mask:

@@ -44,11 +44,8 @@ class IntervenedEdit:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Inside, `model` has both; after it, also after an exception, it is what it was, bit for bit.
-
-        Raises:
-            SetError: either does not fit the model; nothing has been touched.
-        """
+        """Inside, `model` has both; after it, also after an exception, it is what it was, bit for bit. Raises SetError when
+        either does not fit the model; nothing has been touched."""
         self.require_fit(model)
         with self.edit.applied(model), self.intervention.applied(model):
             yield

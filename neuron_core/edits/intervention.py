@@ -142,11 +142,8 @@ class Intervention:
         require_fit(self.neuron_set, anatomy_of(model))
 
     def applied(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Inside, the activations of the neurons are changed, for every token; nothing is left of it after.
-
-        Raises:
-            SetError: the set is of a model of another shape; nothing has been touched.
-        """
+        """Inside, the activations of the neurons are changed, for every token; nothing is left of it after. Raises SetError
+        when the set is of a model of another shape; nothing has been touched."""
         return self._applied(model, self.constants)
 
     def applied_to_layer(self, model: nn.Module, layer: int) -> AbstractContextManager[None]:

@@ -102,11 +102,9 @@ class WeightEdit:
     def applied(self, model: nn.Module) -> AbstractContextManager[None]:
         """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was, bit for bit.
 
-        Edits nest. Values of another dtype are rounded to the parameter's.
-
-        Raises:
-            SetError: the edit does not fit the model, or the model's parameters are sharded; nothing has been touched. Also
-            when edits are left in another order than the reverse of entering; the model is restored first.
+        Edits nest. Values of another dtype are rounded to the parameter's. Raises SetError when the edit does not fit the
+        model, or the model's parameters are sharded; nothing has been touched. Also when edits are left in another order
+        than the reverse of entering; the model is restored first.
         """
         return self._applied(model, None)
 
@@ -145,20 +143,14 @@ class WeightEdit:
         return value.to(parameter.device, parameter.dtype)
 
     def save(self, path: str | Path) -> Path:
-        """Writes one safetensors file, whole or not at all; its metadata holds the set as JSON.
-
-        Raises:
-            SetError: the place cannot be written.
-        """
+        """Writes one safetensors file, whole or not at all; its metadata holds the set as JSON. Raises SetError when the
+        place cannot be written."""
         return _FILE.save(path, self.neuron_set, self.values or {}, kind=self.kind, name=self.name)
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module | Anatomy | None = None) -> WeightEdit:
-        """Reads what `save` wrote; nothing is unpickled. With `model`, also requires that the edit fits it.
-
-        Raises:
-            SetError: missing, truncated or foreign file, a newer format, or an edit of another model.
-        """
+        """Reads what `save` wrote; nothing is unpickled. With `model`, also requires that the edit fits it. Raises SetError
+        for a missing, truncated or foreign file, a newer format, or an edit of another model."""
         neuron_set, values, about = _FILE.load(path)
         edit = cls(neuron_set, None if about["kind"] == "zero" else values, about["name"])
         if model is not None:

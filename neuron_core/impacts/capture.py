@@ -123,10 +123,7 @@ def recording_attention(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
     """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `recording_attention`).
-
-    Raises:
-        AttributeError: a module the anatomy declares does not exist.
-    """
+    Raises AttributeError when a module the anatomy declares does not exist."""
     record, family = LayerRecord(), anatomy.family
     attention, mlp = layer.get_submodule(family.attention), layer.get_submodule(family.mlp)
     handles = [

@@ -45,11 +45,8 @@ def detection_pass(
     candidates: Candidates | None = None,
     progress: Progress | None = None,
 ) -> Accumulated:
-    """Impacts of every neuron (q and k: of the candidates only) over the micro-batches of one worker.
-
-    Raises:
-        ModelError: an impact is not finite; names the layer and group.
-    """
+    """Impacts of every neuron (q and k: of the candidates only) over the micro-batches of one worker. Raises ModelError
+    when an impact is not finite; names the layer and group."""
     device, accumulated = runner.device, Accumulated()
     config = runner.model.config.get_text_config()  # type: ignore[union-attr, operator]
     any_scores = bool(set(groups) & set(SCORE_GROUPS))
@@ -95,11 +92,7 @@ class _Collected:
             self.flush()
 
     def flush(self) -> None:
-        """Accumulates what was added since the last flush.
-
-        Raises:
-            ModelError: an impact is not finite.
-        """
+        """Accumulates what was added since the last flush. Raises ModelError when an impact is not finite."""
         for group, parts in self._parts.items():
             values = torch.cat(parts).cpu()
             if not torch.isfinite(values).all():

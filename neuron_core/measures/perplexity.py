@@ -42,10 +42,7 @@ def sentence_nlls(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
     """NLL of every sentence under every change (None: the base model); one list per change, ordered by language, sentence.
-
-    Raises:
-        ModelError: a likelihood is NaN.
-    """
+    Raises ModelError when a likelihood is NaN."""
     with runner.gathered_before():
         started = [runner.begin(batch) for batch in batches]
     running = [started, *([inputs.fork() for inputs in started] for _ in edits[1:])]

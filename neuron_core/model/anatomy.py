@@ -103,12 +103,9 @@ class Anatomy:
 
 
 def anatomy_of(model_or_config: Any) -> Anatomy:
-    """Reads the anatomy of a model or of its config; an anatomy is returned as it is.
-
-    Raises:
-        UnsupportedArchitecture: the family is not declared, or a live model lacks a declared parameter.
-            The message names the architecture, what was looked for, and the supported families.
-    """
+    """Reads the anatomy of a model or of its config; an anatomy is returned as it is. Raises UnsupportedArchitecture when
+    the family is not declared, or a live model lacks a declared parameter. The message names the architecture, what was
+    looked for, and the supported families."""
     if isinstance(model_or_config, Anatomy):
         return model_or_config
     config = getattr(model_or_config, "config", model_or_config)

@@ -126,11 +126,8 @@ def model_class(config: Any) -> Any:
 
 
 def resolve_model(path_or_id: str | Path, gguf_file: str | None = None) -> str:
-    """A hub id or folder that transformers can open; a GGUF file is dequantised into the cache first.
-
-    Raises:
-        ModelError: a path that does not exist, or a GGUF file that cannot be read.
-    """
+    """A hub id or folder that transformers can open; a GGUF file is dequantised into the cache first. Raises ModelError for
+    a path that does not exist, or a GGUF file that cannot be read."""
     path = Path(path_or_id).expanduser()
     if gguf_file is not None:
         path = path / gguf_file
@@ -150,11 +147,8 @@ def cache_folder() -> Path:
 
 
 def dequantised(gguf: Path) -> Path:
-    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity.
-
-    Raises:
-        ModelError: the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards.
-    """
+    """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity. Raises
+    ModelError when the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards."""
     if not gguf.is_file():
         raise ModelError(f"No GGUF file at {gguf}")
     folder = cache_folder() / "gguf" / f"{gguf.stem}-{_content_hash(gguf)}"

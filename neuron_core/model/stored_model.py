@@ -70,20 +70,14 @@ class StoredModel:
         return sum(self.shape(p).numel() * p.element_size() for p in self._keys)
 
     def read(self, parameter: nn.Parameter, into: Tensor, start: int = 0) -> None:
-        """Fills `into` (flat) with the parameter's elements from `start` on, row after row, in `into`'s dtype.
-
-        Raises:
-            ModelError: the file cannot be read.
-        """
+        """Fills `into` (flat) with the parameter's elements from `start` on, row after row, in `into`'s dtype. Raises
+        ModelError when the file cannot be read."""
         self.files.read(self._keys[parameter], into, start)
 
     @contextmanager
     def gather(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-        """Inside, `parameters` hold their values, read anew; changes made to them are lost with them.
-
-        Raises:
-            ModelError: a file cannot be read.
-        """
+        """Inside, `parameters` hold their values, read anew; changes made to them are lost with them. Raises ModelError
+        when a file cannot be read."""
         try:
             for parameter, buffer in zip(parameters, self._buffers_for(parameters), strict=True):
                 self.read(parameter, buffer.view(-1))

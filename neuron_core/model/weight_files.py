@@ -36,22 +36,16 @@ class WeightFiles:
     """The tensors of some safetensors files, by the names they have there. `bytes_read` counts what was read."""
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
-        """Reads the headers.
-
-        Raises:
-            ModelError: a file that is missing, truncated or not safetensors, or a tensor that is not floating point.
-        """
+        """Reads the headers. Raises ModelError for a file that is missing, truncated or not safetensors, or a tensor that
+        is not floating point."""
         self.tensors: dict[str, StoredTensor] = {}
         self.bytes_read = 0
         for path in paths:
             self.tensors |= _header(Path(path))
 
     def read(self, name: str, into: Tensor, start: int = 0) -> None:
-        """Fills `into` (contiguous, one dimension, any float dtype and device) with the elements from `start` on.
-
-        Raises:
-            ModelError: the file ends early or cannot be read.
-        """
+        """Fills `into` (contiguous, one dimension, any float dtype and device) with the elements from `start` on. Raises
+        ModelError when the file ends early or cannot be read."""
         stored = self.tensors[name]
         item = stored.dtype.itemsize
         first = stored.first_byte + start * item

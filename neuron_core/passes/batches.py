@@ -74,10 +74,8 @@ def tokenize(
 ) -> list[Sentence]:
     """Turns texts into sentences, truncated to `max_tokens`.
 
-    `add_bos` None follows the tokenizer's own habit; True asks for exactly one leading BOS, False for none.
-
-    Raises:
-        ValueError: BOS is asked of a tokenizer that has none.
+    `add_bos` None follows the tokenizer's own habit; True asks for exactly one leading BOS, False for none. Raises
+    ValueError when BOS is asked of a tokenizer that has none.
     """
     bos = tokenizer.bos_token_id
     if add_bos and bos is None:

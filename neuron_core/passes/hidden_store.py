@@ -106,11 +106,7 @@ class KeptTensor:
         return tensor.to(device)
 
     def replace(self, tensor: Tensor) -> None:
-        """Puts a tensor of the same shape and dtype in its place.
-
-        Raises:
-            StoreError: the disk is full.
-        """
+        """Puts a tensor of the same shape and dtype in its place. Raises StoreError when the disk is full."""
         assert (tensor.shape, tensor.dtype) == (self._shape, self._dtype)
         if self._place is None:
             self._memory = tensor.cpu()

@@ -57,11 +57,10 @@ def reference_scores(
 ) -> Scores:
     """Scores of every neuron for each of one language's sentences, as the published code has them.
 
-    `sentences` are strings, or lists of token ids, which need no tokenizer; what exceeds `max_tokens` is cut.
-    Keys are (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`.
-    Values [S, N] are float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the
-    others, k and v too.
-    `causal` puts the model's own mask, sliding windows included, back into the same formulas.
+    `sentences` are strings, or lists of token ids, which need no tokenizer; what exceeds `max_tokens` is cut. Keys are
+    (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`. Values [S, N] are
+    float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the others, k and v too. `causal` puts the
+    model's own mask, sliding windows included, back into the same formulas.
 
     Raises:
         CorpusError: no sentence, or one without tokens.
@@ -117,9 +116,8 @@ def published_attention(
 ) -> Iterator[list[dict[str, Tensor]]]:
     """Inside, `model` computes what the published code does, one sentence at a time.
 
-    Yields one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False skips attn_q
-    and attn_k, which cost most. Leaving restores the attention implementation and removes the hooks, after an
-    exception too.
+    Yields one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False skips attn_q and attn_k,
+    which cost most. Leaving restores the attention implementation and removes the hooks, after an exception too.
     """
     config = model.config.get_text_config()  # type: ignore[union-attr, operator]
     before = config._attn_implementation

@@ -1,9 +1,8 @@
 """The selection of paper A's published code, on the scores of that code, to set beside ours.
 
-It differs from the paper: it takes the top k of each prompt and layer instead of a threshold, and its quotas
-are swapped, so attention gets k from the FFN width and the FFN gets k from the query width
-(`LlamaForCausalLMDetect.forward` and `detect_key_neurons` of the authors' repository). Shapes: S prompts, N
-score entries of one layer and group.
+It differs from the paper: it takes the top k of each prompt and layer instead of a threshold, and its quotas are swapped,
+so attention gets k from the FFN width and the FFN gets k from the query width (`LlamaForCausalLMDetect.forward` and
+`detect_key_neurons` of the authors' repository). Shapes: S prompts, N score entries of one layer and group.
 """
 
 from __future__ import annotations
@@ -53,11 +52,9 @@ def reference_selection(
 ) -> NeuronSet:
     """The language-related set the published code selects from one language's scores.
 
-    `kv_map` says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or
-    "published" (i // G, which hits other rows); without grouped queries the two are the same.
-
-    Raises:
-        SetError: scores of a wrong width, without prompts or with NaN; an unknown kv_map.
+    `kv_map` says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or "published" (i
+    // G, which hits other rows); without grouped queries the two are the same. Raises SetError for scores of a wrong width,
+    without prompts or with NaN, and for an unknown kv_map.
     """
     return _as_set(_entries(scores, anatomy, ratio), anatomy, model, kv_map)
 
@@ -67,12 +64,8 @@ def published_sets(
 ) -> tuple[dict[str, NeuronSet], NeuronSet, dict[str, NeuronSet]]:
     """The sets related by language, shared (in all languages) and exclusive by language (own minus shared), as published.
 
-    As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at
-    once.
-
-    Raises:
-        SetError: no language, languages with scores of different layers or groups, or as
-        `reference_selection`.
+    As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at once. Raises
+    SetError for no language, for languages with scores of different layers or groups, and as `reference_selection`.
     """
     if not scores:
         raise SetError("Give the scores of at least one language")

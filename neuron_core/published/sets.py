@@ -1,6 +1,4 @@
-"""Imports neuron sets that others published: paper A's JSON files and the LAPE `.pth` files. Nothing is
-unpickled.
-"""
+"""Imports neuron sets that others published: paper A's JSON files and the LAPE `.pth` files. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -51,12 +49,9 @@ def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDA
 def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
     """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
 
-    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits
-    other rows; here they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two
-    maps share.
-
-    Raises:
-        SetError: not such a file, an unknown key, or an index outside the model.
+    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits other rows; here
+    they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share. Raises SetError for a
+    file of another kind, an unknown key, or an index outside the model.
     """
     listed = _read_json(Path(path))
     found: dict[Key, set[int]] = {}
@@ -91,10 +86,8 @@ def load_lape(
 ) -> dict[str, NeuronSet]:
     """Reads the FFN neurons of each language from a LAPE `*.neuron.pth`: list[language][layer] of integer tensors.
 
-    Read with `torch.load(weights_only=True)`, so a file that holds code is refused.
-
-    Raises:
-        SetError: unreadable, holds anything but lists of tensors, or does not fit the languages or the model.
+    Read with `torch.load(weights_only=True)`, so a file that holds code is refused. Raises SetError for a file that is
+    unreadable, holds anything but lists of tensors, or does not fit the languages or the model.
     """
     import torch
 

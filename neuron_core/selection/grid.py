@@ -33,10 +33,8 @@ class ImpactGrid:
         """Lays out the tables of an `ImpactTable` (or of the store).
 
         `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the table has no
-        column `model`.
-
-        Raises:
-            SetError: a language is missing, its neurons are incomplete or doubled, or the tables hold two models.
+        column `model`. Raises SetError when a language is missing, its neurons are incomplete or doubled, or the tables
+        hold two models.
         """
         self._summaries = {(row["language"], row["group"]): row for row in summaries.to_pylist()}
         known = list(dict.fromkeys(language for language, _ in self._summaries))
@@ -116,10 +114,7 @@ class ImpactGrid:
 
     def nth_smallest(self, language: str, n: int) -> Floats:
         """The n-th smallest (from 1) per-token impact over the sentences of a language, float32 [N]; NaN where unknown.
-
-        Raises:
-            SetError: fewer values than n were stored.
-        """
+        Raises SetError when fewer values than n were stored."""
         rows = pa.array(self._rows[self.languages.index(language)])
         lists = self._impacts["impact_smallest"].take(rows).combine_chunks()
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()

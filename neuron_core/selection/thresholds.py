@@ -74,10 +74,7 @@ def at_least(
     scales: dict[str, float] | None = None,
 ) -> Passing:
     """Eq. 2: value / scale >= least. Values are divided as they were when `least` was chosen, so its own neuron passes.
-
-    Raises:
-        NotCertified: a threshold lies below the floor down to which pruned detection is proved.
-    """
+    Raises NotCertified when a threshold lies below the floor down to which pruned detection is proved."""
     passes = np.zeros(values.shape, bool)
     thresholds, unproved = {}, []
     for at, language in enumerate(grid.languages):
@@ -98,11 +95,8 @@ def at_least(
 
 
 def group_scale(grid: ImpactGrid, group: str, per_token: bool) -> float:
-    """Root of the mean over languages of the group's mean squared impact.
-
-    Raises:
-        SetError: the summaries lack it, or no neuron of the group does anything.
-    """
+    """Root of the mean over languages of the group's mean squared impact. Raises SetError when the summaries lack it, or no
+    neuron of the group does anything."""
     column = "seed_mean_square" if per_token else "seed_mean_square_raw"
     squares = [grid.number(language, group, column) for language in grid.languages]
     if any(square is None for square in squares):
@@ -118,11 +112,8 @@ def group_scale(grid: ImpactGrid, group: str, per_token: bool) -> float:
 
 
 def kth_largest(values: npt.NDArray[np.float64], fraction: float) -> float:
-    """The K-th largest value, K = round(fraction * len), at least 1; the smallest positive one where that is 0.
-
-    Raises:
-        SetError: all values are 0.
-    """
+    """The K-th largest value, K = round(fraction * len), at least 1; the smallest positive one where that is 0. Raises
+    SetError when all values are 0."""
     k = min(len(values), max(1, round(fraction * len(values))))
     kth = float(np.partition(values, len(values) - k)[len(values) - k])
     if kth > 0:

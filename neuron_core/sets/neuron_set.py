@@ -52,11 +52,8 @@ class NeuronSet:
     def from_indices(
         cls, model: str, widths: Mapping[str, int], n_layers: int, indices: Mapping[Key, Iterable[int]]
     ) -> NeuronSet:
-        """The set of the given indices per (layer, group); order and repeats do not matter.
-
-        Raises:
-            SetError: an unknown group, a layer or an index outside the model, or an index that is not a whole number.
-        """
+        """The set of the given indices per (layer, group); order and repeats do not matter. Raises SetError for an unknown
+        group, a layer or an index outside the model, or an index that is not a whole number."""
         if unknown := sorted(set(widths) - set(GROUPS)):
             raise SetError(f"Unknown groups {unknown} in widths; there are {', '.join(GROUPS)}")
         members = {}
@@ -183,11 +180,8 @@ class NeuronSet:
         }
 
     def fraction(self, groups: Iterable[str] | None = None) -> float:
-        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to 1.
-
-        Raises:
-            SetError: a group whose width the set does not know, or no group at all.
-        """
+        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to 1. Raises
+        SetError for a group whose width the set does not know, or no group at all."""
         wanted = tuple(self._widths if groups is None else groups)
         if missing := [group for group in wanted if group not in self._widths]:
             raise SetError(
@@ -242,9 +236,7 @@ class NeuronSet:
         """The set of a table with columns layer, group, neuron.
 
         The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three arguments.
-
-        Raises:
-            SetError: a column or the shape is missing, or a neuron lies outside the model.
+        Raises SetError when a column or the shape is missing, or a neuron lies outside the model.
         """
         from polyneuron.neuron_core.sets.set_table import from_arrow
 
@@ -273,10 +265,9 @@ class NeuronSet:
 def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronSet:
     """Random neurons, as many in each (layer, group) as `target` has, drawn outside `target` and `outside`.
 
-    The draw depends on the seed and on the target alone, so equal calls give equal controls in every process.
-
-    Raises:
-        SetError: too few neurons are left in a (layer, group), which is named; a negative seed; sets of two models.
+    The draw depends on the seed and on the target alone, so equal calls give equal controls in every process. Raises
+    SetError when too few neurons are left in a (layer, group), which is named, the seed is negative, or the sets are of two
+    models.
     """
     if seed < 0:
         raise SetError(f"The seed of a control must be 0 or more, not {seed}")

@@ -51,11 +51,8 @@ class SetFile:
         return write_whole(path, lambda file: save_file(dict(tensors), file, metadata), self.noun)
 
     def load(self, path: str | Path) -> tuple[NeuronSet, dict[str, Tensor], dict[str, str]]:
-        """The set, the tensors and what `about` names; nothing is unpickled.
-
-        Raises:
-            SetError: a missing, truncated, damaged or foreign file, or another version of the format.
-        """
+        """The set, the tensors and what `about` names; nothing is unpickled. Raises SetError for a missing, truncated,
+        damaged or foreign file, or another version of the format."""
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

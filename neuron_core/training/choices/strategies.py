@@ -58,10 +58,9 @@ def neurons_to_train(
 ) -> NeuronSet:
     """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's.
 
-    "random" is a control of the related neurons' size per layer and group, drawn outside every language's set.
-
-    Raises:
-        SetError: nothing to train; a language without a set; no room for a control; "auto", which `choose` resolves.
+    "random" is a control of the related neurons' size per layer and group, drawn outside every language's set. Raises
+    SetError when there is nothing to train, a language has no set, no room is left for a control, or for "auto", which
+    `choose` resolves.
     """
     if unknown := [language for language in languages if language not in related]:
         raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")

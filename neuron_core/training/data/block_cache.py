@@ -95,11 +95,10 @@ def prepare_blocks(
 ) -> PreparedBlocks:
     """The blocks of one language, from the cache if they were made before, else made whole or not at all.
 
-    The cache folder is named by everything that decides its content: sources with revisions (of files, their
-    sizes and samples of their bytes), tokenizer, seed and settings. Several processes may prepare the same
-    blocks; one of the equal results stays. Prepare on one and open on the others to save the work. A hub source
-    without a revision is read at its newest commit, which a later run may find moved: to go on, give each source
-    the revision that the summary holds.
+    The cache folder is named by everything that decides its content: sources with revisions (of files, their sizes and
+    samples of their bytes), tokenizer, seed and settings. Several processes may prepare the same blocks; one of the equal
+    results stays. Prepare on one and open on the others to save the work. A hub source without a revision is read at its
+    newest commit, which a later run may find moved: to go on, give each source the revision that the summary holds.
 
     Args:
         cache: the folder that holds the caches.
@@ -107,13 +106,13 @@ def prepare_blocks(
         tokenizer: a fast tokenizer with an EOS token. Special tokens spelt out in a text are read as text.
         max_tokens: T.
         add_bos: as `batches.tokenize`: None follows the tokenizer, True gives one BOS, False none.
-        validation_share: the part of the documents, chosen by seed, that goes to the validation blocks: at
-            least one if above 0.
+        validation_share: the part of the documents, chosen by seed, that goes to the validation blocks: at least one if
+            above 0.
         report: told the documents tokenised so far and those wanted (for "all", the former twice).
 
     Raises:
-        CorpusError: as `documents`; or too few documents to hold any back. ModelError: a tokenizer that is not
-            fast, or lacks EOS or the BOS asked for. StoreError: the cache cannot be written or is damaged.
+        CorpusError: as `documents`; or too few documents to hold any back. ModelError: a tokenizer that is not fast, or
+            lacks EOS or the BOS asked for. StoreError: the cache cannot be written or is damaged.
         ValueError: `max_tokens` below 3, or `validation_share` not in [0, 1).
     """
     if max_tokens < 3 or not 0 <= validation_share < 1:

@@ -56,10 +56,8 @@ class DocumentCounts:
 def mixture_of(names: str | Mapping[str, float]) -> list[tuple[CorpusSource, float]]:
     """The mixture that a configuration names: "paper", one corpus, or corpora with their shares.
 
-    A corpus is what `presets.source_of` knows: a preset, a file, folder or URL, or a hub dataset.
-
-    Raises:
-        CorpusError: an unknown name, no corpus at all, or a share that is not above zero.
+    A corpus is what `presets.source_of` knows: a preset, a file, folder or URL, or a hub dataset. Raises CorpusError for an
+    unknown name, no corpus at all, or a share that is not above zero.
     """
     if isinstance(names, str):
         names = PAPER_MIXTURE if names == "paper" else {names: 1.0}
@@ -97,9 +95,8 @@ def documents(
         exclude: the study's detection and held-out sentences of this language.
         counts: filled while documents are read.
 
-    Raises:
-        CorpusError: a source is missing or lacks the language, or runs out (with source, language and how many
-            documents there were); the mixture is empty or a weight is not above zero.
+    Raises CorpusError when a source is missing or lacks the language, or runs out (with source, language and how many
+    documents there were); the mixture is empty or a weight is not above zero.
     """
     _check(mixture)
     if n_documents != "all" and n_documents < 1:

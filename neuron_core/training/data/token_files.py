@@ -60,8 +60,7 @@ def cached_folder(
         deciding: JSON-ready, everything else that decides the content.
         write: puts the arrays into a folder and returns the summary of them, for people and JSON-ready.
 
-    Raises:
-        StoreError: the place cannot be written.
+    Raises StoreError when the place cannot be written.
     """
     key = {
         "format": _FORMAT,
@@ -97,10 +96,7 @@ class TokenFolder:
 
     def __init__(self, folder: str | Path, names: Sequence[str], starts: str) -> None:
         """`names`: of the arrays; `starts`: the one that says where each stretch of `tokens` begins, and the last ends.
-
-        Raises:
-            StoreError: the folder is missing or damaged.
-        """
+        Raises StoreError when the folder is missing or damaged."""
         self.folder = Path(folder)
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))

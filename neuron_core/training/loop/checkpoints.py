@@ -42,11 +42,8 @@ class Checkpoints:
         self.folder, self._job = Path(folder), job
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Writes a checkpoint beside its place, then renames it; earlier ones stay until it is there.
-
-        Raises:
-            TrainingError: the disk is full or the folder cannot be written; the checkpoint before is untouched.
-        """
+        """Writes a checkpoint beside its place, then renames it; earlier ones stay until it is there. Raises TrainingError
+        when the disk is full or the folder cannot be written; the checkpoint before is untouched."""
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
@@ -74,11 +71,8 @@ class Checkpoints:
         return final
 
     def latest(self) -> Checkpoint | None:
-        """Reads the newest whole checkpoint; None where there is none.
-
-        Raises:
-            TrainingError: the folder holds a checkpoint of another job, or one that cannot be read.
-        """
+        """Reads the newest whole checkpoint; None where there is none. Raises TrainingError when the folder holds a
+        checkpoint of another job, or one that cannot be read."""
         finished = self._finished()
         if not finished:
             return None

@@ -61,11 +61,9 @@ def train(
 ) -> Trained:
     """Runs from the last checkpoint to the end, or until validation stops it.
 
-    `blocks_of_step` names the blocks of a global batch; rank r takes its micro-batches r, r + world_size, ….
-
-    Raises:
-        TrainingError: a loss or gradient is not finite (names the step; the last checkpoint stays), or a
-            checkpoint cannot be read or written.
+    `blocks_of_step` names the blocks of a global batch; rank r takes its micro-batches r, r + world_size, …. Raises
+    TrainingError when a loss or gradient is not finite (names the step; the last checkpoint stays), or a checkpoint cannot
+    be read or written.
     """
     trained = _resumed(stepper, checkpoints)
     if validation is not None and not trained.validations:

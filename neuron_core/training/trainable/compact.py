@@ -58,18 +58,17 @@ class CompactNeurons:
       base(x) + x[chosen] @ (columns - base columns) this needs no copy of the base columns, cannot cancel
       when trained values are far from the base's, and stays right whatever the base columns hold.
 
-    Both are exact up to the order of summation: the error is that of rounding one product, not of the update.
-    With the model's own values the output is therefore nearly, not bitwise, the base model's. No gradient
-    flows through what was overwritten or zeroed. Nothing of the size of a full weight is made, forward or
-    backward, and a frozen linear keeps no input for the backward pass. The hooks see inputs and outputs only,
-    so weights may be sharded and gathered around each module's forward; the compact tensors themselves must be
-    whole in each process.
+    Both are exact up to the order of summation: the error is that of rounding one product, not of the update. With the
+    model's own values the output is therefore nearly, not bitwise, the base model's. No gradient flows through what was
+    overwritten or zeroed. Nothing of the size of a full weight is made, forward or backward, and a frozen linear keeps no
+    input for the backward pass. The hooks see inputs and outputs only, so weights may be sharded and gathered around each
+    module's forward; the compact tensors themselves must be whole in each process.
 
-    Products run in the dtype of the activations: under a bfloat16 base the float32 master values are rounded
-    at each use, to what `to_edit` would give the model.
+    Products run in the dtype of the activations: under a bfloat16 base the float32 master values are rounded at each use,
+    to what `to_edit` would give the model.
 
-    Hooks and edits of others see the zeroed inputs and the base weights; to measure a trained model, detach
-    and apply `to_edit`.
+    Hooks and edits of others see the zeroed inputs and the base weights; to measure a trained model, detach and apply
+    `to_edit`.
     """
 
     def __init__(
@@ -79,11 +78,8 @@ class CompactNeurons:
         master_dtype: torch.dtype = torch.float32,
         gather: Gather = whole,
     ) -> None:
-        """Copies the neurons' values out of `model`; `gather` makes one layer's parameters whole to read them.
-
-        Raises:
-            SetError: the set is empty or of a model of another shape, or weights are sharded and not gathered.
-        """
+        """Copies the neurons' values out of `model`; `gather` makes one layer's parameters whole to read them. Raises
+        SetError when the set is empty or of a model of another shape, or weights are sharded and not gathered."""
         anatomy = anatomy_of(model)
         require_fit(neuron_set, anatomy)
         if not len(neuron_set):
@@ -129,12 +125,8 @@ class CompactNeurons:
 
     @contextmanager
     def attached(self) -> Iterator[CompactNeurons]:
-        """Inside, the model is frozen and computes with the trainable values in place of its neurons'; after, also after
-        an exception, it is what it was, whose weights never changed.
-
-        Raises:
-            SetError: they are attached already.
-        """
+        """Inside, the model is frozen and computes with the trainable values in place of its neurons'; after, also after an
+        exception, it is what it was, whose weights never changed. Raises SetError when they are attached already."""
         if self._is_attached:
             raise SetError("These neurons are attached to their model already; detach them first")
         handles: list[RemovableHandle] = []

@@ -88,12 +88,9 @@ class LowRank:
     def __init__(
         self, model: nn.Module, neurons: NeuronSet, spec: LoraSpec, seed: int = 0, gather: Gather = whole
     ) -> None:
-        """`gather`: makes a layer whole to merge the adapters into it.
-
-        Raises:
-            SetError: the set is empty, of a model of another shape, or holds a part of the neurons of a group that are
-                columns (o; with `spec.ffn` "all", ffn): B masks rows.
-        """
+        """`gather`: makes a layer whole to merge the adapters into it. Raises SetError when the set is empty, of a model of
+        another shape, or holds a part of the neurons of a group that are columns (o; with `spec.ffn` "all", ffn): B masks
+        rows."""
         self.neuron_set, self.spec = neurons, spec
         self._model, self._seed, self._gather = model, seed, gather
         self._anatomy = anatomy_of(model)
