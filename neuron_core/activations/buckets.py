@@ -11,8 +11,6 @@ max(2^-6 |value|, 2^-15).
 Shapes: n values (tokens), I neurons, K = `N_BUCKETS`, P percentiles.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

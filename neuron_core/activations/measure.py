@@ -5,8 +5,6 @@ larger than memory streams through it; `measure_activations` is the one-process 
 tokens count: neither padding nor BOS.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an activation function can give at least: SiLU never less than -0.2785, GELU never less than -0.1700."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -7,8 +7,6 @@ Nothing here asks for a gate: in a feed-forward block without one the input is t
 Shapes: B sentences, T tokens, I feed-forward width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

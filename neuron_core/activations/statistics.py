@@ -6,8 +6,6 @@ the percentile, and never the count.
 Shapes: L languages, I neurons, P = len(PERCENTILES).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

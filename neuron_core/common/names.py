@@ -1,8 +1,6 @@
 """Names of files and folders made from names that users give: whatever a model or language is called, what is written for it
 stays where it belongs."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 from xxhash import xxh3_128_hexdigest

@@ -1,7 +1,5 @@
 """Takes credentials out of text before anybody reads or stores it: what a URL carries for its server is for that server alone."""
 
-from __future__ import annotations
-
 import os
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The embedded parallel corpus: small and original; row i says the same thing in every language."""
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Named corpora, and what a plain name, path or URL in a configuration means."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads texts out of Parquet, JSON, JSON Lines and text files, local or behind any fsspec URL, in streams."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Draws detection and held-out sentences of one language: seeded, without duplicates, never overlapping."""
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 import json

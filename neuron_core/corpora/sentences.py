@@ -1,7 +1,5 @@
 """Splits running text into sentences by the marks of its script. No model, nothing to install."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

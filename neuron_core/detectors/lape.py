@@ -3,8 +3,6 @@
 Shapes: L languages, D layers, I ffn neurons a layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar

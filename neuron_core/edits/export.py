@@ -1,7 +1,5 @@
 """Writes an edited model as a Hugging Face folder that plain transformers opens."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,8 +1,6 @@
 """A weight edit and an intervention at once: activations are changed while the model runs with edited weights (paper B,
 section 3.2, which intervenes on fine-tuned models)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where a neuron set lies in the parameters of a model, and whether it fits that model at all."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

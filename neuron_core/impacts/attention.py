@@ -9,8 +9,6 @@ K being the rotated keys; for W_K the roles of queries and keys swap, and every 
 Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, R rotary dims, N neurons of one head.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

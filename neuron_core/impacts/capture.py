@@ -5,8 +5,6 @@ explicit weights, since no fused kernel returns them; queries, keys and values a
 Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I feed-forward width, R rotary dims.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """All impacts of one layer over one micro-batch: the seam between the formulas and the passes that call them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

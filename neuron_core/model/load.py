@@ -1,7 +1,5 @@
 """Loading models: a hub id, a local folder, or a GGUF file that is dequantised once into a cached safetensors folder."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -5,8 +5,6 @@ Adapters are trained on top of it; what they learn is merged into the weights of
 a weight edit differs from the base in its neurons alone.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

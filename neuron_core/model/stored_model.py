@@ -5,8 +5,6 @@ rules, so it is the model that `from_pretrained` would load. What reads it is ei
 through memory, or a cluster rank that takes its share of each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -4,8 +4,6 @@ Bytes are read with pread, not mapped: pages of a mapped file count as the proce
 unmapped, and a file that shrinks meanwhile ends the process instead of raising.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ same sequence of floating-point operations wherever it runs.
 Shapes: B sentences of a micro-batch, T tokens of its longest sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -6,8 +6,6 @@ and keeps it. The file is created without a name where the system allows it, els
 however the process ends.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile

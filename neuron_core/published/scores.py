@@ -14,8 +14,6 @@ it leaves masking to SDPA, then calls its own attention without one. Its Gemma 2
 Shapes: T tokens, H query heads, D head dim, I feed-forward width, S sentences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

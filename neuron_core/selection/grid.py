@@ -4,8 +4,6 @@ Shapes: L languages, N measured neurons of the model. Positions run by group, th
 Arrow columns; nothing here loops over neurons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 

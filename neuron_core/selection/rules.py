@@ -4,8 +4,6 @@ Shapes: L languages, N measured neurons. Impacts are compared in float64. "Per-t
 change over the root of the sentence's scored tokens; without it, longer sentences and languages with more tokens score higher.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace

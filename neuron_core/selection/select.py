@@ -1,7 +1,5 @@
 """Selection: from impacts and a rule to the related, shared and exclusive neurons of each language (paper A, Eq. 2 and 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Sensitivity: what neighbouring rules would have selected. A score without this band says little about a model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Thresholds: what selection rules compute on an `ImpactGrid`. Shapes: L languages, N measured neurons; float64 compares."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Two random sets of n_a and n_b of the w neurons of a layer share c of them with 
 layers are independent, so the count over several is distributed as the convolution of theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

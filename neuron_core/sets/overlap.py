@@ -1,8 +1,6 @@
 """Overlap of the sets that two methods find for a language, beside what random sets of the same sizes would share (paper B,
 figures 18 and 19: LAPE and Act Prob 90p are "largely disjoint")."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations

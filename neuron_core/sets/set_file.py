@@ -1,7 +1,5 @@
 """Safetensors files of tensors that belong to a neuron set; the set stands in their metadata, as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

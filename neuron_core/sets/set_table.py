@@ -1,7 +1,5 @@
 """Neuron sets as Arrow tables, apart from `NeuronSet` itself, which needs no Arrow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Which neurons to train for a language, and how the language-agnostic score decides it (paper A, section 4.1)."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass

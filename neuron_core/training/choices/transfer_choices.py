@@ -1,7 +1,5 @@
 """Which neurons are fine-tuned for transfer from one language to another (paper B, section 3.2 and Table 8)."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 from functools import reduce

@@ -3,8 +3,6 @@
 Its models are loaded in 4 bits (`neuron_core.model.nf4`); a recipe does not say so, as it depends on the machine.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from polyneuron.neuron_core.training.loop.settings import TrainSettings

@@ -1,7 +1,5 @@
 """Blocks of prompts with answers, as they lie in their cache: one item a block, the answer labelled."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

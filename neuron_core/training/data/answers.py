@@ -4,8 +4,6 @@ Only the answer is learnt: the prompt's tokens carry no label. A text is tokenis
 model, of which there are two ways (see `Example.scored`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

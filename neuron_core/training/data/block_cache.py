@@ -7,8 +7,6 @@ logits that its pieces would give one by one.
 Shapes: T tokens of a block.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """The order in which token blocks are seen."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

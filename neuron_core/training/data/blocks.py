@@ -3,8 +3,6 @@
 Shapes: T tokens of a block.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

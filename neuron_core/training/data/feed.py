@@ -1,7 +1,5 @@
 """What a rank reads while it trains: blocks from their folders, in the sampler's order."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

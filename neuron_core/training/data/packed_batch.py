@@ -3,8 +3,6 @@
 Shapes: B blocks of a batch, T tokens of a block.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Folders of token ids on disk: written whole or not at all, named by a hash of all that decides their content."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

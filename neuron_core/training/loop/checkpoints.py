@@ -5,8 +5,6 @@ tensor, float32; with early stopping also the best values so far) and `state.jso
 and validations so far).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import dataclass, field

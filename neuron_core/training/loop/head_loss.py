@@ -3,8 +3,6 @@
 Shapes: N predicted positions, d hidden size, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Memory for time: layers whose activations are computed again in the backward pass (Chen et al. 2016)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -1,7 +1,5 @@
 """How to train: batch sizes, learning rate and its schedule, decay, clipping. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

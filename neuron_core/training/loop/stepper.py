@@ -1,7 +1,5 @@
 """What a training step needs of the place where it runs, and the stepper of one process."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import torch

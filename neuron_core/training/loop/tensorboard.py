@@ -1,7 +1,5 @@
 """A training's curves for TensorBoard, written while it runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ A `Stepper` does what depends on where it runs (backward, reduction over ranks, 
 negative log likelihood over all predicted tokens of a global batch, whatever way its blocks are spread.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

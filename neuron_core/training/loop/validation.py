@@ -4,8 +4,6 @@ The sentences are those the neurons were detected with: they are kept out of the
 which the study judges, so choosing a step by them leaves its perplexities clean.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How low-rank adapters are made: rank, scale, where in the feed-forward block, first values. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
