@@ -3,25 +3,59 @@
 `activation_pass` is what one worker does with its micro-batches, one layer's sketches at a time, so that a model
 larger than memory streams through it; `measure_activations` is the one-process surface for notebooks. Only scored
 tokens count: neither padding nor BOS.
+
+The site `matched` is the output of a layer's activation function, act(gate): the value that LAPE counts and that an
+intervention overwrites. `pre_activation` is its input, the output of gate_proj: where the statistics of paper B were taken,
+although it writes them back to the output, which cannot take such values (SiLU is never below -0.2785, their P5 is near
+-0.79). Nothing here asks for a gate: in a feed-forward block without one the input is the output of the up projection.
+Shapes: B sentences, T tokens, I feed-forward width.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polyneuron.neuron_core.activations.buckets import LARGEST
 from polyneuron.neuron_core.activations.names import SITES, Site
-from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
+from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass
+class ActivationRecord:
+    """The activations [B, T, I] of the last run of the layer, in the model's dtype."""
+
+    values: Tensor | None = None
+
+    def scored(self, scored_BT: Tensor) -> Tensor:
+        """The activations of the n scored tokens, [n, I], of bool [B, T]; the layer must have run."""
+        assert self.values is not None, "the layer's activation function was not called"
+        return self.values[scored_BT.to(self.values.device)]
+
+
+@contextmanager
+def recorded_activations(layer: nn.Module, anatomy: Anatomy, site: Site) -> Iterator[ActivationRecord]:
+    """Records the activations of each run of `layer`; the hook is gone when the context is left. Raises AttributeError when
+    the activation function that the anatomy declares does not exist."""
+    record = ActivationRecord()
+
+    def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        record.values = output if site == "matched" else args[0]
+
+    activation = layer.get_submodule(anatomy.family.mlp).get_submodule(anatomy.family.activation)
+    with activation.register_forward_hook(keep):
+        yield record
 
 
 def activation_pass(

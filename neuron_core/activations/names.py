@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 Site = Literal["matched", "pre_activation"]
-"""Where an activation is read (`neuron_core.activations.sites`)."""
+"""Where an activation is read (`neuron_core.activations.measure`)."""
 SITES: tuple[Site, ...] = get_args(Site)
 
 Statistic = Literal["mean", "p5", "p10", "p25", "p50", "p75", "p90", "p95"]

@@ -6,9 +6,10 @@ paper writes its means and percentiles. `n` below is the number of ffn neurons o
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +19,7 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
-from polyneuron.neuron_core.activations.ranges import lowest_output
-from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.edits.modes import OPERATIONS, SITES_OF, Constant, Mode, Operation, Sites
 from polyneuron.neuron_core.edits.targets import require_fit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
@@ -76,7 +76,7 @@ class Intervention:
             layer: torch.full((len(neuron_set.indices(layer, "ffn")),), factor)
             for layer, _ in neuron_set.places()
         }
-        name = name or f"times-{factor:g}-{_short(neuron_set)}"
+        name = name or f"times-{factor:g}-{neuron_set.fingerprint()[:8]}"
         return cls(neuron_set=neuron_set, constants=constants, name=name, operation="scale")
 
     @classmethod
@@ -116,7 +116,7 @@ class Intervention:
             layer: torch.from_numpy(values[layer][neuron_set.indices(layer, "ffn")]).float()
             for layer, _ in neuron_set.places()
         }
-        name = name or f"{statistic}-{language}-{_short(neuron_set)}"
+        name = name or f"{statistic}-{language}-{neuron_set.fingerprint()[:8]}"
         if mode == "matched" or zero:
             return cls(neuron_set=neuron_set, constants=constants, name=name)
         name = f"{name}-as-published"
@@ -141,30 +141,18 @@ class Intervention:
         """Raises SetError when the set is of a model of another shape."""
         require_fit(self.neuron_set, anatomy_of(model))
 
-    def applied(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Inside, the activations of the neurons are changed, for every token; nothing is left of it after. Raises SetError
-        when the set is of a model of another shape; nothing has been touched."""
-        return self._applied(model, self.constants)
-
-    def applied_to_layer(self, model: nn.Module, layer: int) -> AbstractContextManager[None]:
-        """As `applied`, for the part in one layer."""
-        return self._applied(model, self.constants.keys() & {layer})
-
     @contextmanager
-    def _applied(self, model: nn.Module, which: Iterable[int]) -> Iterator[None]:
+    def applied(self, model: nn.Module, layer: int | None = None) -> Iterator[None]:
+        """Inside, the activations of the neurons (with `layer`, of those in that layer) are changed, for every token; nothing
+        is left of it after. Raises SetError when the set is of a model of another shape; nothing has been touched."""
         anatomy = anatomy_of(model)
         self.require_fit(anatomy)
-        layers = anatomy.layers(model)
-        handles = []
-        try:
-            for layer in which:
+        with ExitStack() as hooks:
+            for index in self.constants if layer is None else self.constants.keys() & {layer}:
                 path = f"{anatomy.family.mlp}.{anatomy.family.activation}"
-                module = layers[layer].get_submodule(path)
-                handles.append(module.register_forward_hook(self._hook(layer)))
+                module = anatomy.layers(model)[index].get_submodule(path)
+                hooks.enter_context(module.register_forward_hook(self._hook(index)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _hook(self, layer: int) -> Any:
         index = torch.from_numpy(self.neuron_set.indices(layer, "ffn").astype("int64"))
@@ -208,6 +196,17 @@ def _changed(operation: Operation, activations: Tensor, constants: Tensor) -> Te
     return activations * constants if operation == "scale" else activations + constants
 
 
+@functools.cache
+def lowest_output(activation: str) -> float:
+    """The minimum of an activation function, by its name in transformers (`config.hidden_act`), to 1e-8: SiLU never gives less
+    than -0.2785, GELU than -0.1700. Searched from -20 to 0. Raises ConfigError when transformers has no such function."""
+    from transformers.activations import ACT2CLS, ACT2FN
+
+    if activation not in ACT2CLS:
+        raise ConfigError(f"There is no activation function {activation!r}; there are {', '.join(ACT2CLS)}")
+    return float(ACT2FN[activation](torch.linspace(-20, 0, 400_001, dtype=torch.float64)).min())
+
+
 def _warn_of_impossible(change: Intervention, activation: str) -> None:
     lowest = lowest_output(activation)
     n_below = sum(int((values < lowest).sum()) for values in change.constants.values())
@@ -218,7 +217,3 @@ def _warn_of_impossible(change: Intervention, activation: str) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def _short(neuron_set: NeuronSet) -> str:
-    return neuron_set.fingerprint()[:8]

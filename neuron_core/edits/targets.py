@@ -55,7 +55,7 @@ def parameter_of(model: nn.Module, target: Target) -> nn.Parameter:
     if parameter.ndim <= target.axis or parameter.shape[target.axis] <= int(target.index.max()):
         raise SetError(
             f"{target.name} has shape {list(parameter.shape)} here: its values are sharded over processes, "
-            "or packed. Gather the layer and use applied_to_layer"
+            "or packed. Gather the layer and apply to that layer alone"
         )
     return parameter
 

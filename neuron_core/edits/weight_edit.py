@@ -7,7 +7,7 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,21 +99,15 @@ class WeightEdit:
                     "columns change"
                 )
 
-    def applied(self, model: nn.Module) -> AbstractContextManager[None]:
+    @contextmanager
+    def applied(self, model: nn.Module, layer: int | None = None) -> Iterator[None]:
         """Inside, `model` has the edit; after it, also after an exception, every parameter is what it was, bit for bit.
 
+        With `layer`, only the part in that layer, whose parameters alone need to be whole.
         Edits nest. Values of another dtype are rounded to the parameter's. Raises SetError when the edit does not fit the
         model, or the model's parameters are sharded; nothing has been touched. Also when edits are left in another order
         than the reverse of entering; the model is restored first.
         """
-        return self._applied(model, None)
-
-    def applied_to_layer(self, model: nn.Module, layer: int) -> AbstractContextManager[None]:
-        """As `applied`, for the part in one layer; only that layer's parameters need to be whole."""
-        return self._applied(model, layer)
-
-    @contextmanager
-    def _applied(self, model: nn.Module, layer: int | None) -> Iterator[None]:
         anatomy = anatomy_of(model)
         self.require_fit(anatomy)
         changes = []

@@ -6,7 +6,7 @@ Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I f
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,40 +107,24 @@ AttentionMaskInterface.register(RECORDING_ATTENTION, sdpa_mask)
 
 
 @contextmanager
-def recording_attention(model: nn.Module) -> Iterator[None]:
-    """Inside, every layer of `model` runs the recording attention function; masks must be made inside too."""
-    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    before = config._attn_implementation
-    config._attn_implementation = RECORDING_ATTENTION
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
-@contextmanager
 def recorded(layer: nn.Module, anatomy: Anatomy, with_scores: bool) -> Iterator[LayerRecord]:
-    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `recording_attention`).
+    """Records one run of `layer`. `with_scores` also records queries, keys and attention (inside `attention_replaced`).
     Raises AttributeError when a module the anatomy declares does not exist."""
     record, family = LayerRecord(), anatomy.family
     attention, mlp = layer.get_submodule(family.attention), layer.get_submodule(family.mlp)
-    handles = [
-        attention.get_submodule("o_proj").register_forward_pre_hook(_keep_input(record, "heads")),
-        mlp.get_submodule("down_proj").register_forward_pre_hook(_keep_input(record, "ffn")),
-    ]
-    if with_scores:
-        handles.append(attention.register_forward_pre_hook(_keep_rotary(record), with_kwargs=True))
-        handles += [
-            attention.get_submodule(name).register_forward_hook(hook)
-            for name, hook in _projection_hooks(anatomy, record).items()
-        ]
-    _recording[attention] = record
-    try:
+    with ExitStack() as hooks:
+        for module, name in (
+            (attention.get_submodule("o_proj"), "heads"),
+            (mlp.get_submodule("down_proj"), "ffn"),
+        ):
+            hooks.enter_context(module.register_forward_pre_hook(_keep_input(record, name)))
+        if with_scores:
+            hooks.enter_context(attention.register_forward_pre_hook(_keep_rotary(record), with_kwargs=True))
+            for name, hook in _projection_hooks(anatomy, record).items():
+                hooks.enter_context(attention.get_submodule(name).register_forward_hook(hook))
+        _recording[attention] = record
+        hooks.callback(_recording.pop, attention)
         yield record
-    finally:
-        del _recording[attention]
-        for handle in handles:
-            handle.remove()
 
 
 def _keep_input(record: LayerRecord, name: str) -> Callable[..., None]:

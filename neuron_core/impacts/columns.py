@@ -21,12 +21,9 @@ def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
 def output_norms(weight_dN: Tensor) -> Tensor:
     """Euclidean norm of every column of an output projection (down_proj or o_proj): [N], float32 or wider."""
     wide = torch.promote_types(weight_dN.dtype, torch.float32)
-    squares = [part.to(wide).square().sum(0) for part in weight_dN.split(_columns_at_once(weight_dN), dim=1)]
+    n_at_once = max(1, WIDENED_ELEMENTS // weight_dN.shape[0])
+    squares = [part.to(wide).square().sum(0) for part in weight_dN.split(n_at_once, dim=1)]
     return torch.cat(squares).sqrt()
-
-
-def _columns_at_once(weight_dN: Tensor) -> int:
-    return max(1, WIDENED_ELEMENTS // weight_dN.shape[0])
 
 
 def ffn_impacts(hidden_BTI: Tensor, scored_BT: Tensor, down_norms_I: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
-from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
+from polyneuron.neuron_core.impacts.capture import RECORDING_ATTENTION, recorded
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
-from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.layer_major import LayerMajor, attention_replaced
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
 
 if TYPE_CHECKING:
@@ -52,15 +52,18 @@ def detection_pass(
     any_scores = bool(set(groups) & set(SCORE_GROUPS))
     # sdpa takes the same masks, and is faster where a layer has no candidate left
     always_recording = any_scores and config._attn_implementation != "sdpa"
-    with runner.gathered_before(), recording_attention(runner.model) if any_scores else nullcontext():
+
+    def recording(wanted: bool) -> AbstractContextManager[None]:
+        return attention_replaced(runner.model, RECORDING_ATTENTION) if wanted else nullcontext()
+
+    with runner.gathered_before(), recording(any_scores):
         running = [runner.begin(batch) for batch in batches]
     for index, layer in enumerate(runner.layers):
         wanted = None
         if candidates is not None:
             wanted = {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
         with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
-        recording = recording_attention(runner.model) if with_scores or always_recording else nullcontext()
-        with recording, runner.gathered_layer(index):
+        with recording(with_scores or always_recording), runner.gathered_layer(index):
             measure = LayerImpacts(layer, runner.anatomy, groups)
             collected = _Collected(accumulated, index, complete=candidates is None)
             for inputs in running:
@@ -101,11 +104,8 @@ class _Collected:
                     "or its dtype overflows; check the checkpoint, or load it in float32"
                 )
             complete = self._complete or group not in SCORE_GROUPS
-            _add(
-                self._accumulated,
-                (self._layer, group),
-                Impacts.of(values, torch.tensor(self._n_scored), complete),
-            )
+            impacts = Impacts.of(values, torch.tensor(self._n_scored), complete)
+            _add(self._accumulated, (self._layer, group), impacts)
         self._parts, self._n_scored, self._n_values = {}, [], 0
 
 

@@ -6,15 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polyneuron.neuron_core.impacts import columns
 from polyneuron.neuron_core.impacts.attention import ScoreImpacts
 from polyneuron.neuron_core.impacts.capture import LayerRecord
-from polyneuron.neuron_core.impacts.columns import (
-    column_norms,
-    ffn_impacts,
-    output_impacts,
-    output_norms,
-    value_impacts,
-)
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 
@@ -26,8 +20,12 @@ class LayerImpacts:
         self._anatomy, self._groups = anatomy, groups
         attention: Any = layer.get_submodule(anatomy.family.attention)
         mlp = layer.get_submodule(anatomy.family.mlp)
-        self._down_norms = output_norms(mlp.get_parameter("down_proj.weight")) if "ffn" in groups else None
-        self._out_norms = output_norms(attention.get_parameter("o_proj.weight")) if "o" in groups else None
+        self._down_norms = (
+            columns.output_norms(mlp.get_parameter("down_proj.weight")) if "ffn" in groups else None
+        )
+        self._out_norms = (
+            columns.output_norms(attention.get_parameter("o_proj.weight")) if "o" in groups else None
+        )
         self._norm_eps = (0.0, 0.0)
         if anatomy.family.qk_norm is not None:
             eps = anatomy.family.norm_eps
@@ -46,11 +44,11 @@ class LayerImpacts:
             for group in wanted:
                 impacts[group] = scores.impacts(group, None if candidates is None else candidates[group])
         if "v" in self._groups or "o" in self._groups:
-            head_norms = column_norms(record.heads, scored_BT)
+            head_norms = columns.column_norms(record.heads, scored_BT)
             if "v" in self._groups:
-                impacts["v"] = value_impacts(head_norms, anatomy.n_kv_heads, anatomy.head_dim)
+                impacts["v"] = columns.value_impacts(head_norms, anatomy.n_kv_heads, anatomy.head_dim)
             if self._out_norms is not None:
-                impacts["o"] = output_impacts(head_norms, self._out_norms)
+                impacts["o"] = columns.output_impacts(head_norms, self._out_norms)
         if self._down_norms is not None:
-            impacts["ffn"] = ffn_impacts(record.ffn, scored_BT, self._down_norms)
+            impacts["ffn"] = columns.ffn_impacts(record.ffn, scored_BT, self._down_norms)
         return impacts

@@ -49,7 +49,7 @@ def sentence_nlls(
     for index in range(len(runner.layers)):
         with runner.gathered_layer(index):
             for edit, inputs_of_edit in zip(edits, running, strict=True):
-                with nullcontext() if edit is None else edit.applied_to_layer(runner.model, index):
+                with nullcontext() if edit is None else edit.applied(runner.model, index):
                     for inputs in inputs_of_edit:
                         runner.run_layer(index, inputs)
         if progress is not None:

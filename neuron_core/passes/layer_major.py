@@ -24,6 +24,18 @@ Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
 """Makes sharded parameters whole inside the context, and frees them after it."""
 
 
+@contextmanager
+def attention_replaced(model: nn.Module, name: str) -> Iterator[None]:
+    """Inside, every layer of `model` runs the attention that is registered as `name`; masks must be made inside too."""
+    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    before = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
 def whole(parameters: Sequence[nn.Parameter]) -> AbstractContextManager[Any]:
     """The `Gather` of a model that is not sharded."""
     return nullcontext()

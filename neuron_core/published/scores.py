@@ -15,7 +15,7 @@ Shapes: T tokens, H query heads, D head dim, I feed-forward width, S sentences.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import as_sentences
+from polyneuron.neuron_core.passes.layer_major import attention_replaced
 from polyneuron.neuron_core.published.sets import JSON_KEYS
 
 REFERENCE_ATTENTION = "polyneuron_reference_code"
@@ -117,27 +118,17 @@ def published_attention(
     Yields one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False skips attn_q and attn_k,
     which cost most. Leaving restores the attention implementation and removes the hooks, after an exception too.
     """
-    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    before = config._attn_implementation
-    layers = list(anatomy.layers(model))
-    attentions = [layer.get_submodule(anatomy.family.attention) for layer in layers]
+    family, layers = anatomy.family, list(anatomy.layers(model))
     states = [_Running(causal, with_scores) for _ in layers]
-    handles = []
-    try:
-        for layer, attention, state in zip(layers, attentions, states, strict=True):
-            up = layer.get_submodule(anatomy.family.mlp).get_submodule(
-                "gate_up_proj" if anatomy.family.fused else "up_proj"
-            )
-            handles.append(up.register_forward_hook(_score_up(state, anatomy.ffn_width)))
+    with ExitStack() as stack:
+        for layer, state in zip(layers, states, strict=True):
+            up = layer.get_submodule(f"{family.mlp}.{'gate_up_proj' if family.fused else 'up_proj'}")
+            stack.enter_context(up.register_forward_hook(_score_up(state, anatomy.ffn_width)))
+            attention = layer.get_submodule(family.attention)
             _running[attention] = state
-        config._attn_implementation = REFERENCE_ATTENTION
+            stack.callback(_running.pop, attention, None)
+        stack.enter_context(attention_replaced(model, REFERENCE_ATTENTION))
         yield [state.scores for state in states]
-    finally:
-        config._attn_implementation = before
-        for attention in attentions:
-            _running.pop(attention, None)
-        for handle in handles:
-            handle.remove()
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -129,17 +129,13 @@ class CompactNeurons:
         exception, it is what it was, whose weights never changed. Raises SetError when they are attached already."""
         if self._is_attached:
             raise SetError("These neurons are attached to their model already; detach them first")
-        handles: list[RemovableHandle] = []
-        try:
-            with frozen(self._model):
-                self._is_attached = True
-                for path, place in self._places.items():
-                    handles += place.attach(self._model.get_submodule(path))
-                yield self
-        finally:
-            self._is_attached = False
-            for handle in handles:
-                handle.remove()
+        with frozen(self._model), ExitStack() as hooks:
+            self._is_attached = True
+            hooks.callback(setattr, self, "_is_attached", False)
+            for path, place in self._places.items():
+                for hook in place.attach(self._model.get_submodule(path)):
+                    hooks.enter_context(hook)
+            yield self
 
     def to_edit(self, name: str | None = None, values: Mapping[str, Tensor] | None = None) -> WeightEdit:
         """The present values (or `values` of all tensors) as an edit, on the CPU, rounded to the model's dtypes."""

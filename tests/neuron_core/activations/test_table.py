@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from polyneuron.neuron_core.activations.measure import measure_activations
+from polyneuron.neuron_core.activations.measure import measure_activations, recorded_activations
 from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
-from polyneuron.neuron_core.activations.sites import recorded_activations
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, SetError
 from polyneuron.neuron_core.model.anatomy import anatomy_of

@@ -12,10 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from polyneuron.neuron_core.activations.measure import measure_activations
-from polyneuron.neuron_core.activations.ranges import lowest_output
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError, SetError
-from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
+from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file, lowest_output
 from polyneuron.neuron_core.edits.modes import OPERATIONS
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls

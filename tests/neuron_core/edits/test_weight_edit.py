@@ -150,10 +150,10 @@ def test_layers_one_by_one_are_the_whole_edit(name: str) -> None:
         whole = bits(model)
     with ExitStack() as stack:
         for layer in range(anatomy_of(model).n_layers):
-            stack.enter_context(edit.applied_to_layer(model, layer))
+            stack.enter_context(edit.applied(model, layer))
         assert same_bits(model, whole)
     assert same_bits(model, before)
-    with edit.applied_to_layer(model, 0):
+    with edit.applied(model, 0):
         changed = [
             name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
         ]
@@ -200,7 +200,7 @@ def test_sharded_parameters_are_refused() -> None:
     with pytest.raises(SetError, match="sharded"), edit.applied(model):
         pytest.fail("was applied")
     assert torch.equal(model.model.layers[0].self_attn.q_proj.weight, first)
-    with edit.applied_to_layer(model, 0):
+    with edit.applied(model, 0):
         assert not model.model.layers[0].self_attn.q_proj.weight[0].any()
 
 
