@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polyneuron.neuron_core.common.errors import UnsupportedArchitecture
 from polyneuron.neuron_core.model.families import Family, family_of, supported
-from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
+from polyneuron.neuron_core.model.groups import GROUPS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,10 +70,6 @@ class Anatomy:
     def heads_per_kv(self) -> int:
         """Query heads that share one key-value head."""
         return self.n_heads // self.n_kv_heads
-
-    def n_neurons(self, groups: Iterable[str] = DEFAULT_GROUPS) -> int:
-        """All neurons of the model in `groups`."""
-        return self.n_layers * sum(self.widths[group] for group in groups)
 
     def slices(self, group: str) -> tuple[WeightSlice, ...]:
         """Every parameter slice that is zeroed when a neuron of `group` is deactivated, biases included."""

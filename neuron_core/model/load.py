@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ import torch
 from safetensors import SafetensorError
 
 from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.common.files import sampled, whole_folder
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
 
-_BLOCKS, _BLOCK_BYTES = 256, 1 << 16
 _UNREADABLE = (OSError, SafetensorError, ValueError, RuntimeError)
 
 _CHECK_TEXT = (
@@ -171,13 +170,9 @@ def dequantised(gguf: Path) -> Path:
     model.hf_quantizer, model.is_quantized = None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    try:
-        temporary.rename(folder)
-    except OSError:  # another process finished first
-        shutil.rmtree(temporary)
+    with whole_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
     return folder
 
 
@@ -195,12 +190,9 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
     if folder.is_dir():
         digest.update((folder / "config.json").read_bytes())
         for path in sorted(folder.glob("*.safetensors")):
-            size = path.stat().st_size
-            digest.update(f"{path.name}:{size}".encode())
-            with path.open("rb") as file:
-                for offset in range(0, size, max(_BLOCK_BYTES, size // _BLOCKS)):
-                    file.seek(offset)
-                    digest.update(file.read(_BLOCK_BYTES))
+            digest.update(f"{path.name}:{path.stat().st_size}".encode())
+            for block in sampled(path):
+                digest.update(block)
     else:
         digest.update(f"{source}@{commit}".encode())
     return digest.hexdigest()

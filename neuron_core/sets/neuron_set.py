@@ -25,6 +25,9 @@ Key = tuple[int, str]
 _EMPTY: Indices = np.zeros(0, np.int64)
 _EMPTY.setflags(write=False)
 
+_METADATA = b"polyneuron.neuron_set"
+"""Where an Arrow schema holds the model's name, widths and layers."""
+
 
 class NeuronSet:
     """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or `load`.
@@ -173,25 +176,8 @@ class NeuronSet:
 
     def counts_by_layer(self) -> dict[Key, int]:
         """Neurons of each (layer, group), zeros included."""
-        return {
-            (layer, group): len(self.indices(layer, group))
-            for layer in range(self._n_layers)
-            for group in self._widths
-        }
-
-    def fraction(self, groups: Iterable[str] | None = None) -> float:
-        """Share of the model's neurons in `groups` (None: every group of `widths`) that the set holds, 0 to 1. Raises
-        SetError for a group whose width the set does not know, or no group at all."""
-        wanted = tuple(self._widths if groups is None else groups)
-        if missing := [group for group in wanted if group not in self._widths]:
-            raise SetError(
-                f"The set does not know the width of {', '.join(missing)}; it knows {', '.join(self._widths)}"
-            )
-        total = self._n_layers * sum(self._widths[group] for group in wanted)
-        if total == 0:
-            raise SetError("A fraction of no neurons has no value; name at least one group")
-        counts = self.counts()
-        return sum(counts[group] for group in wanted) / total
+        places = [(layer, group) for layer in range(self._n_layers) for group in self._widths]
+        return {place: len(self.indices(*place)) for place in places}
 
     def restrict(self, groups: Iterable[str]) -> NeuronSet:
         """The neurons of some groups only. The widths stay those of the whole model."""
@@ -200,12 +186,6 @@ class NeuronSet:
             raise SetError(f"Unknown groups {unknown}; there are {', '.join(GROUPS)}")
         members = {key: indices for key, indices in self._members.items() if key[1] in wanted}
         return NeuronSet(self._model, self._widths, self._n_layers, members)
-
-    def jaccard(self, other: NeuronSet) -> float:
-        """Size of the intersection over size of the union; 1 when both are empty. SetError when the models differ."""
-        common = len(self & other)
-        union = len(self) + len(other) - common
-        return common / union if union else 1.0
 
     def fingerprint(self) -> str:
         """128-bit xxhash (hex) of the model's name, its layers and the neurons; equal for equal sets in every process."""
@@ -221,9 +201,23 @@ class NeuronSet:
 
     def to_arrow(self) -> pa.Table:
         """One row per neuron (`SET_SCHEMA`); widths and layers travel in the schema's metadata."""
-        from polyneuron.neuron_core.sets.set_table import to_arrow
+        import pyarrow as pa
 
-        return to_arrow(self)
+        from polyneuron.neuron_core.sets.schema import SET_SCHEMA
+
+        places = self.places()
+        members = [self.indices(*place) for place in places]
+        lengths, n_total = [len(indices) for indices in members], len(self)
+        codes = np.array([GROUPS.index(group) for _, group in places], np.int32)
+        columns = [
+            pa.array([self.model], pa.string()).take(pa.array(np.zeros(n_total, np.int32))),
+            pa.array(np.repeat(np.array([layer for layer, _ in places], np.int32), lengths)),
+            pa.array(GROUPS, pa.string()).take(pa.array(np.repeat(codes, lengths))),
+            pa.array(np.concatenate([*members, np.zeros(0, np.int64)]).astype(np.int32)),
+        ]
+        shape = {"model": self.model, "widths": dict(self.widths), "n_layers": self.n_layers}
+        schema = SET_SCHEMA.with_metadata({_METADATA: json.dumps(shape).encode()})
+        return pa.Table.from_arrays(columns, schema=schema)
 
     @classmethod
     def from_arrow(
@@ -238,9 +232,27 @@ class NeuronSet:
         The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three arguments.
         Raises SetError when a column or the shape is missing, or a neuron lies outside the model.
         """
-        from polyneuron.neuron_core.sets.set_table import from_arrow
-
-        return from_arrow(table, model, widths, n_layers)
+        if missing := [name for name in ("layer", "group", "neuron") if name not in table.column_names]:
+            raise SetError(
+                f"The table has no column {', '.join(missing)}; it holds {', '.join(table.column_names)}"
+            )
+        shape = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+        model = shape.get("model") if model is None else model
+        widths = shape.get("widths") if widths is None else widths
+        n_layers = shape.get("n_layers") if n_layers is None else n_layers
+        if model is None or widths is None or n_layers is None:
+            raise SetError(
+                "The table does not say which model its neurons are of; give model, widths and n_layers"
+            )
+        layers, neurons = table["layer"].to_numpy(), table["neuron"].to_numpy()
+        encoded = table["group"].combine_chunks().dictionary_encode()
+        codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+        order = np.lexsort((codes, layers))
+        layers, codes, neurons = layers[order], codes[order], neurons[order]
+        starts = np.flatnonzero((np.diff(layers, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0))
+        parts = np.split(neurons, starts[1:]) if len(starts) else []
+        indices = {(int(layers[at]), names[codes[at]]): part for at, part in zip(starts, parts, strict=True)}
+        return cls.from_indices(model, widths, n_layers, indices)
 
     def save(self, path: str | Path) -> Path:
         """Writes the set as Parquet, whole or not at all. Raises SetError where it cannot be written."""

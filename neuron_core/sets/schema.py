@@ -1,5 +1,9 @@
 """The columns of the tables of sets. Imports neither torch nor scipy."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 SET_SCHEMA = pa.schema(
@@ -7,22 +11,42 @@ SET_SCHEMA = pa.schema(
 )
 """One row per neuron."""
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlap:
+    """Two sets of neurons beside chance, which is two random sets that have, in each layer, the sizes of these."""
+
+    method_a: str
+    """Whose set the first is."""
+    method_b: str
+    """Whose set the second is."""
+    language: str
+    """The language of both."""
+    layer: int | None
+    """None for the whole model."""
+    n_a: int
+    """Neurons of the first set."""
+    n_b: int
+    """Neurons of the second set."""
+    n_common: int
+    """Neurons in both."""
+    jaccard: float | None
+    """n_common over the size of the union; None where both are empty."""
+    chance_common: float
+    """Expected n_common by chance."""
+    chance_low: int
+    """Lower end of the central 95% interval of n_common by chance."""
+    chance_high: int
+    """Upper end of that interval."""
+    chance_jaccard: float | None
+    """Expected Jaccard by chance; None where both sets are empty."""
+    p_value: float
+    """Probability of n_common or more by chance."""
+
+
+_KINDS = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 OVERLAP_SCHEMA = pa.schema(
-    [
-        ("method_a", pa.string()),
-        ("method_b", pa.string()),
-        ("language", pa.string()),
-        ("layer", pa.int32()),
-        ("n_a", pa.int64()),
-        ("n_b", pa.int64()),
-        ("n_common", pa.int64()),
-        ("jaccard", pa.float64()),
-        ("chance_common", pa.float64()),
-        ("chance_low", pa.int64()),
-        ("chance_high", pa.int64()),
-        ("chance_jaccard", pa.float64()),
-        ("p_value", pa.float64()),
-    ]
+    (name, pa.int32() if name == "layer" else _KINDS[kind.removesuffix(" | None")])
+    for name, kind in Overlap.__annotations__.items()
 )
-"""One row per pair of methods and language for the whole model (layer null) and for each layer; see
-`neuron_core.sets.overlap.Overlap`."""
+"""One row per pair of methods and language for the whole model (layer null) and for each layer."""

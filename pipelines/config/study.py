@@ -19,8 +19,7 @@ from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
 from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
-from polyneuron.neuron_core.training.choices.names import Strategy
-from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE, LOW_SCORE
+from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
 from polyneuron.neuron_core.training.loop.settings import Schedule
 
 

@@ -26,7 +26,7 @@ from polyneuron.pipelines.config.study import (
 
 Tuned = Literal["attention", TransferChoice]
 """What is fine-tuned: attention alone (the paper's model without language neurons), or attention with ffn neurons: those of
-`polyneuron.neuron_core.training.choices.transfer_choices`."""
+`polyneuron.neuron_core.training.choices.strategies.transfer_choices`."""
 
 
 class InterventionsConfig(Section):

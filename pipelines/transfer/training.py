@@ -13,7 +13,7 @@ from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.model.load import cache_folder
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
-from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
+from polyneuron.neuron_core.training.choices.strategies import transfer_choices
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES, TransferRecipe
 from polyneuron.neuron_core.training.data.answer_blocks import AnswerBlocks, AnswerFeed, prepare_answers
 from polyneuron.neuron_core.training.data.feed import with_attention

@@ -18,7 +18,6 @@ LIGHT = (
     "impacts.modes",
     "selection.names",
     "training.choices.names",
-    "training.choices.score_thresholds",
     "training.choices.transfer_recipes",
 )
 

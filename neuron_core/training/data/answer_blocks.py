@@ -9,20 +9,14 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.training.data import token_files
 from polyneuron.neuron_core.training.data.answers import AnswerCounts, Example, answer_tokens
 from polyneuron.neuron_core.training.data.blocks import filled_block
 from polyneuron.neuron_core.training.data.feed import Feed
 from polyneuron.neuron_core.training.data.packed_batch import PADDING, Block, PackedBatch
-from polyneuron.neuron_core.training.data.token_files import (
-    TokenFolder,
-    cached_folder,
-    digest,
-    require_usable,
-    save_array,
-)
 
 
-class AnswerBlocks(TokenFolder, Dataset[Block]):
+class AnswerBlocks(token_files.TokenFolder, Dataset[Block]):
     """The items in a folder that `prepare_answers` made."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -62,7 +56,7 @@ def prepare_answers(
         CorpusError: no example can be learnt. ModelError: a tokenizer that is not fast, or lacks EOS or the BOS asked
             for. StoreError: the cache cannot be written or is damaged.
     """
-    require_usable(tokenizer, add_bos)
+    token_files.require_usable(tokenizer, add_bos)
 
     def write(folder: Path) -> Mapping[str, Any]:
         counts = AnswerCounts()
@@ -74,9 +68,11 @@ def prepare_answers(
             )
         lengths = np.array([len(ids) for ids, _ in items])
         n_prompt = np.array([n for _, n in items], np.int32)
-        save_array(folder, "tokens", np.concatenate([np.array(ids, np.int32) for ids, _ in items]))
-        save_array(folder, "starts", np.cumsum([0, *lengths], dtype=np.int64))
-        save_array(folder, "n_prompt", n_prompt)
+        token_files.save_array(
+            folder, "tokens", np.concatenate([np.array(ids, np.int32) for ids, _ in items])
+        )
+        token_files.save_array(folder, "starts", np.cumsum([0, *lengths], dtype=np.int64))
+        token_files.save_array(folder, "n_prompt", n_prompt)
         return {
             "language": language,
             "n_examples": counts.kept,
@@ -87,11 +83,11 @@ def prepare_answers(
         }
 
     deciding = {
-        "examples": digest([asdict(example) for example in examples]),
+        "examples": token_files.digest([asdict(example) for example in examples]),
         "max_tokens": max_tokens,
         "add_bos": add_bos,
     }
-    return AnswerBlocks(cached_folder(cache, language, tokenizer, deciding, write))
+    return AnswerBlocks(token_files.cached_folder(cache, language, tokenizer, deciding, write))
 
 
 class AnswerFeed(Feed):

@@ -21,10 +21,12 @@ import numpy as np
 import xxhash
 
 from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.files import sampled
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.readers import list_files
 from polyneuron.neuron_core.corpora.sampling import collapsed
 from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
+from polyneuron.neuron_core.training.data import token_files
 from polyneuron.neuron_core.training.data.blocks import SPLITS, PreparedBlocks
 from polyneuron.neuron_core.training.data.documents import (
     EMBEDDED_ROWS_A_DOCUMENT,
@@ -34,16 +36,9 @@ from polyneuron.neuron_core.training.data.documents import (
     Wanted,
     documents,
 )
-from polyneuron.neuron_core.training.data.token_files import (
-    cached_folder,
-    digest,
-    require_usable,
-    save_array,
-)
 
 _DOCUMENTS_A_BATCH = 256
 _OPEN_BLOCKS = 64
-_SAMPLED_BLOCKS, _SAMPLED_BYTES = 256, 1 << 16
 _A_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -117,7 +112,7 @@ def prepare_blocks(
         raise ValueError(
             f"max_tokens must be at least 3 and validation_share in [0, 1), not {max_tokens} and {validation_share}"
         )
-    require_usable(tokenizer, add_bos)
+    token_files.require_usable(tokenizer, add_bos)
     pinned = [(_pinned(source, language), weight) for source, weight in mixture]
 
     def write(folder: Path) -> Mapping[str, Any]:
@@ -145,11 +140,11 @@ def prepare_blocks(
         "n_documents": n_documents,
         "max_tokens": max_tokens,
         "seed": seed,
-        "exclude": digest(sorted({collapsed(sentence) for sentence in exclude})),
+        "exclude": token_files.digest(sorted({collapsed(sentence) for sentence in exclude})),
         "add_bos": add_bos,
         "validation_share": validation_share,
     }
-    return PreparedBlocks(cached_folder(cache, language, tokenizer, deciding, write))
+    return PreparedBlocks(token_files.cached_folder(cache, language, tokenizer, deciding, write))
 
 
 class _Pieces:
@@ -208,14 +203,16 @@ class _Pieces:
         starts, owners = np.array(self.starts, np.int64), np.array(self.documents, np.int32)
         lengths = np.diff(starts)
         is_held = np.isin(owners, list(held_back))
-        save_array(self.folder, "piece_starts", starts)
-        save_array(self.folder, "piece_documents", owners)
+        token_files.save_array(self.folder, "piece_starts", starts)
+        token_files.save_array(self.folder, "piece_documents", owners)
         for split, members in zip(SPLITS, (~is_held, is_held), strict=True):
             chosen = np.flatnonzero(members)
             blocks = pack(lengths[chosen].tolist(), self.max_tokens)
             order = [piece for block in blocks for piece in block]
-            save_array(self.folder, f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64))
-            save_array(self.folder, f"{split}_pieces", chosen[order].astype(np.int32))
+            token_files.save_array(
+                self.folder, f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64)
+            )
+            token_files.save_array(self.folder, f"{split}_pieces", chosen[order].astype(np.int32))
         return {
             "n_tokens": int(lengths[~is_held].sum()),
             "n_validation_tokens": int(lengths[is_held].sum()),
@@ -236,26 +233,23 @@ def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str
     """Everything that decides the texts of a source: its declaration, and what identifies its content."""
     filled = source.for_language(language)
     if filled.kind == "embedded":
-        return asdict(filled), digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
+        return asdict(filled), token_files.digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
     path = Path(str(filled.path)).expanduser()
     if filled.kind == "hub":
         files = [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if path.exists() else []
-        return asdict(filled), digest([_file_digest(file) for file in files])
+        return asdict(filled), token_files.digest([_file_digest(file) for file in files])
     if filled.revision:
         return asdict(filled), ""
     url = str(filled.path) if "://" in str(filled.path) else str(path)
     fs, names = list_files(url, filled.data_files, language)
     local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
-    return asdict(filled), digest(
+    return asdict(filled), token_files.digest(
         [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
     )
 
 
 def _file_digest(name: str) -> list[Any]:
-    """Size and evenly spaced samples: a corpus may be too large to be read twice."""
-    size, digest = os.path.getsize(name), xxhash.xxh3_64()
-    with open(name, "rb") as file:
-        for offset in range(0, size, max(_SAMPLED_BYTES, size // _SAMPLED_BLOCKS)):
-            file.seek(offset)
-            digest.update(file.read(_SAMPLED_BYTES))
-    return [Path(name).name, size, digest.hexdigest()]
+    digest = xxhash.xxh3_64()
+    for block in sampled(Path(name)):
+        digest.update(block)
+    return [Path(name).name, os.path.getsize(name), digest.hexdigest()]

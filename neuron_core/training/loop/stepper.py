@@ -18,12 +18,10 @@ class Batch(Protocol):
 
     def inputs(self) -> dict[str, Any]:
         """The arguments of the model's forward."""
-        ...
 
     @property
     def labels(self) -> Tensor:
         """The tokens to predict, int64 [B, T], labels[:, t] from position t - 1; `NO_LABEL` where nothing is predicted."""
-        ...
 
 
 class Stepper(Protocol):
@@ -34,31 +32,24 @@ class Stepper(Protocol):
 
     def backward(self, batch: Batch, weight: float) -> float:
         """Adds `weight` times the gradient of the batch's summed loss; returns that sum in nats."""
-        ...
 
     def step(self, learning_rate: float) -> float:
         """One optimizer step from what was added; returns the gradient's norm before clipping."""
-        ...
 
     def total(self, value: float) -> float:
         """The sum of `value` over all ranks."""
-        ...
 
     def loss(self, batch: Batch) -> float:
         """The batch's summed loss in nats, without a gradient. Collective when the model is sharded."""
-        ...
 
     def values(self) -> dict[str, Tensor]:
         """A copy of all trained tensors, whole, on the CPU. Collective."""
-        ...
 
     def moments(self) -> dict[str, Tensor]:
         """Both moments of all trained tensors, whole, on the CPU, after at least one step. Collective."""
-        ...
 
     def load(self, values: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
         """Restores what `values` and `moments` gave after `step` steps. Collective."""
-        ...
 
 
 def summed_loss(model: nn.Module, batch: Batch) -> Tensor:

@@ -27,11 +27,9 @@ class Observer(Protocol):
 
     def stepped(self, row: dict[str, Any]) -> None:
         """Hears of a step that is done, by its row of `Trained.log`."""
-        ...
 
     def validated(self, rows: list[dict[str, Any]]) -> None:
         """Hears of a validation that is done, by its rows of `Trained.validations`."""
-        ...
 
 
 @dataclass

@@ -11,7 +11,6 @@ s its slices in a fused weight (2 for Phi-3's gate_up_proj, else 1).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -27,8 +26,6 @@ from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.layer_major import Gather, whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-
-_COARSE = (torch.bfloat16, torch.float16)
 
 
 @contextmanager
@@ -84,12 +81,6 @@ class CompactNeurons:
         require_fit(neuron_set, anatomy)
         if not len(neuron_set):
             raise SetError(f"The neuron set of {neuron_set.model!r} is empty: there is nothing to train")
-        if master_dtype in _COARSE:
-            warnings.warn(
-                f"Master values in {str(master_dtype).removeprefix('torch.')} lose most of the training: next to a "
-                "weight of 0.02 an update of 5e-5 rounds to nothing. Use torch.float32",
-                stacklevel=2,
-            )
         self.neuron_set = neuron_set
         self._model, self._is_attached = model, False
         self._dtypes: dict[str, torch.dtype] = {}

@@ -45,7 +45,6 @@ def test_algebra_is_that_of_python_sets(a: set, b: set) -> None:
     assert set(of(a) - of(b)) == a - b
     assert (of(a) == of(b)) == (a == b)
     assert len(of(a)) == len(a)
-    assert of(a).jaccard(of(b)) == (len(a & b) / len(a | b) if a | b else 1.0)
     assert all((neuron in of(a)) == (neuron in a) for neuron in a | b)
     assert NeuronSet.from_arrow(of(a).to_arrow()) == of(a)
 
@@ -56,7 +55,6 @@ def test_counts_by_hand() -> None:
     assert list(found) == [(0, "q", 0), (0, "q", 1), (0, "q", 2), (2, "ffn", 1), (2, "ffn", 5)]
     assert found.counts() == {"q": 3, "k": 0, "v": 0, "ffn": 2}
     assert found.counts_by_layer()[0, "q"] == 3 and sum(found.counts_by_layer().values()) == 5
-    assert found.fraction() == 5 / (3 * 28) and found.fraction(["q"]) == 3 / 24
     assert found.restrict(["q"]) == make({(0, "q"): [0, 1, 2]})
     assert found.restrict([]) == NeuronSet.empty("m", WIDTHS, LAYERS)
 
@@ -103,8 +101,6 @@ def test_sets_of_two_models_do_not_mix() -> None:
 def test_a_set_may_know_fewer_groups() -> None:
     narrow = NeuronSet.from_indices("m", {"q": 8}, LAYERS, {(0, "q"): [1]})
     assert (narrow | make({(1, "ffn"): [2]})).widths == WIDTHS
-    with pytest.raises(SetError, match="width of ffn"):
-        narrow.fraction(["ffn"])
 
 
 def test_file_round_trip_and_bad_files(tmp_path) -> None:

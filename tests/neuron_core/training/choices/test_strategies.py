@@ -6,7 +6,7 @@ import pytest
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.neuron_core.training.choices.score_thresholds import HIGH_SCORE
+from polyneuron.neuron_core.training.choices.names import HIGH_SCORE
 from polyneuron.neuron_core.training.choices.strategies import choose, neurons_to_train
 
 WIDTHS = {"q": 8, "ffn": 16}

@@ -4,7 +4,7 @@ import pytest
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.neuron_core.training.choices.transfer_choices import transfer_choices
+from polyneuron.neuron_core.training.choices.strategies import transfer_choices
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
 from tests.tiny_models import tiny_model

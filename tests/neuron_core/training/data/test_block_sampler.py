@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyneuron.neuron_core.training.data.block_sampler import BlockSampler
+from polyneuron.neuron_core.training.data.feed import BlockSampler
 
 
 def test_every_epoch_shows_every_block_once_in_its_own_order() -> None:
