@@ -63,13 +63,8 @@ class ActivationSketch:
 
     def cpu(self) -> ActivationSketch:
         """The same sketch in host memory."""
-        return ActivationSketch(
-            n_tokens=self.n_tokens,
-            counts=self.counts.cpu(),
-            total=self.total.cpu(),
-            minimum=self.minimum.cpu(),
-            maximum=self.maximum.cpu(),
-        )
+        moved = {name: getattr(self, name).cpu() for name in ("counts", "total", "minimum", "maximum")}
+        return ActivationSketch(n_tokens=self.n_tokens, **moved)
 
     def mean(self) -> npt.NDArray[np.float64]:
         """The mean activation of each neuron, float64 [I]; the sketch must hold a token."""

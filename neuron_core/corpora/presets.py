@@ -74,9 +74,8 @@ def source_of(name_or_path: str) -> CorpusSource:
         return _hub(name)
     known = ", ".join(PRESETS)
     raise CorpusError(
-        f"There is no corpus preset {name_or_path!r}; there are {known}. A "
-        "source can also be a file, a folder, a URL, or a dataset id owner/name (hub:name where it has no "
-        "owner)."
+        f"There is no corpus preset {name_or_path!r}; there are {known}. A source can also be a file, a folder, a URL, or a "
+        "dataset id owner/name (hub:name where it has no owner)."
     )
 
 

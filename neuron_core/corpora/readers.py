@@ -42,9 +42,8 @@ def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.Abs
             return fs, _of_known_format(found, path)
         if not fs.exists(path):
             raise CorpusError(
-                f"There is no corpus at {path} (language {language!r}). Check corpus.source; "
-                "{language} in it stands for the language code, and presets and datasets are named without "
-                "a path."
+                f"There is no corpus at {path} (language {language!r}). Check corpus.source; {{language}} in it stands for "
+                "the language code, and presets and datasets are named without a path."
             )
         if not fs.isdir(path):
             return fs, _of_known_format([path], path)
@@ -207,7 +206,6 @@ def text_of(row: Any, column: str, where: str) -> str:
     text = row[column]
     if text is not None and not isinstance(text, str):
         raise CorpusError(
-            f"{where}: {column!r} holds {type(text).__name__}, not text. Name the text with "
-            "corpus.text_column."
+            f"{where}: {column!r} holds {type(text).__name__}, not text. Name the text with corpus.text_column."
         )
     return text or ""

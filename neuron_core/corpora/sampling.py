@@ -91,10 +91,9 @@ def sample_corpus(
     if len(drawn) < wanted:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none"
         raise CorpusError(
-            f"Too few sentences in {language!r}: {n_detection} for detection and {n_heldout} held out make "
-            f"{wanted}, but {where} gave {len(drawn)} (dropped: {reasons}). Ask for fewer with "
-            "corpus.n_detection and corpus.n_heldout, allow shorter ones with corpus.min_tokens, read more "
-            "with corpus.max_documents, or name a larger corpus."
+            f"Too few sentences in {language!r}: {n_detection} for detection and {n_heldout} held out make {wanted}, but "
+            f"{where} gave {len(drawn)} (dropped: {reasons}). Ask for fewer with corpus.n_detection and corpus.n_heldout, "
+            "allow shorter ones with corpus.min_tokens, read more with corpus.max_documents, or name a larger corpus."
         )
     detection, heldout = tuple(drawn[:n_detection]), tuple(drawn[n_detection:])
     return CorpusSample(

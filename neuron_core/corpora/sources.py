@@ -143,8 +143,7 @@ def _hub_texts(source: CorpusSource, language: str) -> Iterator[str]:
 def _hub_error(source: CorpusSource, language: str, error: Exception) -> CorpusError:
     return CorpusError(
         f"The dataset {source.describe()} (language {language!r}, split {source.split!r}, revision "
-        f"{source.revision or 'newest'}) cannot be read: {type(error).__name__}: {error}. Check the id and "
-        "the network; for a gated dataset accept its terms on its page and set HF_TOKEN; without network use "
-        "corpus.source: embedded or a local folder. Datasets that need their own code are not run: name "
-        "their files, as hf://datasets/<id>/<file>."
+        f"{source.revision or 'newest'}) cannot be read: {type(error).__name__}: {error}. Check the id and the network; for "
+        "a gated dataset accept its terms on its page and set HF_TOKEN; without network use corpus.source: embedded or a "
+        "local folder. Datasets that need their own code are not run: name their files, as hf://datasets/<id>/<file>."
     )

@@ -95,8 +95,7 @@ class WeightEdit:
         for key, target in wanted.items():
             if self.values[key].ndim == 0 or self.values[key].shape[0] != len(target.index):
                 raise SetError(
-                    f"{key}: values of shape {list(self.values[key].shape)}, but {len(target.index)} rows or "
-                    "columns change"
+                    f"{key}: values of shape {list(self.values[key].shape)}, but {len(target.index)} rows or columns change"
                 )
 
     @contextmanager

@@ -71,10 +71,9 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
     if corrected:
         n_rows = result.counts()["k"] + result.counts()["v"]
         warnings.warn(
-            f"{path}: its {corrected} k and v indices count query heads. They were mapped to the {n_rows} "
-            f"rows they read; the published code, which divides by {anatomy.heads_per_kv}, would change only "
-            f"{hit} of those rows and "
-            "others besides. Results will differ from the authors'.",
+            f"{path}: its {corrected} k and v indices count query heads. They were mapped to the {n_rows} rows they read; "
+            f"the published code, which divides by {anatomy.heads_per_kv}, would change only {hit} of those rows and others "
+            "besides. Results will differ from the authors'.",
             PublishedSetWarning,
             stacklevel=2,
         )

@@ -291,9 +291,8 @@ def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronS
         free = np.setdiff1d(np.arange(target.widths[group]), taken.indices(layer, group))
         if len(free) < wanted:
             raise SetError(
-                f"No matched control: (layer {layer}, group {group!r}) needs {wanted} neurons but only "
-                f"{len(free)} of {target.widths[group]} are in no language's set. Choose a stricter "
-                "selection rule"
+                f"No matched control: (layer {layer}, group {group!r}) needs {wanted} neurons but only {len(free)} of "
+                f"{target.widths[group]} are in no language's set. Choose a stricter selection rule"
             )
         members[layer, group] = generator.choice(free, wanted, replace=False)
     return NeuronSet.from_indices(target.model, target.widths, target.n_layers, members)

@@ -54,10 +54,8 @@ class BlockSampler:
             raise IndexError(f"There is no step {step}: {self.n_steps(global_batch)} steps make all epochs")
         first = step * global_batch
         last = min(first + global_batch, self.n_blocks * self.epochs)
-        return [self._at(*divmod(place, self.n_blocks)) for place in range(first, last)]
-
-    def _at(self, epoch: int, place: int) -> int:
-        return int(_permutation(self.n_blocks, self.seed, epoch)[place])
+        places = (divmod(place, self.n_blocks) for place in range(first, last))
+        return [int(_permutation(self.n_blocks, self.seed, epoch)[place]) for epoch, place in places]
 
 
 @lru_cache(maxsize=4)
