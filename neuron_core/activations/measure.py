@@ -64,12 +64,9 @@ def activation_pass(
     site: Site,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, dict[str, ActivationSketch]]]:
-    """Yields, layer after layer, the layer's number and the sketch of each language, in host memory.
-
-    Raises:
-        CorpusError: more tokens than a sketch can count.
-        ModelError: an activation is not finite, or too large for a sketch; names the layer.
-    """
+    """Yields, layer after layer, the layer's number and the sketch of each language, in host memory. Raises CorpusError
+    for more tokens than a sketch can count, and ModelError when an activation is not finite, or too large for a sketch; it
+    names the layer."""
     width = runner.anatomy.ffn_width
     with runner.gathered_before():
         running = {
@@ -114,13 +111,11 @@ def measure_activations(
 ) -> ActivationTable:
     """Measures every ffn neuron's activations in each language, in this process (paper B, appendix A.2).
 
-    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole,
-    and need no tokenizer. A leading BOS that the tokenizer adds is attended to but not counted. Paper B cuts
-    sentences at 512 tokens (`max_tokens`). The hidden states of all sentences stay in memory meanwhile.
-    `model_name` is the model that the sets found in the table will name.
-
-    Raises:
-        UnsupportedArchitecture, ModelError, ValueError. CorpusError: a language has no token to count.
+    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
+    tokenizer. A leading BOS that the tokenizer adds is attended to but not counted. Paper B cuts sentences at 512 tokens
+    (`max_tokens`). The hidden states of all sentences stay in memory meanwhile. `model_name` is the model that the sets
+    found in the table will name. Raises CorpusError when a language has no token to count, ValueError for an unknown site,
+    and as `activation_pass`.
     """
     if site not in SITES:
         raise ValueError(f"Unknown site {site!r}; there are {', '.join(SITES)}")

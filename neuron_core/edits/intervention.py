@@ -95,11 +95,9 @@ class Intervention:
 
         `table` must be of the site that `mode` measures at: `matched`, or for as_published `pre_activation`. The latter
         reproduces paper B; it ends the name in "-as-published" and warns how many constants lie below the least that
-        `activation` (`Anatomy.activation`) gives. Zero is no statistic, so its mode is always matched.
-
-        Raises:
-            SetError: a table of another site or model shape, or a language or statistic that was not measured.
-            ConfigError: an unknown `activation`.
+        `activation` (`Anatomy.activation`) gives. Zero is no statistic, so its mode is always matched. Raises SetError for
+        a table of another site or model shape, or a language or statistic that was not measured, ConfigError for an unknown
+        `activation`.
         """
         if mode not in SITES_OF or table.site != SITES_OF[mode].statistic:
             wanted = SITES_OF[mode].statistic if mode in SITES_OF else f"one of {', '.join(SITES_OF)}"

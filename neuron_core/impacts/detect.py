@@ -134,11 +134,8 @@ def detect_language(
     """Impacts over all sentences of one language.
 
     `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every sentence,
-    "certified" drops q and k neurons once they are proved to stay below the floor.
-
-    Raises:
-        CorpusError: no sentence has a scored token.
-        ValueError: an unknown group or mode.
+    "certified" drops q and k neurons once they are proved to stay below the floor. Raises CorpusError when no sentence has
+    a scored token, ValueError for an unknown group or mode.
     """
     from polyneuron.neuron_core.impacts.table import LanguageImpacts
 

@@ -92,11 +92,8 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
 
 
 def perplexity(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
-    """exp(sum NLL / sum predicted tokens) over sentences (strings, or lists of token ids used as they are).
-
-    Raises:
-        CorpusError: no sentence has two tokens. ModelError: a likelihood is NaN.
-    """
+    """exp(sum NLL / sum predicted tokens) over sentences (strings, or lists of token ids used as they are). Raises
+    CorpusError when no sentence has two tokens, ModelError when a likelihood is NaN."""
     batches = micro_batches(as_sentences(tokenizer, "", sentences), batch_size)
     rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
     n_tokens = sum(row.n_tokens for row in rows)

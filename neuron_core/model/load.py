@@ -35,12 +35,10 @@ def load_model(
 ) -> tuple[Any, Any]:
     """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients).
 
-    `path_or_id`: hub id, local folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a
-    soft-cap on attention scores run eager attention, because fused attention ignores the cap.
-
-    Raises:
-        ModelError: nothing there, not a causal LM, unreadable or truncated weights.
-        UnsupportedArchitecture: a family whose anatomy is not declared.
+    `path_or_id`: hub id, local folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a soft-cap on
+    attention scores run eager attention, because fused attention ignores the cap. Raises ModelError when nothing is there,
+    it is no causal LM, or weights are unreadable or truncated, and UnsupportedArchitecture for a family whose anatomy is
+    not declared.
     """
     from transformers import AutoTokenizer
 
@@ -57,11 +55,7 @@ def load_model(
 
 
 def load_config(path_or_id: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """The Hugging Face config of a supported causal LM; reads no weights.
-
-    Raises:
-        ModelError, UnsupportedArchitecture: as `load_model`.
-    """
+    """The Hugging Face config of a supported causal LM; reads no weights. Raises as `load_model`."""
     from transformers import AutoConfig
 
     try:

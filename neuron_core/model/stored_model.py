@@ -33,12 +33,9 @@ class StoredModel:
         trust_remote_code: bool = False,
         device: str | torch.device = "cpu",
     ) -> None:
-        """`source`: hub id or local folder. `device`: where buffers are, and parameters once they are gathered.
-
-        Raises:
-            ModelError: files that cannot be read, that lack a parameter, or hold one of another shape.
-            UnsupportedArchitecture: a family whose anatomy is not declared.
-        """
+        """`source`: hub id or local folder. `device`: where buffers are, and parameters once they are gathered. Raises
+        ModelError for files that cannot be read, that lack a parameter, or hold one of another shape, and
+        UnsupportedArchitecture for a family whose anatomy is not declared."""
         config = load_config(source, revision, trust_remote_code)
         if getattr(config, "quantization_config", None) is not None:
             raise ModelError(f"The weights of {source} are quantised; export the model in bfloat16 first")

@@ -54,12 +54,8 @@ class Rule(ABC):
 
     @abstractmethod
     def passing(self, grid: ImpactGrid) -> Passing:
-        """Applies the rule to the impacts of all languages.
-
-        Raises:
-            NotCertified: pruned detection does not prove the answer; names groups, languages, thresholds and floors.
-            SetError: the impacts cannot answer the rule.
-        """
+        """Applies the rule to the impacts of all languages. Raises NotCertified when pruned detection does not prove the
+        answer (it names groups, languages, thresholds and floors), SetError when the impacts cannot answer the rule."""
 
 
 @dataclass(frozen=True)

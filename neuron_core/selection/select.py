@@ -55,11 +55,9 @@ def select(
 
     `impacts`, `summaries`: `ImpactTable.to_arrow()` and `.summaries`, or the store's tables impacts and detections.
     `languages`: those that count (None: all). `model`: the sets' model where the table has no column `model`. Sets may be
-    empty.
-
-    Raises:
-        NotCertified: a threshold lies below the floor of pruned detection; names group, language, threshold and floor.
-        SetError: a language is missing or incomplete, or the rule cannot be answered from what is stored.
+    empty. Raises NotCertified when a threshold lies below the floor of pruned detection (it names group, language,
+    threshold and floor), SetError when a language is missing or incomplete, or the rule cannot be answered from what is
+    stored.
     """
     grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
     passing = rule.passing(grid)

@@ -23,12 +23,9 @@ class Passing:
 
 
 def reached_values(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
-    """float32 [L, N]: the impact that `share` of a neuron's sentences reach; an upper bound where it is bounded.
-
-    Raises:
-        SetError: impacts are missing, or fewer small values are stored than `share` needs.
-        NotCertified: pruned detection does not know more than the smallest impact.
-    """
+    """float32 [L, N]: the impact that `share` of a neuron's sentences reach; an upper bound where it is bounded. Raises
+    SetError when impacts are missing, or fewer small values are stored than `share` needs, and NotCertified when pruned
+    detection does not know more than the smallest impact."""
     if share == 1.0:
         values = grid.floats("impact_rms_min" if per_token else "impact_min")
     else:

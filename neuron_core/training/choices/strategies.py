@@ -24,10 +24,8 @@ def choose(
 ) -> Choice:
     """Resolves "auto": a low score trains all related neurons, a middle one the shared, a high one the exclusive.
 
-    `score`: Eq. 6 with perplexities, as published; None when it could not be computed.
-
-    Raises:
-        SetError: "auto" without a score. ValueError: `low` is above `high`.
+    `score`: Eq. 6 with perplexities, as published; None when it could not be computed. Raises SetError for "auto" without
+    a score, ValueError when `low` is above `high`.
     """
     if low > high:
         raise ValueError(f"The low threshold {low} is above the high one {high}")

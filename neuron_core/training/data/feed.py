@@ -43,11 +43,8 @@ class BlockSampler:
         return -(-self.n_blocks * self.epochs // global_batch)
 
     def batch_indices(self, step: int, global_batch: int) -> list[int]:
-        """Blocks of batch `step`, from 0, of all workers together, in order.
-
-        Raises:
-            IndexError: a step before the first or after the last. ValueError: `global_batch` below 1.
-        """
+        """Blocks of batch `step`, from 0, of all workers together, in order. Raises IndexError for a step before the first
+        or after the last, ValueError for a `global_batch` below 1."""
         if global_batch < 1:
             raise ValueError(f"A batch needs at least one block, not {global_batch}")
         if not 0 <= step < self.n_steps(global_batch):

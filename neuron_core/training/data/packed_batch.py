@@ -74,11 +74,9 @@ def model_masks(
 ) -> Tensor | dict[str, Tensor]:
     """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included.
 
-    It is [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest
-    number of `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds.
-
-    Raises:
-        ModelError: another attention implementation. UnsupportedArchitecture: a family that is not declared.
+    It is [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest number of
+    `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds. Raises ModelError for another
+    attention implementation, UnsupportedArchitecture for a family that is not declared.
     """
     text = config.get_text_config()
     family = family_of(text.model_type)
