@@ -33,7 +33,7 @@ def redacted(text: str) -> str:
         if len(value) >= _SHORTEST:
             text = text.replace(value, HIDDEN)
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
-    text = _PARAMETER.sub(_without_value, text)
+    text = _PARAMETER.sub(lambda p: p["name"] + HIDDEN if _SECRET_NAME.search(p["name"]) else p[0], text)
     return _TOKEN.sub(HIDDEN, text)
 
 
@@ -45,7 +45,3 @@ def redacted_within(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redacted_within(inner) for inner in value]
     return redacted(value) if isinstance(value, str) else value
-
-
-def _without_value(parameter: re.Match[str]) -> str:
-    return parameter["name"] + HIDDEN if _SECRET_NAME.search(parameter["name"]) else parameter[0]

@@ -56,7 +56,12 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
     """Yields the texts of one language in the source's order, read as they are asked for; a null is "". Raises CorpusError
     when the source is missing, empty or unreadable, lacks the text column, or lacks the language."""
     if source.kind == "embedded":
-        yield from _embedded_texts(language)
+        if language not in embedded_languages():
+            raise CorpusError(
+                f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a source for it with "
+                f"corpus.sources.{language}."
+            )
+        yield from embedded()[language]
         return
     if not source.path:
         raise CorpusError(f"A corpus of kind {source.kind!r} needs a path. Name one with corpus.source.")
@@ -96,15 +101,6 @@ def pin(source: CorpusSource, language: str) -> CorpusSource:
             "Leave corpus.revision out, or name a hub dataset."
         )
     return source
-
-
-def _embedded_texts(language: str) -> Iterator[str]:
-    if language not in embedded_languages():
-        raise CorpusError(
-            f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a "
-            f"source for it with corpus.sources.{language}."
-        )
-    yield from embedded()[language]
 
 
 def _file_texts(source: CorpusSource, language: str) -> Iterator[str]:

@@ -35,7 +35,15 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
             model.save_pretrained(temporary)  # type: ignore[operator]
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
-        (temporary / PROVENANCE).write_text(json.dumps(_provenance(edit), indent=2) + "\n", encoding="utf-8")
+        provenance = {
+            "name": edit.name,
+            "kind": edit.kind,
+            "base_model": edit.neuron_set.model,
+            "n_neurons": edit.neuron_set.counts(),
+            "set_fingerprint": edit.neuron_set.fingerprint(),
+            "edit_fingerprint": edit.fingerprint(),
+        }
+        (temporary / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
@@ -44,14 +52,3 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def _provenance(edit: WeightEdit) -> dict[str, Any]:
-    return {
-        "name": edit.name,
-        "kind": edit.kind,
-        "base_model": edit.neuron_set.model,
-        "n_neurons": edit.neuron_set.counts(),
-        "set_fingerprint": edit.neuron_set.fingerprint(),
-        "edit_fingerprint": edit.fingerprint(),
-    }

@@ -142,10 +142,14 @@ def dequantised(gguf: Path) -> Path:
     ModelError when the file is missing, not a GGUF, of an unsupported family, or its text makes no sense afterwards."""
     if not gguf.is_file():
         raise ModelError(f"No GGUF file at {gguf}")
-    folder = cache_folder() / "gguf" / f"{gguf.stem}-{_content_hash(gguf)}"
+    import xxhash
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with gguf.open("rb") as file:
+        content = hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
+    folder = cache_folder() / "gguf" / f"{gguf.stem}-{content}"
     if folder.exists():
         return folder
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -196,13 +200,6 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
 def _english_loss_nats(model: Any, tokenizer: Any) -> float:
     ids = tokenizer(_CHECK_TEXT, return_tensors="pt")["input_ids"]
     return float(model.eval()(input_ids=ids, labels=ids).loss)
-
-
-def _content_hash(path: Path) -> str:
-    import xxhash
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
 
 
 def _first_line(error: Exception) -> str:

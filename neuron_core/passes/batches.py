@@ -47,14 +47,10 @@ class MicroBatch:
         return torch.tensor(rows, dtype=torch.int64)
 
     @cached_property
-    def lengths(self) -> Tensor:
-        """int64 [B], the real tokens of each sentence."""
-        return torch.tensor([len(sentence.token_ids) for sentence in self.sentences])
-
-    @cached_property
     def attention_mask(self) -> Tensor:
         """int64 [B, T], 1 on real tokens."""
-        return (torch.arange(self.n_tokens)[None, :] < self.lengths[:, None]).long()
+        lengths = torch.tensor([len(sentence.token_ids) for sentence in self.sentences])
+        return (torch.arange(self.n_tokens)[None, :] < lengths[:, None]).long()
 
     @cached_property
     def scored(self) -> Tensor:

@@ -168,7 +168,10 @@ def _reference_attention(
     if softcap is not None:
         scores_HTT = softcap * torch.tanh(scores_HTT / softcap)
     if state.causal:
-        scores_HTT = scores_HTT.masked_fill(~_allowed(attention_mask, scores_HTT), -torch.inf)
+        # transformers passes no mask where plain causality is all there is to it
+        plain_TT = torch.ones_like(scores_HTT[0], dtype=torch.bool).tril_()
+        allowed_TT = plain_TT if attention_mask is None else attention_mask[0, 0]
+        scores_HTT = scores_HTT.masked_fill(~allowed_TT, -torch.inf)
     weights_HTT = scores_HTT.softmax(-1)
     heads_HTD = weights_HTT @ value_HTD
     if state.with_scores:
@@ -193,13 +196,6 @@ def _squared_moves(
             moved_CTT = (scores_HTT[head] - shift_CTT).softmax(-1) - weights_HTT[head]
             parts.append(moved_CTT.square().sum((-2, -1)))
     return torch.cat(parts)
-
-
-def _allowed(attention_mask: Tensor | None, scores_HTT: Tensor) -> Tensor:
-    """bool [T, T]. transformers passes no mask where plain causality is all there is to it."""
-    if attention_mask is None:
-        return torch.ones_like(scores_HTT[0], dtype=torch.bool).tril_()
-    return attention_mask[0, 0]
 
 
 def _widened(values: Tensor) -> Tensor:

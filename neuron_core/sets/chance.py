@@ -28,11 +28,6 @@ def summed(distributions: Iterable[Probabilities]) -> Probabilities:
     return total
 
 
-def mean_count(distribution: Probabilities) -> float:
-    """Returns the mean of a distribution, the count to expect."""
-    return float(distribution @ np.arange(len(distribution)))
-
-
 def at_least(distribution: Probabilities, count: int) -> float:
     """The probability of `count` or more."""
     return min(1.0, float(distribution[count:][::-1].sum())) if count > 0 else 1.0

@@ -62,7 +62,7 @@ def _overlap(
         n_b=n_b,
         n_common=n_common,
         jaccard=None if empty else n_common / (n_a + n_b - n_common),
-        chance_common=chance.mean_count(by_chance),
+        chance_common=float(by_chance @ possible),
         chance_low=low,
         chance_high=high,
         chance_jaccard=None if empty else float(by_chance @ (possible / (n_a + n_b - possible))),

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -16,20 +16,11 @@ from polyneuron.neuron_core.common.errors import TrainingError
 from polyneuron.neuron_core.training.loop.checkpoints import Checkpoint, Checkpoints
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import Batch, Stepper, n_predicted
+from polyneuron.neuron_core.training.loop.tensorboard import TensorBoard
 from polyneuron.neuron_core.training.loop.validation import Validation
 
 Progress = Callable[[int, int], None]
 _VALUE, _BEST = "value/", "best/"
-
-
-class Observer(Protocol):
-    """Something that is told what happens while it happens."""
-
-    def stepped(self, row: dict[str, Any]) -> None:
-        """Hears of a step that is done, by its row of `Trained.log`."""
-
-    def validated(self, rows: list[dict[str, Any]]) -> None:
-        """Hears of a validation that is done, by its rows of `Trained.validations`."""
 
 
 @dataclass
@@ -53,7 +44,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
     validation: Validation | None = None,
-    observer: Observer | None = None,
+    observer: TensorBoard | None = None,
 ) -> Trained:
     """Runs from the last checkpoint to the end, or until validation stops it.
 
@@ -127,7 +118,7 @@ def _over_ranks(stepper: Stepper, batches: Sequence[Batch], run: Callable[[Batch
 
 
 def _validate(
-    stepper: Stepper, validation: Validation, trained: Trained, step: int, observer: Observer | None
+    stepper: Stepper, validation: Validation, trained: Trained, step: int, observer: TensorBoard | None
 ) -> None:
     rows = []
     for language, batches in validation.batches.items():

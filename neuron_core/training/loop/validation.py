@@ -72,14 +72,15 @@ class Validation:
         """Whether to validate after `step` steps of `n_steps`."""
         return step in (0, n_steps) or bool(self.every and step % self.every == 0)
 
-    def watched_nats(self, rows: Sequence[Row], step: int) -> float:
-        """The mean over the watched languages of the nats per token after `step` steps."""
-        watched = [row for row in rows if row["step"] == step and row["language"] in self.watched]
-        return math.fsum(row["nll_nats"] / row["n_tokens"] for row in watched) / len(watched)
-
     def best_step(self, rows: Sequence[Row]) -> int:
-        """The validated step of the lowest watched loss, the first of equals; 0 is the untrained model."""
-        return min(_steps(rows), key=lambda step: (self.watched_nats(rows, step), step))
+        """The validated step of the lowest mean over the watched languages of the nats per token, the first of equals; 0 is the
+        untrained model."""
+
+        def watched_nats(step: int) -> float:
+            watched = [row for row in rows if row["step"] == step and row["language"] in self.watched]
+            return math.fsum(row["nll_nats"] / row["n_tokens"] for row in watched) / len(watched)
+
+        return min(_steps(rows), key=lambda step: (watched_nats(step), step))
 
     def is_over(self, rows: Sequence[Row]) -> bool:
         """Whether `patience` validations have passed since the best."""

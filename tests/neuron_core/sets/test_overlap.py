@@ -12,7 +12,6 @@ from polyneuron.neuron_core.sets.chance import (
     at_least,
     central_interval,
     common_of_random,
-    mean_count,
     summed,
 )
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -39,7 +38,9 @@ def test_sums_over_layers(layers) -> None:
     """A distribution, with the sum of the hypergeometric means n_a n_b / width."""
     total = summed(common_of_random(*layer) for layer in layers)
     assert total.sum() == pytest.approx(1) and (total >= 0).all()
-    assert mean_count(total) == pytest.approx(sum(a * b / width for a, b, width in layers), abs=1e-9)
+    assert total @ np.arange(len(total)) == pytest.approx(
+        sum(a * b / width for a, b, width in layers), abs=1e-9
+    )
     assert at_least(total, 0) == pytest.approx(1)
 
 
