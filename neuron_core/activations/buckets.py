@@ -73,8 +73,7 @@ def cumulative(counts_IK: Tensor) -> Tensor:
 
 def percentile_buckets(below_IK: Tensor, percentiles: Sequence[int]) -> Tensor:
     """The bucket that holds each percentile, int64 [I, P], from the cumulative counts of equally many values of every
-    neuron, at least one.
-    """
+    neuron, at least one."""
     ranks = torch.tensor([rank_of(percentile, int(below_IK[0, -1])) for percentile in percentiles])
     return torch.searchsorted(below_IK, ranks.to(below_IK.device).expand(len(below_IK), -1).contiguous())
 

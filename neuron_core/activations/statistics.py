@@ -53,9 +53,7 @@ class ActivationStatistics:
 
 def layer_statistics(sketches: Mapping[str, ActivationSketch]) -> ActivationStatistics:
     """The statistics of one layer from its sketches, one per language and each of at least one token, in their order.
-
-    Pooling counts every token once, so a language with more tokens weighs more.
-    """
+    Pooling counts every token once, so a language with more tokens weighs more."""
     edges, of_languages = bucket_edges(), list(sketches.values())
     middles = (edges[1:] + edges[:-1]) / 2
     up_to_zero_I1 = torch.full((len(of_languages[0].total), 1), int((edges == 0).nonzero()) - 1)

@@ -98,11 +98,9 @@ class ActivationTable(ActivationStatistics):
 
     @classmethod
     def from_arrow(cls, table: pa.Table, model: str = "") -> ActivationTable:
-        """Reads what `to_arrow` wrote, or rows of a store, in any order.
-
-        `model`: used when the table has no column `model`. Raises SetError for a missing column, two models or sites, a
-        missing or doubled neuron, or languages that were pooled with others.
-        """
+        """Reads what `to_arrow` wrote, or rows of a store, in any order. `model`: used when the table has no column
+        `model`. Raises SetError for a missing column, two models or sites, a missing or doubled neuron, or languages that
+        were pooled with others."""
         if missing := [name for name in ACTIVATIONS_SCHEMA.names if name not in table.column_names]:
             raise SetError(f"The activations have no column {', '.join(missing)}")
         if not table.num_rows:

@@ -40,11 +40,8 @@ def sampled(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Inside, a temporary folder to fill beside `folder`; after, it takes that place, on the disk as a whole.
-
-    What another process has put there first, stays. An exception leaves nothing behind. Raises OSError when the place
-    cannot be written.
-    """
+    """Inside, a temporary folder to fill beside `folder`; after, it takes that place, on the disk as a whole. What another
+    process has put there first, stays. An exception leaves nothing behind. Raises OSError when the place cannot be written."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir(parents=True)

@@ -44,11 +44,9 @@ PRESETS: Mapping[str, CorpusSource] = {
         kind="files", path="hf://datasets/Chen1999/Detection", data_files="**/{language}.*"
     ),
 }
-"""OSCAR and CulturaX are gated: accept their terms on the hub and set HF_TOKEN.
-
-CulturaX and Wikipedia are pinned to a commit. No commit of the others could be verified: `sources.pin` takes
-the newest on the first run, and the store keeps which one that was.
-"""
+"""OSCAR and CulturaX are gated: accept their terms on the hub and set HF_TOKEN. CulturaX and Wikipedia are pinned to a
+commit. No commit of the others could be verified: `sources.pin` takes the newest on the first run, and the store keeps
+which one that was."""
 
 _DATASET_ID = re.compile(r"^[\w.-]+/[\w.-]+(?::[^:/]+){0,2}$", re.ASCII)
 _LOOKS_LIKE_A_PATH = re.compile(r"^[/.~]|^[A-Za-z]:\\|[*?\[]|/$")

@@ -78,11 +78,9 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
 
 
 def pin(source: CorpusSource, language: str) -> CorpusSource:
-    """Gives the source with `revision` set to the commit it is read at, so that a later run reads the same texts.
-
-    Asks the hub; the embedded corpus and files elsewhere come back unchanged. Raises CorpusError when the hub does not
-    answer or does not know the dataset, or a revision is named for what has none.
-    """
+    """Gives the source with `revision` set to the commit it is read at, so that a later run reads the same texts. Asks the
+    hub; the embedded corpus and files elsewhere come back unchanged. Raises CorpusError when the hub does not answer or
+    does not know the dataset, or a revision is named for what has none."""
     filled = source.for_language(language)
     path = filled.path or ""
     in_url = _ON_THE_HUB.match(path)

@@ -44,10 +44,8 @@ class ActProb(Detector):
         require_share("top_rate", self.top_rate)
 
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """Finds the neurons of each language, as `Detector.detect` says.
-
-        The scores are relevances, from 0 to 1; the threshold `relevance/<language>` is the least that was selected.
-        """
+        """Finds the neurons of each language, as `Detector.detect` says. The scores are relevances, from 0 to 1; the
+        threshold `relevance/<language>` is the least that was selected."""
         above = self._tokens_above(table)[..., PERCENTILES.index(self.percentile)]
         wanted = round(self.top_rate * table.n_layers * table.width)
         sets, scores, thresholds = {}, {}, {}
@@ -65,11 +63,9 @@ class ActProb(Detector):
 
 @dataclass(frozen=True)
 class ActProbPooled(ActProb):
-    """As `ActProb`, with the neuron's percentile over the tokens of all measured languages together as threshold.
-
-    The relevance is then high where a neuron fires more in one language than in the others. As pooling counts every token
-    once, measure equally many tokens of each language; `languages` chooses whose sets are found, not what was pooled.
-    """
+    """As `ActProb`, with the neuron's percentile over the tokens of all measured languages together as threshold. The
+    relevance is then high where a neuron fires more in one language than in the others. As pooling counts every token once,
+    measure equally many tokens of each language; `languages` chooses whose sets are found, not what was pooled."""
 
     name: ClassVar[DetectorName] = "act_prob_pooled"
 

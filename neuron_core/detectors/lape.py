@@ -51,11 +51,9 @@ class Lape(Detector):
             require_share(name, value)
 
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
-        """Finds the neurons of each language, as `Detector.detect` says.
-
-        The scores are entropies in nats, the same for every language, inf for what step 2 drops. The thresholds are
-        `filter` and `activation_bar` (probabilities) and `entropy` (the largest that was selected).
-        """
+        """Finds the neurons of each language, as `Detector.detect` says. The scores are entropies in nats, the same for
+        every language, inf for what step 2 drops. The thresholds are `filter` and `activation_bar` (probabilities) and
+        `entropy` (the largest that was selected)."""
         rows = table.rows_of(languages)
         probabilities = table.n_positive[rows] / table.n_tokens[rows, None, None]
         least = quantile(probabilities, self.filter_rate)
@@ -86,9 +84,8 @@ def quantile(values: Doubles, share: float) -> float:
 
 
 def activation_entropy(probabilities_LDI: Doubles) -> Doubles:
-    """The entropy over languages of the normalised probabilities, float64 [D, I] in nats, rounded to 1e-12; 0 where all
-    are 0. Adding in the order of size makes it independent of the order of languages.
-    """
+    """The entropy over languages of the normalised probabilities, float64 [D, I] in nats, rounded to 1e-12; 0 where all are
+    0. Adding in the order of size makes it independent of the order of languages."""
     ordered = np.sort(probabilities_LDI, axis=0)
     total = ordered.sum(axis=0)
     shares = ordered / np.where(total > 0, total, 1.0)

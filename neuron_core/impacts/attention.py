@@ -36,11 +36,9 @@ class _Rotation:
 
 
 class ScoreImpacts:
-    """Impacts of the q and k neurons of one layer over one micro-batch. Build once, ask for either group.
-
-    The unit of work is a pair (neuron, query head it reaches): one for a q neuron, one per query head of the
-    group for a k neuron, all heads for either under a full-width QK-norm.
-    """
+    """Impacts of the q and k neurons of one layer over one micro-batch. Build once, ask for either group. The unit of work
+    is a pair (neuron, query head it reaches): one for a q neuron, one per query head of the group for a k neuron, all heads
+    for either under a full-width QK-norm."""
 
     def __init__(
         self, record: LayerRecord, anatomy: Anatomy, scored_BT: Tensor, norm_eps: tuple[float, float]

@@ -131,12 +131,9 @@ def detect_language(
     *,
     floor_fraction: float = FLOOR_FRACTION,
 ) -> LanguageImpacts:
-    """Impacts over all sentences of one language.
-
-    `run_pass` measures micro-batches, here or on a cluster. `mode` "full" measures every neuron on every sentence,
-    "certified" drops q and k neurons once they are proved to stay below the floor. Raises CorpusError when no sentence has
-    a scored token, ValueError for an unknown group or mode.
-    """
+    """Impacts over all sentences of one language. `run_pass` measures micro-batches, here or on a cluster. `mode` "full"
+    measures every neuron on every sentence, "certified" drops q and k neurons once they are proved to stay below the floor.
+    Raises CorpusError when no sentence has a scored token, ValueError for an unknown group or mode."""
     from polyneuron.neuron_core.impacts.table import LanguageImpacts
 
     if unknown := set(groups) - set(GROUPS):
@@ -176,10 +173,8 @@ def detect_language(
 
 
 def _mean_squares(impacts: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
-    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact.
-
-    fsum rounds once, so the result does not depend on how many threads the driver has.
-    """
+    """Mean over neurons and seed sentences of the squared impact: Frobenius norm, per-token impact. fsum rounds once, so
+    the result does not depend on how many threads the driver has."""
     of_group = [impacts[key] for key in sorted(impacts) if key[1] == group]
     n = n_sentences * sum(len(of_layer.minimum) for of_layer in of_group)
     return (

@@ -19,10 +19,8 @@ from polyneuron.neuron_core.passes.limits import WIDENED_ELEMENTS
 
 
 def column_norms(activations_BTN: Tensor, scored_BT: Tensor) -> Tensor:
-    """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider.
-
-    The sum is a product with the mask: torch's vector_norm over a strided dimension took 15 times as long on a CPU.
-    """
+    """Euclidean norm of every column over the scored tokens of each sentence: [B, N], float32 or wider. The sum is a
+    product with the mask: torch's vector_norm over a strided dimension took 15 times as long on a CPU."""
     x = activations_BTN.to(torch.promote_types(activations_BTN.dtype, torch.float32))
     return (scored_BT.to(x.dtype)[:, None] @ (x * x))[:, 0].sqrt()
 
@@ -36,10 +34,8 @@ def output_norms(weight_dN: Tensor) -> Tensor:
 
 
 def value_impacts(head_norms_BN: Tensor, n_kv_heads: int, head_dim: int) -> Tensor:
-    """Eq. 10 under GQA: sqrt(sum over the query heads h of the group of ||A_h V[:, k]||^2), [B, G*D].
-
-    `head_norms_BN` are the column norms [B, H*D] of o_proj's input.
-    """
+    """Eq. 10 under GQA: sqrt(sum over the query heads h of the group of ||A_h V[:, k]||^2), [B, G*D]. `head_norms_BN` are
+    the column norms [B, H*D] of o_proj's input."""
     per_head = head_norms_BN.unflatten(1, (n_kv_heads, -1, head_dim))
     return (per_head * per_head).sum(2).sqrt().flatten(1)
 

@@ -94,10 +94,8 @@ class ScoreChange:
 
 
 def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
-    """Squared Frobenius norm [B, N] of the change of one head's output over the scored rows, for each neuron.
-
-    Sum it over the query heads a neuron reaches, then take the root (Eq. 11 with GQA).
-    """
+    """Squared Frobenius norm [B, N] of the change of one head's output over the scored rows, for each neuron. Sum it over
+    the query heads a neuron reaches, then take the root (Eq. 11 with GQA)."""
     batch, length = heads.scored_BT.shape
     step = max(1, SCORE_CHUNK_ELEMENTS // (batch * length * length))
     parts = [

@@ -111,11 +111,9 @@ def shared_ratio(n_shared: int, n_exclusive: Mapping[str, int]) -> Value:
 
 
 def importance(delta_shared: float, n_shared: int, delta_exclusive: float, n_exclusive: int) -> Value:
-    """Eq. 5: (delta_shared / |shared|) / (delta_exclusive / |exclusive|), deltas of perplexity or of its logarithm.
-
-    Null when a set is empty, a delta is not finite, or delta_exclusive <= 0: then the quotient has no meaning. Negative
-    when removing the shared set helps.
-    """
+    """Eq. 5: (delta_shared / |shared|) / (delta_exclusive / |exclusive|), deltas of perplexity or of its logarithm. Null
+    when a set is empty, a delta is not finite, or delta_exclusive <= 0: then the quotient has no meaning. Negative when
+    removing the shared set helps."""
     if n_shared == 0:
         return Value(None, SHARED_EMPTY)
     if n_exclusive == 0:
@@ -129,11 +127,8 @@ def importance(delta_shared: float, n_shared: int, delta_exclusive: float, n_exc
 
 
 def language_agnostic_score(importances: Mapping[str, Value]) -> Value:
-    """Eq. 6: log(1 + mean over languages of Eq. 5), in nats.
-
-    Languages whose importance is null are left out of the mean and named in null_reason. Null when none is left, or when
-    the mean is at most -1.
-    """
+    """Eq. 6: log(1 + mean over languages of Eq. 5), in nats. Languages whose importance is null are left out of the mean
+    and named in null_reason. Null when none is left, or when the mean is at most -1."""
     known = [value.value for value in importances.values() if value.value is not None]
     left_out = "; ".join(
         f"{language}: {v.null_reason}" for language, v in importances.items() if v.value is None
@@ -181,10 +176,8 @@ def measures_of(
 
 
 def _log_changes(language: str, losses: LanguageLosses, n_bootstrap: int, seed: int) -> tuple[Reals, Reals]:
-    """Changes of log perplexity without the shared and without the exclusive set, [1 + B]: the data, then resamples.
-
-    One sentence cannot be resampled, so then the resamples are NaN.
-    """
+    """Changes of log perplexity without the shared and without the exclusive set, [1 + B]: the data, then resamples. One
+    sentence cannot be resampled, so then the resamples are NaN."""
     base = losses.base
     generator = np.random.default_rng([seed, xxhash.xxh3_64_intdigest(language.encode())])
     n = len(base.sentence)

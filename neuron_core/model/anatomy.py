@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightSlice:
-    """Where the neurons of one group live in one parameter of a layer.
-
-    `parameter` is the path inside the layer. Neuron n is row (`axis` 0) or column (`axis` 1) `offset + n`;
-    a bias has axis 0.
-    """
+    """Where the neurons of one group live in one parameter of a layer. `parameter` is the path inside the layer. Neuron n
+    is row (`axis` 0) or column (`axis` 1) `offset + n`; a bias has axis 0."""
 
     parameter: str
     axis: int

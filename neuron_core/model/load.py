@@ -175,11 +175,8 @@ def dequantised(gguf: Path) -> Path:
 
 
 def model_fingerprint(source: str | Path, config: Any) -> str:
-    """16 hex digits that tell one set of weights from another without reading all of it.
-
-    A hub model is its commit; a folder is its config and, of every safetensors file, the size, the header and evenly
-    spaced blocks.
-    """
+    """16 hex digits that tell one set of weights from another without reading all of it. A hub model is its commit; a
+    folder is its config and, of every safetensors file, the size, the header and evenly spaced blocks."""
     import xxhash
 
     commit = getattr(config, "_commit_hash", None)

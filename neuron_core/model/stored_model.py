@@ -84,10 +84,8 @@ class StoredModel:
                 parameter.data = torch.empty(0, dtype=parameter.dtype, device=self.device)
 
     def _buffers_for(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """Memory for `parameters`: that of the gather before where shapes agree, as they do from layer to layer.
-
-        Memory given back and taken anew for each layer comes in pieces that the allocator cannot use again.
-        """
+        """Memory for `parameters`: that of the gather before where shapes agree, as they do from layer to layer. Memory
+        given back and taken anew for each layer comes in pieces that the allocator cannot use again."""
         before, self._buffers = self._buffers, []
         taken: list[Tensor | None] = []
         for parameter in parameters:

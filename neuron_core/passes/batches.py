@@ -66,11 +66,8 @@ def tokenize(
     max_tokens: int | None = None,
     add_bos: bool | None = None,
 ) -> list[Sentence]:
-    """Turns texts into sentences, truncated to `max_tokens`.
-
-    `add_bos` None follows the tokenizer's own habit; True asks for exactly one leading BOS, False for none. Raises
-    ValueError when BOS is asked of a tokenizer that has none.
-    """
+    """Turns texts into sentences, truncated to `max_tokens`. `add_bos` None follows the tokenizer's own habit; True asks
+    for exactly one leading BOS, False for none. Raises ValueError when BOS is asked of a tokenizer that has none."""
     bos = tokenizer.bos_token_id
     if add_bos and bos is None:
         raise ValueError(f"{tokenizer.name_or_path} has no BOS token: leave add_bos unset or set it to false")

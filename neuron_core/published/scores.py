@@ -113,11 +113,9 @@ _running: dict[nn.Module, _Running] = {}
 def published_attention(
     model: nn.Module, anatomy: Anatomy, causal: bool = False, with_scores: bool = True
 ) -> Iterator[list[dict[str, Tensor]]]:
-    """Inside, `model` computes what the published code does, one sentence at a time.
-
-    Yields one dict per layer, name -> scores [N] of the sentence run last; `with_scores` False skips attn_q and attn_k,
-    which cost most. Leaving restores the attention implementation and removes the hooks, after an exception too.
-    """
+    """Inside, `model` computes what the published code does, one sentence at a time. Yields one dict per layer, name ->
+    scores [N] of the sentence run last; `with_scores` False skips attn_q and attn_k, which cost most. Leaving restores the
+    attention implementation and removes the hooks, after an exception too."""
     family, layers = anatomy.family, list(anatomy.layers(model))
     states = [_Running(causal, with_scores) for _ in layers]
     with ExitStack() as stack:

@@ -63,10 +63,8 @@ def published_sets(
     scores: Mapping[str, Scores], anatomy: Anatomy, model: str, ratio: float, kv_map: str = "correct"
 ) -> tuple[dict[str, NeuronSet], NeuronSet, dict[str, NeuronSet]]:
     """The sets related by language, shared (in all languages) and exclusive by language (own minus shared), as published.
-
     As there, the sets are split before k and v entries become rows, so a row can be shared and exclusive at once. Raises
-    SetError for no language, for languages with scores of different layers or groups, and as `reference_selection`.
-    """
+    SetError for no language, for languages with scores of different layers or groups, and as `reference_selection`."""
     if not scores:
         raise SetError("Give the scores of at least one language")
     entries = {language: _entries(own, anatomy, ratio) for language, own in scores.items()}

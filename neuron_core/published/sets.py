@@ -37,11 +37,9 @@ class PublishedSetWarning(UserWarning):
 
 
 def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDArray[np.int64]:
-    """Rows of k_proj or v_proj that feature i of the repeated, query-head numbering reads.
-
-    Under grouped-query attention kv head g is repeated for its G = `heads_per_kv` query heads, so feature i
-    (head i // d, coordinate i % d) comes from row (i // (G d)) d + i % d. Several i share a row.
-    """
+    """Rows of k_proj or v_proj that feature i of the repeated, query-head numbering reads. Under grouped-query attention kv
+    head g is repeated for its G = `heads_per_kv` query heads, so feature i (head i // d, coordinate i % d) comes from row
+    (i // (G d)) d + i % d. Several i share a row."""
     i = np.asarray(indices, np.int64)
     return (i // (heads_per_kv * head_dim)) * head_dim + i % head_dim
 
@@ -83,11 +81,9 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
 def load_lape(
     path: str | Path, anatomy: Anatomy, model: str, languages: Sequence[str] = LAPE_LANGUAGES
 ) -> dict[str, NeuronSet]:
-    """Reads the FFN neurons of each language from a LAPE `*.neuron.pth`: list[language][layer] of integer tensors.
-
-    Read with `torch.load(weights_only=True)`, so a file that holds code is refused. Raises SetError for a file that is
-    unreadable, holds anything but lists of tensors, or does not fit the languages or the model.
-    """
+    """Reads the FFN neurons of each language from a LAPE `*.neuron.pth`: list[language][layer] of integer tensors. Read
+    with `torch.load(weights_only=True)`, so a file that holds code is refused. Raises SetError for a file that is
+    unreadable, holds anything but lists of tensors, or does not fit the languages or the model."""
     import torch
 
     try:

@@ -28,12 +28,9 @@ class ImpactGrid:
     def __init__(
         self, impacts: pa.Table, summaries: pa.Table, languages: Sequence[str] | None = None, model: str = ""
     ) -> None:
-        """Lays out the tables of an `ImpactTable` (or of the store).
-
-        `languages`: those to compare; None takes all, in the order of the summaries. `model`: used when the table has no
-        column `model`. Raises SetError when a language is missing, its neurons are incomplete or doubled, or the tables
-        hold two models.
-        """
+        """Lays out the tables of an `ImpactTable` (or of the store). `languages`: those to compare; None takes all, in the
+        order of the summaries. `model`: used when the table has no column `model`. Raises SetError when a language is
+        missing, its neurons are incomplete or doubled, or the tables hold two models."""
         self._summaries = {(row["language"], row["group"]): row for row in summaries.to_pylist()}
         known = list(dict.fromkeys(language for language, _ in self._summaries))
         self.languages = tuple(dict.fromkeys(known if languages is None else languages))

@@ -27,11 +27,9 @@ _SHARES = ("share", "target_shared", "fraction", "ratio")
 
 @dataclass(frozen=True)
 class Rule(ABC):
-    """What every selection rule can do. Its neighbours differ from it in the field that `setting_name` names.
-
-    Of the fields, `per_token` says whether impacts are per token or, as in the paper, Frobenius norms; `share` is the share
-    of sentences that must pass (the paper's is 1), answered from the few smallest values that detection stores.
-    """
+    """What every selection rule can do. Its neighbours differ from it in the field that `setting_name` names. Of the
+    fields, `per_token` says whether impacts are per token or, as in the paper, Frobenius norms; `share` is the share of
+    sentences that must pass (the paper's is 1), answered from the few smallest values that detection stores."""
 
     name: ClassVar[RuleName]
     setting_name: ClassVar[str]
@@ -78,11 +76,9 @@ class Sigma(Rule):
 
 @dataclass(frozen=True)
 class ScaledSigma(Rule):
-    """The default: Eq. 2 with one sigma on impacts divided by their group's scale, so that no group drowns the others.
-
-    The scale of a group is the root of the mean over languages of its `seed_mean_square`. sigma None: chosen so that the
-    shared set is `target_shared` of all measured neurons; then the size of the shared set is a choice, not a finding.
-    """
+    """The default: Eq. 2 with one sigma on impacts divided by their group's scale, so that no group drowns the others. The
+    scale of a group is the root of the mean over languages of its `seed_mean_square`. sigma None: chosen so that the shared
+    set is `target_shared` of all measured neurons; then the size of the shared set is a choice, not a finding."""
 
     sigma: float | None = None
     target_shared: float = 0.003
@@ -113,10 +109,8 @@ class ScaledSigma(Rule):
 
 @dataclass(frozen=True)
 class Quantile(Rule):
-    """In each language and group, over all layers, the `fraction` of neurons with the largest smallest impact.
-
-    Ties at the threshold all pass.
-    """
+    """In each language and group, over all layers, the `fraction` of neurons with the largest smallest impact. Ties at the
+    threshold all pass."""
 
     fraction: float
     per_token: bool = True
@@ -137,10 +131,8 @@ class Quantile(Rule):
 
 @dataclass(frozen=True)
 class TopRatio(Rule):
-    """The published rule on exact impacts: in each layer and group, among the top `ratio` on every sentence.
-
-    Needs the ranks of all neurons, which pruned detection does not have.
-    """
+    """The published rule on exact impacts: in each layer and group, among the top `ratio` on every sentence. Needs the
+    ranks of all neurons, which pruned detection does not have."""
 
     ratio: float
     name = "top_ratio"

@@ -28,11 +28,9 @@ def sensitivity(
     *,
     factors: Sequence[float] = FACTORS,
 ) -> pa.Table:
-    """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours, `SENSITIVITY_SCHEMA`.
-
-    A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has nulls and the reason.
-    Raises as `select`, for the rule itself.
-    """
+    """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours,
+    `SENSITIVITY_SCHEMA`. A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has
+    nulls and the reason. Raises as `select`, for the rule itself."""
     grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
     own = rule.passing(grid)
     rows = list(_rows(grid, OWN_RULE, own, own.passes))

@@ -30,11 +30,9 @@ _METADATA = b"polyneuron.neuron_set"
 
 
 class NeuronSet:
-    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or `load`.
-
-    model: the model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder layers. Two sets
-    are equal when they name the same model, the same shape and the same neurons.
-    """
+    """Neurons of one model, addressed by (layer, group, index). Make one with `from_indices`, `empty` or `load`. model: the
+    model's name. widths: neurons per layer of each group the set may hold. n_layers: decoder layers. Two sets are equal
+    when they name the same model, the same shape and the same neurons."""
 
     def __init__(
         self, model: str, widths: Mapping[str, int], n_layers: int, members: Mapping[Key, Indices]
@@ -227,11 +225,9 @@ class NeuronSet:
         widths: Mapping[str, int] | None = None,
         n_layers: int | None = None,
     ) -> NeuronSet:
-        """The set of a table with columns layer, group, neuron.
-
-        The shape comes from the metadata `to_arrow` wrote; a table without it (of the store) needs all three arguments.
-        Raises SetError when a column or the shape is missing, or a neuron lies outside the model.
-        """
+        """The set of a table with columns layer, group, neuron. The shape comes from the metadata `to_arrow` wrote; a table
+        without it (of the store) needs all three arguments. Raises SetError when a column or the shape is missing, or a
+        neuron lies outside the model."""
         if missing := [name for name in ("layer", "group", "neuron") if name not in table.column_names]:
             raise SetError(
                 f"The table has no column {', '.join(missing)}; it holds {', '.join(table.column_names)}"
@@ -275,12 +271,9 @@ class NeuronSet:
 
 
 def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronSet:
-    """Random neurons, as many in each (layer, group) as `target` has, drawn outside `target` and `outside`.
-
-    The draw depends on the seed and on the target alone, so equal calls give equal controls in every process. Raises
-    SetError when too few neurons are left in a (layer, group), which is named, the seed is negative, or the sets are of two
-    models.
-    """
+    """Random neurons, as many in each (layer, group) as `target` has, drawn outside `target` and `outside`. The draw
+    depends on the seed and on the target alone, so equal calls give equal controls in every process. Raises SetError when
+    too few neurons are left in a (layer, group), which is named, the seed is negative, or the sets are of two models."""
     if seed < 0:
         raise SetError(f"The seed of a control must be 0 or more, not {seed}")
     taken = target | outside

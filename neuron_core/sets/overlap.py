@@ -15,11 +15,9 @@ from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, Overlap
 
 
 def overlaps(methods: Mapping[str, Mapping[str, NeuronSet]], group: str = "ffn") -> list[Overlap]:
-    """Compares every two methods on every language both have, over neurons of `group` alone.
-
-    `methods`: method -> language -> set. Rows: the whole model first, then its layers. Raises SetError for sets of two
-    models, or one that does not know the width of `group`.
-    """
+    """Compares every two methods on every language both have, over neurons of `group` alone. `methods`: method -> language
+    -> set. Rows: the whole model first, then its layers. Raises SetError for sets of two models, or one that does not know
+    the width of `group`."""
     rows = []
     for (name_a, sets_a), (name_b, sets_b) in combinations(methods.items(), 2):
         for language in sets_a:

@@ -22,11 +22,9 @@ class Choice:
 def choose(
     strategy: Strategy, score: float | None, low: float = LOW_SCORE, high: float = HIGH_SCORE
 ) -> Choice:
-    """Resolves "auto": a low score trains all related neurons, a middle one the shared, a high one the exclusive.
-
-    `score`: Eq. 6 with perplexities, as published; None when it could not be computed. Raises SetError for "auto" without
-    a score, ValueError when `low` is above `high`.
-    """
+    """Resolves "auto": a low score trains all related neurons, a middle one the shared, a high one the exclusive. `score`:
+    Eq. 6 with perplexities, as published; None when it could not be computed. Raises SetError for "auto" without a score,
+    ValueError when `low` is above `high`."""
     if low > high:
         raise ValueError(f"The low threshold {low} is above the high one {high}")
     if strategy != "auto":
@@ -52,12 +50,9 @@ def neurons_to_train(
     *,
     seed: int = 0,
 ) -> NeuronSet:
-    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's.
-
-    "random" is a control of the related neurons' size per layer and group, drawn outside every language's set. Raises
-    SetError when there is nothing to train, a language has no set, no room is left for a control, or for "auto", which
-    `choose` resolves.
-    """
+    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's. "random" is a
+    control of the related neurons' size per layer and group, drawn outside every language's set. Raises SetError when there
+    is nothing to train, a language has no set, no room is left for a control, or for "auto", which `choose` resolves."""
     if unknown := [language for language in languages if language not in related]:
         raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")
     own = reduce(operator.or_, (related[language] for language in languages), shared)

@@ -54,11 +54,9 @@ class DocumentCounts:
 
 
 def mixture_of(names: str | Mapping[str, float]) -> list[tuple[CorpusSource, float]]:
-    """The mixture that a configuration names: "paper", one corpus, or corpora with their shares.
-
-    A corpus is what `presets.source_of` knows: a preset, a file, folder or URL, or a hub dataset. Raises CorpusError for an
-    unknown name, no corpus at all, or a share that is not above zero.
-    """
+    """The mixture that a configuration names: "paper", one corpus, or corpora with their shares. A corpus is what
+    `presets.source_of` knows: a preset, a file, folder or URL, or a hub dataset. Raises CorpusError for an unknown name, no
+    corpus at all, or a share that is not above zero."""
     if isinstance(names, str):
         names = PAPER_MIXTURE if names == "paper" else {names: 1.0}
     mixture = [(source_of(name), float(weight)) for name, weight in names.items()]

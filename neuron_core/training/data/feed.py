@@ -24,11 +24,9 @@ def with_attention(config: Any) -> Any:
 
 
 class BlockSampler:
-    """The order in which blocks are seen: every block once an epoch, each epoch in a seeded order of its own.
-
-    A batch is addressed by its step alone, so the step is the whole state: a run that goes on at step s, with any number of
-    workers, sees exactly what an unbroken one would. Batches run on across epochs; the last one may be short.
-    """
+    """The order in which blocks are seen: every block once an epoch, each epoch in a seeded order of its own. A batch is
+    addressed by its step alone, so the step is the whole state: a run that goes on at step s, with any number of workers,
+    sees exactly what an unbroken one would. Batches run on across epochs; the last one may be short."""
 
     def __init__(self, n_blocks: int, seed: int, epochs: int = 1) -> None:
         """Raises ValueError for no blocks, no epochs, or a seed below 0."""

@@ -58,11 +58,9 @@ class PackedBatch:
 
 
 def document_mask(segment_ids: Tensor, window: int | None = None) -> Tensor:
-    """Which tokens may attend to which, bool [B, 1, T, T], from the documents of the tokens, int64 [B, T].
-
-    Row t is true at column s where s <= t, both are of the same document, and t - s < `window`. Padding attends to
-    padding: a row without a single true entry would make NaN.
-    """
+    """Which tokens may attend to which, bool [B, 1, T, T], from the documents of the tokens, int64 [B, T]. Row t is true at
+    column s where s <= t, both are of the same document, and t - s < `window`. Padding attends to padding: a row without a
+    single true entry would make NaN."""
     at = torch.arange(segment_ids.shape[1], device=segment_ids.device)
     back = at[:, None] - at[None, :]
     allowed = (back >= 0) if window is None else (back >= 0) & (back < window)

@@ -14,11 +14,9 @@ from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
 
 def summed_head_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """The summed negative log likelihood in nats, float32, of `labels` int64 [N] given final hidden states [N, d].
-
-    The head of `model` must be frozen: then the gradient of the hidden states is all that the backward pass needs, so it
-    is computed with each chunk of positions in the forward pass, and no logits are kept or computed again.
-    """
+    """The summed negative log likelihood in nats, float32, of `labels` int64 [N] given final hidden states [N, d]. The head
+    of `model` must be frozen: then the gradient of the hidden states is all that the backward pass needs, so it is computed
+    with each chunk of positions in the forward pass, and no logits are kept or computed again."""
     config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
     head: Any = model.get_output_embeddings()  # type: ignore[operator]
     cap = getattr(config, "final_logit_softcapping", None)

@@ -4,11 +4,9 @@ from typing import Any
 
 
 def recompute_layers(model: Any, share: float) -> None:
-    """From now on `share` of the decoder layers, evenly spread, keep their input only until the backward pass.
-
-    Gradients are the same. The model is put in training mode, in which transformers recomputes; the supported families
-    have no dropout.
-    """
+    """From now on `share` of the decoder layers, evenly spread, keep their input only until the backward pass. Gradients
+    are the same. The model is put in training mode, in which transformers recomputes; the supported families have no
+    dropout."""
     if not share:
         return
     model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -46,12 +46,9 @@ def train(
     validation: Validation | None = None,
     observer: TensorBoard | None = None,
 ) -> Trained:
-    """Runs from the last checkpoint to the end, or until validation stops it.
-
-    `blocks_of_step` names the blocks of a global batch; rank r takes its micro-batches r, r + world_size, …. Raises
-    TrainingError when a loss or gradient is not finite (names the step; the last checkpoint stays), or a checkpoint cannot
-    be read or written.
-    """
+    """Runs from the last checkpoint to the end, or until validation stops it. `blocks_of_step` names the blocks of a global
+    batch; rank r takes its micro-batches r, r + world_size, …. Raises TrainingError when a loss or gradient is not finite
+    (names the step; the last checkpoint stays), or a checkpoint cannot be read or written."""
     trained = _resumed(stepper, checkpoints)
     if validation is not None and not trained.validations:
         _validate(stepper, validation, trained, 0, observer)
@@ -106,10 +103,8 @@ def _step(
 
 
 def _over_ranks(stepper: Stepper, batches: Sequence[Batch], run: Callable[[Batch, bool], float]) -> float:
-    """The sum of `run(batch, True)` over all batches, dealt out to the ranks.
-
-    Ranks of a sharded model must run equally often; a rank out of work runs a batch that does not count.
-    """
+    """The sum of `run(batch, True)` over all batches, dealt out to the ranks. Ranks of a sharded model must run equally
+    often; a rank out of work runs a batch that does not count."""
     share = batches[stepper.rank :: stepper.world_size]
     nats = sum(run(batch, True) for batch in share)
     for _ in range(math.ceil(len(batches) / stepper.world_size) - len(share)):

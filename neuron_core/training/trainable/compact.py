@@ -186,10 +186,8 @@ class _Columns(_Place):
 
 
 class _Split(torch.autograd.Function):
-    """x [..., d_in] as (x with the features `index` zeroed, those features [..., n]).
-
-    Its backward is one copy; the two indexing operations would make, fill and add two more.
-    """
+    """x [..., d_in] as (x with the features `index` zeroed, those features [..., n]). Its backward is one copy; the two
+    indexing operations would make, fill and add two more."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

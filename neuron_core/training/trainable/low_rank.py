@@ -158,11 +158,9 @@ class LowRank:
     def to_edit(
         self, name: str, values: Mapping[str, Tensor], stored: StoredModel | None = None
     ) -> WeightEdit:
-        """The weights with the adapters of `values` (see `trained`) merged in. Call when detached.
-
-        stored: where the weights are read from when the model holds them in 4 bits. What a chosen neuron owns beside its
-        adapted rows (biases; an ffn neuron's up row and down column) is in the edit with the model's own values.
-        """
+        """The weights with the adapters of `values` (see `trained`) merged in. Call when detached. stored: where the
+        weights are read from when the model holds them in 4 bits. What a chosen neuron owns beside its adapted rows
+        (biases; an ffn neuron's up row and down column) is in the edit with the model's own values."""
         model, gather = (stored.model, stored.gather) if stored else (self._model, self._gather)
         merged = {}
         for layer in range(self._anatomy.n_layers):
