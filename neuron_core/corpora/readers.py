@@ -14,13 +14,7 @@ import pyarrow.parquet as pq
 from polyneuron.neuron_core.common.errors import CorpusError
 
 FORMATS = (".parquet", ".jsonl", ".json", ".txt")
-COMPRESSIONS = ("", ".gz", ".zst")
-SUFFIXES = tuple(
-    form + compression
-    for form in FORMATS
-    for compression in COMPRESSIONS
-    if form != ".parquet" or not compression
-)
+SUFFIXES = (".parquet", *(form + compression for form in FORMATS[1:] for compression in ("", ".gz", ".zst")))
 _MARKS_OF_A_PATTERN = "*?["
 _LONGEST_LINE, _LONGEST_LIST = 1 << 26, 1 << 30
 """Characters. A longer line is no text; a few kilobytes of a compressed file can hold one that fills the memory."""

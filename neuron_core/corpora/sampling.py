@@ -66,14 +66,10 @@ def sample_corpus(
 ) -> CorpusSample:
     """Draws `n_detection` + `n_heldout` sentences with equal chances, the same for the same seed and source.
 
-    The embedded corpus is drawn by row: the same rows serve every language, so a row that is a duplicate or
-    too short in one language is left out in all. Other sources are normalised (NFC, white space), split where they are
-    running text, and drawn from at most `max_documents` texts.
-
-    Args:
-        tokenizer: text -> token ids without special tokens; without it `min_tokens` does not apply.
-
-    Raises CorpusError when the source cannot be read, or has too few sentences (with the counts by reason).
+    The embedded corpus is drawn by row: the same rows serve every language, so a row that is a duplicate or too short in one
+    language is left out in all. Other sources are normalised (NFC, white space), split where they are running text, and drawn
+    from at most `max_documents` texts. `tokenizer`: text -> token ids without special tokens; without it `min_tokens` does not
+    apply. Raises CorpusError when the source cannot be read, or has too few sentences (with the counts by reason).
     """
     too_short = TOO_SHORT.format(min_tokens)
 

@@ -30,11 +30,8 @@ def split_sentences(text: str, language: str) -> list[str]:
     A full stop, question or exclamation mark ends one when a space follows, unless the word before is an
     abbreviation or an initial, or the next word starts in lower case. 。！？ and the marks of Devanagari,
     Arabic, Ethiopic, Burmese, Khmer and Armenian need no space. Thai and Lao have no such mark: they are
-    split at spaces between their own letters, in pieces of at least `MIN_UNSPACED_CHARACTERS`.
-
-    Args:
-        text: running text.
-        language: its code; only the part before "-" or "_" counts ("zh-Hant").
+    split at spaces between their own letters, in pieces of at least `MIN_UNSPACED_CHARACTERS`. Of `language`, a code such
+    as "zh-Hant", only the part before "-" or "_" counts.
     """
     code = re.split(r"[-_]", language.lower())[0]
     sentences: list[str] = []

@@ -7,7 +7,7 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -114,11 +114,11 @@ class WeightEdit:
             parameter = parameter_of(model, target)
             changes.append((parameter, target, self._value(key, parameter, target)))
         stack = _APPLIED.setdefault(model, [])
-        undo = _Undo()
+        undo = ExitStack()
         stack.append(undo)
         try:
             for parameter, target, value in changes:
-                undo.write(parameter, target, value)
+                _write(parameter, target, value, undo)
             yield
         finally:
             _leave(stack, undo, self.name)
@@ -151,42 +151,27 @@ class WeightEdit:
         return edit
 
 
-class _Undo:
-    """What one applied edit overwrote, in order."""
-
-    def __init__(self) -> None:
-        self._saved: list[tuple[nn.Parameter, int, Tensor, Tensor]] = []
-
-    @torch.no_grad()
-    def write(self, parameter: nn.Parameter, target: Target, value: Tensor | None) -> None:
-        index = target.index.to(parameter.device)
-        self._saved.append(
-            (parameter, target.axis, index, parameter.index_select(target.axis, index).clone())
-        )
-        if value is None:
-            parameter.index_fill_(target.axis, index, 0)
-        else:
-            parameter.index_copy_(target.axis, index, value)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        while self._saved:
-            parameter, axis, index, before = self._saved[-1]
-            parameter.index_copy_(axis, index, before)
-            self._saved.pop()
+_APPLIED: WeakKeyDictionary[nn.Module, list[ExitStack]] = WeakKeyDictionary()
+"""What undoes the edits now applied to each model, outermost first."""
 
 
-_APPLIED: WeakKeyDictionary[nn.Module, list[_Undo]] = WeakKeyDictionary()
-"""Edits now applied to each model, outermost first."""
+@torch.no_grad()
+def _write(parameter: nn.Parameter, target: Target, value: Tensor | None, undo: ExitStack) -> None:
+    index = target.index.to(parameter.device)
+    undo.callback(parameter.index_copy_, target.axis, index, parameter.index_select(target.axis, index))
+    if value is None:
+        parameter.index_fill_(target.axis, index, 0)
+    else:
+        parameter.index_copy_(target.axis, index, value)
 
 
-def _leave(stack: list[_Undo], left: _Undo, name: str) -> None:
+@torch.no_grad()
+def _leave(stack: list[ExitStack], left: ExitStack, name: str) -> None:
     if left not in stack:
         return  # an edit outside this one was left first and has restored both
     in_order = stack[-1] is left
     while left in stack:
-        stack[-1].restore()
-        stack.pop()
+        stack.pop().close()
     if not in_order:
         raise SetError(
             f"The edit {name!r} was left before one applied after it; both were undone. Leave the last one first"

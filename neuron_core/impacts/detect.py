@@ -150,11 +150,11 @@ def detect_language(
     pruned: dict[tuple[int, str], tuple[Tensor, Impacts]] = {}
     if mode == "certified" and rest:
         floors = {group: _floor(impacts, group, floor_fraction) for group in groups if group in SCORE_GROUPS}
-        pruned = {
-            key: (_above(of_key, floors[key[1]]), of_key)
-            for key, of_key in impacts.items()
-            if key[1] in floors
-        }
+        for key, of_key in impacts.items():
+            if key[1] in floors:
+                raw, per_token = floors[key[1]]
+                above = (of_key.minimum >= raw) | (of_key.smallest[0] >= per_token)
+                pruned[key] = above.nonzero()[:, 0], of_key
     if rest:
         candidates = {key: kept for key, (kept, _) in pruned.items()}
         later = run_pass(micro_batches(rest, batch_size), candidates if floors else None)
@@ -192,10 +192,6 @@ def _floor(impacts: Accumulated, group: str, fraction: float) -> tuple[float, fl
         keep = min(len(values), max(1, round(fraction * len(values))))
         floors.append(float(values.topk(keep).values[-1]))
     return floors[0], floors[1]
-
-
-def _above(impacts: Impacts, floor: tuple[float, float]) -> Tensor:
-    return ((impacts.minimum >= floor[0]) | (impacts.smallest[0] >= floor[1])).nonzero()[:, 0]
 
 
 @torch.no_grad()

@@ -43,14 +43,13 @@ def load_model(
     from transformers import AutoTokenizer
 
     source = resolve_model(path_or_id, gguf_file)
-    config = load_config(source, revision=revision, trust_remote_code=trust_remote_code)
+    config = load_config(source, revision, trust_remote_code)
+    read_as: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(source, **read_as)
     except (OSError, ValueError) as error:
         raise ModelError(f"The tokenizer of {path_or_id} cannot be loaded: {_first_line(error)}") from error
-    model = from_pretrained(source, config, dtype, revision=revision, trust_remote_code=trust_remote_code)
+    model = from_pretrained(source, config, dtype, **read_as)
     return model.to(device), tokenizer
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.batches import MicroBatch
 from polyneuron.neuron_core.passes.hidden_store import HiddenStore, KeptTensor
 
@@ -95,7 +95,6 @@ class LayerMajor:
     def __init__(
         self,
         model: nn.Module,
-        anatomy: Anatomy | None = None,
         gather: Gather = whole,
         device: torch.device | None = None,
         hidden_bytes: int | None = None,
@@ -103,7 +102,7 @@ class LayerMajor:
         """`device`: where micro-batches are computed (the model's). `hidden_bytes`: host memory for what waits between
         layers (no bound); see `HiddenStore`."""
         self.model = model
-        self.anatomy = anatomy or anatomy_of(model)
+        self.anatomy = anatomy_of(model)
         self.layers = self.anatomy.layers(model)
         self.device = device or next(model.parameters()).device
         self.hidden = HiddenStore(hidden_bytes)

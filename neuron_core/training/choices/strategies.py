@@ -56,16 +56,17 @@ def neurons_to_train(
     if unknown := [language for language in languages if language not in related]:
         raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")
     own = reduce(operator.or_, (related[language] for language in languages), shared)
-    if strategy == "shared":
-        neurons = shared
-    elif strategy == "exclusive":
-        neurons = own - shared
-    elif strategy == "related":
-        neurons = own
-    elif strategy == "random":
+    by_strategy = {
+        "shared": shared,
+        "exclusive": own - shared,
+        "related": own,
+        "full": everything,
+        "lora": everything,
+    }
+    if strategy == "random":
         neurons = matched_control(own, reduce(operator.or_, related.values(), shared), seed)
-    elif strategy in ("full", "lora"):
-        neurons = everything
+    elif strategy in by_strategy:
+        neurons = by_strategy[strategy]
     else:
         raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it with `choose`")
     if not len(neurons):

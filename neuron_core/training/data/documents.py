@@ -89,10 +89,7 @@ def documents(
     `exclude` names (else hardly a document would remain). It is a few dozen texts: it shows the mechanics of
     training and can teach a model nothing.
 
-    Args:
-        exclude: the study's detection and held-out sentences of this language.
-        counts: filled while documents are read.
-
+    `exclude`: the study's detection and held-out sentences of this language. `counts` is filled while documents are read.
     Raises CorpusError when a source is missing or lacks the language, or runs out (with source, language and how many
     documents there were); the mixture is empty or a weight is not above zero.
     """

@@ -54,11 +54,8 @@ def cached_folder(
 ) -> Path:
     """The folder of one language's tokens below `cache`, made by `write` unless it is there.
 
-    Args:
-        deciding: JSON-ready, everything else that decides the content.
-        write: puts the arrays into a folder and returns the summary of them, for people and JSON-ready.
-
-    Raises StoreError when the place cannot be written.
+    `deciding`: JSON-ready, everything else that decides the content. `write` puts the arrays into a folder and returns the
+    summary of them, for people and JSON-ready. Raises StoreError when the place cannot be written.
     """
     key = {
         "format": _FORMAT,
