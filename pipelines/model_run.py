@@ -6,16 +6,19 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.sentences import Sentences
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.ablation import Ablation
-from polyneuron.pipelines.stages.activations import measure_activations
-from polyneuron.pipelines.stages.corpora import prepare_corpora
-from polyneuron.pipelines.stages.detectors import DetectedSets, find_sets, store_overlaps
+from polyneuron.pipelines.stages.activations import (
+    DetectedSets,
+    find_sets,
+    measure_activations,
+    store_overlaps,
+)
+from polyneuron.pipelines.stages.corpora import Sentences, prepare_corpora
+from polyneuron.pipelines.stages.detection import Selected, detect_and_select
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.metrics import compute_metrics
-from polyneuron.pipelines.stages.selection import Selected, detect_and_select
 from polyneuron.pipelines.stages.training import train
 from polyneuron.pipelines.stages.variants import Variant, variants_named
 from polyneuron.pipelines.stages.verdicts import comparisons, store_verdicts
@@ -52,27 +55,20 @@ class ModelRun:
         """Measures impacts and selects sets by them."""
         self.selected = detect_and_select(
             self.ledger,
-            self.model,
             self.sentences,
             self.workers,
             detection=self.config.detection,
             selection=self.config.selection,
-            ablation=self.config.ablation,
+            n_controls=self.config.ablation.n_controls,
         )
 
     def activations(self) -> None:
         """Measures activations and lets detectors find sets in them."""
-        config, parts = self.config.activations, (self.ledger, self.model, self.sentences, self.workers)
-        batch_size, site = self.config.detection.batch_size, config.sites[0]
-        unit = measure_activations(*parts, sites=config.sites, batch_size=batch_size)[site]
-        self.detected = find_sets(
-            self.ledger,
-            self.sentences.languages,
-            config.detectors,
-            site=site,
-            activations=unit,
-            n_controls=config.controls,
-        )
+        config, batch_size = self.config.activations, self.config.detection.batch_size
+        units = measure_activations(self.ledger, self.sentences, self.workers, config.sites, batch_size)
+        measured = (config.sites[0], units[config.sites[0]])
+        languages = self.sentences.languages
+        self.detected = find_sets(self.ledger, languages, config.detectors, measured, config.controls)
         store_overlaps(self.ledger, self.selected, self.detected)
 
     def ablation(self) -> None:
@@ -90,7 +86,6 @@ class ModelRun:
         """Trains chosen neurons, and measures perplexity with them."""
         self.tuned = train(
             self.ledger,
-            self.model,
             self.sentences,
             self.workers,
             self.selected,
@@ -105,9 +100,8 @@ class ModelRun:
         config = self.config.evaluation
         variants = [*variants_named(self.selected.variants, config.variants), *self.tuned]
         tasks = benchmark_tasks(config, self.config.languages)
-        evaluated = evaluate(self.ledger, self.model, self.engine, variants, tasks)
+        evaluated = evaluate(self.ledger, self.engine, variants, tasks)
         store_verdicts(self.ledger, comparisons(variants), evaluated, config, seed=self.config.seed)
 
     def _ablation(self) -> Ablation:
-        config, parts = self.config.ablation, (self.ledger, self.model, self.sentences)
-        return Ablation(*parts, config, workers=self.workers, engine=self.engine)
+        return Ablation(self.ledger, self.sentences, self.config.ablation, self.workers, self.engine)

@@ -15,6 +15,9 @@ from polyneuron.eval.store.units import unit_key
 from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
 from polyneuron.neuron_core.common.names import safe_name
+from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -44,19 +47,21 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
     if out is None and "://" in config.store:
         raise ConfigError("The store is a URL: name a folder for the summaries with --out")
     folder = out or Path(config.store)
-    store, found = Store(config.store), list[ModelNight]()
+    store, nights = Store(config.store), list[ModelNight]()
     with recorded(config, store) as run:
         for model in config.models:
             say(f"{model.label}, night {config.night}")
-            found.append(_judge_model(config, model, store, run, baseline))
-        outcome = worst(night.outcome for night in found)
-        for night in found:
-            _write(store, run, night)
+            nights.append(_judge_model(config, model, store, run, baseline))
+        outcome = worst(night.outcome for night in nights)
+        for night in nights:
+            if isinstance(night, Judgement) and night.verdicts:
+                unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
+                Ledger(store, night.model, run.id).put("verdicts", unit, night.table())
         run.outcome = _STATUS[outcome]
     folder.mkdir(parents=True, exist_ok=True)
     name = f"nightly-{safe_name(config.night)}"
     for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
-        (folder / f"{name}.{suffix}").write_text(render(found), encoding="utf-8")
+        (folder / f"{name}.{suffix}").write_text(render(nights), encoding="utf-8")
     say(f"{_STATUS[outcome]}: {folder / name}.html")
     return int(outcome)
 
@@ -66,7 +71,7 @@ def _judge_model(
 ) -> ModelNight:
     """A model that fails is not judged; the others go on."""
     assert config.night is not None
-    alpha, min_effect = config.evaluation.alpha, config.evaluation.min_effect
+    standard = {"alpha": config.evaluation.alpha, "min_effect": config.evaluation.min_effect}
     named = None if baseline in (NO_BASELINE, LAST_GOOD) else baseline
     try:
         opened = StudiedModel.open(model)
@@ -74,7 +79,7 @@ def _judge_model(
             engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
             variants, tasks = _variants(config, opened), benchmark_tasks(config.evaluation, config.languages)
             ledger = Ledger(store, model.label, run.id)
-            evaluate(ledger, opened, engine, variants, tasks, night=config.night)
+            evaluate(ledger, engine, variants, tasks, config.night)
         names = [str(variant.name) for variant in variants]
         if baseline == NO_BASELINE:
             first = first_night(store, model.label, config.night, names)
@@ -88,37 +93,19 @@ def _judge_model(
                     "at its scores, and accept it with --baseline none"
                 )
             named = good.label
-        found = judge(
-            store,
-            model.label,
-            config.night,
-            named,
-            names,
-            alpha=alpha,
-            min_effect=min_effect,
-            seed=config.seed,
-        )
-        say(f"  against night {named}: {_STATUS[found.outcome]}")
-        return found
+        judged = judge(store, model.label, config.night, named, names, seed=config.seed, **standard)
+        say(f"  against night {named}: {_STATUS[judged.outcome]}")
+        return judged
     except PolyneuronError as error:
         say(f"  not judged: {error.message}")
         reason = _unjudged(model.label, config, baseline, error.message)
         return Judgement(
-            model=model.label,
-            night=config.night,
-            baseline_night=named,
-            alpha=alpha,
-            min_effect=min_effect,
-            verdicts=(reason,),
+            model=model.label, night=config.night, baseline_night=named, verdicts=(reason,), **standard
         )
 
 
 def _variants(config: NightlyConfig, model: StudiedModel) -> list[Variant]:
     """The base model and the variants whose files the configuration names for it."""
-    from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
-    from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-    from polyneuron.neuron_core.model.anatomy import anatomy_of
-
     variants, anatomy = [BASE_VARIANT], anatomy_of(model.hf_config)
     for variant in config.variants:
         if variant.model != model.label:
@@ -146,9 +133,3 @@ def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> 
         min_effect=evaluation.min_effect,
         reason=reason,
     )
-
-
-def _write(store: Store, run: Run, night: ModelNight) -> None:
-    if isinstance(night, Judgement) and night.verdicts:
-        unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
-        Ledger(store, night.model, run.id).put("verdicts", unit, night.table())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,27 +20,6 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The shipped configurations."""
 
 _MOST_VALUES = 100_000
-
-
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Reads a study's configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
-
-    A name without a folder, such as `study_smollm2`, is one of the shipped files.
-
-    Raises:
-        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
-    """
-    return _load(StudyConfig, path, overrides)
-
-
-def load_nightly(path: str | Path, overrides: Sequence[str] = ()) -> NightlyConfig:
-    """As `load_study`, for a nightly run."""
-    return _load(NightlyConfig, path, overrides)
-
-
-def load_transfer(path: str | Path, overrides: Sequence[str] = ()) -> TransferConfig:
-    """As `load_study`, for a transfer study."""
-    return _load(TransferConfig, path, overrides)
 
 
 _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
@@ -57,8 +37,18 @@ def with_overrides(config: _Config, overrides: Sequence[str]) -> _Config:
     return type(config).model_validate(data)
 
 
-def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _Config:
-    file = _shipped(path)
+def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -> _Config:
+    """Reads a configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
+
+    A name without a folder, such as `study_smollm2`, is one of the shipped files.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key (the nearest valid one is named), an unfit value.
+    """
+    file = Path(path)
+    shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
+    if file.parent == Path() and not file.exists() and shipped.exists():
+        file = shipped
     data = _parsed(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
         raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
@@ -73,17 +63,16 @@ def _load(kind: type[_Config], path: str | Path, overrides: Sequence[str]) -> _C
         ) from None
 
 
-def _shipped(path: str | Path) -> Path:
-    file = Path(path)
-    shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
-    return shipped if file.parent == Path() and not file.exists() and shipped.exists() else file
+load_study = partial(load, StudyConfig)
+load_nightly = partial(load, NightlyConfig)
+load_transfer = partial(load, TransferConfig)
 
 
 def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        names = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
+        names = ", ".join(sorted(shipped.stem for shipped in CONFIGS.glob("*.yaml")))
         raise ConfigError(
             f"The configuration {file} cannot be read: {error.strerror or error}. Shipped ones: {names}"
         ) from error
@@ -140,8 +129,8 @@ def _index(node: list[Any], part: str, key: str) -> int:
 def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
     location = [str(part) for part in item["loc"]]
     where = ".".join(location)
-    here = any(where == key or where.startswith(f"{key}.") for key in overridden)
-    origin = f"override {where}" if here else str(file)
+    is_overridden = any(f"{where}.".startswith(f"{key}.") for key in overridden)
+    origin = f"override {where}" if is_overridden else str(file)
     if item["type"] == "extra_forbidden":
         valid = _keys_at(kind, item["loc"][:-1])
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
@@ -160,7 +149,7 @@ def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
             continue
         annotation = section.model_fields[part].annotation
         candidates = (annotation, *getattr(annotation, "__args__", ()))
-        nested = [found for found in candidates if isinstance(found, type) and issubclass(found, Section)]
+        nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)]
         if not nested:
             return []
         section = nested[0]

@@ -6,9 +6,9 @@ Imports nothing heavy, so that `--help` and configuration errors answer at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from polyneuron.cluster.spec import Offload, Weights
 from polyneuron.eval.engines.settings import Backend
@@ -29,12 +29,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def listed_once(listed: tuple[object, ...] | None) -> tuple[object, ...] | None:
-    """What is listed, by itself or by its `name`; raises ValueError where something is listed twice."""
+def _listed_once(listed: tuple[object, ...] | None) -> tuple[object, ...] | None:
     names = [str(getattr(entry, "name", entry)) for entry in listed or ()]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(repeated)} is listed twice")
     return listed
+
+
+def _different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(languages)) < 2 or len(set(languages)) != len(languages):
+        raise ValueError("give at least two different languages; one has nothing to share")
+    return languages
+
+
+Once = AfterValidator(_listed_once)
+"""Of what is listed nothing may be listed twice, by itself or by its `name`."""
+Languages = Annotated[tuple[str, ...], AfterValidator(_different_languages)]
 
 
 class ModelConfig(Section):
@@ -58,13 +68,6 @@ class ModelConfig(Section):
     def label(self) -> str:
         """The name under which results are stored."""
         return self.name or str(self.path or self.gguf_package)
-
-
-def different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
-    """The languages; raises ValueError where there are not two, or one is listed twice."""
-    if len(set(languages)) < 2 or len(set(languages)) != len(languages):
-        raise ValueError("give at least two different languages; one has nothing to share")
-    return languages
 
 
 def require_different_names(models: tuple[ModelConfig, ...]) -> None:
@@ -131,11 +134,9 @@ class ActivationsConfig(Section):
     """Activation statistics and what detectors find in them; nothing is measured without `detectors`, which read the first
     of `sites`. `controls`: random sets deactivated beside each set that is found."""
 
-    detectors: tuple[DetectorName, ...] = ()
-    sites: tuple[Site, ...] = Field(default=("matched",), min_length=1)
+    detectors: Annotated[tuple[DetectorName, ...], Once] = ()
+    sites: Annotated[tuple[Site, ...], Once] = Field(default=("matched",), min_length=1)
     controls: int = Field(default=1, ge=0)
-
-    _once = field_validator("detectors", "sites")(listed_once)
 
 
 class AblationConfig(Section):
@@ -205,7 +206,7 @@ class EvaluationConfig(Section):
     lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model; `languages`: a part of
     the study's."""
 
-    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    benchmarks: Annotated[tuple[BenchmarkConfig, ...], Once] = ()
     data: str = "hub"
     revisions: dict[str, str] = Field(default_factory=dict)
     mmmlu_files: dict[str, str] = Field(default_factory=dict)
@@ -214,8 +215,6 @@ class EvaluationConfig(Section):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     min_effect: float = Field(default=0.0, ge=0)
     engine: EngineConfig = EngineConfig()
-
-    _once = field_validator("benchmarks")(listed_once)
 
 
 class TrainingConfig(Section):
@@ -322,7 +321,7 @@ class StudyConfig(Section):
     """Everything a study needs."""
 
     models: tuple[ModelConfig, ...] = Field(min_length=1)
-    languages: tuple[str, ...] = ("en", "zh", "th", "sw", "fr", "de")
+    languages: Languages = ("en", "zh", "th", "sw", "fr", "de")
     corpus: CorpusConfig = CorpusConfig()
     detection: DetectionConfig = DetectionConfig()
     selection: SelectionConfig = SelectionConfig()
@@ -335,8 +334,6 @@ class StudyConfig(Section):
     report: str | None = None
     title: str = "Polyneuron study"
     seed: int = 0
-
-    _different = field_validator("languages")(different_languages)
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:

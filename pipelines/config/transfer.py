@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.detectors.names import DetectorName
@@ -17,10 +17,10 @@ from polyneuron.pipelines.config.study import (
     CorpusConfig,
     EngineConfig,
     EvaluationConfig,
+    Languages,
     ModelConfig,
+    Once,
     Section,
-    different_languages,
-    listed_once,
     require_different_names,
 )
 
@@ -76,15 +76,13 @@ class TransferTask(Section):
     """
 
     name: Literal["xnli", "xquad"]
-    targets: tuple[str, ...] = Field(min_length=1)
+    targets: Annotated[tuple[str, ...], Once] = Field(min_length=1)
     training: FineTuningConfig = FineTuningConfig()
-    tuned: tuple[Tuned, ...] = ("attention", "source", "target", "source+target", "random")
-    intervened: tuple[Tuned, ...] = ("attention", "source", "target", "source+target")
-    detectors: tuple[DetectorName, ...] | None = None
+    tuned: Annotated[tuple[Tuned, ...], Once] = ("attention", "source", "target", "source+target", "random")
+    intervened: Annotated[tuple[Tuned, ...], Once] = ("attention", "source", "target", "source+target")
+    detectors: Annotated[tuple[DetectorName, ...] | None, Once] = None
     max_items: int | None = Field(default=None, ge=1)
     max_gen_toks: int | None = Field(default=None, ge=1)
-
-    _once = field_validator("targets", "tuned", "intervened", "detectors")(listed_once)
 
     @model_validator(mode="after")
     def _has_its_reference(self) -> TransferTask:
@@ -102,11 +100,11 @@ class TransferConfig(Section):
 
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     source: Literal["en"] = "en"
-    languages: tuple[str, ...]
-    tasks: tuple[TransferTask, ...] = Field(min_length=1)
-    detectors: tuple[DetectorName, ...] = Field(default=("lape", "act_prob"), min_length=1)
+    languages: Languages
+    tasks: Annotated[tuple[TransferTask, ...], Once] = Field(min_length=1)
+    detectors: Annotated[tuple[DetectorName, ...], Once] = Field(default=("lape", "act_prob"), min_length=1)
     interventions: InterventionsConfig = InterventionsConfig()
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[int, ...], Once] = Field(default=(0,), min_length=1)
     corpus: CorpusConfig = CorpusConfig()
     batch_size: int = Field(default=8, ge=1)
     evaluation_data: str = "hub"
@@ -120,9 +118,6 @@ class TransferConfig(Section):
     cluster: ClusterConfig = ClusterConfig()
     store: str = "stores/transfer"
     seed: int = 0
-
-    _different = field_validator("languages")(different_languages)
-    _once = field_validator("detectors", "seeds", "tasks")(listed_once)
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferConfig:

@@ -40,10 +40,10 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
 
 
 def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
-    if model.error is not None or model.shape is None:
+    shape = model.shape
+    if shape is None:
         yield Text(f"{model.model}: {model.error}")
         return
-    shape = model.shape
     yield Text(
         f"{model.model} ({model.family}): {shape.parameters / 1e9:.2f} billion parameters in {model.dtype}, "
         f"{gib(shape.model_bytes)}; a layer of {shape.n_layers} {gib(shape.layer_bytes)}, outside the layers "
@@ -80,18 +80,23 @@ def _stages_table(stages: Sequence[StagePlan]) -> Table:
 
     row("ranks", (f"{planned.stage.world_size} {_device(planned)}" for planned in stages))
     row("fullest phase", (planned.stage.peak.name for planned in stages))
-    for place, held in (("device", _on_device), ("host", _in_host)):
-        names = dict.fromkeys(name for planned in stages for name in held(planned))
+    on_device = [planned.stage.peak.device for planned in stages]
+    in_host = [max(p.stage.phases, key=lambda phase: phase.host_bytes).host for p in stages]
+    for place, held in (("device", on_device), ("host", in_host)):
+        names = dict.fromkeys(name for parts in held for name in parts)
         for name in names:
-            row(f"  {name}", (gib(parts[name]) if name in parts else "" for parts in map(held, stages)))
+            row(f"  {name}", (gib(parts[name]) if name in parts else "" for parts in held))
         if names:
-            totals = (gib(sum(parts.values())) if parts else "" for parts in map(held, stages))
-            row(f"a rank's {place} memory", totals, "firm")
+            row(f"a rank's {place} memory", (gib(sum(p.values())) if p else "" for p in held), "firm")
     row("received by a rank", (gib(planned.stage.received_bytes) for planned in stages))
     row("read by a node", (gib(planned.stage.read_bytes) for planned in stages))
     if any(planned.stage.spilled_bytes for planned in stages):
         row("spilled, read back", (gib(planned.stage.spilled_bytes) for planned in stages))
-    row("computed", (_flop(planned.stage.flops) for planned in stages))
+    units = [next((step for step in _FLOP if p.stage.flops >= step[1]), _FLOP[-1]) for p in stages]
+    row(
+        "computed",
+        (f"{p.stage.flops / size:.3g} {unit}" for p, (unit, size) in zip(stages, units, strict=True)),
+    )
     row("time, at most", (duration(planned.total_s) for planned in stages))
     row("held", (f"{planned.device_hours:.3g} {_device(planned, 'core')}-h" for planned in stages))
     row("fits", ("yes" if planned.fits else "NO" for planned in stages), "firm")
@@ -102,19 +107,6 @@ def _device(planned: StagePlan, otherwise: str = "CPU") -> str:
     return "GPU" if planned.stage.on_gpu else otherwise
 
 
-def _on_device(planned: StagePlan) -> dict[str, int]:
-    return planned.stage.peak.device
-
-
-def _in_host(planned: StagePlan) -> dict[str, int]:
-    return max(planned.stage.phases, key=lambda phase: phase.host_bytes).host
-
-
-def _flop(flops: float) -> str:
-    unit, size = next((step for step in _FLOP if flops >= step[1]), _FLOP[-1])
-    return f"{flops / size:.3g} {unit}"
-
-
 def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
     yield Text(f"All stages: at most {_sum(model.stages)}; starting workers and engine is not counted.")
     if model.fits:
@@ -122,16 +114,13 @@ def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
         return
     advice = model.advice
     for planned in model.stages:
-        if planned.fits:
-            continue
-        yield Text(f"{planned.stage.name} does not fit: {'; '.join(planned.missing)}.")
-        if advice is None:
-            continue
-        change = advice.by_stage[planned.stage.name]
-        if change is None:
-            yield Text("  No change of the configuration that the planner knows makes it fit here.")
-        else:
-            yield Text(f"  It fits with: {' '.join(change)}")
+        if not planned.fits:
+            yield Text(f"{planned.stage.name} does not fit: {'; '.join(planned.missing)}.")
+        if not planned.fits and advice is not None:
+            change = advice.by_stage[planned.stage.name]
+            mended = None if change is None else f"It fits with: {' '.join(change)}"
+            none_known = "No change of the configuration that the planner knows makes it fit here."
+            yield Text(f"  {mended or none_known}")
     if advice is not None and advice.together is not None:
         left = ", ".join(name for name, change in advice.by_stage.items() if change is None)
         what = f"All but {left} fit" if left else "Everything fits"
@@ -139,24 +128,18 @@ def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
         yield Text(f"  and takes at most {_sum(model.mended)}:")
         yield _stages_table(model.mended)
     if advice is not None and advice.devices is not None:
-        yield Text(f"The fewest such devices with which these stages fit: {_layout(advice.devices)}.")
+        n_nodes = -(-advice.devices // DEVICES_ON_NODE)
+        where = f" in {f'{n_nodes} nodes' if n_nodes > 1 else 'one node'}" if advice.devices > 1 else ""
+        yield Text(f"The fewest such devices with which these stages fit: {advice.devices}{where}.")
 
 
-def _layout(n_devices: int) -> str:
-    if n_devices == 1:
-        return "1"
-    n_nodes = -(-n_devices // DEVICES_ON_NODE)
-    return f"{n_devices} in {f'{n_nodes} nodes' if n_nodes > 1 else 'one node'}"
-
-
-def _sum(stages: Iterable[StagePlan]) -> str:
-    every = list(stages)
+def _sum(stages: Sequence[StagePlan]) -> str:
     by_unit = {
-        unit: sum(planned.device_hours for planned in every if planned.stage.on_gpu == on_gpu)
-        for unit, on_gpu in (("GPU", True), ("core", False))
+        unit: sum(planned.device_hours for planned in stages if _device(planned, "core") == unit)
+        for unit in ("GPU", "core")
     }
     hours = " and ".join(f"{value:.3g} {unit}-hours" for unit, value in by_unit.items() if value)
-    return f"{duration(sum(planned.total_s for planned in every))}, {hours}"
+    return f"{duration(sum(planned.total_s for planned in stages))}, {hours}"
 
 
 def _rates(model: ModelPlan) -> Iterator[str]:
@@ -189,7 +172,7 @@ def as_data(plan: StudyPlan) -> dict[str, Any]:
 
 
 def _model_data(model: ModelPlan) -> dict[str, Any]:
-    if model.error is not None or model.shape is None:
+    if model.shape is None:
         return {"model": model.model, "error": model.error}
     return {
         "model": model.model,
@@ -209,14 +192,16 @@ def _model_data(model: ModelPlan) -> dict[str, Any]:
 
 def _stage_data(planned: StagePlan) -> dict[str, Any]:
     stage = planned.stage
-    same = ("flops", "received_bytes", "read_bytes", "spilled_bytes")
     return {
         "ranks": stage.world_size,
         "device_bytes": stage.peak.device_bytes,
         "host_bytes": stage.host_bytes,
         "phases": [dataclasses.asdict(phase) for phase in stage.phases],
         "fullest_phase": stage.peak.name,
-        **{name: getattr(stage, name) for name in same},
+        "flops": stage.flops,
+        "received_bytes": stage.received_bytes,
+        "read_bytes": stage.read_bytes,
+        "spilled_bytes": stage.spilled_bytes,
         "seconds": planned.seconds,
         "device_hours": planned.device_hours,
         "device": "gpu" if stage.on_gpu else "core",

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from polyneuron.cluster.capacity.at_hand import machines_at_hand
 from polyneuron.cluster.capacity.calibration import LayerMeasurement, calibrate
 from polyneuron.cluster.capacity.devices import Machines
+from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage, StagePlan, plan_stage
 from polyneuron.cluster.capacity.passes import Corpus
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
+from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.neuron_core.common.errors import PolyneuronError
-from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.pipelines.config.study import StudyConfig
-from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.pipelines.config.study import (
+    ActivationsConfig,
+    DetectionConfig,
+    ModelConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
 from polyneuron.pipelines.plan.advice import Advice, advise
 from polyneuron.pipelines.plan.case import PlannedCase
-from polyneuron.pipelines.plan.stages import assumptions, planned_detection, stages_of
-from polyneuron.pipelines.plan.transfer import study_of, transfer_stages
+from polyneuron.pipelines.plan.engine import engine_stage, task_requests
+from polyneuron.pipelines.plan.stages import (
+    activation_stage,
+    assumptions,
+    fine_tuning_stage,
+    n_steps,
+    planned_detection,
+    stages_of,
+)
 from polyneuron.pipelines.plan.units import config_of_model, units_of
+from polyneuron.pipelines.transfer.evaluation import cells_of
+from polyneuron.pipelines.transfer.training import Sets, recipe_of, tunings_of
+
+_SQUAD_ITEMS = 87_599
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,4 +152,65 @@ def _measured(case: PlannedCase, hf_config: Any) -> LayerMeasurement:
     corpus = Corpus(batch, config.corpus.max_tokens, batch)
     return calibrate(
         hf_config, case.shape, case.model.dtype, corpus, planned_detection(config), on_gpu=on_gpu
+    )
+
+
+def transfer_stages(config: TransferConfig, case: PlannedCase, anatomy: Anatomy) -> Iterator[Stage]:
+    """Every stage, in order. Tunings and cells are counted as if every set had neurons."""
+    yield activation_stage(case)
+    sets = _some_sets(config, case.model, anatomy)
+    tunings = tunings_of(config, case.model, sets, anatomy)
+    trained = [tuning.task for tuning in tunings if tuning.neurons is not None]
+    yield fine_tuning_stage(case, [_training(case, task) for task in trained])
+    asked = {task.name: task_requests(case.config, task) for task in case.config.evaluation.benchmarks}
+    yield engine_stage(case, sum((asked[cell.task] for cell in cells_of(config, tunings, sets)), Requests()))
+
+
+def study_of(config: StudyConfig | TransferConfig) -> StudyConfig:
+    """What stages are planned by: of a transfer study its settings, where a study has them."""
+    if isinstance(config, StudyConfig):
+        return config
+    return StudyConfig(
+        models=config.models,
+        languages=config.languages,
+        corpus=config.corpus,
+        detection=DetectionConfig(groups=("ffn",), batch_size=config.batch_size),
+        activations=ActivationsConfig(detectors=config.detectors, sites=config.sites, controls=0),
+        training=TrainingConfig(
+            seeds=config.seeds,
+            zero_stage=config.zero_stage,
+            recomputed_layers=config.recomputed_layers,
+            checkpoint_every=config.checkpoint_every,
+        ),
+        evaluation=config.evaluation,
+        cluster=config.cluster,
+        store=config.store,
+        seed=config.seed,
+    )
+
+
+def _some_sets(config: TransferConfig, model: ModelConfig, anatomy: Anatomy) -> Sets:
+    """One neuron a language, of its own: enough to count what is trained and judged."""
+    by_language = {
+        language: NeuronSet.from_indices(
+            model.label, anatomy.widths, anatomy.n_layers, {(0, "ffn"): [index % anatomy.ffn_width]}
+        )
+        for index, language in enumerate(config.languages)
+    }
+    return dict.fromkeys(config.detectors, by_language)
+
+
+def _training(case: PlannedCase, task: TransferTask) -> PlannedTraining:
+    recipe, shape = recipe_of(task, case.model), case.shape
+    n_items = (recipe.n_items or _SQUAD_ITEMS) * recipe.epochs
+    # adapters on the attention's linears and, on the way in, on the gate
+    linears = sum(shape.hidden_size + shape.width(group) for group in recipe.attention)
+    return PlannedTraining(
+        n_trained=shape.n_layers * recipe.lora.rank * (linears + shape.hidden_size),
+        n_steps=n_steps(n_items, recipe.batch, task.training.max_steps),
+        global_batch=recipe.batch,
+        micro_batch=task.training.micro_batch or recipe.batch,
+        n_tokens=recipe.max_tokens,
+        zero_stage=case.config.training.zero_stage,
+        recomputed_layers=case.config.training.recomputed_layers,
     )

@@ -12,7 +12,7 @@ from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
 from polyneuron.cluster.capacity.memory import GIB, Phase
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
-from polyneuron.pipelines.config.study import StudyConfig, TrainingConfig
+from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
 from polyneuron.pipelines.plan.units import n_activation_units, n_trainings, n_variants
@@ -156,37 +156,19 @@ def training_stage(case: PlannedCase) -> Stage:
     rows = sum(times * shape.width(group) for group, times in _OWNED_ROWS.items())
     share = 1 if "full" in settings.strategies else TRAINED_SHARE
     n_blocks = ASSUMED_DOCUMENTS if settings.n_documents == "all" else settings.n_documents
-    planned = planned_training(
-        settings,
+    planned = PlannedTraining(
         n_trained=int(share * rows * shape.hidden_size * shape.n_layers),
-        n_blocks=n_blocks * settings.epochs,
-        batches=(settings.global_batch, settings.micro_batch),
+        n_steps=n_steps(n_blocks * settings.epochs, settings.global_batch, settings.max_steps),
         n_tokens=settings.max_tokens,
-        max_steps=settings.max_steps,
+        **settings.model_dump(include={"global_batch", "micro_batch", "zero_stage", "recomputed_layers"}),
     )
     return fine_tuning_stage(case, [planned] * n_trainings(case.config))
 
 
-def planned_training(
-    settings: TrainingConfig,
-    *,
-    n_trained: int,
-    n_blocks: int,
-    batches: tuple[int, int],
-    n_tokens: int,
-    max_steps: int | None,
-) -> PlannedTraining:
-    """A training over `n_blocks` in all; `batches`: blocks of a step, and of a micro-batch."""
-    n_steps = math.ceil(n_blocks / batches[0])
-    return PlannedTraining(
-        n_trained=n_trained,
-        n_steps=min(n_steps, max_steps or n_steps),
-        global_batch=batches[0],
-        micro_batch=batches[1],
-        n_tokens=n_tokens,
-        zero_stage=settings.zero_stage,
-        recomputed_layers=settings.recomputed_layers,
-    )
+def n_steps(n_blocks: int, batch: int, max_steps: int | None) -> int:
+    """Steps of a training over `n_blocks` in all, `batch` of them a step."""
+    steps = math.ceil(n_blocks / batch)
+    return min(steps, max_steps or steps)
 
 
 def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -> Stage:

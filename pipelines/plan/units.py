@@ -8,19 +8,26 @@ from typing import Any
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.corpora.presets import source_of
+from polyneuron.neuron_core.model.load import load_config, resolve_model
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
+from polyneuron.pipelines.stages.corpora import read_sentences
+from polyneuron.pipelines.stages.detection import (
+    detection_units,
+    rule_of,
+    selection_name_and_unit,
+    with_lower_floors,
+)
 
 _LOCAL_CORPORA = ("embedded", "files")
 
 
 def config_of_model(model: ModelConfig) -> Any:
     """The model's config; of a GGUF file from its header, without dequantising it."""
-    from polyneuron.neuron_core.model.load import load_config, resolve_model
-
     warn_of_trusted_code(model)
     path = Path(model_path(model)).expanduser()
     if path.suffix != ".gguf":
@@ -35,11 +42,6 @@ def config_of_model(model: ModelConfig) -> Any:
 
 def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     """Done and to do of each stage. Corpora of the hub are not read for it, so their units stay unknown."""
-    from polyneuron.neuron_core.corpora.presets import source_of
-    from polyneuron.pipelines.stages.corpora import read_sentences
-    from polyneuron.pipelines.stages.detection import detection_units
-    from polyneuron.pipelines.stages.selection import rule_of, selection_name_and_unit, with_lower_floors
-
     store, n_languages = Store(config.store), len(config.languages)
     todo = {
         "detection": {"done": 0, "to_do": n_languages},

@@ -73,8 +73,8 @@ class Ledger:
         Raises:
             StoreError: a damaged file, or an unknown column.
         """
-        filters: list[tuple[str, str, Any]] = [("model", "=", self.model)]
-        filters += [(column, "=", value) for column, value in where.items()]
+        filters: list[tuple[str, str, Any]]
+        filters = [(column, "=", value) for column, value in {"model": self.model, **where}.items()]
         if units is not None:
             filters.append(("unit", "in", list(units)))
         return self._store.read(table, filters, columns)

@@ -43,14 +43,14 @@ def each_model(
             return []
 
     if cluster.models_at_once == 1 or len(models) == 1:
-        found = []
+        results = []
         for model in models:
             say(model.label)
-            found += one(model)
+            results += one(model)
     else:
-        found = _at_once(models, cluster, engine, one)
+        results = _at_once(models, cluster, engine, one)
     run.reached_all = True
-    return found
+    return results
 
 
 def _at_once(

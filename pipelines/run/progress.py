@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 from rich.console import Console
@@ -27,8 +27,6 @@ console = Console(stderr=True, highlight=False)
 """Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
 
 Report = Callable[[float, float], None]
-
-
 _speaker: ContextVar[str] = ContextVar("speaker", default="")
 _shared: Progress | None = None
 
@@ -73,15 +71,9 @@ def side_by_side() -> Iterator[None]:
 
 
 def _display() -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    title = TextColumn("{task.description}", markup=False)
+    return Progress(title, *columns, console=console, transient=True)
 
 
 class _Rate(ProgressColumn):
@@ -97,20 +89,15 @@ def bar(title: str) -> Iterator[Report]:
     """
     if name := _speaker.get():
         title = f"{name}: {title}"
-    if _shared is not None:
-        shared = _shared
-        task = shared.add_task(title, total=None)
+    if _shared is None and not console.is_terminal:
+        yield _lines(title)
+        return
+    with nullcontext(_shared) if _shared is not None else _display() as progress:
+        task = progress.add_task(title, total=None)
         try:
-            yield lambda done, total: shared.update(task, completed=done, total=total)
-        finally:
-            shared.remove_task(task)
-        return
-    if console.is_terminal:
-        with _display() as progress:
-            task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
-        return
-    yield _lines(title)
+        finally:
+            progress.remove_task(task)
 
 
 def _lines(title: str) -> Report:

@@ -17,8 +17,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 from polyneuron.neuron_core.common.redact import redacted, redacted_within
@@ -103,20 +101,15 @@ class Run:
             "failures_json": json.dumps(redacted_within(self.failures)) if self.reached_all else None,
             "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         }
-        table = pa.Table.from_pylist([row], schema=pa.schema([(name, pa.string()) for name in row]))
-        self._store.write("runs", table, self.id, {}, run_id=self.id)
-
-
-def _ends_with_its_job(store: Path) -> bool:
-    """Ray copies a job's working directory into a folder of this name, and removes it with the job."""
-    return "working_dir_files" in store.absolute().parts
+        self._store.write("runs", [row], self.id, run_id=self.id)
 
 
 @contextmanager
 def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store) -> Iterator[Run]:
     """Holds the store's lock, keeps libraries quiet and records the run, however it ends."""
     local = "://" not in config.store
-    if _ends_with_its_job(Path(config.store)):
+    # Ray copies a job's working directory into a folder of this name, and removes it with the job
+    if "working_dir_files" in Path(config.store).absolute().parts:
         say(
             f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
         )
@@ -135,8 +128,7 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
         except BaseException as error:
             # what went wrong is told, not that a full disk has no room for the record of it
             with suppress(StoreError):
-                interrupted = isinstance(error, KeyboardInterrupt)
-                run.record("interrupted" if interrupted else "failed")
+                run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         run.record(run.outcome)
 
@@ -152,10 +144,10 @@ def warn_of_trusted_code(model: ModelConfig) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS:
-        found[name] = _version(name) or _version(_OTHER_NAMES.get(name, name)) or "not installed"
-    return found
+    return {"python": platform.python_version()} | {
+        name: _version(name) or _version(_OTHER_NAMES.get(name, name)) or "not installed"
+        for name in _VERSIONS
+    }
 
 
 def _version(distribution: str) -> str | None:
@@ -167,12 +159,11 @@ def _version(distribution: str) -> str | None:
 
 def hardware() -> dict[str, str | int]:
     """Processor, cores, memory; no names of machines or users."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count() or 0,
-        "memory_bytes": memory_bytes,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 
 

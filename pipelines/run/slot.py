@@ -54,7 +54,7 @@ class Workers:
     """Workers of one model, for passes over it or to train it, which start when they are needed."""
 
     def __init__(self, model: StudiedModel, cluster: ClusterConfig, slot: Slot) -> None:
-        self._model, self._cluster, self._slot = model, cluster, slot
+        self.model, self._cluster, self._slot = model, cluster, slot
 
     def run(self, title: str, function: Any, batches: Sequence[Any], **kwargs: Any) -> list[Any]:
         """Runs a pass over the model's layers on every worker; results by rank.
@@ -80,7 +80,7 @@ class Workers:
         from polyneuron.cluster.actors.session import ray_session
         from polyneuron.cluster.spec import GroupSpec, ModelSpec
 
-        model, cluster = self._model, self._cluster
+        model, cluster = self.model, self._cluster
         say(
             f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {model.label}"
         )
@@ -104,6 +104,7 @@ class JudgingEngine:
     """The inference engine of one model, which starts when it is asked for, and the benchmarks' data that it reads."""
 
     def __init__(self, model: StudiedModel, config: EvaluationConfig, slot: Slot, *, seed: int) -> None:
+        self.model = model
         self.settings = EngineSettings(
             source=model.source,
             dtype=model.dtype,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
 from polyneuron.pipelines.config.study import ModelConfig
 
 _OPENING = threading.Lock()
@@ -42,8 +43,6 @@ class StudiedModel:
         """
         with _OPENING:
             from transformers import AutoTokenizer
-
-            from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
 
             source = resolve_model(model_path(config))
             trusted, revision = config.trust_remote_code, config.revision

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
+from polyneuron.neuron_core.passes.batches import micro_batches
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import AblationConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
 from polyneuron.pipelines.run.slot import JudgingEngine, Workers
-from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.stages.detectors import DetectedSets
-from polyneuron.pipelines.stages.selection import Selected
+from polyneuron.pipelines.stages.activations import DetectedSets
+from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
+from polyneuron.pipelines.stages.detection import Selected
 from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
 
 Units = dict[VariantName, str]
 """The unit of each variant's perplexities."""
+_OF_SENTENCE = ("language", "sentence", "nll_nats", "n_tokens")
 
 
 class Ablation:
@@ -27,15 +30,12 @@ class Ablation:
     def __init__(
         self,
         ledger: Ledger,
-        model: StudiedModel,
         sentences: Sentences,
         config: AblationConfig,
-        *,
         workers: Workers,
         engine: JudgingEngine,
     ) -> None:
-        self._ledger, self._model, self._config = ledger, model, config
-        self._heldout = sentences.all_heldout
+        self._ledger, self._config, self._heldout = ledger, config, sentences.all_heldout
         self._workers, self._engine = workers, engine
 
     def without_sets(self, selected: Selected) -> Units:
@@ -63,17 +63,14 @@ class Ablation:
         for detected in found:
             copied = self._unit(detected.unit, BASE, BASE_VARIANT.fingerprint)
             if not self._ledger.done("perplexities", copied):
-                rows = self._ledger.read("perplexities", [base])
-                rows = rows.drop_columns(["run_id", "unit", "selection"])
+                rows = self._ledger.read("perplexities", [base]).drop_columns(["run_id", "unit", "selection"])
                 self._ledger.put("perplexities", copied, rows, selection=detected.name)
             units = self._units_without(detected.unit, detected.variants)
             self._measure_missing(detected.name, detected.variants, units)
 
     def of_tuned(self, selected: Selected, tuned: Sequence[Variant]) -> None:
         """Measures trained variants on the same held-out sentences."""
-        units = {
-            variant.name: self._unit(selected.unit, variant.name, variant.fingerprint) for variant in tuned
-        }
+        units = {each.name: self._unit(selected.unit, each.name, each.fingerprint) for each in tuned}
         self._measure_missing(selected.name, tuned, units)
 
     def _unit(self, selection: str, variant: VariantName, change: str) -> str:
@@ -83,7 +80,7 @@ class Ablation:
             variant=str(variant),
             edit=change,
             heldout=sentences_hash(self._heldout),
-            dtype=self._model.dtype,
+            dtype=self._workers.model.dtype,
             batch_size=self._config.batch_size,
             through=self._config.through,
         )
@@ -101,10 +98,8 @@ class Ablation:
     def _measure_missing(
         self, selection: str, variants: Sequence[Variant], units: Mapping[VariantName, str]
     ) -> None:
-        missing, at_once = (
-            self._ledger.missing("perplexities", units.values()),
-            self._config.variants_per_pass,
-        )
+        missing = self._ledger.missing("perplexities", units.values())
+        at_once = self._config.variants_per_pass
         todo = [variant for variant in variants if units.get(variant.name) in missing]
         for start in range(0, len(todo), at_once):
             part = todo[start : start + at_once]
@@ -117,29 +112,15 @@ class Ablation:
 
     def _measured(self, title: str, variants: Sequence[Variant]) -> list[list[dict[str, Any]]]:
         """Rows of the table perplexities for each variant."""
-        from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-        from polyneuron.neuron_core.passes.batches import micro_batches
-
         edits = [variant.change for variant in variants]
         if self._config.through == "engine":
             by_rank = [self._engine.judge().call("sentence_nlls", edits, self._heldout)]
         else:
             batches = micro_batches(self._heldout, self._config.batch_size)
             by_rank = self._workers.run(title, sentence_nlls, batches, edits=edits)
-        return [
-            [
-                variant.name.columns()
-                | {
-                    "n_neurons": variant.n_neurons,
-                    "language": nll.language,
-                    "sentence": nll.sentence,
-                    "nll_nats": nll.nll_nats,
-                    "n_tokens": nll.n_tokens,
-                }
-                for nll in sorted(
-                    (nll for rank in by_rank for nll in rank[index]),
-                    key=lambda nll: (nll.language, nll.sentence),
-                )
-            ]
-            for index, variant in enumerate(variants)
-        ]
+        rows = []
+        for index, variant in enumerate(variants):
+            constants = variant.name.columns() | {"n_neurons": variant.n_neurons}
+            nlls = sorted((nll for rank in by_rank for nll in rank[index]), key=attrgetter(*_OF_SENTENCE[:2]))
+            rows.append([constants | {name: getattr(nll, name) for name in _OF_SENTENCE} for nll in nlls])
+        return rows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import xxhash
 
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import ConfigError
@@ -13,8 +15,37 @@ from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
 from polyneuron.neuron_core.passes.batches import Sentence, tokenize
 from polyneuron.pipelines.config.study import CorpusConfig
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.sentences import Sentences
 from polyneuron.pipelines.run.studied_model import StudiedModel
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What one model reads, by language in the order of the configuration."""
+
+    detection: Mapping[str, list[Sentence]]
+    """Sentences in which neurons are looked for."""
+    heldout: Mapping[str, list[Sentence]]
+    """Other sentences, on which perplexity is measured."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the study."""
+        return tuple(self.detection)
+
+    @property
+    def all_heldout(self) -> list[Sentence]:
+        """The held-out sentences of all languages."""
+        return [sentence for sentences in self.heldout.values() for sentence in sentences]
+
+
+def sentences_hash(sentences: Iterable[Sentence]) -> str:
+    """Hash of token ids and of what is left unscored, in order, as part of a unit's key."""
+    digest = xxhash.xxh3_128()
+    for sentence in sentences:
+        digest.update(
+            repr((sentence.language, sentence.index, sentence.token_ids, sentence.n_unscored)).encode()
+        )
+    return digest.hexdigest()
 
 
 def prepare_corpora(
@@ -27,8 +58,27 @@ def prepare_corpora(
             asked of a tokenizer that has none.
     """
     sentences, samples = read_sentences(ledger, model, config, languages, seed)
+    longest = _longest(model, config)
     for sample in samples:
-        _record(ledger, sample, sentences, _longest(model, config))
+        detection, heldout = sentences.detection[sample.language], sentences.heldout[sample.language]
+        n_cut = sum(len(s.token_ids) == longest for s in (*detection, *heldout))
+        dropped = {**sample.dropped, f"cut at {longest} tokens (kept)": n_cut}
+        row = {
+            "model": ledger.model,
+            "language": sample.language,
+            "source": sample.source,
+            "revision": sample.revision,
+            "sha": sample.sha,
+            "n_read": sample.n_read,
+            "n_detection": len(detection),
+            "n_heldout": len(heldout),
+            "n_tokens_detection": sum(s.n_scored for s in detection),
+            "n_tokens_heldout": sum(len(s.token_ids) - 1 for s in heldout),
+            "dropped_json": json.dumps(dropped, sort_keys=True, ensure_ascii=False),
+        }
+        unit = unit_key(stage="corpus", **row)
+        if not ledger.done("corpora", unit):
+            ledger.put("corpora", unit, [row])
     return sentences
 
 
@@ -36,17 +86,18 @@ def read_sentences(
     ledger: Ledger, model: StudiedModel, config: CorpusConfig, languages: Sequence[str], seed: int
 ) -> tuple[Sentences, list[CorpusSample]]:
     """The sentences as tokens, and the samples that they come from; writes nothing, and raises as `prepare_corpora`."""
+    longest = _longest(model, config)
+
+    def tokens(language: str, texts: Sequence[str]) -> list[Sentence]:
+        try:
+            return tokenize(model.tokenizer, language, texts, longest, model.config.add_bos)
+        except ValueError as error:
+            raise ConfigError(f"{model.label}: {error}") from error
+
     samples = [_sample(ledger, model, config, language, seed) for language in languages]
-    return (
-        Sentences(
-            {
-                sample.language: _tokens(model, config, sample.language, sample.detection)
-                for sample in samples
-            },
-            {sample.language: _tokens(model, config, sample.language, sample.heldout) for sample in samples},
-        ),
-        samples,
-    )
+    detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
+    heldout = {sample.language: tokens(sample.language, sample.heldout) for sample in samples}
+    return Sentences(detection, heldout), samples
 
 
 def _sample(
@@ -55,67 +106,26 @@ def _sample(
     """The sentences of one language; a study that goes on keeps the revision it began with."""
     source = source_of(config.sources.get(language, config.source))
     if source.kind != "embedded":
+        described = source.for_language(language).describe()
+        stored = ledger.read("corpora", columns=["revision"], language=language, source=described)
+        kept = stored["revision"].to_pylist()[-1:] or [None]
         source = replace(
             source,
             text_column=config.text_column if config.text_column != "text" else source.text_column,
-            revision=config.revision
-            or source.revision
-            or _stored_revision(ledger, language, source.for_language(language).describe()),
+            revision=config.revision or source.revision or kept[0],
         )
-
-    def token_ids(text: str) -> list[int]:
-        ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
     return sample_corpus(
         source,
         language,
         n_detection=config.n_detection,
         n_heldout=config.n_heldout,
         seed=seed,
-        tokenizer=token_ids,
+        tokenizer=lambda text: model.tokenizer(text, add_special_tokens=False)["input_ids"],
         min_tokens=config.min_tokens,
         max_documents=config.max_documents,
     )
 
 
-def _stored_revision(ledger: Ledger, language: str, source: str) -> str | None:
-    rows = ledger.read("corpora", columns=["revision"], language=language, source=source)
-    revisions: list[str | None] = rows["revision"].to_pylist()
-    return revisions[-1] if revisions else None
-
-
-def _tokens(
-    model: StudiedModel, config: CorpusConfig, language: str, texts: tuple[str, ...]
-) -> list[Sentence]:
-    try:
-        return tokenize(model.tokenizer, language, texts, _longest(model, config), model.config.add_bos)
-    except ValueError as error:
-        raise ConfigError(f"{model.label}: {error}") from error
-
-
 def _longest(model: StudiedModel, config: CorpusConfig) -> int:
     context = getattr(model.hf_config.get_text_config(), "max_position_embeddings", None)
     return min(config.max_tokens, context) if context else config.max_tokens
-
-
-def _record(ledger: Ledger, sample: CorpusSample, sentences: Sentences, longest: int) -> None:
-    detection, heldout = sentences.detection[sample.language], sentences.heldout[sample.language]
-    n_cut = sum(len(s.token_ids) == longest for s in (*detection, *heldout))
-    dropped = {**sample.dropped, f"cut at {longest} tokens (kept)": n_cut}
-    row = {
-        "model": ledger.model,
-        "language": sample.language,
-        "source": sample.source,
-        "revision": sample.revision,
-        "sha": sample.sha,
-        "n_read": sample.n_read,
-        "n_detection": len(detection),
-        "n_heldout": len(heldout),
-        "n_tokens_detection": sum(s.n_scored for s in detection),
-        "n_tokens_heldout": sum(len(s.token_ids) - 1 for s in heldout),
-        "dropped_json": json.dumps(dropped, sort_keys=True, ensure_ascii=False),
-    }
-    unit = unit_key(stage="corpus", **row)
-    if not ledger.done("corpora", unit):
-        ledger.put("corpora", unit, [row])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polyneuron.eval.samples import sample_mmmlu_files
 from polyneuron.eval.store.schemas import SCORES
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, Unavailable, task_of
 from polyneuron.pipelines.config.study import EvaluationConfig
@@ -14,7 +15,6 @@ from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions
 from polyneuron.pipelines.run.slot import JudgingEngine
-from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.variants import Variant
 
 Asked = BenchmarkTask | Unavailable
@@ -26,32 +26,19 @@ _DECIDING = ("lm-eval", "vllm", "transformers", "torch")
 
 def benchmark_tasks(config: EvaluationConfig, languages: Sequence[str]) -> list[Asked]:
     """Every benchmark in every language that is judged, which are `languages` unless the section names its own."""
-    files = dict(config.mmmlu_files)
-    if config.data == "sample":
-        from polyneuron.eval.samples import sample_mmmlu_files
-
-        files = sample_mmmlu_files() | files
+    files = (sample_mmmlu_files() if config.data == "sample" else {}) | config.mmmlu_files
     return [
-        task_of(
-            b.name,
-            language,
-            n_shots=b.n_shots,
-            max_gen_toks=b.max_gen_toks,
-            max_items=b.max_items,
-            mmmlu_files=files,
-        )
-        for b in config.benchmarks
+        task_of(**dict(benchmark), language=language, mmmlu_files=files)
+        for benchmark in config.benchmarks
         for language in config.languages or languages
     ]
 
 
 def evaluate(
     ledger: Ledger,
-    model: StudiedModel,
     engine: JudgingEngine,
     variants: Sequence[Variant],
     tasks: Sequence[Asked],
-    *,
     night: str | None = None,
 ) -> list[str]:
     """Runs what is missing, variant by variant; each (variant, benchmark, language) is stored when it is done.
@@ -62,21 +49,21 @@ def evaluate(
         BenchmarkError: data that cannot be used. SetError: a change that does not fit the model.
         EngineError, ClusterError: the engine cannot start, or dies again and again.
     """
-    scoring = _Scoring(ledger, model, engine, tasks, night)
+    scoring = _Scoring(ledger, engine, tasks, night)
     asked = [
         (variant, task, scoring.unit(variant, task))
         for variant in variants
         for task in tasks
         if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
     ]
-    units = [unit for _, _, unit in asked]
+    units = [unit for *_, unit in asked]
     missing = ledger.missing("scores", units)
-    todo = [(variant, task, unit) for variant, task, unit in asked if unit in missing]
+    todo = [each for each in asked if each[-1] in missing]
     if not todo:
         say("  benchmarks: all scores are in the store")
         return units
     if not engine.runs and any(isinstance(task, BenchmarkTask) for _, task, _ in todo):
-        say(f"  starting {engine.settings.backend} for {model.label}")
+        say(f"  starting {engine.settings.backend} for {ledger.model}")
     with bar(f"benchmarks, {len(variants)} variants") as report:
         for number, (variant, task, unit) in enumerate(todo):
             scoring.score(variant, task, unit)
@@ -89,24 +76,16 @@ class _Scoring:
     """Scores variants of one model on tasks, and stores the scores."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        model: StudiedModel,
-        engine: JudgingEngine,
-        tasks: Sequence[Asked],
-        night: str | None,
+        self, ledger: Ledger, engine: JudgingEngine, tasks: Sequence[Asked], night: str | None
     ) -> None:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
-        self._ledger, self._model, self._engine, self._night = ledger, model, engine, night
+        self._ledger, self._engine, self._night = ledger, engine, night
         self._located = {task: engine.data.locate(task) for task in tasks if isinstance(task, BenchmarkTask)}
         settings = engine.settings
         self._settings: Mapping[str, Any] = {
-            "backend": settings.backend,
-            "dtype": settings.dtype,
             "bos": settings.add_bos,
-            "max_model_len": settings.max_model_len,
-            "seed": settings.seed,
             "versions": {name: found for name, found in versions().items() if name in _DECIDING},
+            **{name: getattr(settings, name) for name in ("backend", "dtype", "max_model_len", "seed")},
         }
 
     def unit(self, variant: Variant, task: Asked) -> str:
@@ -114,8 +93,8 @@ class _Scoring:
         data = self._located[task] if isinstance(task, BenchmarkTask) else None
         return stage_unit(
             "evaluate",
-            model=self._model.label,
-            weights=self._model.fingerprint,
+            model=self._engine.model.label,
+            weights=self._engine.model.fingerprint,
             variant=str(variant.name),
             change=variant.fingerprint,
             night=self._night,
@@ -128,18 +107,14 @@ class _Scoring:
 
     def score(self, variant: Variant, task: Asked, unit: str) -> None:
         """Scores one variant on one benchmark in one language, and stores them; or why there are none."""
-        asked: dict[str, Any] = {"night": self._night, "benchmark": task.asked_for, "language": task.language}
-        about = dict.fromkeys(_COLUMNS) | asked | variant.name.columns()
-        about |= {
-            "n_neurons": variant.n_neurons,
-            **{name: self._settings[name] for name in ("backend", "dtype", "bos")},
-            "settings_json": json.dumps(self._settings_of(task), sort_keys=True),
-        }
         where = {"variant": str(variant.name)}
+        asked: dict[str, Any] = {"night": self._night, "benchmark": task.asked_for, "language": task.language}
+        about = dict.fromkeys(_COLUMNS) | asked | variant.name.columns() | {"n_neurons": variant.n_neurons}
+        about |= {name: self._settings[name] for name in ("backend", "dtype", "bos")}
+        about |= {"settings_json": json.dumps(self._settings_of(task), sort_keys=True)}
         if isinstance(task, Unavailable):
-            row = about | _UNSCORED | {"null_reason": task.reason}
-            self._ledger.put("scores", unit, [row], **where)
-            return
+            unscored = about | _UNSCORED | {"null_reason": task.reason}
+            return self._ledger.put("scores", unit, [unscored], **where)
         data = self._located[task]
         about |= {
             "stand_in": task.stand_in,
@@ -156,13 +131,8 @@ class _Scoring:
     def _settings_of(self, task: Asked) -> dict[str, Any]:
         if isinstance(task, Unavailable):
             return {**self._settings, "task": None}
-        return {
-            **self._settings,
-            "task": task.lm_eval_name,
-            "n_shots": task.n_shots,
-            "max_gen_toks": task.max_gen_toks,
-            "max_items": task.max_items,
-        }
+        own = {name: getattr(task, name) for name in ("n_shots", "max_gen_toks", "max_items")}
+        return {**self._settings, "task": task.lm_eval_name, **own}
 
 
 _COLUMNS = [name for name in SCORES.schema.names if name not in ("run_id", "unit", "model")]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from polyneuron.neuron_core.measures.language_agnostic import LanguageLosses, Losses, measures_of
 from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
-from polyneuron.pipelines.stages.selection import Selected
+from polyneuron.pipelines.stages.detection import Selected
 
 
 def compute_metrics(

@@ -20,7 +20,7 @@ class StudyStage:
     """One stage of every model's study."""
 
     name: str
-    """What it is called in timings and failures."""
+    """The method of a `ModelRun` that does what is missing; what it is called in timings and failures."""
     title: str
     """What it does, and how its work is divided."""
     needs: tuple[str, ...] = ()
@@ -29,8 +29,10 @@ class StudyStage:
     """Stages whose results it reads as well where a training strategy is `auto`."""
     is_asked_for: Callable[[StudyConfig], bool] = lambda config: True
     """Whether a configuration gives it anything to do."""
-    run: Callable[[ModelRun], None]
-    """Does what is missing."""
+
+    def run(self, study: ModelRun) -> None:
+        """Does what is missing of one model."""
+        getattr(study, self.name)()
 
 
 @dataclass(frozen=True)
@@ -58,32 +60,27 @@ STAGES = (
     StudyStage(
         name="corpora",
         title="sample sentences of every language, and turn them into tokens",
-        run=lambda study: study.corpora(),
     ),
     StudyStage(
         name="detection",
         title="measure impacts (a unit a language), and select sets and random controls",
         needs=("corpora",),
-        run=lambda study: study.detection(),
     ),
     StudyStage(
         name="activations",
         title="measure activations (a unit a site), and let detectors find sets, where detectors are asked for",
         needs=("detection",),
         is_asked_for=lambda config: bool(config.activations.detectors),
-        run=lambda study: study.activations(),
     ),
     StudyStage(
         name="ablation",
         title="measure perplexity without each set (a unit a variant)",
         needs=("detection",),
-        run=lambda study: study.ablation(),
     ),
     StudyStage(
         name="metrics",
         title="compute the scores with their intervals",
         needs=("ablation",),
-        run=lambda study: study.metrics(),
     ),
     StudyStage(
         name="training",
@@ -91,14 +88,12 @@ STAGES = (
         needs=("detection",),
         auto_needs=("metrics",),
         is_asked_for=lambda config: bool(config.training.languages),
-        run=lambda study: study.training(),
     ),
     StudyStage(
         name="evaluation",
         title="judge on benchmarks (a unit a variant, benchmark and language), where benchmarks are asked for",
         needs=("detection",),
         is_asked_for=lambda config: bool(config.evaluation.benchmarks),
-        run=lambda study: study.evaluation(),
     ),
 )
 """In the order in which they run; each reads the results of stages before it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
+from itertools import product
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -24,10 +26,10 @@ from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, n_v
 from polyneuron.pipelines.config.study import TrainingConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
-from polyneuron.pipelines.run.sentences import Sentences, sentences_hash
 from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.stages.selection import Selected
+from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
+from polyneuron.pipelines.stages.detection import Selected
 from polyneuron.pipelines.stages.training_job import TrainingJob, rank_work, require_local, trained_edit
 from polyneuron.pipelines.stages.variants import Variant
 
@@ -37,7 +39,6 @@ SCORE = "language_agnostic_score_ppl"
 
 def train(
     ledger: Ledger,
-    model: StudiedModel,
     sentences: Sentences,
     workers: Workers,
     selected: Selected,
@@ -57,31 +58,21 @@ def train(
             used. ClusterError: workers failed again and again.
     """
     require_local(ledger.root)
-    score = _score(ledger, metrics)
+    model, score = workers.model, _score(ledger, metrics)
     named = sorted({language for group in config.groups for language in group})
     blocks = {language: _blocks(model, sentences, language, config, seed) for language in named}
+    made = partial(_job, ledger, model, sentences, selected)
     jobs, refused = dict[VariantName, TrainingJob](), list[SetError]()
-    for group in config.groups:
-        for strategy in config.strategies:
-            for job_seed in config.seeds:
-                try:
-                    choice = choose(strategy, score, config.low_score, config.high_score)
-                    of_group = {language: blocks[language] for language in group}
-                    job = _job(
-                        ledger,
-                        model,
-                        sentences,
-                        selected,
-                        of_group,
-                        choice=choice,
-                        config=config,
-                        seed=job_seed,
-                    )
-                except SetError as error:
-                    say(f"  {strategy} for {'+'.join(group)} is not trained: {error.message}")
-                    refused.append(error)
-                    continue
-                jobs.setdefault(job.name, job)  # auto may choose what is asked for as well
+    for group, strategy, job_seed in product(config.groups, config.strategies, config.seeds):
+        try:
+            choice = choose(strategy, score, config.low_score, config.high_score)
+            of_group = {language: blocks[language] for language in group}
+            job = made(of_group, choice=choice, config=config, seed=job_seed)
+        except SetError as error:
+            say(f"  {strategy} for {'+'.join(group)} is not trained: {error.message}")
+            refused.append(error)
+            continue
+        jobs.setdefault(job.name, job)  # auto may choose what is asked for as well
     if refused and not jobs:
         raise refused[0]
     return [_variant(job, trained_edit(ledger, workers, job), jobs) for job in jobs.values()]
@@ -170,16 +161,13 @@ def _job(
         settings=deciding,
         validation=[validated, config.validate_every, config.patience],
     )
+    together, names_seed = "+".join(languages), len(config.seeds) > 1
     name = VariantName(
-        kind="tuned",
-        strategy=choice.strategy,
-        language="+".join(languages),
-        seed=seed,
-        names_seed=len(config.seeds) > 1,
+        kind="tuned", strategy=choice.strategy, language=together, seed=seed, names_seed=names_seed
     )
     return TrainingJob(
         name=name,
-        language="+".join(languages),
+        language=together,
         strategy=choice.strategy,
         reason=choice.reason,
         work=rank_work(

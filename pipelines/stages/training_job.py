@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
         ledger.put("validations", work.key, _validations(job, result))
     ledger.put("training", work.key, _steps(job, result))
     shutil.rmtree(work.folder, ignore_errors=True)
-    _say_how_it_went(job, result.log, result.kept_step)
+    _say_how_it_went(job, result)
     return result.edit
 
 
@@ -115,12 +114,11 @@ def _kept_edit(ledger: Ledger, unit: str) -> WeightEdit | None:
     try:
         return stored_edit(ledger, unit)
     except SetError as error:
-        reason = error.message
-    aside = Path(ledger.root) / "damaged" / "edits" / file.name
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    file.replace(aside)
-    say(f"  damaged: {file} ({reason}); moved to {aside.parent}, to be trained anew")
-    return None
+        aside = Path(ledger.root) / "damaged" / "edits" / file.name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(aside)
+        say(f"  damaged: {file} ({error.message}); moved to {aside.parent}, to be trained anew")
+        return None
 
 
 def stored_edit(ledger: Ledger, unit: str) -> WeightEdit:
@@ -137,10 +135,11 @@ def stored_edit(ledger: Ledger, unit: str) -> WeightEdit:
     return edit
 
 
-def _say_how_it_went(job: TrainingJob, log: Sequence[Mapping[str, Any]], kept_step: int) -> None:
-    n_tokens, seconds = sum(row["n_tokens"] for row in log), sum(row["seconds"] for row in log)
-    stops_early = job.work.validation is not None and job.work.validation.patience
-    early = f", the values of step {kept_step} kept" if stops_early else ""
+def _say_how_it_went(job: TrainingJob, result: TrainResult) -> None:
+    log, validation = result.log, job.work.validation
+    n_tokens, seconds = (sum(row[name] for row in log) for name in ("n_tokens", "seconds"))
+    stops_early = validation is not None and validation.patience
+    early = f", the values of step {result.kept_step} kept" if stops_early else ""
     say(
         f"  {job.name}: loss {log[0]['loss_nats']:.3f} to {log[-1]['loss_nats']:.3f} in {len(log)} steps{early}, "
         f"{n_tokens / max(seconds, 1e-9):.0f} tokens/s"
@@ -163,9 +162,6 @@ def _steps(job: TrainingJob, result: TrainResult) -> list[dict[str, Any]]:
 
 
 def _validations(job: TrainingJob, result: TrainResult) -> list[dict[str, Any]]:
-    logged = ("step", "language", "nll_nats", "n_tokens")
-    return [
-        {"variant": str(job.name), "kept": row["step"] == result.kept_step}
-        | {name: row[name] for name in logged}
-        for row in result.validations
-    ]
+    constants, logged = {"variant": str(job.name)}, ("step", "language", "nll_nats", "n_tokens")
+    rows = [constants | {name: row[name] for name in logged} for row in result.validations]
+    return [row | {"kept": row["step"] == result.kept_step} for row in rows]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from polyneuron.eval.store.schemas import NEURON_SETS
 from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.run.progress import say
@@ -36,8 +38,6 @@ class Variant:
     @staticmethod
     def deactivating(name: VariantName, neurons: NeuronSet) -> Variant:
         """The variant whose `neurons` are switched off."""
-        from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-
         return Variant(name=name, neurons=neurons, change=WeightEdit.zero(neurons, str(name)))
 
     @property
@@ -80,19 +80,22 @@ def variants_named(variants: Iterable[Variant], patterns: Sequence[str]) -> list
     ]
 
 
-def set_rows(selection: str, sets: Iterable[tuple[VariantName, NeuronSet]]) -> pa.Table:
+def set_rows(selection: str, sets: Iterable[tuple[VariantName, NeuronSet | None]]) -> pa.Table:
     """Sets as rows of the table neuron_sets."""
     blocks = []
     for name, neurons in sets:
+        if neurons is None:
+            continue
         rows = neurons.to_arrow().select(["layer", "group", "neuron"])
-        constants: dict[str, tuple[Any, pa.DataType]] = {
-            "selection": (selection, pa.string()),
-            "kind": (name.kind, pa.string()),
-            "language": (name.language, pa.string()),
-            "seed": (name.seed, pa.int64()),
-            "variant": (str(name), pa.string()),
+        constants = {
+            "selection": selection,
+            "kind": name.kind,
+            "language": name.language,
+            "seed": name.seed,
+            "variant": str(name),
         }
-        for column, (value, of_type) in constants.items():
-            rows = rows.append_column(column, pa.array([value] * rows.num_rows, of_type))
+        for column, value in constants.items():
+            values = pa.array([value] * rows.num_rows, NEURON_SETS.schema.field(column).type)
+            rows = rows.append_column(column, values)
         blocks.append(rows)
     return pa.concat_tables(blocks)

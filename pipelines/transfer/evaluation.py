@@ -17,7 +17,6 @@ from polyneuron.pipelines.config.study import EvaluationConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.slot import JudgingEngine
-from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.activations import stored_activations
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.training_job import edit_file
@@ -86,11 +85,11 @@ def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[T
     kinds = config.interventions.kinds if tuned in task.intervened else ()
     for detector in config.detectors if name.detector is None else (name.detector,):
         for language in tuning.languages:
-            attention = replace(name, strategy="attention", detector=None, language=None)
-            random = replace(name, strategy="random", detector=detector, language=language)
-            baselines: tuple[VariantName, ...] = () if tuned == "attention" else (attention,)
+            baselines = []
+            if tuned != "attention":
+                baselines.append(replace(name, strategy="attention", detector=None, language=None))
             if "random" in task.tuned and tuned not in ("attention", "random"):
-                baselines += (random,)
+                baselines.append(replace(name, strategy="random", detector=detector, language=language))
             plain = TransferCell(
                 task=task.name,
                 detector=detector,
@@ -98,7 +97,7 @@ def _of_tuning(config: TransferConfig, tuning: Tuning, sets: Sets) -> Iterator[T
                 language=language,
                 seed=seed,
                 variant=name,
-                baselines=baselines,
+                baselines=tuple(baselines),
                 null_reason=tuning.null_reason,
             )
             yield plain
@@ -136,7 +135,6 @@ def compared_in(cells: Sequence[TransferCell]) -> list[Comparison]:
 
 def evaluate_transfer(
     ledger: Ledger,
-    model: StudiedModel,
     engine: JudgingEngine,
     config: EvaluationConfig,
     cells: Sequence[TransferCell],
@@ -154,7 +152,7 @@ def evaluate_transfer(
         As `evaluate`; SetError: an edit in the store cannot be read.
     """
     tables = {site: stored_activations(ledger, site, unit) for site, unit in activations.items()}
-    activation = anatomy_of(model.hf_config).activation
+    activation = anatomy_of(engine.model.hf_config).activation
     tasks = benchmark_tasks(config, ())
 
     def intervened(cell: TransferCell, edit: WeightEdit) -> Variant:
@@ -176,7 +174,7 @@ def evaluate_transfer(
         )
 
     of_base = frozenset((cell.task, cell.language) for cell in cells if cell.variant == BASE)
-    units = evaluate(ledger, model, engine, [replace(BASE_VARIANT, judged_on=of_base)], tasks)
+    units = evaluate(ledger, engine, [replace(BASE_VARIANT, judged_on=of_base)], tasks)
     for tuning, unit in trained:
         edit = WeightEdit.load(edit_file(ledger, unit))
         places = frozenset((tuning.task.name, language) for language in tuning.languages)
@@ -186,5 +184,5 @@ def evaluate_transfer(
             for cell in cells
             if cell.variant.tuned == tuning.name and cell.null_reason is None
         ]
-        units += evaluate(ledger, model, engine, variants, tasks)
+        units += evaluate(ledger, engine, variants, tasks)
     return units

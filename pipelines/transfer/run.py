@@ -17,14 +17,12 @@ from polyneuron.pipelines.run.progress import console, say
 from polyneuron.pipelines.run.record import Run, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.stages.activations import measure_activations
+from polyneuron.pipelines.stages.activations import find_sets, measure_activations
 from polyneuron.pipelines.stages.corpora import prepare_corpora
-from polyneuron.pipelines.stages.detectors import find_sets
 from polyneuron.pipelines.stages.training_job import require_local
 from polyneuron.pipelines.stages.verdicts import store_verdicts
 from polyneuron.pipelines.transfer.evaluation import METRICS, cells_of, compared_in, evaluate_transfer
-from polyneuron.pipelines.transfer.page import transfer_page
-from polyneuron.pipelines.transfer.table import as_markdown, notes, transfer_grids, unfolded
+from polyneuron.pipelines.transfer.table import as_markdown, notes, transfer_grids, transfer_page, unfolded
 from polyneuron.pipelines.transfer.training import Sets, train_for_transfer, tunings_of
 
 TITLE, REPORT, TABLES = "Transfer study", "transfer.html", "transfer.md"
@@ -83,30 +81,24 @@ def _transfer_model(
         with run.timed("corpora"):
             sentences = prepare_corpora(ledger, opened, config.corpus, config.languages, seed=config.seed)
         with run.timed("activations"):
-            measured = measure_activations(
-                ledger, opened, sentences, workers, sites=config.sites, batch_size=config.batch_size
-            )
+            units = measure_activations(ledger, sentences, workers, config.sites, config.batch_size)
         with run.timed("detection"):
-            site = config.sites[0]
-            found = find_sets(
-                ledger,
-                config.languages,
-                config.detectors,
-                site=site,
-                activations=measured[site],
-                n_controls=0,
-            )
+            measured = (config.sites[0], units[config.sites[0]])
+            found = find_sets(ledger, config.languages, config.detectors, measured, n_controls=0)
             sets: Sets = {each.detector: each.sets for each in found}
             tunings = tunings_of(config, model, sets, anatomy_of(opened.hf_config))
             cells = cells_of(config, tunings, sets)
         with run.timed("training"):
-            trained = train_for_transfer(ledger, opened, workers, config, tunings)
+            trained = train_for_transfer(ledger, workers, config, tunings)
         with run.timed("evaluation"):
             judged = config.evaluation
-            units = evaluate_transfer(
-                ledger, opened, engine, judged, cells, trained=trained, sets=sets, activations=measured
+            evaluated = evaluate_transfer(
+                ledger, engine, judged, cells, trained=trained, sets=sets, activations=units
             )
             compared = compared_in(cells)
-            verdicts = store_verdicts(ledger, compared, units, judged, seed=config.seed, metrics=METRICS)
-    scores, rows = ledger.read("scores", units).to_pylist(), ledger.read("verdicts", [verdicts]).to_pylist()
+            verdicts = store_verdicts(ledger, compared, evaluated, judged, seed=config.seed, metrics=METRICS)
+    scores, rows = (
+        ledger.read("scores", evaluated).to_pylist(),
+        ledger.read("verdicts", [verdicts]).to_pylist(),
+    )
     return transfer_grids(config, model, cells, scores, rows), {row["run_id"] for row in (*scores, *rows)}

@@ -108,7 +108,7 @@ def _chosen(
 
 
 def train_for_transfer(
-    ledger: Ledger, model: StudiedModel, workers: Workers, config: TransferConfig, tunings: Sequence[Tuning]
+    ledger: Ledger, workers: Workers, config: TransferConfig, tunings: Sequence[Tuning]
 ) -> list[tuple[Tuning, str]]:
     """Trains what is missing; returns the tunings that have neurons, each with its unit. Edits stay in the store.
 
@@ -124,9 +124,9 @@ def train_for_transfer(
             continue
         task = tuning.task
         if task.name not in items:
-            items[task.name] = _items(model, config, task)
+            items[task.name] = _items(workers.model, config, task)
         blocks, source = items[task.name]
-        job = _job(ledger, model, config, tuning, blocks=blocks, source=source)
+        job = _job(ledger, workers.model, config, tuning, blocks=blocks, source=source)
         trained_edit(ledger, workers, job)
         trained.append((tuning, job.work.key))
     return trained

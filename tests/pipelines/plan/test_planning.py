@@ -20,9 +20,8 @@ from polyneuron.pipelines import cli
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overrides
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
-from polyneuron.pipelines.plan.planning import ModelPlan, plan
-from polyneuron.pipelines.plan.transfer import study_of
-from polyneuron.pipelines.run.sentences import Sentences
+from polyneuron.pipelines.plan.planning import ModelPlan, plan, study_of
+from polyneuron.pipelines.stages.corpora import Sentences
 from polyneuron.pipelines.stages.detection import detect
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
@@ -103,7 +102,7 @@ def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
     study = tiny_config(model, tmp_path / "store")
     with TinyStudy(study, model) as tiny:
         english = Sentences({"en": tiny.do("corpora").sentences.detection["en"]}, {})
-        detect(tiny.ledger, tiny.model, english, tiny.workers, study.detection)
+        detect(tiny.ledger, english, tiny.workers, study.detection)
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}
 

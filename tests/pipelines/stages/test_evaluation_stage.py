@@ -35,7 +35,7 @@ def judged(study: TinyStudy, store: Store, *patterns: str, night: str | None = N
     ledger = Ledger(store, "tiny", "run")
     tasks = benchmark_tasks(study.config.evaluation, study.config.languages)
     variants = variants_named(study.selected.variants, patterns)
-    return evaluate(ledger, study.model, study.engine, variants, tasks, night=night)
+    return evaluate(ledger, study.engine, variants, tasks, night)
 
 
 @pytest.fixture(scope="module")

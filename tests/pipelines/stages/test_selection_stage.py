@@ -7,7 +7,7 @@ import pytest
 from polyneuron.neuron_core.selection.rules import Quantile
 from polyneuron.neuron_core.selection.select import select
 from polyneuron.pipelines.config.study import StudyConfig
-from polyneuron.pipelines.stages.selection import with_lower_floors
+from polyneuron.pipelines.stages.detection import with_lower_floors
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 

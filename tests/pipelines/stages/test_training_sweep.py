@@ -59,7 +59,6 @@ class Sweep:
             related = {**selected.selection.related, "sw": shared}
             self.tuned = training.train(
                 study.ledger,
-                study.model,
                 study.sentences,
                 study.workers,
                 replace(selected, selection=replace(selected.selection, related=related)),

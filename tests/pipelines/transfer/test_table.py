@@ -13,8 +13,14 @@ from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.transfer.evaluation import TransferCell
-from polyneuron.pipelines.transfer.page import transfer_page
-from polyneuron.pipelines.transfer.table import Grid, as_markdown, notes, transfer_grids, unfolded
+from polyneuron.pipelines.transfer.table import (
+    Grid,
+    as_markdown,
+    notes,
+    transfer_grids,
+    transfer_page,
+    unfolded,
+)
 from tests.golden import assert_golden
 
 GOLDEN = Path(__file__).parent / "golden"
