@@ -106,15 +106,14 @@ def _pass_stage(
     corpus: passes.Corpus,
     phases: tuple[Phase, ...],
     *,
-    flops: float,
     n_passes: int,
     n_rounds: int | None = None,
     with_head: bool = False,
     n_copies: int = 1,
-    score_flops: float = 0.0,
-    notes: tuple[str, ...] = (),
+    **work: Any,
 ) -> Stage:
-    """n_passes: in which weights are gathered; n_rounds: how often all of `corpus` goes through the layers, in `n_copies`."""
+    """n_passes: in which weights are gathered; n_rounds: how often all of `corpus` goes through the layers, in `n_copies`; work:
+    what else the `Stage` says."""
     where = case.placing
     times = (n_passes if n_rounds is None else n_rounds) * case.shape.n_layers
     kept, spilled = (times * n for n in passes.hidden_state_bytes(where, corpus, n_copies))
@@ -128,13 +127,11 @@ def _pass_stage(
         case,
         where,
         phases,
-        flops=flops,
-        score_flops=score_flops,
         received_bytes=where.received(n_passes, with_head),
         moved_bytes=moved,
         read_bytes=where.read(n_passes, with_head),
         spilled_bytes=2 * spilled,  # written and read once a layer
-        notes=notes,
+        **work,
     )
 
 
@@ -194,21 +191,18 @@ def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -
 
 def assumptions(config: StudyConfig) -> list[str]:
     """What the numbers of this configuration take for granted, beside rates."""
-    said = [
-        "sentences are as long as corpus.max_tokens allows, micro-batches are full",
-        f"{HEADROOM:.0%} of a memory may be planned with",
-    ]
-    if config.cluster.models_at_once > 1:
-        said.append("one model at a time, whatever cluster.models_at_once is")
-    if config.cluster.gpus_per_worker:
-        device, host = LIBRARIES_DEVICE / GIB, LIBRARIES_HOST / GIB
-        said.append(f"libraries of a rank take {device:g} GiB on its GPU and {host:g} GiB of its node")
-    if config.training.languages:
-        if "full" not in config.training.strategies:
-            said.append(f"a trained set has {TRAINED_SHARE:.0%} of the neurons of each group")
-        said.append("a training document is one block of training.max_tokens")
-        if config.training.n_documents == "all":
-            said.append(f"training.n_documents: all is {ASSUMED_DOCUMENTS:,}")
-    if config.evaluation.benchmarks:
-        said.append(f"an example of a prompt has {EXAMPLE_TOKENS} tokens, an answer half of what it may have")
-    return said
+    cluster, training = config.cluster, config.training
+    trains, in_part = bool(training.languages), "full" not in training.strategies
+    libraries = f"{LIBRARIES_DEVICE / GIB:g} GiB on its GPU and {LIBRARIES_HOST / GIB:g} GiB of its node"
+    answers = f"an example of a prompt has {EXAMPLE_TOKENS} tokens, an answer half of what it may have"
+    said = {
+        "sentences are as long as corpus.max_tokens allows, micro-batches are full": True,
+        f"{HEADROOM:.0%} of a memory may be planned with": True,
+        "one model at a time, whatever cluster.models_at_once is": cluster.models_at_once > 1,
+        f"libraries of a rank take {libraries}": cluster.gpus_per_worker,
+        f"a trained set has {TRAINED_SHARE:.0%} of the neurons of each group": trains and in_part,
+        "a training document is one block of training.max_tokens": trains,
+        f"training.n_documents: all is {ASSUMED_DOCUMENTS:,}": trains and training.n_documents == "all",
+        answers: config.evaluation.benchmarks,
+    }
+    return [words for words, holds in said.items() if holds]
