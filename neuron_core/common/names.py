@@ -12,13 +12,10 @@ _MAX_CHARACTERS = 180
 
 
 def safe_name(value: str) -> str:
-    """`value` as one file name of ASCII letters, digits and `_ - .`, the rest percent-encoded: `Qwen/Qwen3`
-    is `Qwen%2FQwen3`.
-
-    Never empty, never `.` or `..`, never hidden: a leading dot or underscore is encoded too. Different values
-    have different names; a name over 180 characters is cut and closed with `~` and a hash. Raises StoreError
-    for an empty or unencodable value.
-    """
+    """`value` as one file name of ASCII letters, digits and `_ - .`, the rest percent-encoded: `Qwen/Qwen3` is
+    `Qwen%2FQwen3`. Never empty, never `.` or `..`, never hidden: a leading dot or underscore is encoded too. Different
+    values have different names; a name over 180 characters is cut and closed with `~` and a hash. Raises StoreError for an
+    empty or unencodable value."""
     if not value:
         raise StoreError(
             "An empty name cannot name a file or folder. Give the model, language or unit a name."

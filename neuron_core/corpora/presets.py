@@ -53,12 +53,10 @@ _LOOKS_LIKE_A_PATH = re.compile(r"^[/.~]|^[A-Za-z]:\\|[*?\[]|/$")
 
 
 def source_of(name_or_path: str) -> CorpusSource:
-    """The source that a configuration names.
-
-    A preset; a URL (`s3://…`); a file, folder or pattern, whose texts are sentences; or a hub dataset `owner/name`,
-    `owner/name:config` or `owner/name:config:split`, whose texts are split into sentences. `hub:` in front makes it a
-    dataset whatever else it looks like. `{language}` stands for the language code. Raises CorpusError for none of these.
-    """
+    """The source that a configuration names. A preset; a URL (`s3://…`); a file, folder or pattern, whose texts are
+    sentences; or a hub dataset `owner/name`, `owner/name:config` or `owner/name:config:split`, whose texts are split into
+    sentences. `hub:` in front makes it a dataset whatever else it looks like. `{language}` stands for the language code.
+    Raises CorpusError for none of these."""
     name = name_or_path.strip()
     if name in PRESETS:
         return PRESETS[name]

@@ -21,12 +21,10 @@ _LONGEST_LINE, _LONGEST_LIST = 1 << 26, 1 << 30
 
 
 def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
-    """The files to read for `language`, sorted by name.
-
-    One file; the matches of a pattern; or, of a folder, those under `<language>/` or named `<language>.txt`,
-    `<language>_0001.parquet` and so on (all of them where the folder's own name holds the language). Raises CorpusError
-    when nothing is there, no file is of a known format, or the folder does not tell languages apart.
-    """
+    """The files to read for `language`, sorted by name. One file; the matches of a pattern; or, of a folder, those under
+    `<language>/` or named `<language>.txt`, `<language>_0001.parquet` and so on (all of them where the folder's own name
+    holds the language). Raises CorpusError when nothing is there, no file is of a known format, or the folder does not tell
+    languages apart."""
     try:
         fs, path = fsspec.core.url_to_fs(url)
         if pattern is not None:

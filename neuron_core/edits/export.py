@@ -17,11 +17,9 @@ PROVENANCE = "polyneuron_edit.json"
 
 def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder: str | Path) -> Path:
     """Saves `model` with `edit` applied, and its tokenizer, to `folder` as safetensors; returns the folder.
-
     `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model is left as it
     was. `tokenizer` may be None. The folder appears complete or not at all. Raises SetError when the folder exists and
-    holds files, it cannot be written, or the edit does not fit the model.
-    """
+    holds files, it cannot be written, or the edit does not fit the model."""
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SetError(

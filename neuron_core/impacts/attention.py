@@ -45,6 +45,7 @@ class ScoreImpacts:
     ) -> None:
         self._record, self._anatomy = record, anatomy
         self._attention = record.attention
+        self._reach = {"q": 1, "k": anatomy.heads_per_kv}  # query heads that a neuron reaches
         self._norm_eps = dict(zip("qk", norm_eps, strict=True))
         self._dtype = self._attention.query_BHTD.dtype
         self._rotation = _Rotation(record.cos_sin, anatomy.head_dim, self._dtype)
@@ -63,7 +64,7 @@ class ScoreImpacts:
             columns = (owner == own_head).nonzero()[:, 0]
             of_head = neurons[columns]
             rescale = self._rescale(group, of_head)
-            reached = self._reached(group, own_head)
+            reached = range(own_head * self._reach[group], (own_head + 1) * self._reach[group])
             for h in range(anatomy.n_heads) if anatomy.family.qk_norm == "full" else reached:
                 if h in reached:
                     change = self._change(group, of_head, torch.full_like(of_head, h), rescale)
@@ -74,7 +75,7 @@ class ScoreImpacts:
 
     def _of_few(self, group: str, neurons: Tensor) -> Tensor:
         """Squared impacts of neurons scattered over the heads, all pairs at once."""
-        reach = 1 if group == "q" else self._anatomy.heads_per_kv
+        reach = self._reach[group]
         pair_neuron = neurons.repeat_interleave(reach)
         pair_head = (
             neurons[:, None] // self._anatomy.head_dim * reach + torch.arange(reach, device=neurons.device)
@@ -82,10 +83,6 @@ class ScoreImpacts:
         change = self._change(group, pair_neuron, pair_head, self._rescale(group, pair_neuron))
         squared = squared_impacts(self._heads.select(pair_head), change)
         return squared.unflatten(1, (-1, reach)).sum(2)
-
-    def _reached(self, group: str, own_head: int) -> range:
-        shared = 1 if group == "q" else self._anatomy.heads_per_kv
-        return range(own_head * shared, (own_head + 1) * shared)
 
     def _change(
         self, group: str, neurons: Tensor, query_heads: Tensor, rescale: Tensor | None

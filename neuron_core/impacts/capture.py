@@ -43,12 +43,10 @@ class AttentionRecord:
 
 
 class LayerRecord:
-    """Everything the impact formulas need of one layer and one micro-batch; filled while the layer runs.
-
-    heads: input of o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]. Only with scores: q, k [B, T, H*D or G*D],
-    projections before RoPE and after QK-norm; q_raw, k_raw: before QK-norm, where the family has one; cos_sin: rotary tables
-    [1 or B, T, R]; attention.
-    """
+    """Everything the impact formulas need of one layer and one micro-batch; filled while the layer runs. heads: input of
+    o_proj [B, T, H*D]; ffn: input of down_proj [B, T, I]. Only with scores: q, k [B, T, H*D or G*D], projections before
+    RoPE and after QK-norm; q_raw, k_raw: before QK-norm, where the family has one; cos_sin: rotary tables [1 or B, T, R];
+    attention."""
 
     heads: Tensor
     ffn: Tensor

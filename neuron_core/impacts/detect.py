@@ -210,13 +210,9 @@ def measure_impacts(
     """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
 
     `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
-    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`.
-
-    Raises:
-        UnsupportedArchitecture: the family is not declared.
-        CorpusError: a corpus is empty, or none of its sentences has a token to score.
-        ModelError: an impact is not finite.
-        ValueError: an unknown group or mode, or strings without a tokenizer.
+    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`. Raises
+    UnsupportedArchitecture for a family that is not declared, CorpusError when a corpus is empty or has no token to score,
+    ModelError when an impact is not finite, ValueError for an unknown group or mode, or strings without a tokenizer.
     """
     from polyneuron.neuron_core.impacts.table import ImpactTable
 

@@ -149,12 +149,10 @@ def language_agnostic_score(importances: Mapping[str, Value]) -> Value:
 def measures_of(
     n_shared: int, languages: Mapping[str, LanguageLosses], n_bootstrap: int = N_BOOTSTRAP, seed: int = 0
 ) -> list[Estimate]:
-    """All metrics of one selection: Eq. 4 and 6 of the model, Eq. 5 of each language.
-
-    Intervals are 95% percentile intervals over `n_bootstrap` resamples of each language's sentences; base, shared and
-    exclusive see the same resample. They depend on the seed and the language's name, not on the order of languages. Raises
-    SetError when the variants of a language were not measured on the same sentences.
-    """
+    """All metrics of one selection: Eq. 4 and 6 of the model, Eq. 5 of each language. Intervals are 95% percentile
+    intervals over `n_bootstrap` resamples of each language's sentences; base, shared and exclusive see the same resample.
+    They depend on the seed and the language's name, not on the order of languages. Raises SetError when the variants of a
+    language were not measured on the same sentences."""
     ratio = shared_ratio(n_shared, {language: losses.n_exclusive for language, losses in languages.items()})
     estimates = [_estimate("shared_ratio", None, ratio, np.zeros(0), seed)]
     drawn = {

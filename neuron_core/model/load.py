@@ -33,13 +33,10 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
 ) -> tuple[Any, Any]:
-    """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients).
-
-    `path_or_id`: hub id, local folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a soft-cap on
-    attention scores run eager attention, because fused attention ignores the cap. Raises ModelError when nothing is there,
-    it is no causal LM, or weights are unreadable or truncated, and UnsupportedArchitecture for a family whose anatomy is
-    not declared.
-    """
+    """Loads a causal LM and its tokenizer, ready to measure (evaluation mode, no gradients). `path_or_id`: hub id, local
+    folder, or a .gguf file; `gguf_file` names one inside a folder. Models with a soft-cap on attention scores run eager
+    attention, because fused attention ignores the cap. Raises ModelError when nothing is there, it is no causal LM, or
+    weights are unreadable or truncated, and UnsupportedArchitecture for a family whose anatomy is not declared."""
     from transformers import AutoTokenizer
 
     source = resolve_model(path_or_id, gguf_file)
@@ -80,9 +77,9 @@ def from_pretrained(
     nf4: bool = False,
 ) -> Any:
     """Loads the weights (safetensors only, nothing is unpickled). Under a DeepSpeed ZeRO-3 context they arrive sharded.
-    `nf4`: linears of the layers in 4 bits, computing in `dtype` (`neuron_core.model.nf4`)."""
-    if nf4:
-        from polyneuron.neuron_core.model.nf4 import quantisation, ready_to_train
+    `nf4`: a frozen base in 4 bits that computes in `dtype`, as paper B fine-tunes it (appendix B): NF4 with double
+    quantisation (Dettmers et al. 2023), by bitsandbytes. Adapters are trained on top of it; what they learn is merged into
+    the weights of the files, not into the quantised ones, so a weight edit differs from the base in its neurons alone."""
     wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     try:
         model = model_class(config).from_pretrained(
@@ -93,7 +90,7 @@ def from_pretrained(
             use_safetensors=True,
             revision=revision,
             trust_remote_code=trust_remote_code,
-            quantization_config=quantisation(wanted) if nf4 else None,
+            quantization_config=_nf4(wanted) if nf4 else None,
         )
     except _UNREADABLE as error:
         if type(error) not in _UNREADABLE:
@@ -103,9 +100,22 @@ def from_pretrained(
             "safetensors files are read"
         ) from error
     anatomy_of(model)
-    if nf4:
-        ready_to_train(model)
+    for module in model.modules() if nf4 else ():
+        # Else bitsandbytes repacks weights for inference on a CPU at their first use, after which they have no gradient.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model.eval().requires_grad_(False)
+
+
+def _nf4(dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def model_class(config: Any) -> Any:

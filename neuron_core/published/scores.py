@@ -60,12 +60,8 @@ def reference_scores(
     (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`. Values [S, N] are
     float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the others, k and v too. `causal` puts the
     model's own mask, sliding windows included, back into the same formulas.
-
-    Raises:
-        CorpusError: no sentence, or one without tokens.
-        ModelError: a score is not finite; names the layer.
-        UnsupportedArchitecture: the family is not declared.
-        ValueError: an unknown group, or strings without a tokenizer.
+    Raises CorpusError for no sentence, or one without tokens, ModelError when a score is not finite (it names the layer),
+    UnsupportedArchitecture for a family that is not declared, ValueError for an unknown group, or strings without a tokenizer.
     """
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")

@@ -50,12 +50,10 @@ def top_of_every_prompt(scores_SN: npt.NDArray[Any], k: int) -> npt.NDArray[np.i
 def reference_selection(
     scores: Scores, anatomy: Anatomy, model: str, ratio: float, kv_map: str = "correct"
 ) -> NeuronSet:
-    """The language-related set the published code selects from one language's scores.
-
-    `kv_map` says how its k and v entries, which run over query heads, become rows: "correct" (`kv_rows`) or "published" (i
-    // G, which hits other rows); without grouped queries the two are the same. Raises SetError for scores of a wrong width,
-    without prompts or with NaN, and for an unknown kv_map.
-    """
+    """The language-related set the published code selects from one language's scores. `kv_map` says how its k and v
+    entries, which run over query heads, become rows: "correct" (`kv_rows`) or "published" (i // G, which hits other rows);
+    without grouped queries the two are the same. Raises SetError for scores of a wrong width, without prompts or with NaN,
+    and for an unknown kv_map."""
     return _as_set(_entries(scores, anatomy, ratio), anatomy, model, kv_map)
 
 

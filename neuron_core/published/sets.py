@@ -45,12 +45,10 @@ def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDA
 
 
 def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
-    """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
-
-    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits other rows; here
-    they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share. Raises SetError for a
-    file of another kind, an unknown key, or an index outside the model.
-    """
+    """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices. Its k and v indices run
+    over query heads. The published code maps them back with `i // G`, which hits other rows; here they get the right rows
+    (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share. Raises SetError for a file of another kind,
+    an unknown key, or an index outside the model."""
     listed = _read_json(Path(path))
     found: dict[Key, set[int]] = {}
     corrected, hit = 0, 0

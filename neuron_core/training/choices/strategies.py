@@ -80,12 +80,10 @@ def neurons_to_train(
 def transfer_choices(
     sets: Mapping[str, NeuronSet], source: str, target: str, seed: int = 0
 ) -> dict[TransferChoice, NeuronSet]:
-    """The source language's neurons, the target's, both, and a random control, from what a detector found by language.
-
-    The control has as many neurons in each layer as source and target together, the largest of the three, drawn by `seed`
+    """The source language's neurons, the target's, both, and a random control, from what a detector found by language. The
+    control has as many neurons in each layer as source and target together, the largest of the three, drawn by `seed`
     outside the sets of all languages. Raises SetError for a language without a set or with an empty one, one language
-    twice, or no room for a control.
-    """
+    twice, or no room for a control."""
     if source == target:
         raise SetError(f"Transfer needs two languages, not {source} to {target}")
     for language in (source, target):

@@ -1,6 +1,6 @@
 """How paper B fine-tunes for cross-lingual transfer (section 2.2, appendix B). Imports nothing heavy.
 
-Its models are loaded in 4 bits (`neuron_core.model.nf4`); a recipe does not say so, as it depends on the machine.
+Its models are loaded in 4 bits (`model.load.from_pretrained`); a recipe does not say so, as it depends on the machine.
 """
 
 from dataclasses import dataclass, replace

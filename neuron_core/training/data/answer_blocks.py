@@ -45,11 +45,9 @@ def prepare_answers(
     add_bos: bool,
 ) -> AnswerBlocks:
     """The blocks of some examples, from the cache below `cache` if they were made before, else made whole or not at all.
-
-    `tokenizer`: a fast one with an EOS token. `max_tokens`: of a block. `add_bos`: whether a prompt begins with BOS, as it will
-    when the benchmark is asked. Raises CorpusError when no example can be learnt, ModelError for a tokenizer that is not fast,
-    or lacks EOS or the BOS asked for, and StoreError when the cache cannot be written or is damaged.
-    """
+    `tokenizer`: a fast one with an EOS token. `max_tokens`: of a block. `add_bos`: whether a prompt begins with BOS, as it
+    will when the benchmark is asked. Raises CorpusError when no example can be learnt, ModelError for a tokenizer that is
+    not fast, or lacks EOS or the BOS asked for, and StoreError when the cache cannot be written or is damaged."""
     token_files.require_usable(tokenizer, add_bos)
 
     def write(folder: Path) -> Mapping[str, Any]:

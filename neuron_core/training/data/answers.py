@@ -40,12 +40,10 @@ class AnswerCounts:
 def answer_tokens(
     examples: Sequence[Example], tokenizer: Any, max_tokens: int, add_bos: bool, counts: AnswerCounts
 ) -> Iterator[tuple[list[int], int]]:
-    """Yields the token ids of every example that can be learnt, and how many of them are the prompt's.
-
-    A text longer than `max_tokens` loses the beginning of its prompt (BOS stays), as lm-eval cuts it. `tokenizer`: a fast one
-    with an EOS token. `add_bos`: whether a prompt begins with BOS; a scored text does wherever there is one. `counts` is filled
-    while the iterator runs.
-    """
+    """Yields the token ids of every example that can be learnt, and how many of them are the prompt's. A text longer than
+    `max_tokens` loses the beginning of its prompt (BOS stays), as lm-eval cuts it. `tokenizer`: a fast one with an EOS
+    token. `add_bos`: whether a prompt begins with BOS; a scored text does wherever there is one. `counts` is filled while
+    the iterator runs."""
     left = iter(examples)
     while batch := list(islice(left, _A_BATCH)):
         texts = [example.prompt + example.answer for example in batch]

@@ -103,10 +103,9 @@ def prepare_blocks(
             above 0.
         report: told the documents tokenised so far and those wanted (for "all", the former twice).
 
-    Raises:
-        CorpusError: as `documents`; or too few documents to hold any back. ModelError: a tokenizer that is not fast, or
-            lacks EOS or the BOS asked for. StoreError: the cache cannot be written or is damaged.
-        ValueError: `max_tokens` below 3, or `validation_share` not in [0, 1).
+    Raises CorpusError as `documents`, and for too few documents to hold any back, ModelError for a tokenizer that is not fast, or
+    lacks EOS or the BOS asked for, StoreError when the cache cannot be written or is damaged, and ValueError for `max_tokens`
+    below 3, or a `validation_share` that is not in [0, 1).
     """
     if max_tokens < 3 or not 0 <= validation_share < 1:
         raise ValueError(

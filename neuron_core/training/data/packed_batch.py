@@ -70,12 +70,10 @@ def document_mask(segment_ids: Tensor, window: int | None = None) -> Tensor:
 def model_masks(
     config: Any, segment_ids: Tensor, dtype: torch.dtype = torch.float32
 ) -> Tensor | dict[str, Tensor]:
-    """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included.
-
-    It is [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest number of
+    """The mask of `segment_ids` int64 [B, T] in the form that the model of `config` takes, sliding windows included. It is
+    [B, 1, T, T], boolean for sdpa; for eager attention, which adds the mask to the scores, 0 or the lowest number of
     `dtype` (the dtype of the scores). A dict by kind of layer for models that mix kinds. Raises ModelError for another
-    attention implementation, UnsupportedArchitecture for a family that is not declared.
-    """
+    attention implementation, UnsupportedArchitecture for a family that is not declared."""
     text = config.get_text_config()
     family = family_of(text.model_type)
     if family is None:

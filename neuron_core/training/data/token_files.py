@@ -52,11 +52,9 @@ def cached_folder(
     deciding: Mapping[str, Any],
     write: Callable[[Path], Mapping[str, Any]],
 ) -> Path:
-    """The folder of one language's tokens below `cache`, made by `write` unless it is there.
-
-    `deciding`: JSON-ready, everything else that decides the content. `write` puts the arrays into a folder and returns the
-    summary of them, for people and JSON-ready. Raises StoreError when the place cannot be written.
-    """
+    """The folder of one language's tokens below `cache`, made by `write` unless it is there. `deciding`: JSON-ready,
+    everything else that decides the content. `write` puts the arrays into a folder and returns the summary of them, for
+    people and JSON-ready. Raises StoreError when the place cannot be written."""
     key = {
         "format": _FORMAT,
         "language": language,
