@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from polyneuron.cluster.capacity.memory import Phase
 from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.shape import ModelShape
-from polyneuron.neuron_core.activations.resolution import SKETCH_BYTES
+from polyneuron.neuron_core.activations.names import SKETCH_BYTES
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.limits import (
     IMPACT_BYTES,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from polyneuron.neuron_core.activations.resolution import (
+from polyneuron.neuron_core.activations.names import (
     BUCKETS_ONE_SIDE,
     HIGHEST_EXPONENT,
     LOWEST_EXPONENT,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polyneuron.neuron_core.activations.buckets import count_buckets
-from polyneuron.neuron_core.activations.resolution import N_BUCKETS
+from polyneuron.neuron_core.activations.names import N_BUCKETS
 from polyneuron.neuron_core.common.errors import CorpusError
 
 MAX_TOKENS = 1 << 27

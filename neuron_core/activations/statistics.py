@@ -13,12 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from polyneuron.neuron_core.activations.buckets import (
-    bucket_edges,
-    counts_above,
-    cumulative,
-    percentile_buckets,
-)
+from polyneuron.neuron_core.activations import buckets
 from polyneuron.neuron_core.activations.names import PERCENTILES
 from polyneuron.neuron_core.activations.sketch import ActivationSketch
 
@@ -54,22 +49,22 @@ class ActivationStatistics:
 def layer_statistics(sketches: Mapping[str, ActivationSketch]) -> ActivationStatistics:
     """The statistics of one layer from its sketches, one per language and each of at least one token, in their order.
     Pooling counts every token once, so a language with more tokens weighs more."""
-    edges, of_languages = bucket_edges(), list(sketches.values())
+    edges, of_languages = buckets.bucket_edges(), list(sketches.values())
     middles = (edges[1:] + edges[:-1]) / 2
     up_to_zero_I1 = torch.full((len(of_languages[0].total), 1), int((edges == 0).nonzero()) - 1)
     pooled_IK = torch.zeros(of_languages[0].counts.shape, dtype=torch.int64)
     for sketch in of_languages:
         pooled_IK += sketch.counts
-    pooled_IP = percentile_buckets(cumulative(pooled_IK), PERCENTILES)
+    pooled_IP = buckets.percentile_buckets(buckets.cumulative(pooled_IK), PERCENTILES)
     positive, percentiles, own, pooled = [], [], [], []
     for sketch in of_languages:
-        below_IK = cumulative(sketch.counts)
-        buckets_IP = percentile_buckets(below_IK, PERCENTILES)
+        below_IK = buckets.cumulative(sketch.counts)
+        buckets_IP = buckets.percentile_buckets(below_IK, PERCENTILES)
         least, most = sketch.minimum[:, None], sketch.maximum[:, None]
         percentiles.append(middles[buckets_IP].clamp(least, most).numpy())
-        positive.append(counts_above(below_IK, up_to_zero_I1)[:, 0].numpy())
-        own.append(counts_above(below_IK, buckets_IP).numpy())
-        pooled.append(counts_above(below_IK, pooled_IP).numpy())
+        positive.append(buckets.counts_above(below_IK, up_to_zero_I1)[:, 0].numpy())
+        own.append(buckets.counts_above(below_IK, buckets_IP).numpy())
+        pooled.append(buckets.counts_above(below_IK, pooled_IP).numpy())
     return ActivationStatistics(
         n_tokens=np.array([sketch.n_tokens for sketch in of_languages], np.int64),
         n_positive=np.stack(positive),

@@ -157,8 +157,9 @@ class Intervention:
 
         def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             changed, at = output.clone(), index.to(output.device)
-            constants = self.constants[layer].to(output.device, output.dtype)
-            changed[..., at] = _changed(self.operation, output[..., at], constants)
+            constants, own = self.constants[layer].to(output.device, output.dtype), output[..., at]
+            with_constants = {"set": constants.expand_as, "scale": constants.mul, "shift": constants.add}
+            changed[..., at] = with_constants[self.operation](own)
             return changed
 
         return hook
@@ -186,12 +187,6 @@ class Intervention:
 def is_intervention_file(path: str | Path) -> bool:
     """Whether a safetensors file holds an intervention rather than a weight edit."""
     return _FILE.holds(path)
-
-
-def _changed(operation: Operation, activations: Tensor, constants: Tensor) -> Tensor:
-    if operation == "set":
-        return constants.expand_as(activations)
-    return activations * constants if operation == "scale" else activations + constants
 
 
 @functools.cache

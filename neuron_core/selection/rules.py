@@ -12,15 +12,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
+from polyneuron.neuron_core.selection import thresholds
 from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid
 from polyneuron.neuron_core.selection.names import RuleName
-from polyneuron.neuron_core.selection.thresholds import (
-    Passing,
-    at_least,
-    group_scale,
-    kth_largest,
-    reached_values,
-)
 
 _SHARES = ("share", "target_shared", "fraction", "ratio")
 
@@ -51,7 +45,7 @@ class Rule(ABC):
         return replace(self, **{self.setting_name: setting})
 
     @abstractmethod
-    def passing(self, grid: ImpactGrid) -> Passing:
+    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
         """Applies the rule to the impacts of all languages. Raises NotCertified when pruned detection does not prove the
         answer (it names groups, languages, thresholds and floors), SetError when the impacts cannot answer the rule."""
 
@@ -66,10 +60,10 @@ class Sigma(Rule):
     name = "sigma"
     setting_name = "sigma"
 
-    def passing(self, grid: ImpactGrid) -> Passing:
+    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
         """Compares every impact with sigma; raises as `Rule.passing`."""
-        values = reached_values(grid, self.per_token, self.share)
-        return at_least(
+        values = thresholds.reached_values(grid, self.per_token, self.share)
+        return thresholds.at_least(
             grid, values, dict.fromkeys(grid.cells, self.sigma), self.sigma, per_token=self.per_token
         )
 
@@ -91,20 +85,20 @@ class ScaledSigma(Rule):
         """Returns the fields; target_shared is null when sigma was given, since it decided nothing then."""
         return super().describe() | ({} if self.sigma is None else {"target_shared": None})
 
-    def passing(self, grid: ImpactGrid) -> Passing:
+    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
         """Chooses sigma where it is open, and compares the scaled impacts with it; raises as `Rule.passing`."""
-        values = reached_values(grid, self.per_token, self.share)
-        scales = {group: group_scale(grid, group, self.per_token) for group in grid.widths}
+        values = thresholds.reached_values(grid, self.per_token, self.share)
+        scales = {group: thresholds.group_scale(grid, group, self.per_token) for group in grid.widths}
         sigma = self._chosen_sigma(grid, values, scales) if self.sigma is None else self.sigma
         least = dict.fromkeys(grid.cells, sigma)
-        return at_least(grid, values, least, sigma, per_token=self.per_token, scales=scales)
+        return thresholds.at_least(grid, values, least, sigma, per_token=self.per_token, scales=scales)
 
     def _chosen_sigma(self, grid: ImpactGrid, values: Floats, scales: dict[str, float]) -> float:
         """The K-th largest over neurons of the smallest scaled impact over languages, K = round(target_shared N)."""
         smallest = values.min(axis=0).astype(np.float64)
         for group, span in grid.spans.items():
             smallest[span] /= scales[group]
-        return kth_largest(smallest, self.target_shared)
+        return thresholds.kth_largest(smallest, self.target_shared)
 
 
 @dataclass(frozen=True)
@@ -118,15 +112,15 @@ class Quantile(Rule):
     name = "quantile"
     setting_name = "fraction"
 
-    def passing(self, grid: ImpactGrid) -> Passing:
+    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
         """Compares every impact with the threshold of its language and group; raises as `Rule.passing`."""
-        values = reached_values(grid, self.per_token, self.share)
+        values = thresholds.reached_values(grid, self.per_token, self.share)
         least = {
-            (language, group): kth_largest(values[at, span].astype(np.float64), self.fraction)
+            (language, group): thresholds.kth_largest(values[at, span].astype(np.float64), self.fraction)
             for at, language in enumerate(grid.languages)
             for group, span in grid.spans.items()
         }
-        return at_least(grid, values, least, self.fraction, per_token=self.per_token)
+        return thresholds.at_least(grid, values, least, self.fraction, per_token=self.per_token)
 
 
 @dataclass(frozen=True)
@@ -138,15 +132,14 @@ class TopRatio(Rule):
     name = "top_ratio"
     setting_name = "ratio"
 
-    def passing(self, grid: ImpactGrid) -> Passing:
+    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
         """Compares worst ranks with the ratio. Raises NotCertified where ranks are missing."""
         ranks = grid.floats("rank_worst")
-        for at, language in enumerate(grid.languages):
-            for group, span in grid.spans.items():
-                if np.isnan(ranks[at, span]).any():
-                    raise NotCertified(
-                        f"Group {group}, {language}: the rule {self.name} needs the rank of every neuron, and pruned "
-                        "detection has none. Detect with mode 'full', or choose the rule scaled_sigma"
-                    )
+        for language, group in grid.cells:
+            if np.isnan(ranks[grid.languages.index(language), grid.spans[group]]).any():
+                raise NotCertified(
+                    f"Group {group}, {language}: the rule {self.name} needs the rank of every neuron, and pruned detection has "
+                    "none. Detect with mode 'full', or choose the rule scaled_sigma"
+                )
         passes = ranks <= np.float32(self.ratio)  # ranks are rounded to float32; the ratio must be too
-        return Passing(passes, dict.fromkeys(grid.cells, self.ratio), self.ratio)
+        return thresholds.Passing(passes, dict.fromkeys(grid.cells, self.ratio), self.ratio)

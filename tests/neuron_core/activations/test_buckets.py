@@ -17,8 +17,7 @@ from polyneuron.neuron_core.activations.buckets import (
     percentile_buckets,
     rank_of,
 )
-from polyneuron.neuron_core.activations.names import PERCENTILES
-from polyneuron.neuron_core.activations.resolution import N_BUCKETS, SKETCH_BYTES
+from polyneuron.neuron_core.activations.names import N_BUCKETS, PERCENTILES, SKETCH_BYTES
 from polyneuron.neuron_core.activations.sketch import MAX_TOKENS, ActivationSketch
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.common.errors import CorpusError
