@@ -10,14 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from polyneuron.neuron_core.activations.table import ActivationTable
-from polyneuron.neuron_core.detectors.detector import (
-    Detected,
-    Detector,
-    Doubles,
-    first_ranked,
-    require_share,
-    to_set,
-)
+from polyneuron.neuron_core.detectors import detector
+from polyneuron.neuron_core.detectors.detector import Detected, Detector, Doubles
 from polyneuron.neuron_core.detectors.names import DetectorName
 
 _ENTROPY_DECIMALS = 12
@@ -48,7 +42,7 @@ class Lape(Detector):
     def __post_init__(self) -> None:
         """Raises ConfigError for a rate outside (0, 1]."""
         for name, value in asdict(self).items():
-            require_share(name, value)
+            detector.require_share(name, value)
 
     def detect(self, table: ActivationTable, languages: Sequence[str] | None = None) -> Detected:
         """Finds the neurons of each language, as `Detector.detect` says. The scores are entropies in nats, the same for
@@ -60,12 +54,12 @@ class Lape(Detector):
         bar = quantile(probabilities, self.activation_bar_ratio)
         kept = (probabilities > least).any(axis=0)
         entropies = np.where(kept, activation_entropy(probabilities), np.inf)
-        selected = first_ranked(entropies, round(self.top_rate * entropies.size)) & kept
+        selected = detector.first_ranked(entropies, round(self.top_rate * entropies.size)) & kept
         names = [table.languages[row] for row in rows]
         return Detected(
             detector=self,
             sets={
-                name: to_set(table, selected & (own > bar))
+                name: detector.to_set(table, selected & (own > bar))
                 for name, own in zip(names, probabilities, strict=True)
             },
             scores=dict.fromkeys(names, entropies),

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from polyneuron.neuron_core.passes.limits import N_SMALLEST
 
-_PER_NEURON = ("minimum", "maximum", "total", "smallest", "square", "square_per_token")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Impacts:
@@ -74,7 +72,8 @@ class Impacts:
 
     def select(self, neurons: Tensor) -> Impacts:
         """The impacts of some neurons (indices); ranks are lost, since later sentences will not rank the others."""
-        selected = {name: getattr(self, name)[..., neurons] for name in _PER_NEURON}
+        per_neuron = ("minimum", "maximum", "total", "smallest", "square", "square_per_token")
+        selected = {name: getattr(self, name)[..., neurons] for name in per_neuron}
         return replace(self, **selected, worst_rank=None)
 
 

@@ -24,10 +24,8 @@ SUMMARY_SCHEMA = pa.schema(
         ("group", pa.string()),
         ("n_sentences", pa.int64()),
         ("n_tokens", pa.int64()),
-        ("seed_mean_square", pa.float64()),
-        ("seed_mean_square_raw", pa.float64()),
-        ("floor_raw", pa.float32()),
-        ("floor_rms", pa.float32()),
+        *((name, pa.float64()) for name in ("seed_mean_square", "seed_mean_square_raw")),
+        *((name, pa.float32()) for name in ("floor_raw", "floor_rms")),
         ("n_bounded", pa.int64()),
         ("mode", pa.string()),
     ]

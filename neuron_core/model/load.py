@@ -168,7 +168,9 @@ def dequantised(gguf: Path) -> Path:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{gguf} cannot be dequantised: {_first_line(error)}") from error
     anatomy_of(model)
-    nats = _english_loss_nats(model, tokenizer)
+    ids = tokenizer(_CHECK_TEXT, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        nats = float(model.eval()(input_ids=ids, labels=ids).loss)
     if nats > _WORST_PLAUSIBLE_NATS * math.log(model.config.get_text_config().vocab_size):
         raise ModelError(
             f"{gguf} was read, but its loss on English is {nats:.1f} nats a token, hardly better than guessing: its layout "
@@ -200,12 +202,6 @@ def model_fingerprint(source: str | Path, config: Any) -> str:
     else:
         digest.update(f"{source}@{commit}".encode())
     return digest.hexdigest()
-
-
-@torch.no_grad()
-def _english_loss_nats(model: Any, tokenizer: Any) -> float:
-    ids = tokenizer(_CHECK_TEXT, return_tensors="pt")["input_ids"]
-    return float(model.eval()(input_ids=ids, labels=ids).loss)
 
 
 def _first_line(error: Exception) -> str:

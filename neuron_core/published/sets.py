@@ -56,13 +56,15 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
     for key, layers in listed.items():
         group = JSON_KEYS[key]
         for layer, values in layers.items():
+            if not layer.isdecimal() or len(layer) > 6:
+                raise SetError(f"{path}: {layer!r} is not a layer; layers are whole numbers")
             indices = _checked(values, widths[group], f"{path}, {key}, layer {layer}")
             if group in ("k", "v") and anatomy.heads_per_kv > 1:
                 rows = kv_rows(indices, anatomy.heads_per_kv, anatomy.head_dim)
                 corrected += len(indices)
                 hit += int(np.isin(np.unique(indices // anatomy.heads_per_kv), rows).sum())
                 indices = rows
-            found.setdefault((_layer(layer, path), group), set()).update(indices.tolist())
+            found.setdefault((int(layer), group), set()).update(indices.tolist())
     result = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, found)
     if corrected:
         n_rows = result.counts()["k"] + result.counts()["v"]
@@ -125,12 +127,6 @@ def _read_json(path: Path) -> dict[str, dict[str, Any]]:
     if unknown := sorted(set(listed) - set(JSON_KEYS)):
         raise SetError(f"{path} holds unknown keys {unknown}; a published set has {', '.join(JSON_KEYS)}")
     return listed
-
-
-def _layer(text: str, path: str | Path) -> int:
-    if not text.isdecimal() or len(text) > 6:
-        raise SetError(f"{path}: {text!r} is not a layer; layers are whole numbers")
-    return int(text)
 
 
 def _integers(values: Any) -> Any:

@@ -7,12 +7,8 @@ SENSITIVITY_SCHEMA = pa.schema(
         ("neighbour", pa.string()),
         ("sigma", pa.float64()),
         ("language", pa.string()),
-        ("n_related", pa.int64()),
-        ("n_shared", pa.int64()),
-        ("n_exclusive", pa.int64()),
-        ("shared_ratio", pa.float64()),
-        ("jaccard_related", pa.float64()),
-        ("jaccard_shared", pa.float64()),
+        *((name, pa.int64()) for name in ("n_related", "n_shared", "n_exclusive")),
+        *((name, pa.float64()) for name in ("shared_ratio", "jaccard_related", "jaccard_shared")),
         ("null_reason", pa.string()),
     ]
 )

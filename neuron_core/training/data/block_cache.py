@@ -26,16 +26,8 @@ from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.readers import list_files
 from polyneuron.neuron_core.corpora.sampling import collapsed
 from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
-from polyneuron.neuron_core.training.data import token_files
+from polyneuron.neuron_core.training.data import documents, token_files
 from polyneuron.neuron_core.training.data.blocks import SPLITS, PreparedBlocks
-from polyneuron.neuron_core.training.data.documents import (
-    EMBEDDED_ROWS_A_DOCUMENT,
-    PAPER_N_DOCUMENTS,
-    DocumentCounts,
-    Mixture,
-    Wanted,
-    documents,
-)
 
 _DOCUMENTS_A_BATCH = 256
 _OPEN_BLOCKS = 64
@@ -74,12 +66,12 @@ def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
 
 def prepare_blocks(
     cache: str | Path,
-    mixture: Mixture,
+    mixture: documents.Mixture,
     language: str,
     tokenizer: Any,
     *,
     max_tokens: int,
-    n_documents: Wanted = PAPER_N_DOCUMENTS,
+    n_documents: documents.Wanted = documents.PAPER_N_DOCUMENTS,
     seed: int = 0,
     exclude: Collection[str] = (),
     add_bos: bool | None = None,
@@ -115,8 +107,8 @@ def prepare_blocks(
     pinned = [(_pinned(source, language), weight) for source, weight in mixture]
 
     def write(folder: Path) -> Mapping[str, Any]:
-        counts = DocumentCounts()
-        texts = documents(pinned, language, n_documents, seed=seed, exclude=exclude, counts=counts)
+        counts = documents.DocumentCounts()
+        texts = documents.documents(pinned, language, n_documents, seed=seed, exclude=exclude, counts=counts)
         pieces = _Pieces(folder, tokenizer, max_tokens, add_bos, seed)
         for n_done in pieces.write(texts):
             if report is not None:
@@ -212,10 +204,7 @@ class _Pieces:
                 self.folder, f"{split}_starts", np.cumsum([0, *map(len, blocks)], dtype=np.int64)
             )
             token_files.save_array(self.folder, f"{split}_pieces", chosen[order].astype(np.int32))
-        return {
-            "n_tokens": int(lengths[~is_held].sum()),
-            "n_validation_tokens": int(lengths[is_held].sum()),
-        }
+        return {"n_tokens": int(lengths[~is_held].sum()), "n_validation_tokens": int(lengths[is_held].sum())}
 
 
 def _write_header(file: BinaryIO, n: int) -> int:
@@ -231,20 +220,19 @@ def _pinned(source: CorpusSource, language: str) -> CorpusSource:
 def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str]:
     """Everything that decides the texts of a source: its declaration, and what identifies its content."""
     filled = source.for_language(language)
-    if filled.kind == "embedded":
-        return asdict(filled), token_files.digest([EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)])
     path = Path(str(filled.path)).expanduser()
-    if filled.kind == "hub":
-        files = [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if path.exists() else []
-        return asdict(filled), token_files.digest([_file_digest(file) for file in files])
-    if filled.revision:
+    if filled.kind == "embedded":
+        content: list[Any] = [documents.EMBEDDED_ROWS_A_DOCUMENT, embedded().get(language)]
+    elif filled.kind == "hub":
+        content = [_file_digest(str(file)) for file in sorted(path.rglob("*")) if file.is_file()]
+    elif filled.revision:
         return asdict(filled), ""
-    url = str(filled.path) if "://" in str(filled.path) else str(path)
-    fs, names = list_files(url, filled.data_files, language)
-    local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
-    return asdict(filled), token_files.digest(
-        [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
-    )
+    else:
+        url = str(filled.path) if "://" in str(filled.path) else str(path)
+        fs, names = list_files(url, filled.data_files, language)
+        local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+        content = [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
+    return asdict(filled), token_files.digest(content)
 
 
 def _file_digest(name: str) -> list[Any]:

@@ -55,12 +55,7 @@ def cached_folder(
     """The folder of one language's tokens below `cache`, made by `write` unless it is there. `deciding`: JSON-ready,
     everything else that decides the content. `write` puts the arrays into a folder and returns the summary of them, for
     people and JSON-ready. Raises StoreError when the place cannot be written."""
-    key = {
-        "format": _FORMAT,
-        "language": language,
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-        **deciding,
-    }
+    key = {"format": _FORMAT, "language": language, "tokenizer": tokenizer_fingerprint(tokenizer), **deciding}
     folder = Path(cache).expanduser() / f"{safe_name(language)}-{digest(key)}"
 
     if folder.exists():

@@ -168,10 +168,7 @@ class _Columns(_Place):
     _chosen: Tensor | None = None
 
     def attach(self, linear: nn.Module) -> list[RemovableHandle]:
-        return [
-            linear.register_forward_pre_hook(self._take_out),
-            linear.register_forward_hook(self._add_own),
-        ]
+        return [linear.register_forward_pre_hook(self._take_out), linear.register_forward_hook(self._add_own)]
 
     def _take_out(self, linear: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         others, self._chosen = _Split.apply(args[0], self.index)
