@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Offload = Literal["none", "cpu"]
 Weights = Literal["shard", "stream"]
+
+
+class Seat(NamedTuple):
+    """The place of one rank in its group, which meets at address:port."""
+
+    rank: int
+    world_size: int
+    address: str
+    port: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

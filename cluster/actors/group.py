@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import ray
 
-from polyneuron.cluster.actors.failures import GONE, Lost, answer
 from polyneuron.cluster.actors.placement import Room, Tell
 from polyneuron.cluster.actors.stopping import raise_if_stopped
-from polyneuron.cluster.actors.supervised import Supervised
+from polyneuron.cluster.actors.supervised import Lost, Supervised, answer
 from polyneuron.cluster.actors.watch import Watch
 from polyneuron.cluster.ranks.worker import Worker
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
@@ -55,11 +54,7 @@ class ModelGroup(Supervised):
         super().__init__("the workers", room, self.spec.max_restarts, tell)
 
     def __enter__(self) -> ModelGroup:
-        try:
-            self._start_or_retry()
-        except BaseException:
-            self.close()
-            raise
+        self._supervised(lambda: None)
         return self
 
     def run(
@@ -81,14 +76,13 @@ class ModelGroup(Supervised):
             Stopped: the study was interrupted (`polyneuron.cluster.actors.stopping`).
         """
         name = function.__name__
-        while True:
-            try:
-                work = ray.put(list(batches)), ray.put(kwargs)
-                pending = [worker.run.remote(name, function, *work) for worker in self._actors]
-                return self._collect(name, pending, progress, self.spec.hang_timeout_s)
-            except GONE as failure:
-                self._give_up_or_restart(failure)
-                self._start_or_retry()
+
+        def work() -> list[Any]:
+            inputs = ray.put(list(batches)), ray.put(kwargs)
+            pending = [worker.run.remote(name, function, *inputs) for worker in self._actors]
+            return self._collect(name, pending, progress, self.spec.hang_timeout_s)
+
+        return self._supervised(work)
 
     def stats(self) -> list[dict[str, Any]]:
         """Returns for each rank what its model counts (`PassModel.stats`, `TrainingModel.stats`), with its process id."""
@@ -98,13 +92,6 @@ class ModelGroup(Supervised):
     def reset_stats(self) -> None:
         """Makes every rank count anew from here on."""
         ray.get([worker.reset_stats.remote() for worker in self._actors])
-
-    def _start_or_retry(self) -> None:
-        while True:
-            try:
-                return self._start()
-            except GONE as failure:
-                self._give_up_or_restart(failure)
 
     def _start(self) -> None:
         spec = self.spec

@@ -13,14 +13,17 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from polyneuron.cluster.spec import Seat
+
 _TIMEOUT = timedelta(minutes=10)
 
 
-def meet(rank: int, world_size: int, address: str, port: int) -> None:
-    """Makes this process rank `rank` of torch's process group (NCCL on a GPU, gloo elsewhere) that meets at address:port.
+def meet(seat: Seat) -> None:
+    """Makes this process a rank of torch's process group (NCCL on a GPU, gloo elsewhere).
 
-    Rank 0 listens there. On a loopback address gloo's own connections stay on loopback as well.
+    Rank 0 listens at the address. On a loopback address gloo's own connections stay on loopback as well.
     """
+    rank, world_size, address, port = seat
     ip = ipaddress.ip_address(address)
     if ip.is_loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -41,15 +44,10 @@ def meet(rank: int, world_size: int, address: str, port: int) -> None:
     )
 
 
-def join(rank: int, world_size: int, address: str, port: int) -> None:
-    """Joins this process to the group of ranks that meets at address:port, and DeepSpeed with it."""
-    os.environ.update(
-        RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR=address,
-        MASTER_PORT=str(port),
-        LOCAL_RANK="0",
-    )
+def join(seat: Seat) -> None:
+    """Joins this process to its group of ranks, and DeepSpeed with it."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    os.environ |= dict(zip(names, map(str, seat), strict=True)) | {"LOCAL_RANK": "0"}
     import deepspeed
 
     on_gpu = torch.cuda.is_available()
@@ -58,11 +56,11 @@ def join(rank: int, world_size: int, address: str, port: int) -> None:
         # killed meanwhile leaves a lock on which every later one waits. The attribute deepspeed.comm.torch is torch
         # itself, hence import_module.
         vars(importlib.import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
-    meet(rank, world_size, address, port)
+    meet(seat)
     deepspeed.init_distributed(
         dist_backend="nccl" if on_gpu else "gloo",
         auto_mpi_discovery=False,
         verbose=False,
-        rank=rank,
-        world_size=world_size,
+        rank=seat.rank,
+        world_size=seat.world_size,
     )

@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,53 +32,49 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     local: dict[str, Any] = {}
-    with ExitStack() as stack:
-        if not os.environ.get("RAY_ADDRESS"):
-            stack.enter_context(_loopback_only())
-            stack.enter_context(_token_of_its_own())
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            local = {
-                "address": "local",
-                "num_cpus": n_cpus,
-                "include_dashboard": False,
-                "object_store_memory": _LOCAL_OBJECT_STORE_BYTES,
-                "_node_ip_address": "127.0.0.1",
-            }
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        local = {
+            "address": "local",
+            "num_cpus": n_cpus,
+            "include_dashboard": False,
+            "object_store_memory": _LOCAL_OBJECT_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+    with _private() if local else nullcontext():
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-        stack.callback(ray.shutdown)
-        yield
-
-
-@contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Inside, a Ray that starts listens on 127.0.0.1 alone. On Linux it replaces 127.0.0.1 by an address that others can
-    reach, unless it believes that there are no clusters; it reads the variable when it is imported, and its processes
-    read it again.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
+        try:
             yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
-def _token_of_its_own() -> Iterator[None]:
-    """Inside, Ray asks for a token that lies in a file only this user can read, and that ends with the session."""
+def _private() -> Iterator[None]:
+    """Inside, a Ray that starts listens on 127.0.0.1 alone, and asks for a token that lies in a file only this user can read.
+
+    On Linux Ray replaces 127.0.0.1 by an address that others can reach, unless it believes that there are no clusters; it
+    reads the variable when it is imported, and its processes read it again.
+    """
+    clusters, loader = ray_constants.ENABLE_RAY_CLUSTER, AuthenticationTokenLoader.instance()
     with tempfile.TemporaryDirectory(prefix="polyneuron-ray-") as folder:
         file = Path(folder) / "token"
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(32), encoding="ascii")
-        # without a mode Ray turns tokens on
-        private = {"RAY_AUTH_TOKEN_PATH": str(file), "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": None}
-        with _environment(private):
-            AuthenticationTokenLoader.instance().reset_cache()
+        variables = {
+            ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
+            "RAY_AUTH_TOKEN_PATH": str(file),
+            "RAY_AUTH_MODE": None,  # without a mode Ray turns tokens on
+            "RAY_AUTH_TOKEN": None,
+        }
+        with _environment(variables):
+            ray_constants.ENABLE_RAY_CLUSTER = False
+            loader.reset_cache()
             try:
                 yield
             finally:
-                AuthenticationTokenLoader.instance().reset_cache()
+                ray_constants.ENABLE_RAY_CLUSTER = clusters
+                loader.reset_cache()
 
 
 @contextmanager

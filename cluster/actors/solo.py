@@ -7,11 +7,10 @@ from typing import Any
 
 import ray
 
-from polyneuron.cluster.actors.failures import GONE, answer
 from polyneuron.cluster.actors.placement import Room, Tell
 from polyneuron.cluster.actors.stopping import raise_if_stopped
-from polyneuron.cluster.actors.supervised import Supervised
-from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
+from polyneuron.cluster.actors.supervised import Supervised, answer
+from polyneuron.neuron_core.common.errors import ClusterError
 
 _POLL_S = 0.5
 
@@ -51,22 +50,11 @@ class SoloActor(Supervised):
             ClusterError: no room for the actor, a hang, or more deaths than `max_restarts`.
             PolyneuronError: what the method, or the start, raised.
         """
-        while True:
-            try:
-                if not self._actors:
-                    self._start()
-                return self._wait(self._actors[0].call.remote(method, arguments), method)
-            except GONE as failure:
-                self._give_up_or_restart(failure)
-                time.sleep(_POLL_S)
+        return self._supervised(lambda: self._wait(self._actors[0].call.remote(method, arguments), method))
 
     def _start(self) -> None:
         self._launch(_Shell, [(self._owned, self._arguments)], {}, concurrency=1)
-        try:
-            self._wait(self._actors[0].ready.remote(), f"starting {self._owned.__name__}")
-        except PolyneuronError:
-            self.close()
-            raise
+        self._wait(self._actors[0].ready.remote(), f"starting {self._owned.__name__}")
 
     def _wait(self, reference: Any, what: str) -> Any:
         deadline = time.monotonic() + self._hang_timeout_s

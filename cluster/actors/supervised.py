@@ -1,18 +1,61 @@
-"""Actors in reserved room that are started anew when they are lost: what a group of workers and a single actor share."""
+"""Actors in reserved room that are started anew when they are lost: what a group of workers and a single actor share, and
+what becomes of a call to one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import (
+    ActorUnschedulableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from polyneuron.cluster.actors.failures import first_line
 from polyneuron.cluster.actors.placement import Room, Tell, reserve
 from polyneuron.cluster.actors.session import import_path
-from polyneuron.neuron_core.common.errors import ClusterError
+from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
+
+Result = TypeVar("Result")
+
+
+class Lost(Exception):
+    """No rank advanced for too long, or a rank lost its peer. Starting anew may help."""
+
+
+GONE = (
+    RayActorError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    WorkerCrashedError,
+    OutOfMemoryError,
+    ObjectLostError,
+    Lost,
+)
+"""A process (also one that Ray ended because its node ran short of memory), its node, or an object that lay there. Inputs
+are put into the object store again for every attempt."""
+
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "NCCL",
+    "DistBackendError",
+    "DistNetworkError",
+    "DistStoreError",
+    "connectFullMesh",
+    "Broken pipe",
+    "Address already in use",
+)
+"""How gloo, NCCL and torch's rendezvous say that another rank is gone (the survivors often fail before Ray reports the
+death), or that the port was taken before rank 0 listened there."""
 
 
 class Supervised:
@@ -37,6 +80,42 @@ class Supervised:
         if self._placement is not None:
             remove_placement_group(self._placement)
             self._placement = None
+
+    def _start(self) -> None:
+        """Launches the actors and makes them ready for work."""
+        raise NotImplementedError
+
+    def _ensure_started(self) -> None:
+        """Starts the actors where there are none; none is left when that fails."""
+        if self._actors:
+            return
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _supervised(self, work: Callable[[], Result]) -> Result:
+        """Returns what `work` does with actors that are started; both are done again when actors are lost.
+
+        Raises:
+            ClusterError: they were lost more often than they may be.
+        """
+        while True:
+            try:
+                self._ensure_started()
+                return work()
+            except GONE as failure:
+                reason = first_line(failure)
+                self.close()
+                if self.n_restarts >= self._max_restarts:
+                    raise ClusterError(
+                        f"Lost {self._who} {self.n_restarts + 1} times ({reason}). Finished units are in the store: mend the "
+                        "cause (memory? a lost node?) and run the same command again"
+                    ) from failure
+                self.n_restarts += 1
+                if self._tell is not None:
+                    self._tell(f"starting {self._who} anew ({reason})")
 
     def _launch(
         self,
@@ -65,19 +144,30 @@ class Supervised:
             for index, of_one in enumerate(arguments)
         ]
 
-    def _give_up_or_restart(self, failure: Exception) -> None:
-        """Ends what is left, and counts a restart.
 
-        Raises:
-            ClusterError: it was lost more often than it may be.
-        """
-        reason = first_line(failure)
-        self.close()
-        if self.n_restarts >= self._max_restarts:
-            raise ClusterError(
-                f"Lost {self._who} {self.n_restarts + 1} times ({reason}). Finished units are in the store: mend the cause "
-                "(memory? a lost node?) and run the same command again"
-            ) from failure
-        self.n_restarts += 1
-        if self._tell is not None:
-            self._tell(f"starting {self._who} anew ({reason})")
+def answer(reference: Any, who: str, has_peers: bool = False) -> Any:
+    """Returns the value of a call that has ended. has_peers: whether other ranks may be the cause of an error.
+
+    Raises:
+        GONE: one of these errors, where starting anew may help.
+        PolyneuronError: what the call raised for people.
+        ClusterError: the call, or Ray, failed otherwise.
+    """
+    try:
+        return ray.get(reference)
+    except GONE:
+        raise
+    except RayTaskError as error:
+        if isinstance(error.cause, PolyneuronError):
+            raise error.cause from None
+        cause = f"{type(error.cause).__name__}: {error.cause}"
+        if has_peers and any(sign in cause for sign in _LOST_PEER):
+            raise Lost(cause) from error
+        raise ClusterError(f"{who} failed: {cause}") from error
+    except RayError as error:
+        raise ClusterError(f"{who} failed in Ray: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what a message quotes of an error."""
+    return str(error).strip().split("\n")[0]

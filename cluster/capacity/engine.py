@@ -5,7 +5,8 @@ L layers, G key-value heads, D head dim, V vocabulary, s bytes of a value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from dataclasses import astuple, dataclass
 
 from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, phase
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE
@@ -51,16 +52,10 @@ class Requests:
     attended_tokens: int = 0
 
     def __add__(self, other: Requests) -> Requests:
-        return Requests(
-            self.prompt_tokens + other.prompt_tokens,
-            self.generated_tokens + other.generated_tokens,
-            self.attended_tokens + other.attended_tokens,
-        )
+        return Requests(*map(operator.add, astuple(self), astuple(other)))
 
     def __mul__(self, times: int) -> Requests:
-        return Requests(
-            times * self.prompt_tokens, times * self.generated_tokens, times * self.attended_tokens
-        )
+        return Requests(*(times * n_tokens for n_tokens in astuple(self)))
 
 
 def cache_token_bytes(shape: ModelShape, need: EngineNeed) -> int:

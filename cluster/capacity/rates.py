@@ -35,31 +35,26 @@ class Rates:
 def assumed_rates(machines: Machines, dtype: str, threads: int, on_gpu: bool, n_nodes: int) -> Rates:
     """Of a rank with `threads` cores, or a GPU of `machines`, in a group that spans `n_nodes`."""
     kind = machines.kind
-    origin = {
-        "read_bytes_per_s": "assumed: a file system at 1 GB/s a node",
-        "score_slowdown": "measured on a CPU (docs/benchmarks.md, full detection at 64 to 256 tokens)",
+    assumed: dict[str, tuple[float, str]] = {
+        "read_bytes_per_s": (1e9, "assumed: a file system at 1 GB/s a node"),
+        "score_slowdown": (4.0, "measured on a CPU (docs/benchmarks.md, full detection at 64 to 256 tokens)"),
     }
     if not on_gpu or kind is None:
-        origin |= {
-            "flops_per_s": f"assumed: {_CORE_FLOPS / 1e9:.0f} GFLOP/s a core",
-            "gather_bytes_per_s": "assumed: gloo within a machine",
-            "memory_bytes_per_s": "assumed: main memory",
+        assumed |= {
+            "flops_per_s": (_CORE_FLOPS * threads, f"assumed: {_CORE_FLOPS / 1e9:.0f} GFLOP/s a core"),
+            "gather_bytes_per_s": (1e9, "assumed: gloo within a machine"),
+            "memory_bytes_per_s": (1e10, "assumed: main memory"),
         }
-        return Rates(flops_per_s=_CORE_FLOPS * threads, gather_bytes_per_s=1e9, origin=origin)
-    peak = kind.bfloat16_flops if dtype == "bfloat16" else kind.float32_flops
-    link = (
-        "assumed: 200 Gbit/s a rank between nodes" if n_nodes > 1 else f"assumed: half of {kind.name}'s link"
-    )
-    origin |= {
-        "flops_per_s": f"assumed: {_UTILISATION:.0%} of {kind.name}'s {peak / 1e12:.0f} TFLOP/s in {dtype}",
-        "gather_bytes_per_s": link,
-        "host_bytes_per_s": "assumed: PCIe 4",
-        "memory_bytes_per_s": f"{kind.name}'s data sheet",
-    }
-    return Rates(
-        flops_per_s=_UTILISATION * peak,
-        gather_bytes_per_s=2.5e10 if n_nodes > 1 else 0.5 * kind.link_bytes_per_s,
-        host_bytes_per_s=1.2e10,
-        memory_bytes_per_s=kind.memory_bytes_per_s,
-        origin=origin,
-    )
+    else:
+        peak = kind.bfloat16_flops if dtype == "bfloat16" else kind.float32_flops
+        of_peak = f"{_UTILISATION:.0%} of {kind.name}'s {peak / 1e12:.0f} TFLOP/s in {dtype}"
+        within = (0.5 * kind.link_bytes_per_s, f"assumed: half of {kind.name}'s link")
+        between = (2.5e10, "assumed: 200 Gbit/s a rank between nodes")
+        assumed |= {
+            "flops_per_s": (_UTILISATION * peak, f"assumed: {of_peak}"),
+            "gather_bytes_per_s": between if n_nodes > 1 else within,
+            "host_bytes_per_s": (1.2e10, "assumed: PCIe 4"),
+            "memory_bytes_per_s": (kind.memory_bytes_per_s, f"{kind.name}'s data sheet"),
+        }
+    rates = {name: rate for name, (rate, _) in assumed.items()}
+    return Rates(**rates, origin={name: origin for name, (_, origin) in assumed.items()})

@@ -15,7 +15,7 @@ from torch import nn
 
 from polyneuron.cluster.actors.rendezvous import join, meet
 from polyneuron.cluster.memory import give_back_freed, peak_resident_bytes, reset_peak
-from polyneuron.cluster.spec import ModelSpec
+from polyneuron.cluster.spec import ModelSpec, Seat
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
@@ -23,12 +23,10 @@ from polyneuron.neuron_core.passes.layer_major import LayerMajor
 class PassModel:
     """A `runner` over one rank's shard, or over the files of a model that nobody holds, and counts of what came in."""
 
-    def __init__(
-        self, spec: ModelSpec, rank: int, world_size: int, address: str, port: int, *, streamed: bool = False
-    ) -> None:
+    def __init__(self, spec: ModelSpec, seat: Seat, *, streamed: bool = False) -> None:
         """streamed: read every layer from the files in place of gathering it; ranks meet all the same, since passes may add up
         what they found."""
-        (meet if streamed else join)(rank, world_size, address, port)
+        (meet if streamed else join)(seat)
         on_gpu = torch.cuda.is_available()
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self._stored = StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code, device)
@@ -41,7 +39,7 @@ class PassModel:
         self.runner = LayerMajor(
             self.model, gather=self.gather, device=device, hidden_bytes=spec.hidden_bytes
         )
-        self.rank, self.world_size, self.bytes_received = rank, world_size, 0
+        self.seat, self.bytes_received = seat, 0
 
     @contextmanager
     def gather(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
@@ -54,7 +52,7 @@ class PassModel:
         import deepspeed
 
         whole_bytes = sum(p.ds_numel * p.element_size() for p in parameters)  # type: ignore[attr-defined]
-        self.bytes_received += whole_bytes * (self.world_size - 1) // self.world_size
+        self.bytes_received += whole_bytes * (self.seat.world_size - 1) // self.seat.world_size
         gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
             list(parameters), modifier_rank=None
         )
@@ -64,7 +62,7 @@ class PassModel:
         """Returns, since `reset_stats`, bytes received from other ranks and read from files (a shard: at loading) and this
         process's peak resident bytes; and the bytes of the whole model."""
         return {
-            "rank": self.rank,
+            "rank": self.seat.rank,
             "bytes_received": self.bytes_received,
             "bytes_read": self._stored.files.bytes_read,
             "model_bytes": self._stored.model_bytes,

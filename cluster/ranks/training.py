@@ -19,7 +19,7 @@ from polyneuron.cluster.actors.rendezvous import join
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak
 from polyneuron.cluster.ranks.frozen_linears import frozen_linears
 from polyneuron.cluster.ranks.pass_model import PassModel
-from polyneuron.cluster.spec import ModelSpec
+from polyneuron.cluster.spec import ModelSpec, Seat
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.load import from_pretrained, load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
@@ -143,24 +143,15 @@ def train_rank(
 class TrainingModel:
     """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `PassModel` stands for passes."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        rank: int,
-        world_size: int,
-        address: str,
-        port: int,
-        *,
-        zero_stage: Literal[2, 3],
-    ) -> None:
-        self.spec, self.rank, self.world_size = spec, rank, world_size
+    def __init__(self, spec: ModelSpec, seat: Seat, *, zero_stage: Literal[2, 3]) -> None:
+        self.spec, self.rank, self.world_size = spec, seat.rank, seat.world_size
         self.runner = self
         if zero_stage == 3:
-            sharded = PassModel(spec, rank, world_size, address, port)
+            sharded = PassModel(spec, seat)
             self.base: Any = sharded.model
             self.gather: Gather = sharded.gather
             return
-        join(rank, world_size, address, port)
+        join(seat)
         config = load_config(spec.source, spec.revision, spec.trust_remote_code)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.base = from_pretrained(

@@ -4,14 +4,12 @@ micro-batches.
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
-import threading
 from collections.abc import Callable
 from typing import Any
 
-from polyneuron.cluster.spec import ModelSpec, Weights
+from polyneuron.cluster.spec import ModelSpec, Seat
 
 
 class Worker:
@@ -24,7 +22,6 @@ class Worker:
         self._rank, self._world_size = rank, world_size
         self._model: Any = None
         self._state: tuple[str, int, int] = ("starting", 0, 0)
-        self._lock = threading.Lock()
 
     def endpoint(self) -> tuple[str, int]:
         """Address and a free port of this worker's node, for the group to meet at."""
@@ -48,7 +45,16 @@ class Worker:
 
     def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> None:
         """Joins the group that meets at address:port, and loads this rank's share. kind: as of `ModelGroup`."""
-        self._model = _class_of(kind, spec.weights)(spec, self._rank, self._world_size, address, port)
+        seat = Seat(self._rank, self._world_size, address, port)
+        # Imported here: the driver has no need of DeepSpeed.
+        if kind == "passes":
+            from polyneuron.cluster.ranks.pass_model import PassModel
+
+            self._model = PassModel(spec, seat, streamed=spec.weights == "stream")
+        else:
+            from polyneuron.cluster.ranks.training import TrainingModel
+
+            self._model = TrainingModel(spec, seat, zero_stage=2 if kind == "zero2" else 3)
         self._state = ("ready", 0, 0)
 
     def run(self, name: str, function: Callable[..., Any], batches: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -75,14 +81,3 @@ class Worker:
     def reset_stats(self) -> None:
         """Makes the model count anew from here on."""
         self._model.reset_stats()
-
-
-def _class_of(kind: str, weights: Weights) -> Any:
-    """Imported here: the driver has no need of DeepSpeed."""
-    if kind == "passes":
-        from polyneuron.cluster.ranks.pass_model import PassModel
-
-        return functools.partial(PassModel, streamed=weights == "stream")
-    from polyneuron.cluster.ranks.training import TrainingModel
-
-    return functools.partial(TrainingModel, zero_stage=2 if kind == "zero2" else 3)
