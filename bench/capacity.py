@@ -23,11 +23,10 @@ from bench.measuring import peak_of_ranks, print_row, rows_of_process
 from bench.models import gemma3, llama_config, random_neurons, random_sentences, smollm2, write_llama
 from polyneuron.cluster.capacity import passes
 from polyneuron.cluster.capacity.engine import EngineNeed, cache_token_bytes, engine_phase
-from polyneuron.cluster.capacity.memory import GIB, MIB, fullest
-from polyneuron.cluster.capacity.placing import Placing
+from polyneuron.cluster.capacity.placing import Placing, fullest
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.cluster.capacity.training import PlannedTraining, training_phases
-from polyneuron.cluster.memory import peak_resident_bytes
+from polyneuron.cluster.memory import GIB, MIB, peak_resident_bytes
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
 
 SMALL = {"SmolLM2-135M": smollm2, "Gemma-3-270M": gemma3}

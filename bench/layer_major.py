@@ -23,10 +23,8 @@ N_SENTENCES, N_TOKENS, BATCH, N_RANKS = 64, 32, 4, 2
 def batch_major_nlls(
     runner: LayerMajor, batches: Sequence[MicroBatch], n_rounds: int, progress: Any = None
 ) -> list[SentenceNll]:
-    """Returns what `sentence_nlls` does, in the usual order: all layers are gathered again for every micro-batch.
-
-    n_rounds: micro-batches of the rank with the most; gathers are collective, so the others go on without any.
-    """
+    """Returns what `sentence_nlls` does, in the usual order: all layers are gathered again for every micro-batch. n_rounds:
+    micro-batches of the rank with the most; gathers are collective, so the others go on without any."""
     rows = [
         row
         for index in range(n_rounds)

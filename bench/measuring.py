@@ -1,7 +1,5 @@
 """How the benches measure: seconds, memory of ranks, and rows from processes of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -31,11 +29,8 @@ def print_row(row: dict[str, Any]) -> None:
 
 
 def rows_of_process(module: str, *arguments: str, **environment: str) -> Iterator[dict[str, Any]]:
-    """The rows that `python -m module --run ARGUMENTS` prints, as they come; nothing is left of it afterwards.
-
-    Raises:
-        SystemExit: it failed.
-    """
+    """The rows that `python -m module --run ARGUMENTS` prints, as they come; nothing is left of it afterwards. Raises SystemExit
+    when it failed."""
     command = [sys.executable, "-m", module, "--run", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=os.environ | environment

@@ -1,7 +1,5 @@
 """What the benches run on: real models from packages, Llamas with random weights, random sentences and neurons."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from collections.abc import Callable
@@ -18,9 +16,11 @@ LLAMAS = {
     "llama-1B": (2048, 8192, 16, 32, 8),
     "llama-3B": (3072, 8192, 28, 24, 8),
     "llama-7B": (4096, 11_008, 32, 32, 32),
+    "llama-8B": (4096, 14_336, 32, 32, 8),
+    "tiny": (32, 48, 2, 4, 2),
 }
 """Hidden and feed-forward width, layers, heads and key-value heads of SmolLM2-135M and 360M, one between, Llama-3.2-1B and 3B,
-and Llama-2-7B."""
+Llama-2-7B, Llama-3.1-8B, and one for tests."""
 
 
 def smollm2() -> Path:

@@ -157,10 +157,8 @@ class _Compact(_Trainer):
 
 class _Masked(_Trainer):
     """The published way: gradients of all parameters, zeroed outside the neurons; AdamW over the full model, or at its leanest
-    with moments of the matrices that hold chosen neurons only.
-
-    Decay goes to the chosen entries by hand, so no mask and no copy of the weights is kept.
-    """
+    with moments of the matrices that hold chosen neurons only. Decay goes to the chosen entries by hand, so no mask and no
+    copy of the weights is kept."""
 
     def __init__(self, model: Any, neurons: Any, lean: bool = False) -> None:
         parameters = dict(model.requires_grad_(True).named_parameters())

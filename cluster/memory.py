@@ -1,10 +1,9 @@
 """Resident memory of this process as Linux counts it, now and at most, in bytes; and giving back what has been freed."""
 
-from __future__ import annotations
-
 import ctypes
 from pathlib import Path
 
+GIB, MIB = 1 << 30, 1 << 20
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -1,7 +1,5 @@
 """What a worker group is made of: which model, sharded over how many workers, on what devices."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 

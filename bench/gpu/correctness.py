@@ -1,7 +1,5 @@
 """Is it right on this device: against slow oracles, against itself, and with TF32."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator
 from typing import Any

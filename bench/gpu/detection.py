@@ -1,7 +1,5 @@
 """What detection costs beside a plain forward pass, and what its time goes into."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock

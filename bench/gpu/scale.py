@@ -1,7 +1,5 @@
 """What all questions share: the scale, random models and sentences, and how a run is measured."""
 
-from __future__ import annotations
-
 import gc
 import statistics
 import time
@@ -15,20 +13,14 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
+from bench.models import llama_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from tests.tiny_models import token_ids
 
 Case = dict[str, Any]
 """What was measured of one case of a question: names and figures, in the units that the names say."""
-
-_8B: dict[str, int] = dict(
-    hidden_size=4096, intermediate_size=14_336, num_attention_heads=32, num_key_value_heads=8, vocab_size=4096
-)
-_TINY = dict(
-    hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, vocab_size=97
-)
 
 
 @dataclass(frozen=True)
@@ -46,10 +38,11 @@ class Scale:
         """One of two sizes, by the scale."""
         return wide if self.on_gpu else tiny
 
-    def model(self, n_layers: int, dtype: torch.dtype = torch.bfloat16, **fields: int) -> Any:
-        """A frozen Llama of this scale's widths (or `fields`) with random weights, made where it runs."""
-        widths = {**self.either(_8B, _TINY), **fields}
-        config = LlamaConfig(**widths, num_hidden_layers=n_layers)  # type: ignore[arg-type]
+    def model(self, n_layers: int, dtype: torch.dtype = torch.bfloat16, vocabulary: int | None = None) -> Any:
+        """A frozen Llama of this scale's widths with random weights, made where it runs."""
+        name, words = self.either(("llama-8B", 4096), ("tiny", 97))
+        fields: dict[str, Any] = dict(num_hidden_layers=n_layers, tie_word_embeddings=False)
+        config = llama_config(name, vocabulary or words, **fields)
         torch.manual_seed(0)
         with self.device:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")

@@ -1,7 +1,5 @@
 """What a training step costs, compact and with masked AdamW; the chunks of its loss; copies of hidden states."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,7 +55,7 @@ def training(scale: Scale) -> Iterator[Case]:
 
 def heads(scale: Scale) -> Iterator[Case]:
     """Loss of a training batch over a large vocabulary, with the hidden states' gradient, by bytes of logits at once."""
-    model = scale.model(1, vocab_size=scale.either(128_256, 193))
+    model = scale.model(1, vocabulary=scale.either(128_256, 193))
     labels = _batch(scale, model.config.vocab_size).ids.flatten()
     like: Any = dict(device=scale.device, dtype=torch.bfloat16, requires_grad=True)
     hidden = torch.randn(len(labels), model.config.hidden_size, **like)

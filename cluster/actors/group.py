@@ -1,11 +1,7 @@
-"""A group of Ray actors that share one model under ZeRO-3, with restarts: the door through which stages do
-model work.
-"""
-
-from __future__ import annotations
+"""A group of Ray actors that share one model under ZeRO-3, with restarts: the door through which stages do model work."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import ray
 
@@ -25,12 +21,9 @@ _LOAD_TIMEOUT_S = 3600.0
 
 
 class ModelGroup(Supervised):
-    """`world_size` actors, each with its shard. Use as a context manager; needs `ray_session`.
-
-    A worker that dies or hangs, alone or with its node, takes the group down; the group is started anew where there is
-    room and the pass that was running runs again, at most `max_restarts` times. Results do not depend on it: a pass has
-    no effect but its return value.
-    """
+    """`world_size` actors, each with its shard. Use as a context manager; needs `ray_session`. A worker that dies or hangs,
+    alone or with its node, takes the group down; the group is started anew where there is room and the pass that was running
+    runs again, at most `max_restarts` times. Results do not depend on it: a pass has no effect but its return value."""
 
     def __init__(
         self,
@@ -53,7 +46,7 @@ class ModelGroup(Supervised):
         )
         super().__init__("the workers", room, self.spec.max_restarts, tell)
 
-    def __enter__(self) -> ModelGroup:
+    def __enter__(self) -> Self:
         self._supervised(lambda: None)
         return self
 
@@ -64,11 +57,9 @@ class ModelGroup(Supervised):
         progress: Progress | None = None,
         **kwargs: Any,
     ) -> list[Any]:
-        """Runs `function(runner, micro-batches of the rank, progress=…, **kwargs)` on every rank; results by
-        rank.
+        """Runs `function(runner, micro-batches of the rank, progress=…, **kwargs)` on every rank; results by rank.
 
-        Rank r takes batches[r::world_size]; a rank without batches takes part all the same, since gathers are
-        collective.
+        Rank r takes batches[r::world_size]; a rank without batches takes part all the same, since gathers are collective.
 
         Raises:
             ClusterError: workers failed more often than `max_restarts` allows.

@@ -1,8 +1,6 @@
 """Room on the cluster: what runs together is reserved together, waits while others hold the room, and is refused where it
 could never run."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -61,10 +59,7 @@ class Room:
 
 def reserve(room: Room, tell: Tell | None = None) -> Any:
     """Returns a placement group with the room; waits as long as the nodes would hold it but others use them, and says so.
-
-    Raises:
-        ClusterError: no set of nodes that are up holds it (after a wait for new ones, where a cluster may grow).
-    """
+    Raises ClusterError when no set of nodes that are up holds it (after a wait for new ones, where a cluster may grow)."""
     bundle = {"CPU": room.cpus} | ({"GPU": room.gpus} if room.gpus else {})
     patience_s = _GROWTH_S if os.environ.get("RAY_ADDRESS") else 0.0
     began = fitted = time.monotonic()

@@ -1,8 +1,5 @@
 """Where ranks meet. Left to itself, torch's key-value store listens on every interface of its machine, and whoever reaches it
-can join or disturb the group; here it listens on the one address that the ranks were given.
-"""
-
-from __future__ import annotations
+can join or disturb the group; here it listens on the one address that the ranks were given."""
 
 import importlib
 import ipaddress
@@ -19,10 +16,8 @@ _TIMEOUT = timedelta(minutes=10)
 
 
 def meet(seat: Seat) -> None:
-    """Makes this process a rank of torch's process group (NCCL on a GPU, gloo elsewhere).
-
-    Rank 0 listens at the address. On a loopback address gloo's own connections stay on loopback as well.
-    """
+    """Makes this process a rank of torch's process group (NCCL on a GPU, gloo elsewhere). Rank 0 listens at the address. On a
+    loopback address gloo's own connections stay on loopback as well."""
     rank, world_size, address, port = seat
     ip = ipaddress.ip_address(address)
     if ip.is_loopback:

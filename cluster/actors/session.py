@@ -1,7 +1,5 @@
 """Connecting to Ray: a running cluster where there is one, else a quiet local one that only this study can reach."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets
@@ -22,11 +20,8 @@ _LOCAL_OBJECT_STORE_BYTES = 512 << 20
 
 @contextmanager
 def ray_session(n_cpus: int | None = None) -> Iterator[None]:
-    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one
-    otherwise, bound to loopback and behind a token of its own.
-
-    A session that was up already is used and left alone.
-    """
+    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one otherwise, bound
+    to loopback and behind a token of its own. A session that was up already is used and left alone."""
     if ray.is_initialized():
         yield
         return
@@ -52,10 +47,8 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
 @contextmanager
 def _private() -> Iterator[None]:
     """Inside, a Ray that starts listens on 127.0.0.1 alone, and asks for a token that lies in a file only this user can read.
-
     On Linux Ray replaces 127.0.0.1 by an address that others can reach, unless it believes that there are no clusters; it
-    reads the variable when it is imported, and its processes read it again.
-    """
+    reads the variable when it is imported, and its processes read it again."""
     clusters, loader = ray_constants.ENABLE_RAY_CLUSTER, AuthenticationTokenLoader.instance()
     with tempfile.TemporaryDirectory(prefix="polyneuron-ray-") as folder:
         file = Path(folder) / "token"

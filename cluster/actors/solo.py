@@ -1,9 +1,7 @@
 """One supervised Ray actor that owns something costly, such as an inference engine."""
 
-from __future__ import annotations
-
 import time
-from typing import Any
+from typing import Any, Self
 
 import ray
 
@@ -13,15 +11,14 @@ from polyneuron.cluster.actors.supervised import Supervised, answer
 from polyneuron.neuron_core.common.errors import ClusterError
 
 _POLL_S = 0.5
+_HANG_S = 3600.0
 
 
 class SoloActor(Supervised):
-    """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no
-    effect but their return value. Use as a context manager; needs `ray_session`.
-
-    All cores and GPUs come from one node, so that the ranks of a tensor-parallel engine inside it share one. way_out: what
-    the message about a cluster without room for it says to do; tell: hears a line now and then while it waits for room.
-    """
+    """An actor of a plain class. A call that dies with its actor is made again on a new one; calls must have no effect but
+    their return value. Use as a context manager; needs `ray_session`. All cores and GPUs come from one node, so that the ranks
+    of a tensor-parallel engine inside it share one. way_out: what the message about a cluster without room for it says to do;
+    tell: hears a line now and then while it waits for room."""
 
     def __init__(
         self,
@@ -31,16 +28,15 @@ class SoloActor(Supervised):
         cpus: int = 1,
         gpus: float = 0,
         max_restarts: int = 2,
-        hang_timeout_s: float = 3600,
         way_out: str = "Add nodes",
         tell: Tell | None = None,
     ) -> None:
         name = owned.__name__
         room = Room(count=1, cpus=float(cpus), gpus=gpus, strict=True, noun=name, way_out=way_out)
         super().__init__(name, room, max_restarts, tell)
-        self._owned, self._arguments, self._hang_timeout_s = owned, arguments, hang_timeout_s
+        self._owned, self._arguments = owned, arguments
 
-    def __enter__(self) -> SoloActor:
+    def __enter__(self) -> Self:
         return self
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -57,12 +53,12 @@ class SoloActor(Supervised):
         self._wait(self._actors[0].ready.remote(), f"starting {self._owned.__name__}")
 
     def _wait(self, reference: Any, what: str) -> Any:
-        deadline = time.monotonic() + self._hang_timeout_s
+        deadline = time.monotonic() + _HANG_S
         while not ray.wait([reference], timeout=_POLL_S)[0]:
             raise_if_stopped()
             if time.monotonic() > deadline:
                 self.close()
-                raise ClusterError(f"{what} has not answered for {self._hang_timeout_s:g} s and was ended")
+                raise ClusterError(f"{what} has not answered for {_HANG_S:g} s and was ended")
         return answer(reference, what)
 
 

@@ -1,7 +1,5 @@
 """One switch that ends what all threads of a study wait for: Ctrl-C reaches the main thread only."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

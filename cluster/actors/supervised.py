@@ -1,8 +1,6 @@
 """Actors in reserved room that are started anew when they are lost: what a group of workers and a single actor share, and
 what becomes of a call to one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -96,11 +94,8 @@ class Supervised:
             raise
 
     def _supervised(self, work: Callable[[], Result]) -> Result:
-        """Returns what `work` does with actors that are started; both are done again when actors are lost.
-
-        Raises:
-            ClusterError: they were lost more often than they may be.
-        """
+        """Returns what `work` does with actors that are started; both are done again when actors are lost. Raises ClusterError
+        when they were lost more often than they may be."""
         while True:
             try:
                 self._ensure_started()

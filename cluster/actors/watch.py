@@ -1,7 +1,5 @@
 """What the ranks of a group are doing: asked again and again, without waiting for one that does not answer."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

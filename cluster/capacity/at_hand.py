@@ -1,7 +1,5 @@
 """The machines at hand: the Ray cluster of $RAY_ADDRESS, else this machine."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from typing import Any
@@ -11,11 +9,8 @@ from polyneuron.neuron_core.common.errors import ClusterError
 
 
 def machines_at_hand() -> Machines:
-    """Returns what a study started here would run on.
-
-    Raises:
-        ClusterError: $RAY_ADDRESS is set and nobody answers, or its nodes differ in their devices.
-    """
+    """Returns what a study started here would run on. Raises ClusterError when $RAY_ADDRESS is set and nobody answers, or its
+    nodes differ in their devices."""
     return _of_ray() if os.environ.get("RAY_ADDRESS") else _of_this_machine()
 
 

@@ -1,9 +1,8 @@
 """One layer of the model's shape with random weights, run on the device at hand: what it takes, in place of assumptions."""
 
-from __future__ import annotations
-
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,15 +48,10 @@ class LayerMeasurement:
 def calibrate(
     hf_config: Any, shape: ModelShape, dtype: str, corpus: Corpus, detection: Detection, *, on_gpu: bool
 ) -> LayerMeasurement:
-    """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured. Memory is that of the mode: certified
-    detection measures as many of q and k as `floor_fraction` leaves. The slowdown is that of all of them, among which the
-    work on attention scores stands out.
-
-    Peaks on a CPU are those of this process: run it where little else is held, with as many threads as a worker has.
-
-    Raises:
-        ClusterError: a GPU is planned with, and there is none here.
-    """
+    """Runs a layer over one micro-batch of `corpus`, forward and with its neurons measured. Memory is that of the mode:
+    certified detection measures as many of q and k as `floor_fraction` leaves. The slowdown is that of all of them, among
+    which the work on attention scores stands out. Peaks on a CPU are those of this process: run it where little else is held,
+    with as many threads as a worker has. Raises ClusterError when a GPU is planned with and there is none here."""
     import torch
 
     from polyneuron.neuron_core.impacts.detect import detection_pass
@@ -81,11 +75,8 @@ def calibrate(
         if group in SCORE_GROUPS
     }
 
-    def detect() -> None:
-        detection_pass(runner, [batch], detection.groups, candidates if detection.certified else None)
-
-    def seconds_of_all(groups: tuple[str, ...]) -> float:
-        return _seconds(lambda: detection_pass(runner, [batch], groups), device)
+    def detecting(groups: tuple[str, ...], candidates: Any = None) -> Callable[[], Any]:
+        return lambda: detection_pass(runner, [batch], groups, candidates)
 
     plain_s = _seconds(lambda: runner.run_layer(0, runner.begin(batch)), device)
     layer, once = replace(shape, n_layers=1), replace(corpus, n_sentences=corpus.batch)
@@ -93,10 +84,12 @@ def calibrate(
     on_scores, slowdown = score_flops(layer, once, replace(detection, certified=False)), None
     if on_scores:
         others = tuple(group for group in detection.groups if group not in SCORE_GROUPS)
-        rest_s = seconds_of_all(others) if others else plain_s
-        slowdown = max(1.0, (seconds_of_all(detection.groups) - rest_s) * flops_per_s / on_scores)
+        rest_s = _seconds(detecting(others), device) if others else plain_s
+        all_s = _seconds(detecting(detection.groups), device)
+        slowdown = max(1.0, (all_s - rest_s) * flops_per_s / on_scores)
     # The plan is for the layer with the most candidates; this one has as many as the average.
     average = replace(detection, floor_fraction=detection.floor_fraction / CANDIDATE_SPREAD)
+    detect = detecting(detection.groups, candidates if detection.certified else None)
     detect()  # what runs once for all
     phases = detection_phases(Placing(shape=layer, on_gpu=on_gpu), once, average)
     held = [phase.device if on_gpu else phase.host for phase in phases]
@@ -130,7 +123,7 @@ def _one_layer(hf_config: Any, dtype: str, device: Any) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _seconds(run: Any, device: Any) -> float:
+def _seconds(run: Callable[[], Any], device: Any) -> float:
     """The fastest of some runs after one of warm-up."""
     import torch
 
@@ -144,7 +137,7 @@ def _seconds(run: Any, device: Any) -> float:
     return min(seconds[1:])
 
 
-def _peak_bytes(run: Any, device: Any) -> int:
+def _peak_bytes(run: Callable[[], Any], device: Any) -> int:
     """The peak of a run above what was held before; what runs once for all has run."""
     import torch
 

@@ -1,11 +1,9 @@
 """The machines a study is planned for: as stated ("2x8x80GB"), in devices of a known kind."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 
-from polyneuron.cluster.capacity.memory import GIB
+from polyneuron.cluster.memory import GIB
 from polyneuron.neuron_core.common.errors import ConfigError
 
 HOST_PER_DEVICE_MEMORY = 1.5
@@ -104,11 +102,8 @@ _FORM = re.compile(r"(?:(\d+)x)?(\d+)x(?:(\d+(?:\.\d+)?)GB|([A-Za-z]\w*(?:-\d+GB
 
 
 def parse_devices(text: str, host_gib: float | None = None) -> Machines:
-    """[NODES x] DEVICES x KIND: "8x80GB", "2x8xH100", "1xA100-40GB". Memory alone names the slowest known kind of that size.
-
-    Raises:
-        ConfigError: another form, no device, or a kind that is not known.
-    """
+    """The machines of "[NODESx]DEVICESxKIND", such as 8x80GB, 2x8xH100 or 1xA100-40GB; memory alone names the slowest known kind
+    of that size. Raises ConfigError for another form, no device, or a kind that is not known."""
     parts = _FORM.fullmatch(text.replace(" ", ""))
     if not parts or "0" in (parts[1], parts[2]):
         raise ConfigError(

@@ -3,14 +3,13 @@
 L layers, G key-value heads, D head dim, V vocabulary, s bytes of a value.
 """
 
-from __future__ import annotations
-
 import operator
 from dataclasses import astuple, dataclass
+from typing import Self
 
-from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, phase
-from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE
+from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, Phase, phase
 from polyneuron.cluster.capacity.shape import ModelShape
+from polyneuron.cluster.memory import GIB, MIB
 
 LIBRARIES_CPU = 720 * MIB
 """Resident memory of an engine's actor before it loads a model, on a CPU."""
@@ -51,11 +50,11 @@ class Requests:
     generated_tokens: int = 0
     attended_tokens: int = 0
 
-    def __add__(self, other: Requests) -> Requests:
-        return Requests(*map(operator.add, astuple(self), astuple(other)))
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(operator.add, astuple(self), astuple(other)))
 
-    def __mul__(self, times: int) -> Requests:
-        return Requests(*(times * n_tokens for n_tokens in astuple(self)))
+    def __mul__(self, times: int) -> Self:
+        return type(self)(*(times * n_tokens for n_tokens in astuple(self)))
 
 
 def cache_token_bytes(shape: ModelShape, need: EngineNeed) -> int:

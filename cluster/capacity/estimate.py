@@ -1,13 +1,12 @@
 """A stage as a whole: its fullest phase against the machines, and its time as the sum of computing, gathering, moving and
 reading, since nothing overlaps in the passes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from polyneuron.cluster.capacity.devices import Machines
-from polyneuron.cluster.capacity.memory import GIB, Phase, fullest
+from polyneuron.cluster.capacity.placing import Phase, fullest
 from polyneuron.cluster.capacity.rates import Rates
+from polyneuron.cluster.memory import GIB
 
 HEADROOM = 0.95
 """Share of a memory that may be planned with: allocators fragment, and the system needs some."""

@@ -5,12 +5,9 @@ size, H query heads, G key-value heads, D head dim, I feed-forward width, V voca
 attention and impacts are float32, 4 bytes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from polyneuron.cluster.capacity.memory import Phase
-from polyneuron.cluster.capacity.placing import Placing
+from polyneuron.cluster.capacity.placing import Phase, Placing
 from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.neuron_core.activations.names import SKETCH_BYTES
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
@@ -107,10 +104,8 @@ def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int
 def detection_phases(
     where: Placing, corpus: Corpus, detection: Detection, scale: float = 1.0
 ) -> tuple[Phase, ...]:
-    """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula.
-
-    Impacts of a layer's neurons wait until they are accumulated: float32, and of the widest group 24 bytes a value more.
-    """
+    """A language's larger pass: embedding, then a layer. scale: what a micro-batch takes, measured, over its formula. Impacts
+    of a layer's neurons wait until they are accumulated: float32, and of the widest group 24 bytes a value more."""
     shape, widths = where.shape, [where.shape.width(group) for group in detection.groups]
     n_collected = min(where.share(corpus.n_sentences), max(corpus.batch, MAX_COLLECTED // sum(widths)))
     waiting = {
@@ -122,12 +117,9 @@ def detection_phases(
 
 
 def activation_phases(where: Placing, corpus: Corpus, n_languages: int) -> tuple[Phase, ...]:
-    """All languages in one pass: `corpus` holds the sentences of all.
-
-    While a layer is counted, its sketches and those of the layer before wait in host memory; counting takes 21 bytes a value
-    of a micro-batch. Statistics are made from cumulative counts in int64, twice a sketch's size: of all languages together,
-    of one, and of the next.
-    """
+    """All languages in one pass: `corpus` holds the sentences of all. While a layer is counted, its sketches and those of the
+    layer before wait in host memory; counting takes 21 bytes a value of a micro-batch. Statistics are made from cumulative
+    counts in int64, twice a sketch's size: of all languages together, of one, and of the next."""
     shape = where.shape
     sketch = shape.ffn_width * SKETCH_BYTES
     counted = corpus.batch * corpus.n_tokens * shape.ffn_width * 21
@@ -191,10 +183,8 @@ def forward_flops(shape: ModelShape, corpus: Corpus, with_head: bool) -> float:
 
 def score_flops(shape: ModelShape, corpus: Corpus, detection: Detection) -> float:
     """Of q and k impacts: for each pair of a neuron and a query head it reaches, the change of T^2 scores times the D values
-    of the head, of which causal blocks leave a little more than half. There are H * D pairs in either group.
-
-    Certified detection measures its seed in full and then the candidates.
-    """
+    of the head, of which causal blocks leave a little more than half. There are H * D pairs in either group. Certified
+    detection measures its seed in full and then the candidates."""
     computed = (N_QUERY_BLOCKS + 1) / (2 * N_QUERY_BLOCKS)
     n_pairs = detection.n_score_groups * shape.n_layers * shape.query_width
     one_sentence = n_pairs * 2 * corpus.n_tokens**2 * shape.head_dim * computed

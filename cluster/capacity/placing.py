@@ -1,12 +1,10 @@
 """How a group of ranks holds a model: the same settings as `cluster.*` of a configuration, and what they mean in bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from polyneuron.cluster.capacity.memory import GIB, MIB, Phase, phase
 from polyneuron.cluster.capacity.shape import ModelShape
+from polyneuron.cluster.memory import GIB, MIB
 from polyneuron.cluster.spec import Offload, Weights
 
 LIBRARIES_CPU = 630 * MIB
@@ -15,6 +13,38 @@ LIBRARIES_HOST = 4 * GIB
 """The same where torch drives a GPU (assumed)."""
 LIBRARIES_DEVICE = int(1.5 * GIB)
 """CUDA context, NCCL buffers and workspaces of a rank on its GPU (assumed)."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is held at the same time. device: bytes on the device that computes; host: bytes in the memory of its node; each
+    by name. A rank on a CPU has everything in host."""
+
+    name: str
+    device: dict[str, int]
+    host: dict[str, int]
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on the device, together."""
+        return sum(self.device.values())
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes in host memory, together."""
+        return sum(self.host.values())
+
+
+def phase(name: str, on_gpu: bool, computing: dict[str, int], waiting: dict[str, int]) -> Phase:
+    """A phase of a rank: `computing` lies where it computes, `waiting` in host memory in any case. Zeros are left out."""
+    computing = {key: value for key, value in computing.items() if value}
+    waiting = {key: value for key, value in waiting.items() if value}
+    return Phase(name, computing, waiting) if on_gpu else Phase(name, {}, computing | waiting)
+
+
+def fullest(phases: tuple[Phase, ...], on_gpu: bool) -> Phase:
+    """The phase with the highest peak where the rank computes."""
+    return max(phases, key=lambda one: one.device_bytes if on_gpu else one.host_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +92,9 @@ class Placing:
         return phase(name, self.on_gpu, computing | dict(near), waiting | dict(far))
 
     def whole(self, what: str, n_bytes: int, largest_bytes: int, single: bool = False) -> dict[str, int]:
-        """Returns what parameters made whole take; largest_bytes: of the largest tensor among them.
-
-        One rank that holds its shard where it computes has them whole already; DeepSpeed copies a `single` tensor all the
-        same. gloo, on CPUs, stages every tensor in a second buffer; of those on their way at once the largest is counted.
-        """
+        """Returns what parameters made whole take; largest_bytes: of the largest tensor among them. One rank that holds its
+        shard where it computes has them whole already; DeepSpeed copies a `single` tensor all the same. gloo, on CPUs, stages
+        every tensor in a second buffer; of those on their way at once the largest is counted."""
         if self.weights == "stream":
             return {what: n_bytes}
         if self.world_size == 1 and not single and not self.offloads:

@@ -1,7 +1,5 @@
 """How fast things go: assumed until measured (`cluster.capacity.calibration`), and always shown beside what follows from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from polyneuron.cluster.capacity.devices import Machines

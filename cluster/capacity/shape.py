@@ -1,7 +1,6 @@
 """The numbers of a model that its cost depends on, read from its config on the meta device: no weights, no memory."""
 
-from __future__ import annotations
-
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +89,8 @@ class ModelShape:
 
 
 def shape_of(hf_config: Any, dtype: str) -> ModelShape:
-    """The shape of the model that `neuron_core.model.load.from_pretrained` would load in `dtype`.
-
-    Raises:
-        UnsupportedArchitecture: its family is not declared.
-    """
+    """The shape of the model that `neuron_core.model.load.from_pretrained` would load in `dtype`. Raises UnsupportedArchitecture
+    when its family is not declared."""
     import torch
 
     from polyneuron.neuron_core.model.anatomy import anatomy_of
@@ -106,11 +102,7 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
     layers = anatomy.layers(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    norms = [
-        name
-        for name, _ in layers[0].named_parameters()
-        if name.count(".") == 1 and "norm" in name and name.endswith("weight")
-    ]
+    names = [name for name, _ in layers[0].named_parameters()]
     return ModelShape(
         n_layers=anatomy.n_layers,
         hidden_size=anatomy.hidden_size,
@@ -125,7 +117,7 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
         before_parameters=embedding.numel(),
         after_parameters=head.numel() + anatomy.hidden_size,
         tied=head is embedding,
-        n_norms=len(norms),
+        n_norms=sum(re.fullmatch(r"\w*norm\w*\.weight", name) is not None for name in names),
         qk_norm=anatomy.family.qk_norm is not None,
         softcap=anatomy.logit_cap is not None,
         value_bytes=VALUE_BYTES[dtype],

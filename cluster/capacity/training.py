@@ -4,14 +4,11 @@ B blocks of a micro-batch, T tokens of a block, d hidden size, Q and K widths of
 s bytes of a value of the base; what trains is float32.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
-from polyneuron.cluster.capacity.memory import Phase
 from polyneuron.cluster.capacity.passes import Corpus, layer_activation_bytes
-from polyneuron.cluster.capacity.placing import Placing
+from polyneuron.cluster.capacity.placing import Phase, Placing
 from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 

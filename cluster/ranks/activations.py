@@ -5,8 +5,6 @@ instead of 7.7 kB, and no rank holds more sketches than those of one layer. Inte
 order: a group gives what one process gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -28,14 +26,9 @@ def statistics_pass(
     site: Site,
     progress: Progress | None = None,
 ) -> dict[int, ActivationStatistics]:
-    """Statistics over the micro-batches of all ranks, of the layers that fall to this rank.
-
-    Micro-batches are of one language each; every rank names the same `languages`, and may have none of one.
-    Works alone where no group was formed.
-
-    Raises:
-        CorpusError, ModelError: as `activation_pass`; more tokens than a sketch can count is an error on every rank.
-    """
+    """Statistics over the micro-batches of all ranks, of the layers that fall to this rank. Micro-batches are of one language
+    each; every rank names the same `languages`, and may have none of one. Works alone where no group was formed. Raises
+    CorpusError and ModelError as `activation_pass` does; more tokens than a sketch can count are an error on every rank."""
     mine: dict[str, list[MicroBatch]] = {language: [] for language in languages}
     for batch in batches:
         mine[batch.sentences[0].language].append(batch)

@@ -5,8 +5,6 @@ forward pass every rank would hold the whole model. DeepSpeed's remedy (`memory_
 for the rest of the process and keeps the input too, which only the gradient of a weight needs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

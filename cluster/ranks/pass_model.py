@@ -4,8 +4,6 @@ DeepSpeed's forward hooks gather and free every layer for every batch; here a la
 made inside a gather vanish with it, which is what deactivation wants.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any

@@ -5,8 +5,6 @@ reads the whole state dict on every rank. Here a rank allocates its parts and fi
 belong there, so all ranks together read the model once, and nothing is sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,11 +19,7 @@ class ShardsFromFiles(Init):  # type: ignore[misc]
     """`deepspeed.zero.Init` of a `StoredModel`; parameters that are added to the model later are sharded as usual."""
 
     def __init__(self, stored: StoredModel, config: dict[str, Any]) -> None:
-        """Shards `stored.model` in place.
-
-        Raises:
-            ModelError: a file cannot be read.
-        """
+        """Shards `stored.model` in place. Raises ModelError when a file cannot be read."""
         self._stored = stored
         dtype = next(stored.model.parameters()).dtype
         super().__init__(module=stored.model, config_dict_or_path=config, dtype=dtype)

@@ -1,11 +1,8 @@
-"""One rank of masked training: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that
-train.
+"""One rank of masked training: a frozen base under DeepSpeed ZeRO-2 or ZeRO-3, and small tensors that train.
 
 ZeRO-2 keeps the base whole on every rank and shards gradients and moments of the trained tensors; ZeRO-3 shards the
 base too and gathers each module around its forward and backward.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -81,65 +78,6 @@ class TrainResult:
     """The step whose values these are."""
 
 
-def train_rank(
-    model: TrainingModel,
-    batches: Sequence[Any],
-    job: TrainJob,
-    blocks_of_step: Callable[[int], Sequence[int]],
-    make_batch: Callable[[Sequence[int]], Batch],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> TrainResult | None:
-    """Trains on this rank, from the last checkpoint on; the result on rank 0, None on the others.
-
-    Raises:
-        TrainingError: as `neuron_core.training.trainer.train`. SetError: the set does not fit the model.
-    """
-    trainable = (
-        CompactNeurons(model.base, job.neuron_set, gather=model.gather)
-        if job.lora is None
-        else LowRank(model.base, job.neuron_set, job.lora, job.seed, model.gather)
-    )
-    checkpoints = Checkpoints(job.folder, job.key)
-    observer = (
-        TensorBoard(job.tensorboard, checkpoints.last_step()) if job.tensorboard and not model.rank else None
-    )
-    sharded = frozen_linears(model.base) if job.zero_stage == 3 else nullcontext()
-    with trainable.attached(), sharded:
-        recompute_layers(model.base, job.recomputed_layers)
-        stepper = DeepSpeedStepper(model, trainable.trained, job)
-        trained = train(
-            stepper,
-            blocks_of_step,
-            make_batch,
-            job.settings,
-            checkpoints=checkpoints,
-            progress=progress,
-            validation=job.validation,
-            observer=observer,
-        )
-        values = stepper.values() if trained.best is None else trained.best
-    if observer is not None:
-        observer.close()
-    edit = (
-        trainable.to_edit(job.name, values)
-        if isinstance(trainable, CompactNeurons)
-        else trainable.to_edit(job.name, values, model.stored())
-    )
-    if model.rank:
-        return None
-    kept_step = len(trained.log)
-    if trained.best is not None and job.validation is not None:
-        kept_step = job.validation.best_step(trained.validations)
-    return TrainResult(
-        log=trained.log,
-        validations=trained.validations,
-        edit=edit,
-        n_trainable=sum(value.numel() for value in values.values()),
-        kept_step=kept_step,
-    )
-
-
 class TrainingModel:
     """A base model on one rank: whole for ZeRO-2, sharded for ZeRO-3. Stands where `PassModel` stands for passes."""
 
@@ -163,13 +101,6 @@ class TrainingModel:
             nf4=spec.nf4,
         ).to(device)
         self.gather = whole
-
-    def stored(self) -> StoredModel | None:
-        """The weights in the files, where `base` holds them in fewer bits; None where it holds them as they are."""
-        spec = self.spec
-        if not spec.nf4:
-            return None
-        return StoredModel(spec.source, spec.dtype, spec.revision, spec.trust_remote_code)
 
     def stats(self) -> dict[str, Any]:
         """Returns this process's peak resident bytes since `reset_stats`."""
@@ -310,3 +241,59 @@ class DeepSpeedStepper:
             }
         if hasattr(self._engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+def train_rank(
+    model: TrainingModel,
+    batches: Sequence[Any],
+    job: TrainJob,
+    blocks_of_step: Callable[[int], Sequence[int]],
+    make_batch: Callable[[Sequence[int]], Batch],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainResult | None:
+    """Trains on this rank, from the last checkpoint on; the result on rank 0, None on the others. Raises TrainingError as
+    `neuron_core.training.loop.trainer.train` does, and SetError when the set does not fit the model."""
+    trainable = (
+        CompactNeurons(model.base, job.neuron_set, gather=model.gather)
+        if job.lora is None
+        else LowRank(model.base, job.neuron_set, job.lora, job.seed, model.gather)
+    )
+    checkpoints = Checkpoints(job.folder, job.key)
+    observer = (
+        TensorBoard(job.tensorboard, checkpoints.last_step()) if job.tensorboard and not model.rank else None
+    )
+    sharded = frozen_linears(model.base) if job.zero_stage == 3 else nullcontext()
+    with trainable.attached(), sharded:
+        recompute_layers(model.base, job.recomputed_layers)
+        stepper = DeepSpeedStepper(model, trainable.trained, job)
+        trained = train(
+            stepper,
+            blocks_of_step,
+            make_batch,
+            job.settings,
+            checkpoints=checkpoints,
+            progress=progress,
+            validation=job.validation,
+            observer=observer,
+        )
+        values = stepper.values() if trained.best is None else trained.best
+    if observer is not None:
+        observer.close()
+    if isinstance(trainable, CompactNeurons):
+        edit = trainable.to_edit(job.name, values)
+    else:
+        where = (model.spec.source, model.spec.dtype, model.spec.revision, model.spec.trust_remote_code)
+        edit = trainable.to_edit(job.name, values, StoredModel(*where) if model.spec.nf4 else None)
+    if model.rank:
+        return None
+    kept_step = len(trained.log)
+    if trained.best is not None and job.validation is not None:
+        kept_step = job.validation.best_step(trained.validations)
+    return TrainResult(
+        log=trained.log,
+        validations=trained.validations,
+        edit=edit,
+        n_trainable=sum(value.numel() for value in values.values()),
+        kept_step=kept_step,
+    )

@@ -1,8 +1,4 @@
-"""One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of
-micro-batches.
-"""
-
-from __future__ import annotations
+"""One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of micro-batches."""
 
 import os
 import socket

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from polyneuron.cluster.capacity.calibration import LayerMeasurement
 from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.estimate import Stage
-from polyneuron.cluster.capacity.memory import GIB
 from polyneuron.cluster.capacity.placing import Placing
 from polyneuron.cluster.capacity.rates import Rates, assumed_rates
 from polyneuron.cluster.capacity.shape import VALUE_BYTES, ModelShape
+from polyneuron.cluster.memory import GIB
 from polyneuron.pipelines.config.load import with_overrides
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyneuron.cluster.capacity import engine as engines
 from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage
-from polyneuron.cluster.capacity.memory import GIB
+from polyneuron.cluster.memory import GIB
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase

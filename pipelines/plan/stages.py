@@ -9,9 +9,9 @@ from typing import Any
 
 from polyneuron.cluster.capacity import passes, training
 from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
-from polyneuron.cluster.capacity.memory import GIB, Phase
-from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Placing
+from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Phase, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
+from polyneuron.cluster.memory import GIB
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests

@@ -9,7 +9,7 @@ import torch
 
 from polyneuron.cluster.capacity.at_hand import machines_at_hand
 from polyneuron.cluster.capacity.devices import KINDS, Machines
-from polyneuron.cluster.capacity.memory import GIB
+from polyneuron.cluster.memory import GIB
 
 NODE_GIB = {"memory": 60.0 * GIB, "object_store_memory": 4.0 * GIB}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from polyneuron.cluster.capacity.devices import KINDS, parse_devices
-from polyneuron.cluster.capacity.memory import GIB
+from polyneuron.cluster.memory import GIB
 from polyneuron.neuron_core.common.errors import ConfigError
 
 

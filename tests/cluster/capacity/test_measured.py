@@ -10,8 +10,8 @@ from transformers import Gemma3TextConfig
 
 from bench.capacity import DTYPES, VOCABULARY, planned_bytes
 from bench.models import llama_config
-from polyneuron.cluster.capacity.memory import MIB
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
+from polyneuron.cluster.memory import MIB
 
 PASSES = ("loading", "detection", "perplexity", "activations")
 TRAININGS = ("training, 2", "training, 3")
