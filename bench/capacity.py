@@ -219,8 +219,9 @@ def _training(hf_config: Any, shape: ModelShape, model: Any, spec: Any) -> Itera
         n_steps=STEPS, global_batch=MICRO_BATCH * spec.world_size, micro_batch=MICRO_BATCH
     )
     neurons = random_neurons(anatomy_of(hf_config), lambda width: width // 100)
-    work = {
-        "blocks_of_step": partial(_blocks_of_step, settings.global_batch),
+    n_blocks = settings.global_batch
+    work: dict[str, Callable[[Any], Any]] = {
+        "blocks_of_step": lambda step: range(n_blocks * step, n_blocks * (step + 1)),
         "make_batch": partial(_batch, with_attention(hf_config), model.dtype),
     }
     for zero_stage in (2, 3):
@@ -240,10 +241,6 @@ def _training(hf_config: Any, shape: ModelShape, model: Any, spec: Any) -> Itera
                 results = group.run(train_rank, [], job=job, **work)
                 assert results[0].n_trainable == planned.n_trained
                 yield f"training, {zero_stage}", peak_of_ranks(group)
-
-
-def _blocks_of_step(n_blocks: int, step: int) -> Sequence[int]:
-    return range(n_blocks * step, n_blocks * (step + 1))
 
 
 def _batch(config: Any, dtype: str, numbers: Sequence[int]) -> Any:

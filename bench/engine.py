@@ -24,12 +24,7 @@ def main() -> None:
     neurons = random_neurons(anatomy_of(load_config(source)), lambda width: N_PER_PLACE, GROUPS)
     edit = WeightEdit.zero(neurons)
     settings = EngineSettings(
-        source=source,
-        backend="vllm",
-        dtype="float32",
-        add_bos=False,
-        max_model_len=1024,
-        max_num_seqs=16,
+        source=source, backend="vllm", dtype="float32", add_bos=False, max_model_len=1024, max_num_seqs=16
     )
     engine, start_s = timed(lambda: start_engine(settings))
 

@@ -42,19 +42,6 @@ class ModelSpec:
         """Memory of a worker for hidden states, in bytes."""
         return int(self.hidden_states_gib * 2**30)
 
-    def deepspeed_config(self) -> dict[str, Any]:
-        """Returns the ZeRO-3 part of DeepSpeed's configuration: parameters sharded, nothing kept whole between gathers."""
-        zero = {
-            "stage": 3,
-            "stage3_param_persistence_threshold": 0,
-            "memory_efficient_linear": False,  # would replace torch's linear for good
-        } | self.offload_config()
-        return {
-            "train_micro_batch_size_per_gpu": 1,
-            "zero_optimization": zero,
-            "bf16": {"enabled": self.dtype == "bfloat16"},
-        }
-
     def offload_config(self) -> dict[str, Any]:
         """Returns where DeepSpeed keeps the shards, when not on the device that computes."""
         if self.offload == "none":

@@ -1,5 +1,6 @@
 """A group of Ray actors that share one model under ZeRO-3, with restarts: the door through which stages do model work."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
@@ -8,13 +9,14 @@ import ray
 from polyneuron.cluster.actors.placement import Room, Tell
 from polyneuron.cluster.actors.stopping import raise_if_stopped
 from polyneuron.cluster.actors.supervised import Lost, Supervised, answer
-from polyneuron.cluster.actors.watch import Watch
 from polyneuron.cluster.ranks.worker import Worker
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.passes.batches import MicroBatch
 
 Progress = Callable[[int, int], None]
+State = tuple[str, int, int]
+"""What a rank is doing: name of the pass, layers done, layers in all."""
 _POLL_S = 0.2
 _LOAD_TIMEOUT_S = 3600.0
 """Loading reports nothing until it ends, and a large model comes over a network."""
@@ -130,3 +132,47 @@ class ModelGroup(Supervised):
                 "the numbers would depend on who measured what. Lower cluster.world_size to what nodes of one kind hold, "
                 "or give the study a cluster of one kind"
             )
+
+
+class Watch:
+    """Asks every worker for its state. A question stays open until it is answered; until then the last answer holds."""
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self._workers = workers
+        self._asked: list[Any] = [None] * len(workers)
+        self.states: list[State] = [("starting", 0, 0)] * len(workers)
+        self._advanced_at = time.monotonic()
+
+    def look(self, timeout_s: float) -> None:
+        """Collects the answers that come within `timeout_s`. Raises RayActorError when a worker is dead."""
+        for rank, worker in enumerate(self._workers):
+            if self._asked[rank] is None:
+                self._asked[rank] = worker.state.remote()
+        done, _ = ray.wait(self._asked, num_returns=len(self._asked), timeout=timeout_s)
+        before = list(self.states)
+        for rank, question in enumerate(self._asked):
+            if question in done:
+                self.states[rank], self._asked[rank] = ray.get(question), None
+        if self.states != before:
+            self.advanced()
+
+    def advanced(self) -> None:
+        """Something was finished: the clock starts anew."""
+        self._advanced_at = time.monotonic()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since any rank last advanced."""
+        return time.monotonic() - self._advanced_at
+
+    def where(self) -> str:
+        """Every rank and the layer it is at; ranks that do not answer first."""
+        silent = [rank for rank, question in enumerate(self._asked) if question is not None]
+        ranks = sorted(range(len(self.states)), key=lambda rank: rank not in silent)
+        return ", ".join(_at(rank, self.states[rank], rank in silent) for rank in ranks)
+
+
+def _at(rank: int, state: State, silent: bool) -> str:
+    name, done, total = state
+    place = f"{name} after layer {done} of {total}"
+    return f"rank {rank} does not answer and was last in {place}" if silent else f"rank {rank} in {place}"

@@ -69,7 +69,8 @@ def reserve(room: Room, tell: Tell | None = None) -> Any:
     try:
         while not group.wait(_POLL_S):
             raise_if_stopped()
-            now, nodes = time.monotonic(), _nodes()
+            now, resources = time.monotonic(), [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = [(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in resources]
             if room.fits(nodes):
                 fitted = now
             elif now - fitted >= patience_s:
@@ -87,12 +88,6 @@ def reserve(room: Room, tell: Tell | None = None) -> Any:
         remove_placement_group(group)
         raise
     return group
-
-
-def _nodes() -> list[tuple[float, float]]:
-    """(cores, GPUs) of every node that is up."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in resources]
 
 
 def _listed(nodes: Sequence[tuple[float, float]]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from polyneuron.neuron_core.activations.measure import Progress, activation_pass
 from polyneuron.neuron_core.activations.names import Site
@@ -17,6 +16,9 @@ from polyneuron.neuron_core.activations.sketch import ActivationSketch, checked_
 from polyneuron.neuron_core.activations.statistics import ActivationStatistics, layer_statistics
 from polyneuron.neuron_core.passes.batches import MicroBatch
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+
+_SUM, _MIN, _MAX = dist.ReduceOp.SUM, dist.ReduceOp.MIN, dist.ReduceOp.MAX
+_OPERATIONS = {"counts": _SUM, "total": _SUM, "minimum": _MIN, "maximum": _MAX}
 
 
 def statistics_pass(
@@ -49,16 +51,9 @@ def _added_up(sketch: ActivationSketch, owner: int, device: torch.device) -> Act
     """The sketch of all ranks' tokens; on ranks other than `owner` its numbers mean nothing."""
     n_tokens = torch.tensor(sketch.n_tokens, device=device)
     dist.all_reduce(n_tokens)
-
-    def reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-        values = values.to(device)
+    reduced = {}
+    for field, operation in _OPERATIONS.items():
+        values = getattr(sketch, field).to(device)
         dist.reduce(values, owner, operation)
-        return values.cpu()
-
-    return ActivationSketch(
-        n_tokens=checked_tokens(int(n_tokens)),
-        counts=reduced(sketch.counts, dist.ReduceOp.SUM),
-        total=reduced(sketch.total, dist.ReduceOp.SUM),
-        minimum=reduced(sketch.minimum, dist.ReduceOp.MIN),
-        maximum=reduced(sketch.maximum, dist.ReduceOp.MAX),
-    )
+        reduced[field] = values.cpu()
+    return ActivationSketch(n_tokens=checked_tokens(int(n_tokens)), **reduced)

@@ -5,7 +5,7 @@ made inside a gather vanish with it, which is what deactivation wants.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,7 +32,13 @@ class PassModel:
         if not streamed:
             from polyneuron.cluster.ranks.sharded_load import ShardsFromFiles
 
-            ShardsFromFiles(self._stored, spec.deepspeed_config())
+            zero = {
+                "stage": 3,
+                "stage3_param_persistence_threshold": 0,  # nothing stays whole between gathers
+                "memory_efficient_linear": False,  # would replace torch's linear for good
+            }
+            config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": zero | spec.offload_config()}
+            ShardsFromFiles(self._stored, config | {"bf16": {"enabled": spec.dtype == "bfloat16"}})
         self._whole = self._stored.gather if streamed else self._gathered
         self.runner = LayerMajor(
             self.model, gather=self.gather, device=device, hidden_bytes=spec.hidden_bytes
@@ -46,15 +52,12 @@ class PassModel:
             yield
         give_back_freed()
 
-    def _gathered(self, parameters: Sequence[nn.Parameter]) -> AbstractContextManager[Any]:
+    def _gathered(self, parameters: Sequence[nn.Parameter]) -> Any:
         import deepspeed
 
         whole_bytes = sum(p.ds_numel * p.element_size() for p in parameters)  # type: ignore[attr-defined]
         self.bytes_received += whole_bytes * (self.seat.world_size - 1) // self.seat.world_size
-        gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
-            list(parameters), modifier_rank=None
-        )
-        return gathered
+        return deepspeed.zero.GatheredParameters(list(parameters), modifier_rank=None)
 
     def stats(self) -> dict[str, Any]:
         """Returns, since `reset_stats`, bytes received from other ranks and read from files (a shard: at loading) and this
