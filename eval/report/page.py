@@ -1,26 +1,49 @@
-"""Store in, HTML file out: reads the study, renders the template escaped, writes the file in one move."""
-
-from __future__ import annotations
+"""Store in, HTML file out: reads the studies, makes an article of each, and writes the page in one move."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from polyneuron.eval.report.numbers.benchmarks import results_of
+from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.provenance import failures_of, run_of
 from polyneuron.eval.report.numbers.study import Report, ShownStudy, read_report
-from polyneuron.eval.report.numbers.units import Readable
+from polyneuron.eval.report.sections.benchmarks import benchmarks_part
 from polyneuron.eval.report.sections.comparison import benchmark_comparisons, comparison
-from polyneuron.eval.report.sections.model import article
+from polyneuron.eval.report.sections.methods import methods_part
+from polyneuron.eval.report.sections.perplexity import perplexity_part
+from polyneuron.eval.report.sections.scores import scores_part
+from polyneuron.eval.report.sections.sets import layers_part, overlap_part, sets_part
+from polyneuron.eval.report.sections.thresholds import thresholds_part
+from polyneuron.eval.report.sections.training import training_part
 from polyneuron.eval.report.shell import asset, environment
+from polyneuron.eval.report.words.benchmark_findings import benchmark_findings
+from polyneuron.eval.report.words.findings import Finding, findings_of
+from polyneuron.eval.report.words.method_findings import method_findings
+from polyneuron.eval.report.words.omissions import omissions_of
+from polyneuron.eval.report.words.training_findings import training_findings
 from polyneuron.eval.report.words.wording import GROUP_NAMES, count, language_name
+from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Column, Grid, grid
 from polyneuron.neuron_core.common.errors import StoreError
 
 
+@dataclass(frozen=True, slots=True)
+class Article:
+    """What the page says and shows of one model. ``id`` keeps the places of several models on one page apart; ``parts``, from
+    top to bottom: what a template shows, by its name without its ending, to which links lead too."""
+
+    id: str
+    study: ShownStudy
+    findings: list[Finding]
+    parts: dict[str, dict[str, Any]]
+
+
 def write_report(
-    store: Readable, out: str | Path, title: str = "Polyneuron study", run: str | None = None
+    store: Store, out: str | Path, title: str = "Polyneuron study", run: str | None = None
 ) -> Path:
     """Writes the report of what ``run`` studied to ``out`` and returns its path.
 
@@ -45,38 +68,61 @@ def write_report(
 def render(report: Report, title: str) -> str:
     """The whole page as text."""
     templates = sentences()
-    runs, failures = [run_of(row) for row in report.runs], failures_of(report.runs)
+    failures = failures_of(report.runs)
     return templates.get_template("page.html.j2").render(
         title=title,
         articles=[article(study, f"m{i}") for i, study in enumerate(report.studies)],
         languages=list(dict.fromkeys(code for study in report.studies for code in study.languages)),
-        last=max((run for run in runs if run.finished), key=lambda run: run.finished or "", default=None),
         failures=failures,
         failed=grid(
             "Models that failed, and why",
             ["model", "what failed", Column(text="why", align="left"), Column(text="run", code=True)],
-            [[failure.model, failure.stage, failure.reason, failure.run_id] for failure in failures],
+            [[failure[name] for name in ("model", "stage", "reason", "run_id")] for failure in failures],
         ),
         comparison=comparison(report.studies),
         by_benchmark=benchmark_comparisons(report.studies),
         corpora=[corpus_grid(study) for study in report.studies],
-        runs=runs,
+        runs=[run_of(row) for row in report.runs],
         group_names=GROUP_NAMES,
         script=asset("explorer.js"),
     )
 
 
+def article(study: ShownStudy, id: str) -> Article:
+    """Every chart drawn and every table filled, ready for the template."""
+    effects, results = effects_of(study.variants), results_of(study)
+    trained = results.of_training(True) if results and study.trainings else None
+    untrained = results.of_training(False) if results and study.trainings else results
+    findings = findings_of(study, effects)
+    parts = {
+        "sets": sets_part(study),
+        "layers": layers_part(study),
+        "perplexity": perplexity_part(study, effects),
+        "overlap": overlap_part(study),
+        "thresholds": thresholds_part(study, id),
+        "scores": scores_part(study),
+    }
+    if results and untrained:
+        findings += benchmark_findings(untrained)
+        parts["benchmarks"] = benchmarks_part(untrained, len(untrained.variants) < len(results.variants))
+    if study.trainings:
+        findings += training_findings(study, effects, trained)
+        parts["training"] = training_part(study, effects, trained)
+    if study.others is not None:
+        findings += method_findings(study.others)
+        parts["methods"] = methods_part(study.others)
+    parts["omissions"] = {"omissions": omissions_of(study, effects)}
+    return Article(id, study, findings, parts)
+
+
 def sentences() -> jinja2.Environment:
-    """The report's templates, with filters that say a finding (``said``) and an omission (``omitted``)."""
+    """The report's templates, with a filter ``said`` that says a finding by the macro of a template."""
     templates = environment()
 
-    def macro_of(template: str, kind: str) -> Any:
-        return getattr(templates.get_template(template).module, kind)
+    def said(finding: Finding, template: str = "findings.html.j2") -> Any:
+        return getattr(templates.get_template(template).module, finding.kind)(finding.values)
 
-    templates.filters |= {
-        "said": lambda finding: macro_of("findings.html.j2", finding.kind)(finding.values),
-        "omitted": lambda omission: macro_of("omission_words.html.j2", omission.kind)(omission.values),
-    }
+    templates.filters["said"] = said
     return templates
 
 

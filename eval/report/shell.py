@@ -1,7 +1,5 @@
 """The shell of every HTML page: it loads nothing, and its policy lets only its own script and style take effect."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from pathlib import Path
@@ -13,19 +11,8 @@ from polyneuron.eval.report.words import wording
 from polyneuron.eval.tables.html import html
 
 TEMPLATES = Path(__file__).parent / "templates"
-_WORDING = (
-    wording.count,
-    wording.fine_times,
-    wording.languages,
-    wording.listing,
-    wording.number,
-    wording.percent,
-    wording.plural,
-    wording.sentence,
-    wording.small_count,
-    wording.times,
-)
-_FILTERS = {"language": wording.language_name, **{form.__name__: form for form in _WORDING}}
+_WORDING = "count fine_times languages listing number percent plural sentence small_count times"
+_FILTERS = {"language": wording.language_name} | {name: getattr(wording, name) for name in _WORDING.split()}
 
 
 def environment(*folders: Path) -> jinja2.Environment:

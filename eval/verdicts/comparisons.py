@@ -16,12 +16,7 @@ import xxhash
 
 from polyneuron.eval.store.schemas import VERDICTS
 from polyneuron.eval.verdicts.pairing import Key, grouped, paired
-from polyneuron.eval.verdicts.statistics import (
-    holm,
-    mcnemar_exact,
-    paired_bootstrap,
-    paired_share_interval,
-)
+from polyneuron.eval.verdicts.statistics import holm, mcnemar_exact, paired_bootstrap, paired_share_interval
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, WORSE, Verdict
 
 Sided = Literal["two-sided", "worse"]

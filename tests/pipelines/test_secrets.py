@@ -92,6 +92,6 @@ def test_trusted_code_is_loud_in_every_run_and_recorded(
         with recorded(config, store):
             pass
     assert said.getvalue().count("Warning: models.trust_remote_code is on for foreign") == 2 * trusted
-    assert [run_of(row).trusted for row in store.read("runs").to_pylist()] == [
-        ("foreign",) if trusted else ()
+    assert [run_of(row)["trusted"] for row in store.read("runs").to_pylist()] == [
+        ["foreign"] if trusted else []
     ] * 2

@@ -1,7 +1,5 @@
 """A benchmark's scores per language: nothing off, the shared set, the language's own, and random draws."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from markupsafe import Markup

@@ -1,18 +1,22 @@
-"""Perplexity after deactivation: the paper's Figure 4, each effect beside the random draws it must beat."""
+"""Charts of values with their intervals: perplexity after deactivation (the paper's Figure 4), and Eq. 4–6."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Bands
 from polyneuron.eval.report.charts.svg import log_axis
 from polyneuron.eval.report.numbers.effects import Effects
+from polyneuron.eval.report.numbers.estimates import ShownEstimate
 from polyneuron.eval.report.numbers.study import ShownStudy
-from polyneuron.eval.report.words.wording import language_name, number, times
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.words.wording import language_name, number, tidy, times
+
+_LOOKS = (("PPL", "disc", "shared"), ("log PPL", "ring", "ring"))
 
 
 def effect_chart(study: ShownStudy, effects: Effects) -> Markup:
-    """Per language, on a log scale: the shared set, its own exclusive set, and their controls."""
+    """Per language, on a log scale: the shared set, its own exclusive set, and the random draws that they must beat."""
     names = [variant.name for variant in study.variants if variant.kind != "tuned"]
     found = [effect for name in names for effect in effects.by.get(name, {}).values()]
     chart = Bands(
@@ -41,3 +45,39 @@ def effect_chart(study: ShownStudy, effects: Effects) -> Markup:
             ends = effect.low, effect.times, effect.high
             chart.estimate(y, ends, (shape, kind), f"{kind} {times(effect.times)}", tip, beside=draws)
     return chart.render(reference=1)
+
+
+def importance_chart(rows: Sequence[tuple[str, Sequence[ShownEstimate | None]]]) -> Markup:
+    """Eq. 5 per language, log scale: from perplexity, as published, and from its log; 1 is equal worth."""
+    estimates = [e for _, pair in rows for e in pair if e is not None and e.value is not None]
+    values = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
+    label = "Importance of a shared neuron against an exclusive one, per language, log scale"
+    chart = Bands(label, log_axis(values, 0.5, 2.0), tidy, sizes=(22, 22, 2))
+    for language, pair in rows:
+        lanes = chart.band(language_name(language), len(pair))
+        for y, found, (name, *look) in zip(lanes, pair, _LOOKS, strict=True):
+            if found is None or found.value is None:
+                chart.note(y, f"{name}: no value")
+                continue
+            words = f"{name} {number(found.value)}" + (", off the scale" if found.value <= 0 else "")
+            chart.estimate(
+                y, (found.low, found.value, found.high), (look[0], look[1]), words, f"{name}: {found.words}"
+            )
+    return chart.render(reference=1)
+
+
+def sensitivity_chart(neighbours: Sequence[Row]) -> Markup:
+    """The shared ratio (Eq. 4) under every neighbouring rule, the study's own rule filled."""
+    values = [near["shared_ratio"] for near in neighbours if near["shared_ratio"] is not None]
+    label = "Shared ratio under neighbouring rules, log scale"
+    chart = Bands(label, log_axis(values, 0.1, 1.0), tidy, sizes=(15, 22, 1))
+    for near in neighbours:
+        (y,) = chart.band(near["label"], 1)
+        if near["shared_ratio"] is not None and near["shared_ratio"] > 0:
+            look = "diamond", "shared" if near["is_study"] else "hollow"
+            chart.estimate(
+                y, (None, near["shared_ratio"], None), look, number(near["shared_ratio"]), near["label"]
+            )
+        else:  # short enough for a phone; the reason itself is in the table and in the list of omissions
+            chart.note(y, "no value: see the remark below" if near["null_reason"] else "no shared neurons")
+    return chart.render()

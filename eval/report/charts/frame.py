@@ -4,8 +4,6 @@ A frame knows sizes, margins, grids and where names stand; a chart says what is 
 inside the drawing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Small multiples of methods: neurons per language, neurons per layer, and common neurons per layer beside chance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from markupsafe import Markup

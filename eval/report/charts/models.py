@@ -1,7 +1,5 @@
 """Models as lettered points: a figure of Eq. 4 or 6 across models against their ability, better ones higher."""
 
-from __future__ import annotations
-
 from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Plot

@@ -1,7 +1,5 @@
 """Charts of the sets: the paper's Figure 2, the layer profile, how many languages a neuron belongs to."""
 
-from __future__ import annotations
-
 import numpy as np
 from markupsafe import Markup
 
@@ -23,8 +21,8 @@ def fraction_chart(study: ShownStudy, group: str | None = None) -> Markup:
         total = anatomy.n_neurons if group is None else anatomy.widths[group] * anatomy.n_layers
     rows = []
     for language in study.languages:
-        tables = {"shared": counts.get(("shared", "")), "exclusive": counts.get(("exclusive", language))}
-        sizes = {kind: 0 if table is None else int(table[index].sum()) for kind, table in tables.items()}
+        tables = {"shared": counts["shared", ""], "exclusive": counts["exclusive", language]}
+        sizes = {kind: int(table[index].sum()) for kind, table in tables.items()}
         words = [f"{percent(n / total, 3) if total else count(n)} {kind}" for kind, n in sizes.items()]
         tip = ", ".join(f"{count(n)} {kind}" for kind, n in sizes.items())
         name = language_name(language)
@@ -38,9 +36,8 @@ def layer_chart(study: ShownStudy, group: str) -> Markup:
     """Per layer, as a share of its neurons: shared upwards; downwards the exclusive mean and range."""
     g = study.anatomy.groups.index(group)
     n_layers, width = study.anatomy.n_layers, study.anatomy.widths.get(group, 1)
-    zero = np.zeros((len(study.anatomy.groups), n_layers), np.int64)
-    shared = study.sets.counts.get(("shared", ""), zero)[g] / width
-    own_LN = np.array([study.sets.counts.get(("exclusive", x), zero)[g] for x in study.languages]) / width
+    shared = study.sets.counts["shared", ""][g] / width
+    own_LN = np.array([study.sets.counts["exclusive", code][g] for code in study.languages]) / width
     whiskers = n_layers <= WHISKERS_UP_TO
     lowest = own_LN if whiskers else own_LN.mean(axis=0)
     up, down = (max(float(v.max()), 0.25 / width) for v in (shared, lowest))

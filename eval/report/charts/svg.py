@@ -5,8 +5,6 @@ without a line of script. Text is escaped here, once; colours and patterns come 
 through class names.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable

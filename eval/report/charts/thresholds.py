@@ -1,7 +1,5 @@
 """The picture over the slider: set sizes as lines over the threshold, both axes logarithmic."""
 
-from __future__ import annotations
-
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray

@@ -1,9 +1,7 @@
 """Losses while training: one panel per trained language, and per language of validation, a line per strategy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -19,29 +17,22 @@ _Curve = tuple[ShownTraining, NDArray[np.float64], NDArray[np.float64], int | No
 """A training, steps, nats per token after them, and the step whose values were kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossCurves:
-    """Panels of the variants trained for the same languages: training loss, and validation in every language that has
-    one. ``binned``: steps averaged into a point of the training loss, 1 where all fit."""
+def loss_curves(trainings: Sequence[ShownTraining], languages: Sequence[str]) -> list[dict[str, Any]]:
+    """The panels of each language, or languages together, that something was trained for.
 
-    languages: tuple[str, ...]
-    loss: Markup
-    validation: dict[str, Markup]
-    binned: int
-
-
-def loss_curves(trainings: Sequence[ShownTraining], languages: Sequence[str]) -> list[LossCurves]:
-    """One set of panels for each language, or languages together, that something was trained for."""
+    ``loss``: of training; ``validation``: by every language that has one; ``binned``: steps averaged into a point of the
+    training loss, 1 where all fit.
+    """
     groups: dict[tuple[str, ...], list[ShownTraining]] = {}
     for training in trainings:
         groups.setdefault(training.languages, []).append(training)
     return [
-        LossCurves(
-            own,
-            _panel(group, "Training loss, nats per token", [(t, *thinned(t), None) for t in group]),
-            {code: _validation(group, code) for code in validated_in(group, languages)},
-            max(_bin(training.n_steps) for training in group),
-        )
+        {
+            "languages": own,
+            "loss": _panel(group, "Training loss, nats per token", [(t, *thinned(t), None) for t in group]),
+            "validation": {code: _validation(group, code) for code in validated_in(group, languages)},
+            "binned": max(_bin(training.n_steps) for training in group),
+        }
         for own, group in groups.items()
     ]
 

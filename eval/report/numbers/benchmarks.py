@@ -1,9 +1,8 @@
 """The benchmark results of one model's study: its primary scores and paired verdicts, found by name."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from polyneuron.eval.report.numbers.study import Row, ShownStudy
 from polyneuron.eval.report.numbers.variants import BASE, ShownVariant, Variants
@@ -33,9 +32,9 @@ class Results:
     family: int
     """How many comparisons were tested together, and adjusted for it."""
 
-    def of_variants(self, variants: Iterable[ShownVariant]) -> Results:
-        """The part that speaks of some variants only."""
-        chosen = Variants(variants)
+    def of_training(self, trained: bool) -> Self:
+        """The part on trained variants and the base model, or the part on all but trained variants."""
+        chosen = Variants(v for v in self.variants if v.kind == BASE or (v.kind == TUNED) is trained)
         names = {variant.name for variant in chosen}
         return replace(
             self,
@@ -43,11 +42,6 @@ class Results:
             scores={key: row for key, row in self.scores.items() if key[2] in names},
             verdicts={key: row for key, row in self.verdicts.items() if names >= {key[2], key[3]}},
         )
-
-    def of_training(self, trained: bool) -> Results:
-        """The part on trained variants and the base model, or the part on all but trained variants."""
-        kept = (BASE, TUNED) if trained else {v.kind for v in self.variants} - {TUNED}
-        return self.of_variants(v for v in self.variants if v.kind in kept)
 
     @property
     def changed(self) -> list[ShownVariant]:
@@ -105,13 +99,10 @@ def points(fraction: float) -> float:
 
 
 def _ordered(rows: list[Row], languages: Sequence[str]) -> Variants:
+    columns = ("kind", "set_language", "control_of")
     named = {
         row["variant"]: ShownVariant(
-            name=row["variant"],
-            kind=row["kind"],
-            set_language=row["set_language"],
-            control_of=row["control_of"],
-            n_neurons=row["n_neurons"] or 0,
+            name=row["variant"], n_neurons=row["n_neurons"] or 0, **{name: row[name] for name in columns}
         )
         for row in rows
     }

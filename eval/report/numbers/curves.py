@@ -5,8 +5,6 @@ the rule is twice as strict. The curves are shown only if, at the study's own th
 stored sets hold.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,20 +74,20 @@ def read_curves(
     rule: Mapping[str, Any],
     *,
     thresholds: Mapping[str, float],
-) -> tuple[Curves | None, str | None]:
-    """The curves under a stored rule, or None and the reason in words."""
+) -> Curves | str:
+    """The curves under a stored rule, or in words why there are none."""
     if impacts.num_rows == 0:
-        return None, "the store holds no impacts for this model"
+        return "the store holds no impacts for this model"
     try:
         grid = ImpactGrid(impacts, detections, languages)
         values, bars = _compared(grid, rule, thresholds)
         by_group = {group: values[:, span] for group, span in grid.spans.items()}
         curves = set_size_curves(grid.languages, by_group, bars, _floors(grid, rule))
     except (SetError, StoreError) as error:
-        return None, error.message.rstrip(".")
+        return error.message.rstrip(".")
     if not _reproduces(curves, sets):
-        return None, "the stored impacts do not give the stored sets back at the stored thresholds"
-    return curves, None
+        return "the stored impacts do not give the stored sets back at the stored thresholds"
+    return curves
 
 
 def set_size_curves(

@@ -4,8 +4,6 @@ Perplexity is exp(sum of nats / predicted tokens). An effect is a multiplier, PP
 span orders of magnitude; a multiplier below 1 is an improvement and is shown as such.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,18 +76,11 @@ def effects_of(variants: Variants) -> Effects | None:
     for language, (_, nats, tokens) in base.nll.items():
         if (scored := ~np.isnan(nats)).any():
             perplexity[language] = float(np.exp(nats[scored].sum() / tokens[scored].sum()))
-    return Effects(
-        perplexity,
-        {
-            variant.name: {
-                language: effect
-                for language in perplexity
-                if (effect := effect_between(base, variant, language)) is not None
-            }
-            for variant in variants
-            if variant is not base
-        },
-    )
+    by: dict[str, dict[str, Effect]] = {}
+    for variant in [variant for variant in variants if variant is not base]:
+        found = {language: effect_between(base, variant, language) for language in perplexity}
+        by[variant.name] = {code: effect for code, effect in found.items() if effect is not None}
+    return Effects(perplexity, by)
 
 
 def effect_between(base: ShownVariant, variant: ShownVariant, language: str) -> Effect | None:
@@ -136,6 +127,5 @@ def beside_random(variants: Variants, variant: ShownVariant, language: str) -> s
 def _resamples(n_sentences: int) -> NDArray[np.float64]:
     """How often each sentence is drawn in each resample, [RESAMPLES, S]."""
     rng = np.random.default_rng(SEED)
-    return rng.multinomial(n_sentences, np.full(n_sentences, 1 / n_sentences), size=RESAMPLES).astype(
-        np.float64
-    )
+    drawn = rng.multinomial(n_sentences, np.full(n_sentences, 1 / n_sentences), size=RESAMPLES)
+    return drawn.astype(np.float64)

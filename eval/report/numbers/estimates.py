@@ -1,7 +1,5 @@
 """Equations 4 to 6 as stored: values with intervals, and the study's rule among its neighbours."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Detectors have selections, sets and perplexities of their own in the store; noth
 impact study.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN
 from polyneuron.eval.report.numbers.units import Row, StudiedTables
 from polyneuron.eval.report.numbers.variants import Variants, variants_of
+from polyneuron.neuron_core.detectors.names import DETECTORS
 
 IMPACT_METHODS = {"impact_related": "related", "impact_exclusive": "exclusive"}
 """Names of the impact study's sets in the table set_overlaps, and their kinds."""
@@ -33,11 +32,12 @@ _PER_LAYER = 1 << 32
 @dataclass(frozen=True, slots=True)
 class MethodSets:
     """One method's ffn neurons. ``members[language]``: distinct numbers layer × 2³² + neuron; a language that is not
-    in it was not asked for, one with an empty array has no neurons."""
+    in it was not asked for, one with an empty array has no neurons. ``title``: what people call the method."""
 
     name: str
     members: Mapping[str, NDArray[np.int64]]
     n_layers: int
+    title: str = ""
 
     def size(self, language: str) -> int | None:
         """How many neurons the method finds; None where it was not asked."""
@@ -64,25 +64,21 @@ class ShownDetector:
     variants: Variants
 
     @property
-    def name(self) -> str:
-        """The detector's name as it is stored."""
-        return self.sets.name
-
-    @property
     def percentile(self) -> Any:
         """The percentile that its activations are compared with, where it compares them."""
-        return json.loads(self.row["rule_json"] or "{}").get("percentile", 90)
+        return _percentile(self.row)
 
 
 @dataclass(frozen=True, slots=True)
 class OtherMethods:
     """All methods that looked at the feed-forward neurons of one model. ``impacts``: the feed-forward part of the impact
-    study's sets; ``overlaps``, by two methods and a language: stored rows, the whole model first and then its layers."""
+    study's sets; ``overlaps``, by two methods and a language in the order of both: stored rows, the whole model first and then
+    its layers."""
 
     languages: tuple[str, ...]
     impacts: tuple[MethodSets, ...]
     detectors: tuple[ShownDetector, ...]
-    overlaps: dict[tuple[str, str, str], list[Row]]
+    overlaps: dict[tuple[str, str], dict[str, list[Row]]]
 
     @property
     def methods(self) -> tuple[MethodSets, ...]:
@@ -91,28 +87,13 @@ class OtherMethods:
 
     @property
     def names(self) -> dict[str, str]:
-        """How each method is called for people: ``Act-Prob-90p (pooled)``; a name we do not know stays as it is."""
-        names = {name: f"impact ({kind})" for name, kind in IMPACT_METHODS.items()}
-        for detector in self.detectors:
-            act_prob = f"Act-Prob-{detector.percentile}p"
-            known = {
-                "lape": "LAPE",
-                DEGENERATE: f"{act_prob} (as published)",
-                "act_prob_pooled": f"{act_prob} (pooled)",
-            }
-            names[detector.name] = known.get(detector.name, detector.name)
-        return names
+        """The title of each method."""
+        return {sets.name: sets.title for sets in self.methods}
 
     @property
     def n_neurons(self) -> int:
         """Ffn neurons of the model."""
         return int(self.detectors[0].row["n_neurons"])
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Pairs of methods with a stored overlap, in the order of the methods."""
-        order = [sets.name for sets in self.methods]
-        return sorted({key[:2] for key in self.overlaps}, key=lambda pair: tuple(map(order.index, pair)))
 
 
 def other_methods(
@@ -122,29 +103,34 @@ def other_methods(
     stored = tables.read("detectors").to_pylist()
     if not stored:
         return None
-    overlaps: dict[tuple[str, str, str], list[Row]] = {}
-    for row in tables.read("set_overlaps").to_pylist():
-        overlaps.setdefault((row["method_a"], row["method_b"], row["language"]), []).append(row)
+    compared = tables.read("set_overlaps").to_pylist()
     sets = {row["selection"]: tables.read("neuron_sets", row["selection"]) for row in stored}
     n_layers = max([n_layers, *(1 + (pc.max(rows["layer"]).as_py() or 0) for rows in sets.values())])
     ffn = impact_sets.filter(pc.equal(impact_sets["group"], "ffn"))
     impacts = tuple(
-        MethodSets(name, _members(ffn, kind, languages), n_layers) for name, kind in IMPACT_METHODS.items()
+        MethodSets(name, _members(ffn, kind, languages), n_layers, f"impact ({kind})")
+        for name, kind in IMPACT_METHODS.items()
     )
     detectors = []
     for row in sorted(stored, key=lambda row: _place(row["detector"])):
-        asked = {key[2] for key in overlaps if row["detector"] in key[:2]}
-        members = _members(sets[row["selection"]], "detected", sorted(asked))
-        sets_shown = MethodSets(row["detector"], members, n_layers)
-        detectors.append(
-            ShownDetector(sets_shown, row, variants_of(tables.read("perplexities", row["selection"])))
-        )
+        name, selection = row["detector"], row["selection"]
+        asked = {pair["language"] for pair in compared if name in (pair["method_a"], pair["method_b"])}
+        members = _members(sets[selection], "detected", sorted(asked))
+        shown = MethodSets(name, members, n_layers, _title(row))
+        detectors.append(ShownDetector(shown, row, variants_of(tables.read("perplexities", selection))))
     extra = {code for detector in detectors for code in detector.sets.members} - set(languages)
-    ordered = {
-        key: sorted(rows, key=lambda row: -1 if row["layer"] is None else row["layer"])
-        for key, rows in overlaps.items()
-    }
-    return OtherMethods((*languages, *sorted(extra)), impacts, tuple(detectors), ordered)
+    codes = (*languages, *sorted(extra))
+    order = [*IMPACT_METHODS, *(detector.sets.name for detector in detectors)]
+
+    def place(row: Row) -> tuple[int, ...]:
+        pair = order.index(row["method_a"]), order.index(row["method_b"])
+        return *pair, codes.index(row["language"]), -1 if row["layer"] is None else row["layer"]
+
+    overlaps: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in sorted(compared, key=place):
+        of_pair = overlaps.setdefault((row["method_a"], row["method_b"]), {})
+        of_pair.setdefault(row["language"], []).append(row)
+    return OtherMethods(codes, impacts, tuple(detectors), overlaps)
 
 
 def overlap_verdict(row: Row) -> str:
@@ -181,6 +167,21 @@ def _members(rows: pa.Table, kind: str, languages: Sequence[str]) -> dict[str, N
     return {code: np.unique(address[names == code]) for code in codes}
 
 
+def _percentile(row: Row) -> Any:
+    return json.loads(row["rule_json"] or "{}").get("percentile", 90)
+
+
+def _title(row: Row) -> str:
+    """``Act-Prob-90p (pooled)``; a name we do not know stays as it is."""
+    act_prob = f"Act-Prob-{_percentile(row)}p"
+    known = {
+        "lape": "LAPE",
+        DEGENERATE: f"{act_prob} (as published)",
+        "act_prob_pooled": f"{act_prob} (pooled)",
+    }
+    return known.get(row["detector"]) or str(row["detector"])
+
+
 def _place(name: str) -> tuple[int, str]:
-    known = ("lape", "act_prob", "act_prob_pooled")
+    known: Sequence[str] = DETECTORS
     return (known.index(name) if name in known else len(known)), name

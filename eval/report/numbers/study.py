@@ -1,7 +1,5 @@
 """Reads a store into the few small arrays the report draws from, one `ShownStudy` per model."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +13,9 @@ from numpy.typing import NDArray
 from polyneuron.eval.report.numbers.curves import Curves, read_curves
 from polyneuron.eval.report.numbers.methods import OtherMethods, other_methods
 from polyneuron.eval.report.numbers.training import ShownTraining, trainings_of
-from polyneuron.eval.report.numbers.units import Readable, Row, StudiedTables, studies_of
+from polyneuron.eval.report.numbers.units import Row, StudiedTables, studies_of
 from polyneuron.eval.report.numbers.variants import Variants, variants_of
+from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.model.groups import GROUPS
 
 
@@ -36,7 +35,8 @@ class ShownAnatomy:
 
 @dataclass(frozen=True, slots=True)
 class SetFigures:
-    """``counts[kind, language]``: neurons per [group, layer]; language is "" for the shared set.
+    """``counts[kind, language]``: neurons per [group, layer], of every kind and every language of the study; language is ""
+    for the shared set.
 
     ``jaccard`` [L, L] between related sets; ``in_exactly[k - 1]``: neurons in exactly k related sets.
     """
@@ -72,10 +72,8 @@ class ShownStudy:
     """The base model, each set switched off, random draws and trained variants, with their held-out losses."""
     rows: Mapping[str, list[Row]]
     """Rows of the tables metrics, sensitivity, detections, corpora, scores and verdicts, by table."""
-    curves: Curves | None
-    """Set sizes over the threshold."""
-    curves_missing: str | None
-    """Why there are no curves."""
+    curves: Curves | str
+    """Set sizes over the threshold, or why they are not known."""
     other_selections: tuple[str, ...] = ()
     """Names of the model's selections that are stored but not shown."""
     trainings: tuple[ShownTraining, ...] = ()
@@ -92,7 +90,7 @@ class Report:
     studies: tuple[ShownStudy, ...]
 
 
-def read_report(store: Readable, run: str | None = None) -> Report:
+def read_report(store: Store, run: str | None = None) -> Report:
     """The units of work that ``run`` lists in the table studies; None: see `studies_of`.
 
     Raises StoreError when no run reached a selection.
@@ -115,7 +113,6 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
     languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in rows["corpora"]))
     rows["corpora"].sort(key=lambda row: languages.index(row["language"]))
     anatomy = _anatomy(impacts, sets)
-    curves, missing = read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds)
     return ShownStudy(
         model=tables.model,
         selection=selection,
@@ -126,8 +123,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
         sets=_set_figures(sets, anatomy, languages),
         variants=variants_of(tables.read("perplexities", selection)),
         rows=rows | {"detections": detections.to_pylist()},
-        curves=curves,
-        curves_missing=missing,
+        curves=read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds),
         other_selections=tables.other_selections(selection),
         trainings=trainings_of(
             tables.read("training").to_pylist(), tables.read("validations").to_pylist(), runs, languages
@@ -154,20 +150,22 @@ def _anatomy(impacts: pa.Table, sets: pa.Table) -> ShownAnatomy:
 
 
 def _set_figures(sets: pa.Table, anatomy: ShownAnatomy, languages: Sequence[str]) -> SetFigures:
-    groups = np.array([anatomy.groups.index(g) for g in sets["group"].to_pylist()], np.int64)
-    layers, neurons = (np.asarray(sets[name], np.int64) for name in ("layer", "neuron"))
+    kinds = [(kind, code) for kind in ("exclusive", "strict_exclusive", "related") for code in languages]
+    shape = len(anatomy.groups), anatomy.n_layers
+    counts = {key: np.zeros(shape, np.int64) for key in [("shared", ""), *kinds]}
+    by = ["kind", "language", "group", "layer"]
+    for row in sets.group_by(by).aggregate([([], "count_all")]).to_pylist():
+        table = counts.setdefault((row["kind"], row["language"] or ""), np.zeros(shape, np.int64))
+        table[anatomy.groups.index(row["group"]), row["layer"]] = row["count_all"]
+    related = sets.filter(pc.equal(sets["kind"], "related"))
+    groups = np.array([anatomy.groups.index(group) for group in related["group"].to_pylist()], np.int64)
+    layers, neurons = (np.asarray(related[name], np.int64) for name in ("layer", "neuron"))
     address = (groups * anatomy.n_layers + layers) * (int(neurons.max(initial=0)) + 1) + neurons
-    labels = list(zip(sets["kind"].to_pylist(), (v or "" for v in sets["language"].to_pylist()), strict=True))
-    kinds = np.array([f"{kind}\t{language}" for kind, language in labels], object)
-    counts: dict[tuple[str, str], NDArray[np.int64]] = {}
-    members: dict[str, NDArray[np.int64]] = {language: address[:0] for language in languages}
-    for kind, language in dict.fromkeys(labels):
-        mask = kinds == f"{kind}\t{language}"
-        counts[kind, language] = np.zeros((len(anatomy.groups), anatomy.n_layers), np.int64)
-        np.add.at(counts[kind, language], (groups[mask], layers[mask]), 1)
-        if kind == "related":
-            members[language] = np.unique(address[mask])
-    sharing = Counter(Counter(np.concatenate([address[:0], *members.values()]).tolist()).values())
+    owners = np.array(related["language"].to_pylist(), object)
+    members = {code: np.unique(address[owners == code]) for code in languages}
+    sharing = Counter(
+        np.unique(np.concatenate([address[:0], *members.values()]), return_counts=True)[1].tolist()
+    )
     return SetFigures(
         counts=counts,
         jaccard=np.array([[_jaccard(members[a], members[b]) for b in languages] for a in languages]),
@@ -177,5 +175,4 @@ def _set_figures(sets: pa.Table, anatomy: ShownAnatomy, languages: Sequence[str]
 
 def _jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     both = len(np.intersect1d(a, b, assume_unique=True))
-    either = len(a) + len(b) - both
-    return both / either if either else float("nan")
+    return both / (len(a) + len(b) - both) if len(a) + len(b) else float("nan")

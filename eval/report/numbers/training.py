@@ -1,7 +1,5 @@
 """The trained variants of one model: what was trained for which languages, and how its losses went step by step."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,12 +144,8 @@ def _training(rows: list[Row], checks: list[Row], corpora: Mapping[str, tuple[st
     own = [row for row in checks if row["unit"] == first["unit"]]  # not of another training of this name
     return ShownTraining(
         name=first["variant"],
-        strategy=first["strategy"],
-        reason=first["reason"],
         languages=tuple(first["language"].split("+")),
-        seed=first["seed"],
-        n_neurons=first["n_neurons"],
-        n_trainable=first["n_trainable"],
+        **{name: first[name] for name in ("strategy", "reason", "seed", "n_neurons", "n_trainable")},
         steps=np.array([row["step"] for row in rows], np.int64),
         losses=np.array([row["loss_nats"] for row in rows], np.float64),
         tokens=np.array([row["n_tokens"] for row in rows], np.int64),

@@ -1,32 +1,23 @@
 """Which units of work a report reads: those that the table studies lists for a run, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
 
 Row = dict[str, Any]
-
-
-class Readable(Protocol):
-    """The part of ``polyneuron.eval.store.store.Store`` that the report needs."""
-
-    def read(self, table: str, filters: Any = None) -> pa.Table:
-        """The rows of a table that pass the filters."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class StudiedTables:
     """The tables of one model's study. ``ranks[unit]``: 0 for a unit of the newest run, more for those of older ones."""
 
-    store: Readable
+    store: Store
     model: str
     ranks: Mapping[str, int]
 
@@ -54,7 +45,7 @@ class StudiedTables:
         return tuple(dict.fromkeys(name for name in names if name != selection))
 
 
-def studies_of(store: Readable, runs: list[Row], run: str | None) -> list[StudiedTables]:
+def studies_of(store: Store, runs: list[Row], run: str | None) -> list[StudiedTables]:
     """The study of each model, by name: of one run, or of the newest run that reached a selection.
 
     Without ``run``, tables that the newest run does not have are completed from older runs with the same selection.

@@ -1,10 +1,8 @@
 """A model and its changes as they are shown, with their held-out losses as rows of the table perplexities hold them."""
 
-from __future__ import annotations
-
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,23 +63,16 @@ class Variants(tuple[ShownVariant, ...]):
 def variants_of(perplexities: pa.Table) -> Variants:
     """The variants in rows of one model and one selection, in the order of their names."""
     columns = ["variant", "kind", "control_of", "set_language", "seed", "n_neurons", "language"]
-    rows = perplexities.select([*columns, "sentence", "nll_nats", "n_tokens"]).sort_by(
-        [("variant", "ascending"), ("language", "ascending"), ("sentence", "ascending")]
-    )
-    names, languages = (np.array(rows[name].to_pylist(), object) for name in ("variant", "language"))
-    changes = (names[1:] != names[:-1]) | (languages[1:] != languages[:-1])
+    rows = perplexities.sort_by([(name, "ascending") for name in ("variant", "language", "sentence")])
+    values = {"sentence": np.int64, "nll_nats": np.float64, "n_tokens": np.float64}
+    blocks = rows.group_by(columns, use_threads=False).aggregate([(name, "list") for name in values])
     found: dict[str, ShownVariant] = {}
-    for start, stop in itertools.pairwise([0, *(np.flatnonzero(changes) + 1), len(names)]):
-        if start == stop:
-            continue
-        block = rows.slice(start, stop - start)
-        head = block.select(columns).slice(0, 1).to_pylist()[0]
+    nll: dict[str, dict[str, Any]] = {}
+    for i, head in enumerate(blocks.select(columns).to_pylist()):
         name, language = head.pop("variant"), head.pop("language")
-        nll = found.setdefault(name, ShownVariant(name=name, **head)).nll
-        assert isinstance(nll, dict)
-        nll[language] = (
-            np.asarray(block["sentence"], np.int64),
-            np.asarray(block["nll_nats"], np.float64),
-            np.asarray(block["n_tokens"], np.float64),
+        of_language = nll.setdefault(name, {})
+        found.setdefault(name, ShownVariant(name=name, **head, nll=of_language))
+        of_language[language] = tuple(
+            np.asarray(blocks[f"{column}_list"][i].values, kind) for column, kind in values.items()
         )
     return Variants(found.values())

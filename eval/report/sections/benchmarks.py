@@ -1,28 +1,23 @@
 """The part on benchmarks: a table for each, the sets against their draws, and what a reader must know of the data."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from polyneuron.eval.report.charts.benchmarks import score_chart
 from polyneuron.eval.report.numbers.benchmarks import NO_DATA, SAMPLE, Results, points, title_of
 from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.numbers.variants import BASE, ShownVariant
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.benchmark_findings import tally
 from polyneuron.eval.report.words.wording import DASH, language_name, plural
 from polyneuron.eval.tables.grid import Cell, Column, Grid, Line, grid, line
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 
 MARKS = {BETTER: "▲ better", WORSE: "▼ worse", NO_EVIDENCE: "○ no evidence", NOT_JUDGED: "– not judged"}
-_Value = TypeVar("_Value")
-_Key = TypeVar("_Key")
 
 
-def benchmarks_part(results: Results, trained_apart: bool) -> Part:
+def benchmarks_part(results: Results, trained_apart: bool) -> dict[str, Any]:
     """``trained_apart``: trained variants have a part of their own and are not among these."""
     shown = [shown_benchmark(results, name) for name in results.benchmarks]
     draws = list(_against_draws(results))
@@ -32,14 +27,13 @@ def benchmarks_part(results: Results, trained_apart: bool) -> Part:
         [row for name, variant, controls in draws for row in _draws_lines(results, variant, controls)],
         tone="heat scores",
     )
-    values = {
+    return {
         **introduction(results),
         "trained_apart": trained_apart,
         "benchmarks": shown,
         "draws": [(v.name, len(controls), verdicts) for verdicts, v, controls in draws],
         "draws_table": table,
     }
-    return Part("benchmarks", values)
 
 
 def introduction(results: Results) -> dict[str, Any]:
@@ -127,9 +121,9 @@ def signed_points(fraction: float) -> str:
     return f"{value:+.1f}".replace("-", "−") if value else "0.0"
 
 
-def grouped(pairs: Iterable[tuple[_Key, _Value]]) -> dict[_Key, list[_Value]]:
+def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     """Each key with its values, each once, in order."""
-    found: dict[_Key, dict[_Value, None]] = {}
+    found: dict[Any, dict[Any, None]] = {}
     for key, value in pairs:
         found.setdefault(key, {})[value] = None
     return {key: list(values) for key, values in found.items()}

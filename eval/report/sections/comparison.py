@@ -5,15 +5,11 @@ text; bits per token, with a warning, when they did not. Where benchmarks were t
 switched off, over the languages in which every model was asked alike.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from markupsafe import Markup
 from scipy.stats import spearmanr
 
 from polyneuron.eval.report.charts.models import scatter
@@ -22,22 +18,17 @@ from polyneuron.eval.report.numbers.estimates import SCORE, SHARED_RATIO, estima
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.words.wording import DASH, number
-from polyneuron.eval.tables.grid import Grid, grid
+from polyneuron.eval.tables.grid import grid
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 
 ENOUGH_MODELS = 5
 _ALIKE = ("data", "dataset", "revision", "n_shots", "max_gen_toks", "metric", "filter", "task_version")
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Two figures and a table of models by one kind of ability. ``about``: what the template says of the ability;
-    ``trends``: how many models have both values, and their rank correlation where it means something."""
-
-    about: Mapping[str, Any]
-    charts: Mapping[str, Markup]
-    trends: Mapping[str, tuple[int, float | None]]
-    table: Grid
+Figures: TypeAlias = dict[str, Any]
+"""Two figures and a table of models by one kind of ability. ``about``: what the template says of the ability; ``charts``
+and ``trends``: of ratio and score, a trend being how many models have both values, and their rank correlation where it
+means something; ``table``: the numbers."""
 
 
 def comparison(studies: Sequence[ShownStudy]) -> Figures | None:
@@ -92,7 +83,7 @@ def _on_benchmark(name: str, studies: Sequence[ShownStudy], results: Mapping[int
         "sampled": bool(sampled),
     }
     figures = _figures(studies, abilities, about, f"Models on {shown}", title)
-    return figures if max(n for n, _ in figures.trends.values()) >= 2 else None
+    return figures if max(n for n, _ in figures["trends"].values()) >= 2 else None
 
 
 def _figures(
@@ -124,7 +115,7 @@ def _figures(
     }
     trends = {kind: (len(found), _trend(found, not benchmark)) for kind, found in pairs.items()}
     heads = ["model", head, "ratio, Eq. 4", "score, PPL", "score, log PPL"]
-    return Figures(about, drawn, trends, grid(grid_title, heads, rows))
+    return {"about": about, "charts": drawn, "trends": trends, "table": grid(grid_title, heads, rows)}
 
 
 def _trend(found: Sequence[tuple[str, float, float]], fewer_is_better: bool) -> float | None:

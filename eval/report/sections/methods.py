@@ -1,9 +1,8 @@
 """The part on methods other than impact: counts, agreement, layer profiles, perplexity changes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -29,7 +28,6 @@ from polyneuron.eval.report.numbers.methods import (
     overlap_verdict,
 )
 from polyneuron.eval.report.numbers.units import Row
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.sections.perplexity import base_line, draws_cell, draws_name, shade
 from polyneuron.eval.report.words.wording import (
     DASH,
@@ -56,30 +54,28 @@ _JACCARD_STEPS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
 _CSS = "heat scores methods"
 
 
-def methods_part(others: OtherMethods) -> Part:
+def methods_part(others: OtherMethods) -> dict[str, Any]:
     """All that is shown of other methods."""
-    names, asked = others.names, {sets.name: _asked(sets, others) for sets in others.methods}
-    values = {
-        "detectors": [(names[detector.name], detector, _least(detector)) for detector in others.detectors],
+    methods = {sets.title: sets for sets in others.methods}
+    asked = {title: [code for code in others.languages if code in s.members] for title, s in methods.items()}
+    return {
+        "detectors": [(detector.sets.title, detector, _least(detector)) for detector in others.detectors],
         "n_neurons": others.n_neurons,
-        "degenerate": names.get(DEGENERATE) if any(d.name == DEGENERATE for d in others.detectors) else None,
-        "counts": {names[s.name]: count_chart(s, others.languages, others.n_neurons) for s in others.methods},
+        "degenerate": others.names.get(DEGENERATE),
+        "counts": {t: count_chart(s, others.languages, others.n_neurons) for t, s in methods.items()},
         "sizes": size_grid(others),
-        "overlaps": overlap_grid(others) if others.pairs else None,
+        "overlaps": overlap_grid(others) if others.overlaps else None,
         "agreement": _agreement(others, degenerate=False),
         "agreement_degenerate": _agreement(others, degenerate=True),
         "between_languages": {
-            names[s.name]: language_grid(s, names[s.name], asked[s.name], others.n_neurons)
-            for s in others.methods
-            if s.name != "impact_related" and asked[s.name]
+            title: language_grid(sets, asked[title], others.n_neurons)
+            for title, sets in methods.items()
+            if sets.name != "impact_related" and asked[title]
         },
-        "profiles": {names[s.name]: profile_chart(s, asked[s.name]) for s in others.methods},
-        "profile_tables": {
-            names[s.name]: profile_grid(s, names[s.name], asked[s.name]) for s in others.methods
-        },
+        "profiles": {title: profile_chart(sets, asked[title]) for title, sets in methods.items()},
+        "profile_tables": {title: profile_grid(sets, asked[title]) for title, sets in methods.items()},
         "changes": change_grids(others),
     }
-    return Part("methods", values)
 
 
 def size_grid(others: OtherMethods) -> Grid:
@@ -97,15 +93,15 @@ def overlap_grid(others: OtherMethods) -> Grid:
     rows = [
         [
             Cell(text=others.names[a], details=(f"and {others.names[b]}",)),
-            *(_overlap_cell(others.overlaps.get((a, b, code))) for code in others.languages),
+            *(_overlap_cell(rows.get(code)) for code in others.languages),
         ]
-        for a, b in others.pairs
+        for (a, b), rows in others.overlaps.items()
     ]
     heads = ["methods", *map(language_name, others.languages)]
     return grid("Jaccard similarity of two methods, by language", heads, rows, tone=_CSS)
 
 
-def language_grid(sets: MethodSets, name: str, codes: Sequence[str], n_neurons: int) -> Grid:
+def language_grid(sets: MethodSets, codes: Sequence[str], n_neurons: int) -> Grid:
     """One method's sets of every two languages."""
 
     def cell(a: str, b: str) -> Cell:
@@ -120,15 +116,15 @@ def language_grid(sets: MethodSets, name: str, codes: Sequence[str], n_neurons: 
         return Cell(text=_jaccard(jaccard), details=details, shade=_jaccard_shade(jaccard))
 
     rows = [line(language_name(a), *(cell(a, b) for b in codes)) for a in codes]
-    title = f"{name}: Jaccard similarity of the languages' sets"
+    title = f"{sets.title}: Jaccard similarity of the languages' sets"
     return grid(title, ["language", *map(language_name, codes)], rows, tone=_CSS)
 
 
-def profile_grid(sets: MethodSets, name: str, codes: Sequence[str]) -> Grid:
+def profile_grid(sets: MethodSets, codes: Sequence[str]) -> Grid:
     """Neurons of a method by layer and language."""
     lanes = [sets.by_layer(code) for code in codes]
     rows = [[str(layer), *(count(lane[layer]) for lane in lanes)] for layer in range(sets.n_layers)]
-    return grid(f"{name}: neurons per layer", ["layer", *map(language_name, codes)], rows)
+    return grid(f"{sets.title}: neurons per layer", ["layer", *map(language_name, codes)], rows)
 
 
 def change_grids(others: OtherMethods) -> dict[str, Grid]:
@@ -143,7 +139,7 @@ def change_grids(others: OtherMethods) -> dict[str, Grid]:
         for code in others.languages:
             if detector.sets.size(code) is not None:
                 rows += _change_lines(detector, effects, code, measured)
-        name = others.names[detector.name]
+        name = detector.sets.title
         title = f"{name}: perplexity multipliers of every set on every language"
         found[name] = grid(title, ["switched off", *map(language_name, measured)], rows, tone=_CSS)
     return found
@@ -221,19 +217,14 @@ def _jaccard_shade(value: float) -> int:
     return sum(value >= step for step in _JACCARD_STEPS)
 
 
-def _asked(sets: MethodSets, others: OtherMethods) -> list[str]:
-    return [code for code in others.languages if code in sets.members]
-
-
 def _agreement(others: OtherMethods, degenerate: bool) -> dict[str, Markup]:
     """Layer by layer, of the pairs with the nearly degenerate method or of all others."""
-    found = {}
-    for a, b in others.pairs:
-        if (DEGENERATE in (a, b)) is degenerate:
-            rows = {c: others.overlaps[a, b, c] for c in others.languages if (a, b, c) in others.overlaps}
-            title = f"{others.names[a]} and {others.names[b]}"
-            found[title] = agreement_chart(rows, others.impacts[0].n_layers, title)
-    return found
+    titled = {
+        f"{others.names[a]} and {others.names[b]}": rows
+        for (a, b), rows in others.overlaps.items()
+        if (DEGENERATE in (a, b)) is degenerate
+    }
+    return {title: agreement_chart(rows, others.impacts[0].n_layers, title) for title, rows in titled.items()}
 
 
 def _least(detector: ShownDetector) -> str | None:

@@ -1,8 +1,7 @@
 """The part on perplexity without the sets: the paper's Figure 4, and every set on every language."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,18 +9,17 @@ from polyneuron.eval.report.charts.effects import effect_chart
 from polyneuron.eval.report.numbers.effects import Effects
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.wording import DASH, count, language_name, number, times
 from polyneuron.eval.tables.grid import Cell, Grid, Line, grid, line
 
 _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)
 
 
-def perplexity_part(study: ShownStudy, effects: Effects | None) -> Part:
+def perplexity_part(study: ShownStudy, effects: Effects | None) -> dict[str, Any]:
     """A figure and a table; neither where no perplexity is stored."""
     if effects is None:
-        return Part("perplexity", {"chart": None})
-    return Part("perplexity", {"chart": effect_chart(study, effects), "table": effect_grid(study, effects)})
+        return {"chart": None}
+    return {"chart": effect_chart(study, effects), "table": effect_grid(study, effects)}
 
 
 def effect_grid(study: ShownStudy, effects: Effects) -> Grid:
@@ -32,11 +30,8 @@ def effect_grid(study: ShownStudy, effects: Effects) -> Grid:
     exclusive = study.variants.of_kind("exclusive")
     exclusive.sort(key=lambda v: own.get(v.set_language or "", len(own)))
     for variant in study.variants.of_kind("shared") + exclusive:
-        name = (
-            "shared"
-            if variant.kind == "shared"
-            else f"exclusive to {language_name(variant.set_language or '?')}"
-        )
+        owner = language_name(variant.set_language or "?")
+        name = "shared" if variant.kind == "shared" else f"exclusive to {owner}"
         cells = [_cell(effects, variant, code) for code in codes]
         rows.append(line(name, *cells, count(variant.n_neurons), tone="set"))
         if controls := study.variants.controls_of(variant.name):

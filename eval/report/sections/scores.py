@@ -1,10 +1,9 @@
 """The part on Eq. 4 to 6: ratio, importance and score, and what neighbouring rules give."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import Any
 
-from polyneuron.eval.report.charts.estimates import importance_chart, sensitivity_chart
+from polyneuron.eval.report.charts.effects import importance_chart, sensitivity_chart
 from polyneuron.eval.report.numbers.estimates import (
     IMPORTANCE,
     SCORE,
@@ -15,18 +14,17 @@ from polyneuron.eval.report.numbers.estimates import (
 )
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.units import Row
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.wording import count, language_name, number
 from polyneuron.eval.tables.grid import Column, Grid, grid
 
 
-def scores_part(study: ShownStudy) -> Part:
+def scores_part(study: ShownStudy) -> dict[str, Any]:
     """Facts, the importance per language where it was computed, and the rule among its neighbours."""
     pairs = [(c, [estimate(study, metric, c) for metric in IMPORTANCE.values()]) for c in study.languages]
     rows = [[language_name(c), *(e.words if e else "not computed" for e in pair)] for c, pair in pairs]
     heads = [Column(text=f"from {words}", align="left") for words in ("perplexity", "log perplexity")]
     near = neighbours(study)
-    values = {
+    return {
         "stored": bool(study.rows["metrics"]),
         "n_bootstrap": max((row["n_bootstrap"] or 0 for row in study.rows["metrics"]), default=0) or None,
         "ratio": estimate(study, SHARED_RATIO),
@@ -37,7 +35,6 @@ def scores_part(study: ShownStudy) -> Part:
         "near_chart": sensitivity_chart(near) if near else None,
         "near": neighbour_grid(near),
     }
-    return Part("scores", values)
 
 
 def neighbour_grid(near: Sequence[Row]) -> Grid:

@@ -1,23 +1,22 @@
 """The parts on the sets: how large they are, in which layers they lie, and how much the languages overlap."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
 from polyneuron.eval.report.charts.sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
 from polyneuron.eval.report.numbers.study import ShownStudy
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.wording import DASH, count, language_name, number, percent
 from polyneuron.eval.tables.grid import SHADES, Cell, Grid, grid, line
 
 _KINDS = {"exclusive": "exclusive", "strict_exclusive": "strictly exclusive", "related": "related"}
 
 
-def sets_part(study: ShownStudy) -> Part:
+def sets_part(study: ShownStudy) -> dict[str, Any]:
     """Fractions of all measured neurons and of each group, and the counts."""
     charts = {group: fraction_chart(study, group) for group in study.anatomy.groups}
-    values = {"total": study.anatomy.n_neurons, "chart": fraction_chart(study), "charts": charts}
-    return Part("sets", {**values, "table": size_grid(study)})
+    total, table = study.anatomy.n_neurons, size_grid(study)
+    return {"total": total, "chart": fraction_chart(study), "charts": charts, "table": table}
 
 
 def size_grid(study: ShownStudy) -> Grid:
@@ -29,7 +28,7 @@ def size_grid(study: ShownStudy) -> Grid:
     ]
     total = study.anatomy.n_neurons
     for kind, language, name in named:
-        table = study.sets.counts.get((kind, language), np.zeros((len(study.anatomy.groups), 1)))
+        table = study.sets.counts[kind, language]
         size = int(table.sum())
         rows.append(
             [name, *map(count, table.sum(axis=1)), count(size), percent(size / total if total else None)]
@@ -37,36 +36,28 @@ def size_grid(study: ShownStudy) -> Grid:
     return grid("Neurons per set and group", ["set", *study.anatomy.groups, "all", "of measured"], rows)
 
 
-def layers_part(study: ShownStudy) -> Part:
+def layers_part(study: ShownStudy) -> dict[str, Any]:
     """Shared and exclusive neurons in each layer, group by group."""
     charts = {group: layer_chart(study, group) for group in study.anatomy.groups}
     ranges = study.anatomy.n_layers <= WHISKERS_UP_TO
-    return Part("layers", {"ranges": ranges, "charts": charts, "table": layer_grid(study)})
+    return {"ranges": ranges, "charts": charts, "table": layer_grid(study)}
 
 
 def layer_grid(study: ShownStudy) -> Grid:
     """Shared neurons and the mean of exclusive ones over languages, by layer."""
     groups = study.anatomy.groups
-    zero = np.zeros((len(groups), study.anatomy.n_layers), np.int64)
-    shared = study.sets.counts.get(("shared", ""), zero)
-    exclusive = [study.sets.counts.get(("exclusive", code), zero) for code in study.languages]
-    pairs = np.stack([shared, np.mean(exclusive or [zero], axis=0)], axis=1)  # [groups, 2, layers]
-    rows = [
-        [
-            str(layer),
-            *(
-                form(value)
-                for pair in pairs[:, :, layer].tolist()
-                for form, value in zip((count, number), pair, strict=True)
-            ),
-        ]
-        for layer in range(study.anatomy.n_layers)
-    ]
+    shared = study.sets.counts["shared", ""]
+    exclusive = [study.sets.counts["exclusive", code] for code in study.languages] or [0 * shared]
+    mean = np.mean(exclusive, axis=0)
+    rows = []
+    for layer in range(study.anatomy.n_layers):
+        pairs = zip(shared[:, layer].tolist(), mean[:, layer].tolist(), strict=True)
+        rows.append([str(layer), *(words for own, other in pairs for words in (count(own), number(other)))])
     heads = [f"{group} {kind}" for group in groups for kind in ("shared", "exclusive")]
     return grid("Neurons per layer", ["layer", *heads], rows)
 
 
-def overlap_part(study: ShownStudy) -> Part:
+def overlap_part(study: ShownStudy) -> dict[str, Any]:
     """Jaccard similarities of the languages' related sets, and how many languages a neuron belongs to."""
     rows = []
     for code, values in zip(study.languages, study.sets.jaccard, strict=True):
@@ -77,4 +68,4 @@ def overlap_part(study: ShownStudy) -> Part:
         rows.append(line(language_name(code), *cells))
     heads = ["language", *map(language_name, study.languages)]
     table = grid("Jaccard similarity of the languages' related sets", heads, rows, tone="heat")
-    return Part("overlap", {"table": table, "chart": sharing_chart(study)})
+    return {"table": table, "chart": sharing_chart(study)}

@@ -1,33 +1,29 @@
 """The part on other thresholds: a slider over counts that were made once."""
 
-from __future__ import annotations
+from typing import Any
 
 from polyneuron.eval.report.charts.thresholds import threshold_chart
 from polyneuron.eval.report.numbers.curves import STUDY, Curves
 from polyneuron.eval.report.numbers.study import ShownStudy
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.words.wording import count, number
 from polyneuron.eval.tables.grid import Cell, Grid, grid, line
 
 _KINDS = {"shared": "shared", "exclusive": "exclusive", "strict": "strictly", "related": "related"}
 
 
-def thresholds_part(study: ShownStudy, page_id: str) -> Part:
+def thresholds_part(study: ShownStudy, page_id: str) -> dict[str, Any]:
     """What the slider reads, its picture, and the table it starts from, which is right without script too."""
     curves = study.curves
-    if curves is None:
-        return Part("thresholds", {"payload": None, "missing": study.curves_missing})
+    if isinstance(curves, str):
+        return {"payload": None, "missing": curves}
     bars = [study.thresholds[group] for group in curves.groups if group in study.thresholds]
     thresholds = bars if len(bars) == len(curves.groups) else None
-    return Part(
-        "thresholds",
-        {
-            "payload": {**curves.payload(), "thresholds": thresholds},
-            "chart": threshold_chart(curves, f"{page_id}-marker"),
-            "table": threshold_grid(curves, thresholds, page_id),
-            "languages": curves.languages,
-        },
-    )
+    return {
+        "payload": {**curves.payload(), "thresholds": thresholds},
+        "chart": threshold_chart(curves, f"{page_id}-marker"),
+        "table": threshold_grid(curves, thresholds, page_id),
+        "languages": curves.languages,
+    }
 
 
 def threshold_grid(curves: Curves, thresholds: list[float] | None, page_id: str) -> Grid:

@@ -3,8 +3,6 @@
 What is measured comes in as functions, so that benchmark scores and perplexities share one table.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The part on masked continual pretraining: what was trained, Table 1, other languages, losses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +26,6 @@ from polyneuron.eval.report.sections.benchmarks import (
     shown_benchmark,
     signed_points,
 )
-from polyneuron.eval.report.sections.part import Part
 from polyneuron.eval.report.sections.perplexity import shade
 from polyneuron.eval.report.sections.trained_table import Form, TrainedOutcome, trained_grids
 from polyneuron.eval.report.words.training_findings import against_random
@@ -49,12 +46,12 @@ _FEW = 12
 _UNTRAINED = "no random neurons trained"
 
 
-def training_part(study: ShownStudy, effects: Effects | None, results: Results | None) -> Part:
+def training_part(study: ShownStudy, effects: Effects | None, results: Results | None) -> dict[str, Any]:
     """``results``: the trained part of the benchmark results, where there are any."""
     trainings = study.trainings
     validated = validated_in(trainings, study.languages)
     corpora = dict.fromkeys(name for training in trainings for name in training.corpora)
-    values = {
+    return {
         "trainings": trainings,
         "languages": trained_languages(trainings),
         "only_embedded": all(training.only_embedded for training in trainings),
@@ -70,7 +67,6 @@ def training_part(study: ShownStudy, effects: Effects | None, results: Results |
         "legend": curve_legend(trainings),
         "validation": validation_grid(trainings, validated) if validated else None,
     }
-    return Part("training", values)
 
 
 def trained_grid(study: ShownStudy) -> Grid:
@@ -78,14 +74,8 @@ def trained_grid(study: ShownStudy) -> Grid:
     seeds, total = several_seeds(study.trainings), study.anatomy.n_neurons
     everything = next((t.n_trainable for t in study.trainings if t.strategy == "full"), None)
     kept = any(training.kept is not None for training in study.trainings)
-    heads = [
-        "trained",
-        "neurons",
-        "of measured",
-        "trained numbers",
-        *(["of all weights"] if everything else []),
-    ]
-    heads += ["steps", "tokens", "loss, first to last", *(["kept step"] if kept else [])]
+    heads = ["trained", "neurons", "of measured", "trained numbers", *["of all weights"] * bool(everything)]
+    heads += ["steps", "tokens", "loss, first to last", *["kept step"] * kept]
     rows = []
     for training in study.trainings:
         n = training.n_neurons
@@ -165,11 +155,9 @@ def perplexity_form(study: ShownStudy, effects: Effects) -> Form:
 
     def measure(training: ShownTraining, language: str) -> TrainedOutcome:
         effect = effects.by.get(training.name, {}).get(language)
-        return (
-            TrainedOutcome(reason="not measured")
-            if effect is None
-            else _outcome(effect, math.log(effect.ppl))
-        )
+        if effect is None:
+            return TrainedOutcome(reason="not measured")
+        return _outcome(effect, math.log(effect.ppl))
 
     def against(training: ShownTraining, language: str) -> TrainedOutcome:
         effect = against_random(study, training, language)
@@ -270,13 +258,9 @@ def _other_selection(study: ShownStudy) -> list[tuple[str, int, int]]:
     """Variants trained on sets of another size than those shown: name, its neurons, those of the set shown."""
     found = []
     for training in study.trainings:
-        if training.strategy == "shared":
-            size = study.sets.total("shared")
-        elif training.strategy in ("exclusive", "related") and not training.scope:
-            size = study.sets.total(training.strategy, training.languages[0])
-        else:  # it trains no set of its own
-            continue
-        if size != training.n_neurons:
+        own = training.strategy in ("exclusive", "related") and not training.scope
+        size = study.sets.total(training.strategy, training.languages[0] if own else "")
+        if (own or training.strategy == "shared") and size != training.n_neurons:
             found.append((training.name, training.n_neurons, size))
     return found
 

@@ -1,7 +1,5 @@
 """What the benchmark verdicts show, as kinds and values."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,7 +8,7 @@ import numpy as np
 from polyneuron.eval.report.numbers.benchmarks import SAMPLE, Results, points
 from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.numbers.variants import BASE, ShownVariant
-from polyneuron.eval.report.words.findings import Finding
+from polyneuron.eval.report.words.findings import Finding, tone_of
 from polyneuron.eval.verdicts.verdict import BETTER, NOT_JUDGED, WORSE
 
 _SETS = ("shared", "exclusive", "strict_exclusive")
@@ -46,8 +44,6 @@ def _finding(results: Results, name: str, group: list[ShownVariant]) -> Finding 
         return None
     draws = {draw.name for variant in group for draw in results.variants.controls_of(variant.name)}
     verdicts = tally(rows)
-    n = len(rows) - verdicts[NOT_JUDGED]
-    changed = verdicts[WORSE], verdicts[BETTER]
     values = {
         "set": name,
         "verdicts": verdicts,
@@ -56,8 +52,5 @@ def _finding(results: Results, name: str, group: list[ShownVariant]) -> Finding 
         "against": tally(r for key, r in results.verdicts.items() if key[2] in names and key[3] in draws),
         "some_samples": SAMPLE in results.data(),
     }
-    return Finding(
-        "benchmarks",
-        "note" if not n else "no" if not any(changed) else "yes" if n in changed else "mixed",
-        values,
-    )
+    one_way = max(verdicts[WORSE], verdicts[BETTER])
+    return Finding("benchmarks", tone_of(one_way, len(rows) - verdicts[NOT_JUDGED], "note"), values)

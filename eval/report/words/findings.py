@@ -3,11 +3,9 @@
 A set "does more than chance" in a language when its perplexity multiplier is above all of its random draws there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
 
 ENOUGH_DRAWS = 5
+Tone: TypeAlias = Literal["yes", "mixed", "no", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Finding:
     or a note where it is no plain yes; ``values``: what stands in its sentences."""
 
     kind: str
-    tone: Literal["yes", "mixed", "no", "note"]
+    tone: Tone
     values: Mapping[str, Any]
 
 
@@ -42,6 +41,11 @@ def findings_of(study: ShownStudy, effects: Effects | None) -> list[Finding]:
     makers = (_shared_off, _own_off, _specificity)
     found = [_sizes(study), *(make(study, effects) for make in makers), _importance(study), _score(study)]
     return [finding for finding in found if finding is not None]
+
+
+def tone_of(hits: int, n: int, before: Tone = "mixed") -> Tone:
+    """How plain a result of ``n`` comparisons is: a yes in all of them, in some or in none; ``before`` any was made."""
+    return before if not n else "no" if not hits else "yes" if hits == n else "mixed"
 
 
 def extremes(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
@@ -80,8 +84,7 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
         "lost": lost if draws else [],
         "margin": min((times[code] / max(draws[code]) for code in won), default=None),
     }
-    tone: Any = "mixed" if not draws or (lost and won) else "no" if lost else "yes"
-    return Finding("shared_off", tone, values)
+    return Finding("shared_off", tone_of(len(won), len(times) if draws else 0), values)
 
 
 def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
@@ -98,10 +101,7 @@ def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
         "compared": compared,
         "lost": lost,
     }
-    whole = len(lost) == len(compared)
-    return Finding(
-        "own_off", "mixed" if not compared or (lost and not whole) else "no" if lost else "yes", values
-    )
+    return Finding("own_off", tone_of(len(compared) - len(lost), len(compared)), values)
 
 
 def _specificity(study: ShownStudy, effects: Effects) -> Finding | None:
@@ -116,13 +116,12 @@ def _specificity(study: ShownStudy, effects: Effects) -> Finding | None:
         victims[code] = victim if by_language[victim].times > 1 else None
     at_home = sum(victim == code for code, victim in victims.items())
     values = {"victims": victims, "at_home": at_home}
-    return Finding("specificity", "yes" if at_home == len(own) else "mixed" if at_home else "no", values)
+    return Finding("specificity", tone_of(at_home, len(own)), values)
 
 
 def _importance(study: ShownStudy) -> Finding | None:
-    stored = {
-        code: e for code in study.languages if (e := estimate(study, IMPORTANCE["nll"], code)) is not None
-    }
+    metric = IMPORTANCE["nll"]
+    stored = {code: e for code in study.languages if (e := estimate(study, metric, code)) is not None}
     if not stored:
         return None
     known = [e for e in stored.values() if e.value is not None]
@@ -133,8 +132,7 @@ def _importance(study: ShownStudy) -> Finding | None:
         "sure": sum(e.low is not None and e.low > 1 for e in above),
         "nulls": [code for code, e in stored.items() if e.value is None],
     }
-    tone: Any = "no" if not above else "yes" if len(above) == len(known) else "mixed"
-    return Finding("importance", tone, values)
+    return Finding("importance", tone_of(len(above), len(known), "no"), values)
 
 
 def _score(study: ShownStudy) -> Finding | None:

@@ -1,7 +1,5 @@
 """How far other methods agree with impact, and whether their sets matter, as kinds and values."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 
@@ -17,7 +15,7 @@ from polyneuron.eval.report.numbers.methods import (
     chance_ratio,
     overlap_verdict,
 )
-from polyneuron.eval.report.words.findings import ENOUGH_DRAWS, Finding, extremes
+from polyneuron.eval.report.words.findings import ENOUGH_DRAWS, Finding, extremes, tone_of
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED
 
 _ROUNDING = 1e-9
@@ -32,29 +30,26 @@ def _agreement(others: OtherMethods) -> Finding:
     """Of the impact sets the exclusive ones alone are tallied, being part of the related ones; and the published
     Act-Prob not at all, as agreement with it says next to nothing."""
     names = others.names
-    pairs = [pair for pair in others.pairs if "impact_related" not in pair]
+    pairs = [pair for pair in others.overlaps if "impact_related" not in pair]
     told = [pair for pair in pairs if DEGENERATE not in pair] or pairs
     compared = {pair: of_pair for pair in told if (of_pair := _compared(others, pair))}
     rows = [row for of_pair in compared.values() for row in of_pair.values()]
     verdicts = Counter(map(overlap_verdict, rows))
     if not rows:
         return Finding("agreement_unjudged", "note", {})
-    above = verdicts[ABOVE]
     values = {
         "verdicts": verdicts,
         "jaccard": max(row["jaccard"] for row in rows),
         "pairs": [_pair(names, pair, of_pair) for pair, of_pair in compared.items()],
         "left_out": names[DEGENERATE] if told != pairs else None,
     }
-    return Finding("agreement", "no" if not above else "yes" if above == len(rows) else "mixed", values)
+    return Finding("agreement", tone_of(verdicts[ABOVE], len(rows)), values)
 
 
 def _compared(others: OtherMethods, pair: tuple[str, str]) -> dict[str, Row]:
     """The whole-model rows of the languages in which both methods have neurons, in some layer both."""
-    rows = {
-        code: others.overlaps[*pair, code][0] for code in others.languages if (*pair, code) in others.overlaps
-    }
-    return {code: row for code, row in rows.items() if overlap_verdict(row) in COMPARED}
+    whole = {code: rows[0] for code, rows in others.overlaps[pair].items()}
+    return {code: row for code, row in whole.items() if overlap_verdict(row) in COMPARED}
 
 
 def _pair(names: dict[str, str], pair: tuple[str, str], rows: dict[str, Row]) -> dict[str, Any]:
@@ -72,8 +67,7 @@ def _pair(names: dict[str, str], pair: tuple[str, str], rows: dict[str, Row]) ->
 
 def _perplexity(others: OtherMethods) -> Finding:
     """Whether a language loses more than under random neurons when its own are off, and more than other languages."""
-    names = others.names
-    found = {names[detector.name]: _detector(detector, others) for detector in others.detectors}
+    found = {detector.sets.title: _detector(detector, others) for detector in others.detectors}
     verdicts = [verdict for values in found.values() if values for verdict in values["verdicts"].elements()]
     n_draws = [
         len(detector.variants.controls_of(v.name))
@@ -87,10 +81,7 @@ def _perplexity(others: OtherMethods) -> Finding:
         "n": len(verdicts),
         "few_draws": min(n_draws, default=0) if verdicts and min(n_draws, default=0) < ENOUGH_DRAWS else None,
     }
-    tone: Any = (
-        "note" if not verdicts else "no" if not above else "yes" if above == len(verdicts) else "mixed"
-    )
-    return Finding("detected_off", tone, values)
+    return Finding("detected_off", tone_of(above, len(verdicts), "note"), values)
 
 
 def _detector(detector: ShownDetector, others: OtherMethods) -> dict[str, Any] | None:

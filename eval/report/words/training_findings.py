@@ -1,17 +1,14 @@
 """What training changed, as kinds and values; a null result is one."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from polyneuron.eval.report.numbers.benchmarks import SAMPLE, Results
 from polyneuron.eval.report.numbers.effects import Effect, Effects, effect_between
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.training import RANDOM, ShownTraining, several_seeds, twin_of
 from polyneuron.eval.report.words.benchmark_findings import median_reach, tally
-from polyneuron.eval.report.words.findings import Finding
+from polyneuron.eval.report.words.findings import Finding, Tone, tone_of
 from polyneuron.eval.verdicts.verdict import BETTER, NOT_JUDGED, WORSE
 
 _MOST_SENTENCES = 3
@@ -85,10 +82,6 @@ def _benchmarks(study: ShownStudy, results: Results, chosen: Sequence[ShownTrain
     return Finding("training_benchmarks", _tone(verdicts), values)
 
 
-def _tone(verdicts: Counter[str]) -> Any:
-    n = verdicts.total() - verdicts[NOT_JUDGED]
-    if not n:
-        return "note"
-    if not verdicts[BETTER] and not verdicts[WORSE]:
-        return "no"
-    return "yes" if verdicts[BETTER] == n else "mixed"
+def _tone(verdicts: Counter[str]) -> Tone:
+    tone = tone_of(verdicts[BETTER], verdicts.total() - verdicts[NOT_JUDGED], "note")
+    return "mixed" if tone == "no" and verdicts[WORSE] else tone

@@ -3,8 +3,6 @@
 Every function returns plain text; escaping is the template's work. ``None`` and NaN are a dash, never 0.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 

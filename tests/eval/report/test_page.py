@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.report import write_report
+from polyneuron.eval.report.numbers.curves import Curves
 from polyneuron.eval.report.numbers.variants import Variants
 from polyneuron.eval.report.page import render
 from polyneuron.neuron_core.common.errors import StoreError
@@ -118,7 +119,7 @@ def test_embedded_counts_are_the_curves(tmp_path: Path) -> None:
     page = render(report, "t")
     embedded = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
     curves = report.studies[0].curves
-    assert embedded is not None and curves is not None
+    assert embedded is not None and isinstance(curves, Curves)
     data = json.loads(embedded[1])
     assert data["shared"] == curves.shared.tolist() and data["related"] == curves.related.tolist()
 
@@ -126,9 +127,7 @@ def test_embedded_counts_are_the_curves(tmp_path: Path) -> None:
 def test_a_study_without_losses_or_metrics_still_has_a_report(tmp_path: Path) -> None:
     report = studied(store_with(tmp_path, SMALL))
     rows = {**report.studies[0].rows, "metrics": [], "sensitivity": []}
-    bare = dataclasses.replace(
-        report.studies[0], variants=Variants(), rows=rows, curves=None, curves_missing="why"
-    )
+    bare = dataclasses.replace(report.studies[0], variants=Variants(), rows=rows, curves="why")
     page = render(dataclasses.replace(report, studies=(bare,)), "t")
     assert "polyneuron ablate" in page and "No metrics are stored" in page and "Not shown: why." in page
 

@@ -37,7 +37,7 @@ def test_a_long_one_is_averaged_by_tokens(store: Store) -> None:
     assert len(at) == -(-len(rows) // 3) <= MOST_POINTS
     assert at[:2].tolist() == [1, 4] and at[-1] == len(rows) - 1
     assert losses[0] == pytest.approx((2 * 1 + 4 + 2 * 1) / 5) and losses[-1] == 7.0
-    assert loss_curves(study_of(store).trainings, ("en", "sw"))[0].binned == 3
+    assert loss_curves(study_of(store).trainings, ("en", "sw"))[0]["binned"] == 3
 
 
 def test_the_kept_step_and_the_loss_before_are_marked(store: Store) -> None:
@@ -45,8 +45,8 @@ def test_the_kept_step_and_the_loss_before_are_marked(store: Store) -> None:
     rows = checks("tuned-shared-sw", "sw", {0: 3.0, 5: 2.0, 10: 2.5}, kept=5)
     put_rows(store, "validations", rows + checks("tuned-shared-sw", "en", {0: 2.0, 5: 2.1, 10: 2.2}, kept=5))
     (curves,) = loss_curves(study_of(store).trainings, ("en", "sw"))
-    assert (curves.languages, list(curves.validation)) == (("sw",), ["en", "sw"])
-    chart = str(curves.validation["sw"])
+    assert (curves["languages"], list(curves["validation"])) == (("sw",), ["en", "sw"])
+    chart = str(curves["validation"]["sw"])
     assert "shared: kept after 5 steps, 2.000 nats per token" in chart
     assert chart.count('class="reference"') == 1 and "10 steps" in chart
     assert ("kept", "disc", "the step whose values were kept") in curve_legend(study_of(store).trainings)
@@ -55,7 +55,7 @@ def test_the_kept_step_and_the_loss_before_are_marked(store: Store) -> None:
 def test_one_step_is_a_point_and_nothing_validated_has_no_panels(store: Store) -> None:
     put_rows(store, "training", steps("shared", "sw", [3.0]))
     (curves,) = loss_curves(study_of(store).trainings, ("en", "sw"))
-    assert "shared: 3.000 nats per token" in curves.loss and not curves.validation
+    assert "shared: 3.000 nats per token" in curves["loss"] and not curves["validation"]
     assert [words for *_, words in curve_legend(study_of(store).trainings)] == ["shared"]
 
 

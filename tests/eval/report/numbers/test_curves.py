@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyneuron.eval.report.numbers.curves import MULTIPLIERS, STUDY, set_size_curves
+from polyneuron.eval.report.numbers.curves import MULTIPLIERS, STUDY, Curves, set_size_curves
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
 from polyneuron.neuron_core.selection.select import select
@@ -31,7 +31,7 @@ RULES = [
 def test_every_rule_is_reproduced(tmp_path: Path, rule: Rule) -> None:
     plan = dataclasses.replace(FULL, rule=rule)
     study = studied(store_with(tmp_path, plan)).studies[0]
-    assert study.curves is not None, study.curves_missing
+    assert isinstance(study.curves, Curves), study.curves
     at = STUDY
     assert study.curves.shared[:, at].sum() == study.sets.total("shared") > 0
 
@@ -41,7 +41,7 @@ def test_a_moved_slider_is_what_selection_would_find(tmp_path: Path, rule: Rule)
     plan = dataclasses.replace(FULL, rule=rule)
     tables = tables_of(plan)
     study = studied(store_with(tmp_path, plan)).studies[0]
-    assert study.curves is not None
+    assert isinstance(study.curves, Curves)
     at = STUDY + 16  # the threshold times 4, a quarter of the ratio
     factor = float(MULTIPLIERS[at])
     assert factor == pytest.approx(4)

@@ -20,7 +20,7 @@ def run(run_id: str, models: list[str], failed: list[str] | None) -> dict[str, A
 
 
 def names(*runs: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(failure.model, failure.run_id) for failure in failures_of(runs)]
+    return [(failure["model"], failure["run_id"]) for failure in failures_of(runs)]
 
 
 def test_the_newest_run_that_came_to_its_end_decides() -> None:
@@ -62,13 +62,13 @@ def row(**changed: Any) -> dict[str, Any]:
 
 def test_a_run_is_flattened_for_tables() -> None:
     found = run_of(row())
-    assert (found.status, found.started, found.finished) == (
+    assert tuple(found[name] for name in ("status", "started", "finished")) == (
         "finished",
         "2026-11-21 05:40 UTC",
         "2026-11-21 05:47 UTC",
     )
-    assert found.trusted == ("m",)
-    sections = {title: dict(pairs) for title, pairs in found.sections}
+    assert found["trusted"] == ["m"]
+    sections = {title: dict(pairs) for title, pairs in found["sections"]}
     assert sections.keys() == {"Hardware", "Time taken", "Configuration"}
     assert sections["Time taken"] == {"detect": "1 min 11 s"} and sections["Hardware"] == {
         "memory_bytes": "8.0 GiB"
@@ -82,4 +82,4 @@ def test_a_run_is_flattened_for_tables() -> None:
 
 
 def test_only_a_run_that_ended_is_finished() -> None:
-    assert run_of(row(finished_at=None, status="running")).finished is None
+    assert run_of(row(finished_at=None, status="running"))["finished"] is None

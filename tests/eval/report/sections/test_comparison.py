@@ -40,13 +40,13 @@ def test_one_model_is_not_a_comparison(studies: tuple[ShownStudy, ...]) -> None:
 
 def test_same_text_is_compared_per_sentence(studies: tuple[ShownStudy, ...]) -> None:
     figures = comparison(studies)
-    assert figures is not None and figures.about == {"same_text": True, "unit": "bits per sentence"}
+    assert figures is not None and figures["about"] == {"same_text": True, "unit": "bits per sentence"}
     base = studies[0].variants.base
     assert base is not None
     by_hand = sum(nats.sum() / len(nats) for _, nats, _ in base.nll.values()) / 2 / math.log(2)
-    assert figures.trends["ratio"] == (2, None)  # too few for a rank correlation
-    assert list(rows_of(figures.table)) == ["A · m0", "B · m1"]
-    assert rows_of(figures.table)["A · m0"][0] == number(by_hand, 4)
+    assert figures["trends"]["ratio"] == (2, None)  # too few for a rank correlation
+    assert list(rows_of(figures["table"])) == ["A · m0", "B · m1"]
+    assert rows_of(figures["table"])["A · m0"][0] == number(by_hand, 4)
 
 
 def test_other_text_is_compared_per_token(studies: tuple[ShownStudy, ...]) -> None:
@@ -54,7 +54,7 @@ def test_other_text_is_compared_per_token(studies: tuple[ShownStudy, ...]) -> No
     rows = {**studies[1].rows, "corpora": corpora}
     other = dataclasses.replace(studies[1], rows=rows)
     figures = comparison((studies[0], other))
-    assert figures is not None and figures.about == {"same_text": False, "unit": "bits per token"}
+    assert figures is not None and figures["about"] == {"same_text": False, "unit": "bits per token"}
 
 
 def test_fewer_bits_are_better(studies: tuple[ShownStudy, ...]) -> None:
@@ -71,7 +71,7 @@ def test_fewer_bits_are_better(studies: tuple[ShownStudy, ...]) -> None:
 
     figures = comparison([model(i) for i in range(1, 6)])
     assert figures is not None
-    assert figures.trends["ratio"] == (5, pytest.approx(1.0))
+    assert figures["trends"]["ratio"] == (5, pytest.approx(1.0))
 
 
 def test_ties_share_their_rank() -> None:
@@ -84,19 +84,19 @@ def test_the_mean_is_over_languages_asked_alike(store: Store) -> None:
     add(store, [score("base", "en", 0.6, model="m1"), score("base", "sw", 0.9, model="m1", n_shots=0)])
     report = studied(store)
     (figures,) = benchmark_comparisons(report.studies)
-    assert {name: row[0] for name, row in rows_of(figures.table).items()} == {
+    assert {name: row[0] for name, row in rows_of(figures["table"]).items()} == {
         "A · m0": "50.0",
         "B · m1": "60.0",
     }
-    assert (figures.about["languages"], figures.about["n_items"]) == (["en"], 50)
-    assert "MMMLU" in figures.charts["ratio"] and 'class="reference"' in figures.charts["score"]
+    assert (figures["about"]["languages"], figures["about"]["n_items"]) == (["en"], 50)
+    assert "MMMLU" in figures["charts"]["ratio"] and 'class="reference"' in figures["charts"]["score"]
     assert 'href="#models"' in render(report, "t").split("m0-benchmarks", 2)[-1]
 
 
 def test_a_sample_is_called_one_here_too(store: Store) -> None:
     add(store, [score("base", "en", 0.5, model=f"m{i}", data="sample") for i in range(2)])
     (figures,) = benchmark_comparisons(studied(store).studies)
-    assert figures.about["sampled"] is True and figures.about["title"] != "MMMLU"
+    assert figures["about"]["sampled"] is True and figures["about"]["title"] != "MMMLU"
 
 
 def test_one_model_with_scores_is_no_comparison(store: Store) -> None:

@@ -69,7 +69,8 @@ def test_a_line_for_every_pair_in_the_order_of_the_methods(store: Store) -> None
     others = read(store)
     names = ["impact_related", "impact_exclusive", "lape", "act_prob_pooled"]
     assert [sets.name for sets in others.methods] == names
-    assert others.pairs[0] == ("impact_related", "lape") and len(table.rows) == len(others.pairs) == 5
+    assert next(iter(others.overlaps)) == ("impact_related", "lape")
+    assert len(table.rows) == len(others.overlaps) == 5
 
 
 def test_empty_sets_and_missing_comparisons_say_so(store: Store) -> None:
@@ -80,7 +81,7 @@ def test_empty_sets_and_missing_comparisons_say_so(store: Store) -> None:
     assert [(cell.text, cell.tone) for cell in cells] == [("–", "empty")] * 2
     assert cells[0].marks != cells[1].marks  # no common layer, an empty set
     others = read(store)
-    del others.overlaps["impact_related", "lape", "sw"]
+    del others.overlaps["impact_related", "lape"]["sw"]
     cell = cell_of(overlap_grid(others), "impact (related) and LAPE", 1)
     assert (cell.text, cell.marks) == ("", ()) and cell.details
 
@@ -91,8 +92,8 @@ def test_languages_within_a_method(store: Store) -> None:
     put_detector(store, PLAN, "lape", members)
     put_overlaps(store, PLAN, {"lape": members})
     others = read(store)
-    assert list(methods_part(others).values["between_languages"]) == ["impact (exclusive)", "LAPE"]
-    table = language_grid(others.methods[-1], "LAPE", ["en", "sw"], others.n_neurons)
+    assert list(methods_part(others)["between_languages"]) == ["impact (exclusive)", "LAPE"]
+    table = language_grid(others.methods[-1], ["en", "sw"], others.n_neurons)
     assert rows_of(table)["English"] == ["– 2", "0.333 1 common chance 0.062"]
 
 
@@ -164,13 +165,13 @@ def test_sizes_and_layers_are_listed(store: Store) -> None:
     put_detector(store, PLAN, "lape", SPREAD)
     others = read(store)
     assert rows_of(size_grid(others))["English"][-1] == "2 (1.6%)"  # of 128
-    table = profile_grid(others.methods[-1], "LAPE", ["en", "sw"])
+    table = profile_grid(others.methods[-1], ["en", "sw"])
     assert rows_of(table) == {"0": ["1", "3"], "1": ["1", "0"]}
 
 
 def test_one_detector_alone_is_shown_with_what_is_missing(store: Store) -> None:
     put_detector(store, PLAN, "lape", SPREAD)
-    values = methods_part(read(store)).values
+    values = methods_part(read(store))
     assert values["overlaps"] is None and values["changes"] == {} and values["degenerate"] is None
     ((name, _, least),) = values["detectors"]
     assert (name, least) == ("LAPE", "10.0%")
@@ -179,7 +180,7 @@ def test_one_detector_alone_is_shown_with_what_is_missing(store: Store) -> None:
 def test_the_page_is_sound(store: Store) -> None:
     usual_methods(store, PLAN)
     assert_sound(render(studied(store), "t"))
-    values = methods_part(read(store)).values
+    values = methods_part(read(store))
     assert values["degenerate"] == "Act-Prob-90p (as published)"
     assert len(values["agreement_degenerate"]) == 4 and len(values["agreement"]) == 5
 

@@ -14,8 +14,7 @@ from polyneuron.eval.report.numbers.benchmarks import results_of
 from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
-from polyneuron.eval.report.page import render
-from polyneuron.eval.report.sections.model import article
+from polyneuron.eval.report.page import article, render
 from polyneuron.eval.report.sections.trained_table import trained_grids
 from polyneuron.eval.report.sections.training import perplexity_form, perplexity_matrix, training_part
 from polyneuron.eval.report.words.training_findings import against_random
@@ -48,7 +47,7 @@ def values(store: Store) -> dict[str, Any]:
     study = studied(store).studies[0]
     results = results_of(study)
     trained = results.of_training(True) if results else None
-    return dict(training_part(study, effects_of(study.variants), trained).values)
+    return training_part(study, effects_of(study.variants), trained)
 
 
 def benchmark_rows(store: Store) -> dict[str, list[str]]:
@@ -94,7 +93,7 @@ def test_steps_tokens_and_shares_are_stated(store: Store) -> None:
 def test_trained_variants_and_sets_keep_to_their_parts(store: Store) -> None:
     add(store, usual(("en", "sw", "th")), usual_verdicts(("en", "sw", "th")))
     usual_training(store)
-    parts = {part.name: part.values for part in article(studied(store).studies[0], "m0").parts}
+    parts = article(studied(store).studies[0], "m0").parts
     names = {
         name: {column.over for column in table.columns} - {""}
         for name, table in (
@@ -109,8 +108,8 @@ def test_trained_variants_and_sets_keep_to_their_parts(store: Store) -> None:
 
 def test_a_store_that_judged_training_alone_says_so(store: Store) -> None:
     usual_training(store)
-    (part,) = [p for p in article(studied(store).studies[0], "m0").parts if p.name == "benchmarks"]
-    assert part.values["trained_apart"] and not part.values["changed"]
+    part = article(studied(store).studies[0], "m0").parts["benchmarks"]
+    assert part["trained_apart"] and not part["changed"]
 
 
 def test_gaps_are_blank_with_reasons(store: Store) -> None:
@@ -146,7 +145,7 @@ def test_languages_trained_together_have_a_cell_each(store: Store) -> None:
         "×0.900",
         "×0.849",
     ]  # the geometric mean
-    assert found["curves"][0].languages == ("th", "sw")
+    assert found["curves"][0]["languages"] == ("th", "sw")
 
 
 def test_several_seeds_have_a_mean_and_their_own_rows(store: Store) -> None:
@@ -252,7 +251,7 @@ def test_random_is_compared_on_the_same_sentences(study: ShownStudy) -> None:
 def test_without_measurements_there_is_no_table(study: ShownStudy) -> None:
     for variants in (study.variants[1:], study.variants[:1]):
         bare = dataclasses.replace(study, variants=Variants(variants))
-        assert training_part(bare, effects_of(bare.variants), None).values["perplexity"] is None
+        assert training_part(bare, effects_of(bare.variants), None)["perplexity"] is None
 
 
 def test_names_are_escaped(store: Store) -> None:
