@@ -1,7 +1,5 @@
 """Starting the engine of a backend, whose libraries are imported only then."""
 
-from __future__ import annotations
-
 from polyneuron.eval.engines.settings import Engine, EngineSettings
 
 

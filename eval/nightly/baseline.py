@@ -4,8 +4,6 @@ A night is a label shared by all scores of one nightly run, however often that r
 the label into its configuration (key `night`) and ends with the status "ok" when nothing had become worse.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

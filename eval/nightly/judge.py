@@ -17,8 +17,6 @@ alpha show one. What cannot be compared (a score missing, other prompts, other i
 night then ends as "could not judge", unless something else has become worse.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum

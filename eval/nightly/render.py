@@ -3,8 +3,6 @@
 Names of models, nights, variants and languages come from users, so each format escapes them in its own way.
 """
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter

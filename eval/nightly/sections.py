@@ -1,17 +1,16 @@
 """What a summary says of one model in a night: a headline, a table, and a case for each of its rows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from polyneuron.eval.nightly.first import FirstNight, Score
+from polyneuron.eval.nightly.baseline import Row
+from polyneuron.eval.nightly.first import FirstNight, complete
 from polyneuron.eval.nightly.judge import Judgement, Outcome, worst
 from polyneuron.eval.tables.grid import Column, Grid, grid
 from polyneuron.eval.tables.text import visible
-from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE, Verdict
+from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 
 ModelNight: TypeAlias = Judgement | FirstNight
 """One model in a night, compared or not."""
@@ -70,14 +69,15 @@ def headline(nights: Sequence[ModelNight]) -> str:
 
 def section(night: ModelNight) -> NightSection:
     """The section on one model."""
-    counts, rows = Counter[str](), list[Verdict | Score]()
+    counts = Counter[str]()
     if isinstance(night, FirstNight):
-        columns, rows = _SCORES, [*sorted(night.scores, key=lambda score: score.complete)]
+        columns, rows = _SCORES, sorted(night.scores, key=complete)
         cases = [_score_case(night.model, score) for score in night.scores]
     else:
-        columns, rows = _COMPARISONS, [*sorted(night.verdicts, key=lambda v: _ORDER.index(v.verdict))]
-        counts.update(verdict.verdict for verdict in night.verdicts)
-        cases = [_case(verdict) for verdict in night.verdicts]
+        verdicts = [asdict(verdict) for verdict in night.verdicts]
+        columns, rows = _COMPARISONS, sorted(verdicts, key=lambda row: _ORDER.index(row["verdict"]))
+        counts.update(row["verdict"] for row in verdicts)
+        cases = [_case(row) for row in verdicts]
     texts = [[visible(_texts(row)[column]) for column in (*columns, "remark")] for row in rows]
     return NightSection(
         night=night,
@@ -89,70 +89,67 @@ def section(night: ModelNight) -> NightSection:
     )
 
 
-def _texts(row: Verdict | Score) -> dict[str, str]:
-    """What stands in each column, by its head."""
-    shown = {
-        "variant": row.variant,
-        "benchmark": row.benchmark,
-        "language": row.language,
-        "metric": row.metric if row.filter == "none" else f"{row.metric}, {row.filter}",
-        "tonight": _points(row.value),
+def _texts(row: Row) -> dict[str, str]:
+    """What stands in each column, by its head. ``row``: of the table `verdicts` or `scores`."""
+    compared = "verdict" in row
+    shown = {name: row[name] for name in ("variant", "benchmark", "language")} | {
+        "metric": row["metric"] if row["filter"] == "none" else f"{row['metric']}, {row['filter']}",
+        "tonight": _points(row["value"]),
+        "95% interval": _interval(row, signed=compared),
     }
-    if isinstance(row, Score):
-        return shown | {"items": str(row.n), "95% interval": _interval(row), "remark": _remark(row)}
+    if not compared:
+        return shown | {"items": str(row["n"]), "remark": _remark(row)}
     return shown | {
-        "verdict": row.verdict,
-        "items": str(row.n_pairs),
-        "baseline": _points(row.baseline_value),
-        "difference": _points(row.delta, signed=True),
-        "95% interval": _interval(row, signed=True),
-        "p (adjusted)": "–" if row.p_adjusted is None else f"{row.p_adjusted:.2g}",
-        "remark": row.reason or "",
+        "verdict": row["verdict"],
+        "items": str(row["n_pairs"]),
+        "baseline": _points(row["baseline_value"]),
+        "difference": _points(row["delta"], signed=True),
+        "p (adjusted)": "–" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
+        "remark": row["reason"] or "",
     }
 
 
-def _case(verdict: Verdict) -> Case:
+def _case(row: Row) -> Case:
     """The numbers and the test, or the reason why there are none."""
-    owner = f"{verdict.model}.{verdict.variant}"
-    if verdict.verdict == NOT_JUDGED:
-        return Case(owner, _named(verdict), NOT_JUDGED, verdict.reason or NOT_JUDGED)
-    shown = _texts(verdict)
+    owner = f"{row['model']}.{row['variant']}"
+    if row["verdict"] == NOT_JUDGED:
+        return Case(owner, _named(row), NOT_JUDGED, row["reason"] or NOT_JUDGED)
+    shown = _texts(row)
     words = (
-        f"{shown['tonight']} against {shown['baseline']} in night {verdict.baseline}: {shown['difference']} points "
-        f"(95% interval {shown['95% interval']}), {verdict.n_pairs} items, {verdict.test}, adjusted p "
-        f"{shown['p (adjusted)']}" + (f"; {verdict.reason}" if verdict.reason else "")
+        f"{shown['tonight']} against {shown['baseline']} in night {row['baseline']}: {shown['difference']} points "
+        f"(95% interval {shown['95% interval']}), {shown['items']} items, {row['test']}, adjusted p "
+        f"{shown['p (adjusted)']}" + (f"; {row['reason']}" if row["reason"] else "")
     )
-    return Case(owner, _named(verdict), verdict.verdict, words)
+    return Case(owner, _named(row), row["verdict"], words)
 
 
-def _score_case(model: str, score: Score) -> Case:
-    owner = f"{model}.{score.variant}"
-    if not score.complete:
-        return Case(owner, _named(score), NOT_SCORED, _remark(score))
+def _score_case(model: str, row: Row) -> Case:
+    owner, shown = f"{model}.{row['variant']}", _texts(row)
+    if not complete(row):
+        return Case(owner, _named(row), NOT_SCORED, shown["remark"])
     words = (
-        f"{_points(score.value)} (95% interval {_interval(score)}), {score.n} items, compared with nothing"
+        f"{shown['tonight']} (95% interval {shown['95% interval']}), {row['n']} items, compared with nothing"
     )
-    return Case(owner, _named(score), "", words)
+    return Case(owner, _named(row), "", words)
 
 
-def _remark(score: Score) -> str:
-    if score.complete:
+def _remark(row: Row) -> str:
+    if complete(row):
         return ""
-    return score.reason or f"{score.n_unscored} of {score.n + score.n_unscored} items not scored"
+    n_items = row["n"] + row["n_unscored"]
+    return row["null_reason"] or f"{row['n_unscored']} of {n_items} items not scored"
 
 
-def _named(row: Verdict | Score) -> str:
-    return f"{row.benchmark} {row.language} {row.metric} {row.filter}"
+def _named(row: Row) -> str:
+    return "{benchmark} {language} {metric} {filter}".format_map(row)
 
 
-def _interval(row: Verdict | Score, signed: bool = False) -> str:
-    if row.low is None or row.high is None:
+def _interval(row: Row, signed: bool) -> str:
+    if row["low"] is None or row["high"] is None:
         return "–"
-    return f"{_points(row.low, signed)} to {_points(row.high, signed)}"
+    return f"{_points(row['low'], signed)} to {_points(row['high'], signed)}"
 
 
 def _points(value: float | None, signed: bool = False) -> str:
     """A share as points of 100."""
-    if value is None:
-        return "–"
-    return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
+    return "–" if value is None else f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"

@@ -6,8 +6,6 @@ languages, and in English the items to train on; `sample_folder` lays them out a
 their columns.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator

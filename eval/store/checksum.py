@@ -5,8 +5,6 @@ that never returns. The digest lies in the footer's key-value metadata, so a fil
 place, and other readers take it as it is. A file without one (of another writer) cannot be told from a sound one.
 """
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128

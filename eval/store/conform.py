@@ -1,8 +1,6 @@
 """Makes an Arrow table fit the declared schema of its store table exactly, or says which column does not and
 why."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """The exclusive study lock: the operating system holds it, so it ends with its holder, however that dies."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """Names in the store's folders: whatever a model or language is called, its files stay inside the store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from polyneuron.eval.store.table_spec import TableSpec

@@ -1,7 +1,5 @@
 """SQL over a store through DuckDB: one view per table, nothing else within reach."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from polyneuron.eval.store.schemas import TABLES

@@ -4,8 +4,6 @@
 each table's key, so the order in which units were done does not matter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

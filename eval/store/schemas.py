@@ -1,7 +1,5 @@
 """The tables of the store and what a row of each is. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from polyneuron.eval.store.table_spec import (
     BOOL,
     FLOAT64,

@@ -12,8 +12,6 @@ the same unit are the same bytes. Files hold all columns, so the folders' names 
 holds a checksum of its bytes, which every reader here checks first; `lock` moves damaged units to `damaged/`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ unit that the row lists). A value that was not scored is null, never 0 and never
 so that tables read back combine with tables built elsewhere: which may hold nulls is a rule for writing.
 """
 
-from __future__ import annotations
-
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The key of a unit of work: a hash of everything that decides its result (DESIGN section 4)."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

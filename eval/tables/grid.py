@@ -1,7 +1,5 @@
 """A table for people: what stands in its cells, whatever writes it (`html`, `markdown`, `terminal`)."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A table as Markdown, for files and comments, and as a table of rich, for a terminal."""
 
-from __future__ import annotations
-
 import re
 
 from rich.table import Table

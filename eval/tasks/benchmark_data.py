@@ -2,8 +2,6 @@
 embedded sample, or a user's own file in MMMLU's columns. Local rows are checked before they are used.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping

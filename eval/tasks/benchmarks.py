@@ -1,14 +1,14 @@
-"""The table of benchmarks: for (benchmark, language) the lm-eval tasks, their data and how they are judged.
+"""The benchmarks: for (benchmark, language) the lm-eval tasks, their data and how they are judged.
 
-Task definitions and prompts are lm-eval's own (`eval/tasks/harness.py` loads them); this table only says which task
-stands for which language, with how many examples, and what takes the place of a language that is missing.
+Task definitions and prompts are lm-eval's own (`eval/tasks/harness.py` loads them); the table `benchmarks.toml` only says
+which task stands for which language, with how many examples, and what takes the place of a language that is missing.
 Imports nothing heavy.
 """
 
-from __future__ import annotations
-
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from polyneuron.neuron_core.common.errors import ConfigError
 
@@ -43,6 +43,12 @@ class Benchmark:
     """How many examples stand before the question, unless another number is asked for."""
     max_gen_toks: int | None = None
     """The longest answer in tokens, unless asked for otherwise; None: nothing is generated."""
+    stand_ins: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+    """For languages that it lacks: another benchmark, and in words what takes its place."""
+    n_items: int
+    """Items of one language, of the split that is judged."""
+    n_prompts: int = 1
+    """Prompts an item, one for each choice; those that generate have one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,114 +94,17 @@ class Unavailable:
     reason: str
 
 
-def _codes(codes: str) -> dict[str, str]:
-    """A benchmark's names for languages, which they begin with, by language."""
-    return {code.partition("_")[0]: code for code in codes.split()}
+def _read() -> dict[str, Benchmark]:
+    rows = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
+    found = {}
+    for name, row in rows.items():
+        row = {**rows.get(row.pop("like", ""), {}), **row}
+        codes = {code.partition("_")[0]: code for code in row.pop("codes").split()}
+        found[name] = Benchmark(name=name, codes=codes, **row)
+    return found
 
 
-def _mgsm(style: str, title: str) -> Benchmark:
-    return Benchmark(
-        name=f"mgsm_{style}",
-        title=title,
-        folder=f"mgsm/{style}",
-        task=f"mgsm_{style}_{{code}}",
-        codes=_codes("bn de en es fr ja ru sw te th zh"),
-        dataset="juletxara/mgsm",
-        metric="exact_match",
-        filter="flexible-extract",
-        n_shots=8,
-        max_gen_toks=512,
-    )
-
-
-_ALL = (
-    _mgsm("direct", "MGSM, direct answers"),
-    _mgsm("native_cot", "MGSM, steps in the language"),
-    _mgsm("en_cot", "MGSM, steps in English"),
-    Benchmark(
-        name="mmmlu",
-        title="MMMLU",
-        folder="openai-mmmlu/default",
-        task="mmmlu_{code}_",
-        codes=_codes("ar_xy bn_bd de_de es_la fr_fr hi_in id_id it_it ja_jp ko_kr pt_br sw_ke yo_ng zh_cn"),
-        dataset="openai/MMMLU",
-        config="{CODE}",
-        metric="acc",
-        subjects="Subject",
-        n_shots=5,
-    ),
-    Benchmark(
-        name="mmlu",
-        title="MMLU",
-        folder="mmlu/default",
-        task="mmlu_",
-        codes=_codes("en"),
-        dataset="cais/mmlu",
-        config="{subject}",
-        metric="acc",
-        subjects="config",
-        n_shots=5,
-    ),
-    Benchmark(
-        name="global_mmlu",
-        title="Global-MMLU",
-        folder="global_mmlu/full",
-        task="global_mmlu_full_{code}_",
-        codes=_codes(
-            "am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro ru si sn "
-            "so sr sv sw te tr uk vi yo zh"
-        ),
-        dataset="CohereForAI/Global-MMLU",
-        metric="acc",
-        subjects="subject",
-        n_shots=5,
-    ),
-    Benchmark(
-        name="mmlu_prox",
-        title="MMLU-ProX",
-        folder="mmlu_prox",
-        task="mmlu_prox_{code}_",
-        codes=_codes(
-            "af ar bn cs de en es fr hi hu id it ja ko mr ne pt ru sr sw te th uk ur vi wo yo zh zu"
-        ),
-        dataset="li-lab/MMLU-ProX",
-        metric="exact_match",
-        filter="custom-extract",
-        subjects="category",
-        n_shots=5,
-        max_gen_toks=2048,
-    ),
-    Benchmark(
-        name="xnli",
-        title="XNLI",
-        folder="xnli",
-        task="xnli_{code}",
-        codes=_codes("ar bg de el en es fr hi ru sw th tr ur vi zh"),
-        dataset="facebook/xnli",
-        metric="acc",
-    ),
-    Benchmark(
-        name="xquad",
-        title="XQuAD",
-        folder="xquad",
-        task="xquad_{code}",
-        codes=_codes("ar de el en es hi ro ru th tr vi zh"),
-        dataset="google/xquad",
-        config="xquad.{code}",
-        metric="f1",
-        max_gen_toks=64,
-    ),
-)
-BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
-
-_STAND_INS = {
-    ("mmmlu", "en"): ("mmlu", "MMLU (cais/mmlu), the English original: MMMLU has no English part"),
-    ("mmmlu", "th"): (
-        "mmlu_prox",
-        "MMLU-ProX in Thai (ten choices, written answers): MMMLU has no Thai part; not comparable with the "
-        "other languages' four choices",
-    ),
-}
+BENCHMARKS = _read()
 
 
 def task_of(
@@ -220,8 +129,8 @@ def task_of(
     if name == "mmmlu" and mmmlu_files and language in mmmlu_files:
         user_file = mmmlu_files[language]
         stand_in = "a file in MMMLU's columns, under MMMLU's official prompt"
-    elif (name, language) in _STAND_INS:
-        instead, stand_in = _STAND_INS[name, language]
+    elif language in benchmark.stand_ins:
+        instead, stand_in = benchmark.stand_ins[language]
         benchmark = BENCHMARKS[instead]
     elif language not in benchmark.codes:
         offered = ", ".join(benchmark.codes)

@@ -1,7 +1,5 @@
 """Dataset cards, by which `datasets` finds the files of a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 

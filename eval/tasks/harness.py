@@ -3,8 +3,6 @@
 Nothing of a task is changed but where its data lie, the number of examples and the longest answer.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """What lm-eval finds for one item: a row of the store's table `samples`. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What rows of a benchmark's dataset must hold to be used: lm-eval takes them as they come."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias

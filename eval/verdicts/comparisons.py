@@ -3,8 +3,6 @@
 Rows of the table `samples` in, rows of the table `verdicts` out. All metrics are taken to be better when higher.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

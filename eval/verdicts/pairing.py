@@ -1,8 +1,5 @@
 """Items of two tables of samples, matched: only those count that both sides were asked in the very same way."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -14,14 +11,18 @@ Key: TypeAlias = tuple[str, str, str, str]
 """benchmark, language, metric, filter."""
 Values: TypeAlias = npt.NDArray[np.float64]
 
-_GROUP = ("benchmark", "language", "metric", "filter")
+_GROUP = ["benchmark", "language", "metric", "filter"]
 _USED = (*_GROUP, "task", "item", "value", "doc_hash", "prompt_hash", "tokens_hash")
 _ASKED = {"doc_hash": "the item", "prompt_hash": "the prompt", "tokens_hash": "the prompt's token ids"}
 
 
 def grouped(samples: pa.Table) -> dict[Key, pa.Table]:
     """The rows of each benchmark, language, metric and filter."""
-    return dict(_groups(samples.select(_USED).combine_chunks()))
+    rows = samples.select(_USED).combine_chunks()
+    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    groups = numbered.group_by(_GROUP, use_threads=False).aggregate([("row", "list")]).to_pylist()
+    keys = [(g["benchmark"], g["language"], g["metric"], g["filter"]) for g in groups]
+    return {key: rows.take(group["row_list"]) for key, group in zip(keys, groups, strict=True)}
 
 
 def paired(left: pa.Table, right: pa.Table) -> tuple[Values, Values] | str:
@@ -61,18 +62,3 @@ def _item_codes(left: pa.Table, right: pa.Table) -> tuple[npt.NDArray[np.int64],
 
 def _values(table: pa.Table) -> Values:
     return np.asarray(table["value"].to_numpy(), np.float64)
-
-
-def _groups(table: pa.Table) -> Iterator[tuple[Key, pa.Table]]:
-    codes = np.zeros(len(table), np.int64)
-    for name in _GROUP:
-        encoded = table[name].combine_chunks().dictionary_encode()
-        indices = encoded.indices.to_numpy().astype(np.int64)
-        codes = np.unique(codes * len(encoded.dictionary) + indices, return_inverse=True)[1]
-    table = table.take(np.argsort(codes, kind="stable"))
-    start = 0
-    for count in np.bincount(codes).tolist():
-        rows = table.slice(start, count)
-        benchmark, language, metric, answer_filter = (rows[name][0].as_py() for name in _GROUP)
-        yield (benchmark, language, metric, answer_filter), rows
-        start += count

@@ -3,8 +3,6 @@
 In a comparison, a is what is judged and b the baseline; item i of a is paired with item i of b.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable, Sequence

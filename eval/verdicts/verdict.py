@@ -1,7 +1,5 @@
 """What a paired comparison is found to say: one row of the store's table `verdicts`. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 BETTER, WORSE, NO_EVIDENCE, NOT_JUDGED = "better", "worse", "no evidence", "not judged"

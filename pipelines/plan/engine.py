@@ -11,20 +11,8 @@ from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.units import n_activation_units, n_judged, n_variants
 
-_ITEMS = {
-    "mgsm": 250,
-    "mmmlu": 14_042,
-    "mmlu": 14_042,
-    "global_mmlu": 14_042,
-    "mmlu_prox": 11_759,
-    "xnli": 2_490,
-    "xquad": 1_190,
-}
-"""Items of a benchmark in one language, of the split that is judged; by its name, or what the name begins with (mgsm_direct)."""
 _SAMPLE_ITEMS = 20
 """Items of a benchmark's sample, at most."""
-_CHOICES = {"mmmlu": 4, "mmlu": 4, "global_mmlu": 4, "xnli": 3}
-"""Prompts an item; those that generate have one."""
 EXAMPLE_TOKENS = 120
 """Of one example in a prompt (assumed)."""
 
@@ -45,13 +33,11 @@ def study_requests(config: StudyConfig) -> Requests:
 def task_requests(config: StudyConfig, asked: BenchmarkConfig) -> Requests:
     """One benchmark in one language for one variant; answers are taken to be half as long as they may be."""
     evaluation, benchmark = config.evaluation, BENCHMARKS[asked.name]
-    n_items = _ITEMS.get(asked.name) or _ITEMS[asked.name.split("_")[0]]
-    if evaluation.data == "sample":
-        n_items = min(n_items, _SAMPLE_ITEMS)
+    n_items = min(benchmark.n_items, _SAMPLE_ITEMS) if evaluation.data == "sample" else benchmark.n_items
     shots = benchmark.n_shots if asked.n_shots is None else asked.n_shots
     length = min((shots + 1) * EXAMPLE_TOKENS, evaluation.engine.max_model_len)
     answer = (asked.max_gen_toks or benchmark.max_gen_toks or 0) // 2
-    of_item = Requests(length * _CHOICES.get(asked.name, 1), answer, answer * (length + answer // 2))
+    of_item = Requests(length * benchmark.n_prompts, answer, answer * (length + answer // 2))
     return of_item * min(n_items, asked.max_items or n_items)
 
 

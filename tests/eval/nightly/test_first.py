@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from polyneuron.eval.nightly.first import FirstNight, first_night
+from polyneuron.eval.nightly.first import FirstNight, complete, first_night
 from polyneuron.eval.nightly.judge import Outcome
 from polyneuron.eval.store.store import Store
 from tests.eval.nightly.test_baseline import MODEL, Values, write_run, write_scores
@@ -25,12 +25,14 @@ def recorded(folder: Path, values: Values, **changed: Any) -> FirstNight:
 def test_the_scores_are_the_primary_ones_in_the_order_of_the_variants(tmp_path: Path) -> None:
     found = recorded(tmp_path, SCORED)
     assert (found.model, found.night) == (MODEL, "mon")
-    assert [(s.variant, s.benchmark, s.language, s.metric, s.n) for s in found.scores] == [
+    assert [
+        tuple(s[name] for name in ("variant", "benchmark", "language", "metric", "n")) for s in found.scores
+    ] == [
         (variant, *rest)
         for variant in ("edited", "base")
         for rest in (("xnli", "sw", "acc", 2), ("xquad", "th", "f1", 3))
     ]
-    assert {s.value for s in found.scores} == {0.5} and found.outcome is Outcome.OK
+    assert {s["value"] for s in found.scores} == {0.5} and found.outcome is Outcome.OK
 
 
 def test_what_is_not_primary_or_has_no_task_does_not_count(tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_what_is_not_primary_or_has_no_task_does_not_count(tmp_path: Path) -> No
     write_scores(store, "r1", "mon", {("xquad", "sw"): []}, **no_task)
     write_scores(store, "r1", "mon", {("mmmlu", "sw"): [1.0]}, primary=False, n_unscored=3)
     found = recorded(tmp_path, SCORED)
-    assert {s.benchmark for s in found.scores} == {"xnli", "xquad"} and found.outcome is Outcome.OK
+    assert {s["benchmark"] for s in found.scores} == {"xnli", "xquad"} and found.outcome is Outcome.OK
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,8 @@ def test_what_is_not_primary_or_has_no_task_does_not_count(tmp_path: Path) -> No
 def test_a_night_with_gaps_is_not_accepted(tmp_path: Path, gap: dict[str, Any]) -> None:
     found = recorded(tmp_path, {("xnli", "sw"): [1.0, 0.0]}, **gap)
     assert found.outcome is Outcome.NOT_JUDGED and found.outcome == 2
-    (short,) = [s for s in found.scores if not s.complete]
-    assert (short.variant, short.n_unscored, short.reason) == (
+    (short,) = [s for s in found.scores if not complete(s)]
+    assert (short["variant"], short["n_unscored"], short["null_reason"]) == (
         "base",
         gap["n_unscored"],
         gap.get("null_reason"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polyneuron.eval.nightly.first import FirstNight, Score
+from polyneuron.eval.nightly.first import FirstNight
 from polyneuron.eval.nightly.judge import Judgement
 from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight, headline
@@ -56,7 +56,7 @@ def judgement(
     )
 
 
-def score(**changed: Any) -> Score:
+def score(**changed: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "variant": "base",
         "benchmark": "xnli",
@@ -68,17 +68,19 @@ def score(**changed: Any) -> Score:
         "value": 0.625,
         "low": 0.5,
         "high": 0.75,
-        "reason": None,
+        "null_reason": None,
     }
-    return Score(**(given | changed))
+    return given | changed
 
 
-def first(*scores: Score, model: str = "org/m", night: str = "mon") -> FirstNight:
+def first(*scores: dict[str, Any], model: str = "org/m", night: str = "mon") -> FirstNight:
     return FirstNight(model, night, scores)
 
 
 SHORT = score(language="th", n=38, n_unscored=2)
-NOTHING = score(language="de", n=0, n_unscored=40, value=None, low=None, high=None, reason="no prompt fits")
+NOTHING = score(
+    language="de", n=0, n_unscored=40, value=None, low=None, high=None, null_reason="no prompt fits"
+)
 
 
 ALL = judgement(
@@ -191,7 +193,7 @@ EVIL_NIGHT = judgement(
 )
 
 
-EVIL_SCORES = {name: EVIL for name in ("variant", "benchmark", "language", "metric", "filter", "reason")}
+EVIL_SCORES = {name: EVIL for name in ("variant", "benchmark", "language", "metric", "filter", "null_reason")}
 EVIL_FIRST = first(score(**EVIL_SCORES), score(**EVIL_SCORES, value=None), score(), model=EVIL, night=EVIL)
 
 
