@@ -23,24 +23,6 @@ from polyneuron.neuron_core.model.load import cache_folder
 _HERE = Path(__file__).parent
 _MMMLU_CONFIGS = {"zh": "ZH_CN", "sw": "SW_KE", "fr": "FR_FR", "de": "DE_DE"}
 
-_QUESTION = {
-    "en": "Question: ",
-    "zh": "问题： ",
-    "th": "โจทย์: ",
-    "sw": "Swali: ",
-    "fr": "Question : ",
-    "de": "Frage: ",
-}
-_STEPS = {
-    "en": "Step-by-Step Answer: ",
-    "zh": "逐步解答: ",
-    "th": "คำตอบทีละขั้นตอน: ",
-    "sw": "Jibu la Hatua kwa Hatua: ",
-    "fr": "Réponse étape par étape : ",
-    "de": "Schritt-für-Schritt-Antwort: ",
-}
-"""How MGSM's examples begin; its test questions go without."""
-
 
 @cache
 def sample_folder() -> Path:
@@ -78,15 +60,15 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 def _mgsm() -> Iterator[tuple[str, Splits]]:
     rows = _rows("mgsm")
-    for language in _QUESTION:
+    for words in _rows("mgsm_words"):  # how examples begin; test questions go without
+        language = words["language"]
         splits: Splits = {"train": [], "test": []}
         for row in rows:
-            example = row["split"] == "train"
-            question = row["question"][language]
+            example, question = row["split"] == "train", row["question"][language]
             splits[row["split"]].append(
                 {
-                    "question": _QUESTION[language] + question if example else question,
-                    "answer": _STEPS[language] + row["steps"][language] if example else None,
+                    "question": words["question"] + question if example else question,
+                    "answer": words["steps"] + row["steps"][language] if example else None,
                     "answer_number": row["answer"],
                     "equation_solution": None,
                 }
@@ -119,13 +101,9 @@ def _mmlu() -> Iterator[tuple[str, Splits]]:
 
 def _xnli() -> Iterator[tuple[str, Splits]]:
     rows = _rows("xnli")
-    for language in _QUESTION:
+    for language in rows[0]["premise"]:
         pairs = [
-            {
-                "premise": row["premise"][language],
-                "hypothesis": row["hypothesis"][language],
-                "label": row["label"],
-            }
+            {name: row[name][language] for name in ("premise", "hypothesis")} | {"label": row["label"]}
             for row in rows
         ]
         # The official task names a train split, from which examples would be drawn; only English is trained on.
@@ -133,33 +111,25 @@ def _xnli() -> Iterator[tuple[str, Splits]]:
 
 
 def _squad() -> Iterator[tuple[str, Splits]]:
-    rows = [
-        _answered(f"{row['id']}-{number}", row["context"], pair["question"], pair["answer"], title=row["id"])
-        for row in _rows("squad_train")
-        for number, pair in enumerate(row["qas"])
-    ]
-    yield "plain_text", {"train": rows}
+    yield "plain_text", {"train": [row for article in _rows("squad_train") for row in _asked(article)]}
 
 
 def _xquad() -> Iterator[tuple[str, Splits]]:
-    rows = _rows("xquad")
-    for language in rows[0]["context"]:
-        asked = [
-            _answered(
-                f"{row['id']}-{number}",
-                row["context"][language],
-                pair["question"][language],
-                pair["answer"][language],
-            )
-            for row in rows
-            for number, pair in enumerate(row["qas"])
-        ]
+    articles = _rows("xquad")
+    for language in articles[0]["context"]:
+        asked = [row for article in articles for row in _asked(article, language)]
         yield f"xquad.{language}", {"validation": asked}
 
 
-def _answered(name: str, context: str, question: str, answer: str, **more: str) -> dict[str, Any]:
-    answers = {"text": [answer], "answer_start": [context.index(answer)]}
-    return {"id": name, **more, "context": context, "question": question, "answers": answers}
+def _asked(article: dict[str, Any], language: str = "") -> Iterator[dict[str, Any]]:
+    """A row for each question on an article, in one of its languages where it has several, else with its title."""
+    title = {} if language else {"title": article["id"]}
+    for number, pair in enumerate(article["qas"]):
+        texts = [article["context"], pair["question"], pair["answer"]]
+        context, question, answer = [text[language] for text in texts] if language else texts
+        answers = {"text": [answer], "answer_start": [context.index(answer)]}
+        name = f"{article['id']}-{number}"
+        yield {"id": name, **title, "context": context, "question": question, "answers": answers}
 
 
 def _write(folder: Path, configs: dict[str, Splits]) -> None:
@@ -167,21 +137,20 @@ def _write(folder: Path, configs: dict[str, Splits]) -> None:
         for split, rows in splits.items():
             path = folder / config / f"{split}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pylist(rows, schema=_schema(rows)), path)
+            pq.write_table(_table(rows), path)
     files = {
         config: {split: f"{config}/{split}.parquet" for split in splits} for config, splits in configs.items()
     }
     (folder / "README.md").write_text(dataset_card(files), encoding="utf-8")
 
 
-def _schema(rows: list[dict[str, Any]]) -> pa.Schema | None:
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
     """A column of nothing but nulls would be untyped in one split and text in the other."""
-    if "equation_solution" not in rows[0]:
-        return None
-    text = pa.string()
-    return pa.schema(
-        [("question", text), ("answer", text), ("answer_number", pa.int64()), ("equation_solution", text)]
-    )
+    table = pa.Table.from_pylist(rows)
+    typed = [
+        field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(typed))
 
 
 def _write_thai_file(path: Path) -> None:

@@ -8,11 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as kinds
-from numpy.typing import NDArray
 
 from polyneuron.eval.store.schemas import TABLES, table_spec
 from polyneuron.eval.store.store import Store
@@ -34,33 +31,20 @@ class Difference:
         return f"{self.table}: {self.reason}\n  left:  {self.left}\n  right: {self.right}"
 
 
-def tables_equal(left: Store, right: Store) -> bool:
-    """True when both stores hold the same rows, bit for bit, in every table of results."""
-    return first_difference(left, right) is None
-
-
 def first_difference(
-    left: Store,
-    right: Store,
-    tables: Iterable[str] | None = None,
-    ignore: Iterable[str] = ("run_id",),
-    relative_tolerance: float = 0.0,
+    left: Store, right: Store, tables: Iterable[str] | None = None, ignore: Iterable[str] = ("run_id",)
 ) -> Difference | None:
     """The first row in which the stores differ, in the order of `polyneuron.eval.store.schemas.TABLES`, or None.
 
-    Floats are compared by their bits; with a `relative_tolerance` r they may differ by r times the larger
-    magnitude. Ignore `unit` as well to compare studies whose settings differ without changing results. Raises
-    StoreError for an unknown table and for stores that cannot be read.
+    Floats are compared by their bits. Ignore `unit` as well to compare studies whose settings differ without changing
+    results. Raises StoreError for an unknown table and for stores that cannot be read.
     """
     ignored = frozenset(ignore)
     for table in TABLES if tables is None else tables:
         spec = table_spec(table)
         if spec.about_runs and tables is None:
             continue
-        found = _difference(
-            spec, _ordered(spec, left, ignored), _ordered(spec, right, ignored), relative_tolerance
-        )
-        if found:
+        if found := _difference(spec, _ordered(spec, left, ignored), _ordered(spec, right, ignored)):
             return found
     return None
 
@@ -68,59 +52,33 @@ def first_difference(
 def _ordered(spec: TableSpec, store: Store, ignored: frozenset[str]) -> pa.Table:
     rows = store.read(spec.name).drop_columns(sorted(ignored & set(spec.schema.names)))
     keys = [name for name in (*spec.key, "unit") if name in rows.column_names]
-    return rows.sort_by([(name, "ascending") for name in keys]).combine_chunks()
+    return rows.sort_by([(name, "ascending") for name in keys])
 
 
-def _difference(spec: TableSpec, left: pa.Table, right: pa.Table, tolerance: float) -> Difference | None:
+def _difference(spec: TableSpec, left: pa.Table, right: pa.Table) -> Difference | None:
     n = min(len(left), len(right))
-    first, column_name = n, ""
-    for name in left.column_names:
-        same = _same(_array(left[name])[:n], _array(right[name])[:n], tolerance)
-        at = int(np.argmin(same)) if n and not same.all() else n
-        if at < first:
-            first, column_name = at, name
-    if first < n:
-        rows = _row(left, first), _row(right, first)
-        return Difference(spec.name, f"row {first} differs in column {column_name}", *rows)
-    if len(left) != len(right):
-        return Difference(
-            spec.name, f"{len(left)} rows against {len(right)}", _row(left, first), _row(right, first)
-        )
-    return None
+    places = [(_first(left[name].slice(0, n), right[name].slice(0, n)), name) for name in left.column_names]
+    at, column = min(places, key=lambda place: place[0])
+    if at == n and len(left) == len(right):
+        return None
+    reason = f"row {at} differs in column {column}" if at < n else f"{len(left)} rows against {len(right)}"
+    return Difference(spec.name, reason, _row(left, at), _row(right, at))
 
 
-def _same(left: pa.Array, right: pa.Array, tolerance: float) -> NDArray[np.bool_]:
-    """[rows] True where the values agree; nulls agree with nulls only."""
-    null_left, null_right = np.asarray(left.is_null()), np.asarray(right.is_null())
-    if kinds.is_list(left.type):
-        values = _same_lists(left, right, tolerance)
-    elif kinds.is_floating(left.type):
-        values = _same_floats(left, right, tolerance)
-    else:
-        values = np.asarray(pc.fill_null(pc.equal(left, right), False))
-    return np.where(null_left | null_right, null_left == null_right, values)
+def _first(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
+    """The first row in which two columns of one length differ; their length where none does."""
+    a, b = _bits(left.combine_chunks()), _bits(right.combine_chunks())
+    if a.equals(b):
+        return len(a)
+    pairs = zip(a.to_pylist(), b.to_pylist(), strict=True)
+    return next(i for i, (x, y) in enumerate(pairs) if x != y)
 
 
-def _same_floats(left: pa.Array, right: pa.Array, tolerance: float) -> NDArray[np.bool_]:
-    if tolerance:
-        x, y = (np.asarray(pc.fill_null(side, 0), np.float64) for side in (left, right))
-        return np.asarray((x == y) | (np.abs(x - y) <= tolerance * np.maximum(np.abs(x), np.abs(y))))
-    bits = (pc.fill_null(side, 0).view(_UNSIGNED[side.type]) for side in (left, right))
-    return np.asarray(pc.equal(*bits))
-
-
-def _same_lists(left: pa.Array, right: pa.Array, tolerance: float) -> NDArray[np.bool_]:
-    lengths = [np.asarray(pc.fill_null(pc.list_value_length(side), 0)) for side in (left, right)]
-    same = np.asarray(lengths[0] == lengths[1])
-    # Only rows of equal length are compared item by item; the rest are different already.
-    items = [side.filter(pa.array(same)).flatten() for side in (left, right)]
-    owner = np.repeat(np.flatnonzero(same), lengths[0][same])
-    same[owner[~_same(items[0], items[1], tolerance)]] = False
-    return same
-
-
-def _array(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+def _bits(values: pa.Array) -> pa.Array:
+    """Floats as integers of the same bits, in lists too."""
+    if not kinds.is_list(values.type):
+        return values.view(_UNSIGNED[values.type]) if values.type in _UNSIGNED else values
+    return pa.ListArray.from_arrays(values.offsets, _bits(values.values), mask=values.is_null())
 
 
 def _row(table: pa.Table, index: int) -> dict[str, Any] | None:
