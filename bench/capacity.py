@@ -176,7 +176,7 @@ class Scoring:
     """A vLLM engine in an actor of its own, as in studies."""
 
     def __init__(self, settings: Any) -> None:
-        from polyneuron.eval.engines.start import start_engine
+        from polyneuron.eval.engines.settings import start_engine
 
         self._engine = start_engine(settings)
 

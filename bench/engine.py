@@ -7,8 +7,7 @@ from statistics import median
 
 from bench.measuring import timed
 from bench.models import random_neurons, smollm2
-from polyneuron.eval.engines.settings import EngineSettings
-from polyneuron.eval.engines.start import start_engine
+from polyneuron.eval.engines.settings import EngineSettings, start_engine
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS

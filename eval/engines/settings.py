@@ -1,4 +1,4 @@
-"""What an engine is started with. Imports nothing heavy."""
+"""What an engine is started with, and its start. Imports nothing heavy, before an engine is started."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ class Engine(Protocol):
     def variant(self, change: Change) -> AbstractContextManager[None]:
         """Inside, the model has the change; after it, the base model is back, checked.
 
-        Raises:
-            SetError: the change does not fit; the engine is as it was.
-            EngineError: the weights are not what they were before the change.
+        Raises SetError when the change does not fit, and the engine is as it was; EngineError when the weights are not.
         """
         ...
 
@@ -84,13 +82,23 @@ class Engine(Protocol):
         ...
 
 
-def apply_bos_rule(lm: Any, settings: EngineSettings) -> None:
-    """Makes prompts begin as asked. lm-eval only passes the wish on, and a tokenizer without a BOS template (one from a
-    GGUF file, say) ignores it silently; such a one is given the template.
+def start_engine(settings: EngineSettings) -> Engine:
+    """Starts the engine of a backend: seconds for a small model, minutes for a large one.
 
-    Raises:
-        EngineError: prompts would not begin as asked all the same.
+    Raises EngineError, which says what to change, when it cannot start, and ModelError when the model cannot be read.
     """
+    if settings.backend == "hf":
+        from polyneuron.eval.engines.hf_engine import HfEngine
+
+        return HfEngine(settings)
+    from polyneuron.eval.engines.vllm_engine import VllmEngine
+
+    return VllmEngine(settings)
+
+
+def apply_bos_rule(lm: Any, settings: EngineSettings) -> None:
+    """Makes prompts begin as asked, or raises EngineError. lm-eval only passes the wish on, and a tokenizer without a BOS
+    template (one from a GGUF file, say) ignores it silently; such a one is given the template."""
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = lm.tokenizer

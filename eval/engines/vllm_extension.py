@@ -1,10 +1,9 @@
 """What runs inside every vLLM worker: weight edits and interventions on its shard, in place and undone.
 
-vLLM mixes `WeightEditExtension` into its worker class (`worker_extension_cls`); the engine calls the methods
-by name on all ranks. Arguments are paths: tensors travel in the safetensors file. What cannot be done is returned,
-not raised: vLLM takes an exception of one rank for the answer to the next call. vLLM packs q, k
-and v into one parameter, gate and up into another, and splits rows (q, k, v, gate, up) or columns (o, down)
-over tensor-parallel ranks; every rank writes its own share.
+vLLM mixes `WeightEditExtension` into its worker class (`worker_extension_cls`); the engine calls the methods by name on all
+ranks. Arguments are paths: tensors travel in the safetensors file. What cannot be done is returned, not raised: vLLM takes an
+exception of one rank for the answer to the next call. vLLM packs q, k and v into one parameter, gate and up into another, and
+splits rows (q, k, v, gate, up) or columns (o, down) over tensor-parallel ranks; every rank writes its own share.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 OK_STATUS = "ok"
 """Status of the run of a good night."""
 
-SETTINGS = (
+SETTINGS = [
     "task_version",
     "n_shots",
     "max_gen_toks",
@@ -30,7 +30,7 @@ SETTINGS = (
     "revision",
     "data",
     "stand_in",
-)
+]
 """Columns of `scores` that must agree before two nights are compared."""
 
 NO_TASK = "none"

@@ -1,20 +1,18 @@
 """Has a night become worse than a good one? The gate of a nightly run.
 
-What is controlled. Every primary metric of every variant, benchmark and language is compared with the baseline
-night, item by item, and all these comparisons together are one family. Each is tested one-sided: "has it become
-worse?" Right-or-wrong metrics use McNemar's exact test, which looks only at the items that changed sides; others
-use a paired bootstrap of the mean difference. The p-values are then adjusted by Holm's method over the family. So
-if nothing has changed but chance, the probability that a night alarms at all, however many languages and
-benchmarks it has, is at most `alpha`: at 0.05, at most one needless alarm in twenty such nights. No
-assumption is made on how the comparisons depend on each other. A drop counts only if it is also at least
-`min_effect`, which can make alarms rarer, never more frequent. Not controlled: how often a real drop is missed (that
-depends on the number of items; `bench/nightly_power.py` measures it), the rate over many nights (each has
-its own alpha), and the rate over many models (each is a family). McNemar's test is exact; the bootstrap is
-approximate, and its rate is measured by the same benchmark. Both take the items of one benchmark and language to
-fall independently of each other. Improvements are found by a second family of
-two-sided tests, adjusted on its own, and never hide or cause an alarm; among nights without change at most
-alpha show one. What cannot be compared (a score missing, other prompts, other items) is never passed over: the
-night then ends as "could not judge", unless something else has become worse.
+What is controlled. Every primary metric of every variant, benchmark and language is compared with the baseline night, item by
+item, and all these comparisons together are one family. Each is tested one-sided: "has it become worse?" Right-or-wrong metrics
+use McNemar's exact test, which looks only at the items that changed sides; others use a paired bootstrap of the mean difference.
+The p-values are then adjusted by Holm's method over the family. So if nothing has changed but chance, the probability that a
+night alarms at all, however many languages and benchmarks it has, is at most `alpha`: at 0.05, at most one needless alarm in
+twenty such nights. No assumption is made on how the comparisons depend on each other. A drop counts only if it is also at least
+`min_effect`, which can make alarms rarer, never more frequent. Not controlled: how often a real drop is missed (that depends on
+the number of items; `bench/nightly_power.py` measures it), the rate over many nights (each has its own alpha), and the rate over
+many models (each is a family). McNemar's test is exact; the bootstrap is approximate, and its rate is measured by the same
+benchmark. Both take the items of one benchmark and language to fall independently of each other. Improvements are found by a
+second family of two-sided tests, adjusted on its own, and never hide or cause an alarm; among nights without change at most alpha
+show one. What cannot be compared (a score missing, other prompts, other items) is never passed over: the night then ends as
+"could not judge", unless something else has become worse.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,9 +88,8 @@ def judge(
 ) -> Judgement:
     """Compares two nights of `model`, named by label or run id. Writes nothing.
 
-    Raises:
-        StoreError: there is no such night, both names are of the same night, or neither has scores of a variant.
-        SettingsMismatch: the nights were measured under different settings.
+    Raises StoreError when there is no such night, both names are of the same night, or neither has scores of a variant;
+    SettingsMismatch when they were measured under different settings.
     """
     labels = [find_night(store, model, name).label for name in (night, baseline_night)]
     if labels[0] == labels[1]:
@@ -128,11 +125,8 @@ def judge_results(
         for variant, key in sorted(night.scores.keys() | baseline.scores.keys())
         if variant in variants and any(_is_primary(results, variant, key) for results in (night, baseline))
     ]
-    missing: dict[tuple[str, Key], str] = {}
-    for variant, key in primary:
-        reasons = [reason for side in (night, baseline) if (reason := _missing(side, variant, key))]
-        if reasons:
-            missing[variant, key] = "; ".join(reasons)
+    reasons = {each: [_missing(side, *each) for side in (night, baseline)] for each in primary}
+    missing = {each: "; ".join(filter(None, why)) for each, why in reasons.items() if any(why)}
     pairs = {
         variant: Pair(
             samples=night.samples_of(variant),

@@ -70,7 +70,7 @@ def junit(nights: Sequence[ModelNight]) -> str:
     for night in nights:
         shown = section(night)
         nothing = Case(night.model, "anything", NOT_JUDGED, sentence.render(section=shown))
-        cases = shown.cases or (nothing,)
+        cases = shown["cases"] or [nothing]
         faults = Counter(_FAULTS[case.kind][0] for case in cases if case.kind in _FAULTS)
         suite = ElementTree.SubElement(
             root,

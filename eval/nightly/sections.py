@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from polyneuron.eval.nightly.baseline import Row
 from polyneuron.eval.nightly.first import FirstNight, complete
 from polyneuron.eval.nightly.judge import Judgement, Outcome, worst
-from polyneuron.eval.tables.grid import Column, Grid, grid
+from polyneuron.eval.tables.grid import Column, grid
 from polyneuron.eval.tables.text import visible
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 
@@ -42,24 +42,6 @@ class Case:
     words: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NightSection:
-    """What is shown of one model; its sentences are templates."""
-
-    night: ModelNight
-    """What is told of."""
-    compared: bool
-    """Whether the night had another one to be compared with."""
-    headline: str
-    """What it comes to, in a few words."""
-    counts: tuple[str, ...]
-    """How many comparisons ended how, what needs attention first, such as "1 worse"."""
-    results: Grid
-    """Its comparisons or scores, what needs attention first."""
-    cases: tuple[Case, ...]
-    """One for each row, in the order in which they were judged."""
-
-
 def headline(nights: Sequence[ModelNight]) -> str:
     """What all models together come to, in a few words."""
     outcome = worst(night.outcome for night in nights)
@@ -67,8 +49,12 @@ def headline(nights: Sequence[ModelNight]) -> str:
     return (_FIRST if first else _COMPARED)[outcome]
 
 
-def section(night: ModelNight) -> NightSection:
-    """The section on one model."""
+def section(night: ModelNight) -> dict[str, Any]:
+    """What the templates show of one model.
+
+    ``counts``: how many comparisons ended how, such as "1 worse"; ``results``: a `Grid` of its comparisons or scores; in both
+    what needs attention comes first. ``cases``: a `Case` for each row, in the order in which they were judged.
+    """
     counts = Counter[str]()
     if isinstance(night, FirstNight):
         columns, rows = _SCORES, sorted(night.scores, key=complete)
@@ -79,14 +65,14 @@ def section(night: ModelNight) -> NightSection:
         counts.update(row["verdict"] for row in verdicts)
         cases = [_case(row) for row in verdicts]
     texts = [[visible(_texts(row)[column]) for column in (*columns, "remark")] for row in rows]
-    return NightSection(
-        night=night,
-        compared=isinstance(night, Judgement),
-        headline=headline([night]),
-        counts=tuple(f"{counts[name]} {name}" for name in _ORDER if counts[name]),
-        results=grid(visible(f"Results of {night.model}"), [*columns, _REMARK], texts, tone="tight"),
-        cases=tuple(cases),
-    )
+    return {
+        "night": night,
+        "compared": isinstance(night, Judgement),
+        "headline": headline([night]),
+        "counts": [f"{counts[name]} {name}" for name in _ORDER if counts[name]],
+        "results": grid(visible(f"Results of {night.model}"), [*columns, _REMARK], texts, tone="tight"),
+        "cases": cases,
+    }
 
 
 def _texts(row: Row) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """A small original sample of each benchmark's schema, so that the quick study and the tests run without a hub.
 
-Written for this project and released as CC0. It shows mechanics: it is no benchmark, scores on it say nothing about a
-model, and what is trained on it has learnt nothing. The files beside this one hold each item once with all its
-languages, and in English the items to train on; `sample_folder` lays them out as the benchmarks' own datasets, in
-their columns.
+Written for this project and released as CC0. It shows mechanics: it is no benchmark, scores on it say nothing about a model, and
+what is trained on it has learnt nothing. The files beside this one hold each item once with all its languages, and in English the
+items to train on; `sample_folder` lays them out as the benchmarks' own datasets, in their columns.
 """
 
 import csv

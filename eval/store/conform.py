@@ -1,5 +1,4 @@
-"""Makes an Arrow table fit the declared schema of its store table exactly, or says which column does not and
-why."""
+"""Makes an Arrow table fit the declared schema of its store table exactly, or says which column does not and why."""
 
 from collections.abc import Mapping
 
@@ -14,13 +13,11 @@ Constant = str | int | None
 
 
 def conform(spec: TableSpec, table: pa.Table, constants: Mapping[str, Constant]) -> pa.Table:
-    """`table` with exactly the columns, order, types and metadata of `spec.schema`, in one chunk, rows in the
-    given order.
+    """`table` with exactly the columns, order, types and metadata of `spec.schema`, in one chunk, rows in the given order.
 
-    `constants` are columns with one value in every row (run_id, unit, partitions): absent ones are filled in,
-    present ones must hold that value. Integers and floats may change width if no value is lost (a float may
-    round to float32); no type becomes another. Raises StoreError naming the column when one is missing,
-    unknown, of another type, null or NaN.
+    `constants` are columns with one value in every row (run_id, unit, partitions): absent ones are filled in, present ones must
+    hold that value. Integers and floats may change width if no value is lost (a float may round to float32); no type becomes
+    another. Raises StoreError naming the column when one is missing, unknown, of another type, null or NaN.
     """
     given = table.column_names
     if doubled := sorted({name for name in given if given.count(name) > 1}):

@@ -3,8 +3,6 @@
 Whole files only are written: a temporary file in the same folder is renamed into place once its bytes are safe.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile
@@ -26,27 +24,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def open_files(root: str | os.PathLike[str]) -> Files:
-    """Files of a folder or fsspec URL. Raises StoreError when the URL's protocol is unknown or its package is
-    not installed."""
-    text = os.fspath(root)
-    if "://" not in text:
-        return LocalFiles(str(Path(text).expanduser().absolute()))
-    try:
-        filesystem, path = fsspec.core.url_to_fs(text)
-    except (ValueError, ImportError) as error:
-        raise StoreError(
-            f"The store {text} cannot be opened: {error}. Use a folder, or install what the URL needs."
-        ) from error
-    return LocalFiles(path) if isinstance(filesystem, LocalFileSystem) else Files(text, filesystem, path)
-
-
 class Files:
     """The files below one folder. Paths are relative to it, with `/` between parts.
 
-    Object stores have no lock that ends with its holder: the lock of such a store keeps two studies of one
-    user on one machine apart. Two machines that study into one URL repeat work, but do no harm: files are
-    named by what decides their content.
+    Object stores have no lock that ends with its holder: the lock of such a store keeps two studies of one user on one machine
+    apart. Two machines that study into one URL repeat work, but do no harm: files are named by what decides their content.
     """
 
     arrow: arrow_fs.FileSystem
@@ -141,8 +123,7 @@ class Files:
 
 
 class LocalFiles(Files):
-    """A folder on this machine. Written files and their folders are synced, so a rename that happened
-    survives power loss."""
+    """A folder on this machine. Written files and their folders are synced, so a rename that happened survives power loss."""
 
     def __init__(self, folder: str) -> None:
         """The folder need not exist."""
@@ -188,6 +169,20 @@ class LocalFiles(Files):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_files(root: str | os.PathLike[str]) -> Files:
+    """Files of a folder or fsspec URL. Raises StoreError when the URL's protocol is unknown or its package is not installed."""
+    text = os.fspath(root)
+    if "://" not in text:
+        return LocalFiles(str(Path(text).expanduser().absolute()))
+    try:
+        filesystem, path = fsspec.core.url_to_fs(text)
+    except (ValueError, ImportError) as error:
+        raise StoreError(
+            f"The store {text} cannot be opened: {error}. Use a folder, or install what the URL needs."
+        ) from error
+    return LocalFiles(path) if isinstance(filesystem, LocalFileSystem) else Files(text, filesystem, path)
 
 
 @contextmanager

@@ -26,8 +26,7 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 @contextmanager
 def exclusive_lock(path: Path, store: str) -> Iterator[None]:
-    """Holds `path` (made if need be) by flock. Raises StoreError at once, naming the holder, when another
-    holds it.
+    """Holds `path` (made if need be) by flock. Raises StoreError at once, naming the holder, when another holds it.
 
     `store` names the store in messages. Raises OSError when the file cannot be opened or written.
     """

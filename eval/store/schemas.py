@@ -48,8 +48,7 @@ CORPORA = table_of(
         each(TEXT, "dropped_json"),
     ],
 )
-"""One row per model and language. sha: hash of the sampled text; dropped_json: how many sentences were dropped, by
-reason."""
+"""One row per model and language. sha: hash of the sampled text; dropped_json: how many sentences were dropped, by reason."""
 
 IMPACTS = table_of(
     "impacts",
@@ -186,11 +185,10 @@ SCORES = table_of(
         each(TEXT, "dataset? revision? data settings_json"),
     ],
 )
-"""One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in
-a study. primary: the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95%
-interval by the method `interval` ("wilson" for right-or-wrong metrics, else "bootstrap"). stand_in: what took
-the place of a benchmark the language lacks; null_reason: why there is no value. data: "hub", "local" or
-"sample"; settings_json: tasks, item limit, seeds, versions."""
+"""One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in a study. primary:
+the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95% interval by the method `interval`
+("wilson" for right-or-wrong metrics, else "bootstrap"). stand_in: what took the place of a benchmark the language lacks;
+null_reason: why there is no value. data: "hub", "local" or "sample"; settings_json: tasks, item limit, seeds, versions."""
 
 SAMPLES = table_of(
     "samples",

@@ -74,11 +74,10 @@ class Store:
     def lock(self) -> Iterator[list[str]]:
         """Holds the store for one study, until the block or the process ends, even by SIGKILL.
 
-        Yields the files that were moved aside: those of every unit of work of which a file is damaged, so that the whole
-        unit counts as missing. Temporary files of killed writers are removed.
+        Yields the files that were moved aside: those of every unit of work of which a file is damaged, so that the whole unit
+        counts as missing. Temporary files of killed writers are removed.
 
-        Raises StoreError at once when another study holds it (naming its process and host), and what `check`
-        raises.
+        Raises StoreError at once when another study holds it (naming its process and host), and what `check` raises.
         """
         self._files.make_lock_folder()
         with ExitStack() as stack:
@@ -111,13 +110,12 @@ class Store:
 
         `rows` are a table, or dictionaries, whose values take the declared types.
 
-        `partitions` maps columns to the one value they have in this unit; `model` is needed for every table
-        but `runs`. Columns run_id, unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and
-        partitions is replaced. In a table that lists units (`studies`) `unit` names the file alone, and `rows` hold the
-        units that they list.
+        `partitions` maps columns to the one value they have in this unit; `model` is needed for every table but `runs`. Columns
+        run_id, unit and those of `partitions` may be left out of `rows`. An earlier file of the same unit and partitions is
+        replaced. In a table that lists units (`studies`) `unit` names the file alone, and `rows` hold the units that they list.
 
-        Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`),
-        when the store is of another version, and when the folder is read-only or the disk full.
+        Raises StoreError when a column is missing, unknown, of a wrong type, null or NaN (see `conform`), when the store is of
+        another version, and when the folder is read-only or the disk full.
         """
         spec, partitions = table_spec(table), partitions or {}
         rows = rows if isinstance(rows, pa.Table) else spec.table(rows)

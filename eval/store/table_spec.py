@@ -27,8 +27,7 @@ Columns: TypeAlias = Mapping[str, pa.DataType]
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """One table. `key`: columns that name a row within one unit of work; `optional`: columns that may hold
-    nulls."""
+    """One table. `key`: columns that name a row within one unit of work; `optional`: columns that may hold nulls."""
 
     name: str
     schema: pa.Schema

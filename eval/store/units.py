@@ -10,12 +10,10 @@ from polyneuron.neuron_core.common.errors import StoreError
 
 
 def unit_key(**parts: Any) -> str:
-    """32 hex digits of the canonical JSON of `parts`: equal for equal parts in any order, on every machine
-    and process.
+    """32 hex digits of the canonical JSON of `parts`: equal for equal parts in any order, on every machine and process.
 
-    Parts are strings, numbers, booleans, None, and lists, tuples and string-keyed dicts of those. Raises
-    StoreError naming the part for anything else (a set has no order, an object no stable text) and for NaN
-    and infinities.
+    Parts are strings, numbers, booleans, None, and lists, tuples and string-keyed dicts of those. Raises StoreError naming the
+    part for anything else (a set has no order, an object no stable text) and for NaN and infinities.
     """
     for name, value in parts.items():
         _require_plain(value, name)

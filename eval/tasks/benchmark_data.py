@@ -1,6 +1,5 @@
-"""Where benchmark items come from: the hub at a pinned revision, a local folder in the same schema, the
-embedded sample, or a user's own file in MMMLU's columns. Local rows are checked before they are used.
-"""
+"""Where benchmark items come from: the hub at a pinned revision, a local folder in the same schema, the embedded sample, or a
+user's own file in MMMLU's columns. Local rows are checked before they are used."""
 
 import csv
 import json
@@ -52,8 +51,7 @@ class BenchmarkData:
     def locate(self, task: BenchmarkTask) -> Located:
         """Finds and checks the data of a task; asked twice, it answers from memory.
 
-        Raises:
-            BenchmarkError: nothing there, the hub cannot be reached, or a row that cannot be used.
+        Raises BenchmarkError when nothing is there, the hub cannot be reached, or a row cannot be used.
         """
         key = (task.benchmark.name, task.language, task.user_file)
         if key not in self._located:

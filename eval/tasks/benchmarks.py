@@ -120,8 +120,7 @@ def task_of(
 
     `mmmlu_files`: language -> CSV or Parquet file in MMMLU's columns, for languages MMMLU lacks.
 
-    Raises:
-        ConfigError: there is no such benchmark.
+    Raises ConfigError when there is no such benchmark.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"There is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from polyneuron.eval.engines.settings import Engine, EngineSettings
-from polyneuron.eval.engines.start import start_engine
+from polyneuron.eval.engines.settings import Engine, EngineSettings, start_engine
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Tasks
@@ -49,9 +48,8 @@ class Judge:
     def evaluate(self, change: Change, task: BenchmarkTask) -> Evaluation:
         """Judges the model on one task under one change.
 
-        Raises:
-            SetError: the change does not fit. BenchmarkError: the task's data cannot be used.
-            EngineError: the engine's weights are damaged.
+        Raises SetError when the change does not fit, BenchmarkError when the task's data cannot be used, EngineError when the
+        engine's weights are damaged.
         """
         tasks = self._tasks_of(task)
         with self._engine.variant(change):

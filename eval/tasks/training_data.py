@@ -90,10 +90,8 @@ def training_data(
 ) -> TrainingData:
     """The examples of a task from the hub, a local folder or the embedded sample.
 
-    n_items: how many rows, chosen by `seed`; None, or more than there are: all.
-
-    Raises:
-        BenchmarkError: the dataset is not there or cannot be read.
+    n_items: how many rows, chosen by `seed`; None, or more than there are: all. Raises BenchmarkError when the dataset is not
+    there or cannot be read.
     """
     from datasets import load_dataset
 

@@ -119,10 +119,9 @@ def paired_bootstrap(
 ) -> BootstrapTest:
     """Tests whether the mean of `differences` [n], a - b item by item, is zero; with its 95% percentile interval.
 
-    Shift method (Efron & Tibshirani 1993, §16.4): the differences are centred, so that their mean is zero as
-    the null says, and resampled; k is the number of the B resampled means that lie at least as far out as the
-    observed one. p = (k + 1) / (B + 1), which is never 0 (Davison & Hinkley 1997, §4.2). Raises ValueError when
-    there is no difference.
+    Shift method (Efron & Tibshirani 1993, §16.4): the differences are centred, so that their mean is zero as the null says, and
+    resampled; k is the number of the B resampled means that lie at least as far out as the observed one. p = (k + 1) / (B + 1),
+    which is never 0 (Davison & Hinkley 1997, §4.2). Raises ValueError when there is no difference.
     """
     data = _finite(differences)
     observed, means = float(data.mean()), _resampled_means(data, n_resamples, seed)

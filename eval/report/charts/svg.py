@@ -1,8 +1,7 @@
 """Drawing primitives: SVG whose horizontal positions are percentages and whose vertical positions are pixels.
 
-So a chart is as wide as the page lets it be while its text keeps its size, on a phone and on paper,
-without a line of script. Text is escaped here, once; colours and patterns come from the style sheet
-through class names.
+So a chart is as wide as the page lets it be while its text keeps its size, on a phone and on paper, without a line of script.
+Text is escaped here, once; colours and patterns come from the style sheet through class names.
 """
 
 import itertools
@@ -25,8 +24,7 @@ _TIE = 1e-9
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps data to percent of the plot's width, or of its height. ``log`` needs positive data; ``low`` may be the larger
-    end."""
+    """Maps data to percent of the plot's width, or of its height. ``log`` needs positive data; ``low`` may be the larger end."""
 
     low: float
     high: float

@@ -1,7 +1,6 @@
 """Other methods' sets beside those of impacts: what detectors found in activations, and the stored overlaps.
 
-Detectors have selections, sets and perplexities of their own in the store; nothing of them enters the tables of the
-impact study.
+Detectors have selections, sets and perplexities of their own in the store; nothing of them enters the tables of the impact study.
 """
 
 import json

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from polyneuron.eval.engines.settings import Engine, EngineSettings
-from polyneuron.eval.engines.start import start_engine
+from polyneuron.eval.engines.settings import Engine, EngineSettings, start_engine
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
