@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from polyneuron.eval.nightly.baseline import last_good
-from polyneuron.eval.nightly.first import first_night
-from polyneuron.eval.nightly.judge import Judgement, Outcome, judge, worst
+from polyneuron.eval.nightly.judge import Judgement, Outcome, first_night, judge, worst
 from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
 from polyneuron.eval.store.store import Store

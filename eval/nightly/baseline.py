@@ -125,9 +125,8 @@ def read_night(store: Store, model: str, label: str, variants: Sequence[str]) ->
     )
     # A unit holds all metrics of one variant, benchmark and language: the newest replaces the older one whole.
     units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in rows}
-    results = NightResults(
-        label, {}, {}, store.read("samples", [*where, ("unit", "in", sorted(set(units.values())))])
-    )
+    samples = store.read("samples", [*where, ("unit", "in", sorted(set(units.values())))])
+    results = NightResults(label, {}, {}, samples)
     for row in rows:
         place = row["variant"], row["benchmark"], row["language"]
         if row["unit"] != units[place]:

@@ -15,13 +15,13 @@ show one. What cannot be compared (a score missing, other prompts, other items) 
 "could not judge", unless something else has become worse.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import pyarrow as pa
 
-from polyneuron.eval.nightly.baseline import NightResults, find_night, read_night, require_same_settings
+from polyneuron.eval.nightly.baseline import NightResults, Row, find_night, read_night, require_same_settings
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import Measured, Pair, decide, measure, verdict_table
 from polyneuron.eval.verdicts.pairing import Key
@@ -67,12 +67,41 @@ class Judgement:
         return verdict_table(self.verdicts)
 
 
+@dataclass(frozen=True)
+class FirstNight:
+    """The scores of one model on a night without a baseline: rows of the table `scores`, by their primary metric."""
+
+    model: str
+    night: str
+    scores: tuple[Row, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """OK when there are scores and every item was scored, so that nothing is missing from the baseline it may
+        become; else NOT_JUDGED."""
+        return Outcome.OK if self.scores and all(map(complete, self.scores)) else Outcome.NOT_JUDGED
+
+
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """Of several outcomes together: a regression, else NOT_JUDGED if it is among them or there are none, else OK."""
     found = set(outcomes)
     if Outcome.REGRESSION in found:
         return Outcome.REGRESSION
     return Outcome.NOT_JUDGED if Outcome.NOT_JUDGED in found or not found else Outcome.OK
+
+
+def complete(score: Row) -> bool:
+    """Whether every item of a row of the table `scores` was scored."""
+    return score["value"] is not None and not score["n_unscored"]
+
+
+def first_night(store: Store, model: str, night: str, variants: Sequence[str]) -> FirstNight:
+    """The primary scores of the night `night`, in the order of `variants`; a benchmark that has no task in a language
+    has none. Raises StoreError: see `Store.read`."""
+    scores = [row for row in read_night(store, model, night, variants).scores.values() if row["primary"]]
+    names = ("benchmark", "language", "metric", "filter")
+    scores.sort(key=lambda row: (variants.index(row["variant"]), *(row[name] for name in names)))
+    return FirstNight(model, night, tuple(scores))
 
 
 def judge(
@@ -97,8 +126,9 @@ def judge(
             f"Night {labels[0]} of {model} cannot be compared with itself. Name an earlier night."
         )
     tonight, before = (read_night(store, model, label, variants) for label in labels)
+    scored = {place[0] for side in (tonight, before) for place in (*side.scores, *side.unavailable)}
     for variant in variants:
-        if not any(variant in held for results in (tonight, before) for held in _variants(results)):
+        if variant not in scored:
             raise StoreError(
                 f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
             )
@@ -120,11 +150,8 @@ def judge_results(
     A benchmark that has no task in a language in either night is left out: there is nothing to judge.
     """
     require_same_settings(night, baseline)
-    primary = [
-        (variant, key)
-        for variant, key in sorted(night.scores.keys() | baseline.scores.keys())
-        if variant in variants and any(_is_primary(results, variant, key) for results in (night, baseline))
-    ]
+    rows = [(place, row) for side in (night, baseline) for place, row in side.scores.items()]
+    primary = sorted({place for place, row in rows if row["primary"] and place[0] in variants})
     reasons = {each: [_missing(side, *each) for side in (night, baseline)] for each in primary}
     missing = {each: "; ".join(filter(None, why)) for each, why in reasons.items() if any(why)}
     pairs = {
@@ -163,15 +190,6 @@ def _gate(measured: Sequence[Measured]) -> list[Verdict]:
     chosen = [change if change.verdict == BETTER else loss for loss, change in sides]
     order = {each.verdict.variant: i for i, each in reversed(list(enumerate(measured)))}
     return sorted(chosen, key=lambda v: (order[v.variant], v.benchmark, v.language, v.metric, v.filter))
-
-
-def _variants(results: NightResults) -> tuple[set[str], set[str]]:
-    return {variant for variant, _ in results.scores}, {variant for variant, *_ in results.unavailable}
-
-
-def _is_primary(results: NightResults, variant: str, key: Key) -> bool:
-    row: Mapping[str, object] = results.scores.get((variant, key), {})
-    return bool(row.get("primary"))
 
 
 def _missing(results: NightResults, variant: str, key: Key) -> str | None:

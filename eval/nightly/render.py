@@ -4,11 +4,11 @@ Names of models, nights, variants and languages come from users, so each format 
 """
 
 import re
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import jinja2
 from markupsafe import Markup
@@ -20,11 +20,7 @@ from polyneuron.eval.tables import text
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED, WORSE
 
 _TONES = {Outcome.OK: "yes", Outcome.REGRESSION: "no", Outcome.NOT_JUDGED: "mixed"}
-_FAULTS = {
-    WORSE: ("failure", "regression"),
-    NOT_JUDGED: ("error", NOT_JUDGED),
-    NOT_SCORED: ("error", NOT_SCORED),
-}
+_FAULTS = {WORSE: ("failure", "regression")} | {name: ("error", name) for name in (NOT_JUDGED, NOT_SCORED)}
 """Element and type by which JUnit shows a case."""
 _FORBIDDEN_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -41,11 +37,8 @@ def html(nights: Sequence[ModelNight]) -> str:
 
 def _rendered(template: str, nights: Sequence[ModelNight], escape: Callable[[str], str]) -> str:
     outcome, sections = headline(nights).lower(), [section(night) for night in nights]
-    templates, title = _templates(template, escape), f"Nightly benchmarks: {outcome}"
-    page = templates.get_template(template).render(
-        title=title, outcome=outcome, sections=sections, tones=_TONES
-    )
-    return page.rstrip() + "\n"
+    page, title = _templates(template, escape).get_template(template), f"Nightly benchmarks: {outcome}"
+    return page.render(title=title, outcome=outcome, sections=sections, tones=_TONES).rstrip() + "\n"
 
 
 def _templates(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
@@ -65,14 +58,14 @@ def junit(nights: Sequence[ModelNight]) -> str:
     Worse is a failure; not judged and not scored are errors. A night without cases has one that says so, since a test
     suite without any would pass for a good night.
     """
-    root = ElementTree.Element("testsuites", name="polyneuron nightly")
+    root = Element("testsuites", name="polyneuron nightly")
     sentence = _templates("sentence.j2", str).get_template("sentence.j2")
     for night in nights:
         shown = section(night)
         nothing = Case(night.model, "anything", NOT_JUDGED, sentence.render(section=shown))
         cases = shown["cases"] or [nothing]
         faults = Counter(_FAULTS[case.kind][0] for case in cases if case.kind in _FAULTS)
-        suite = ElementTree.SubElement(
+        suite = SubElement(
             root,
             "testsuite",
             name=_xml(f"{night.model} {night.night}"),
@@ -82,16 +75,14 @@ def junit(nights: Sequence[ModelNight]) -> str:
             skipped="0",
         )
         for case in cases:
-            element = ElementTree.SubElement(
-                suite, "testcase", classname=_xml(case.owner), name=_xml(case.name)
-            )
+            element = SubElement(suite, "testcase", classname=_xml(case.owner), name=_xml(case.name))
             if case.kind in _FAULTS:
                 tag, kind = _FAULTS[case.kind]
-                ElementTree.SubElement(element, tag, type=kind, message=_xml(case.words))
+                SubElement(element, tag, type=kind, message=_xml(case.words))
             else:
-                ElementTree.SubElement(element, "system-out").text = _xml(case.words)
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+                SubElement(element, "system-out").text = _xml(case.words)
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
 def _xml(text: str) -> str:

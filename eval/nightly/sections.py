@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from polyneuron.eval.nightly.baseline import Row
-from polyneuron.eval.nightly.first import FirstNight, complete
-from polyneuron.eval.nightly.judge import Judgement, Outcome, worst
+from polyneuron.eval.nightly.judge import FirstNight, Judgement, Outcome, complete, worst
 from polyneuron.eval.tables.grid import Column, grid
 from polyneuron.eval.tables.text import visible
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE

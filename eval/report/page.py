@@ -16,8 +16,7 @@ from polyneuron.eval.report.sections.comparison import benchmark_comparisons, co
 from polyneuron.eval.report.sections.methods import methods_part
 from polyneuron.eval.report.sections.perplexity import perplexity_part
 from polyneuron.eval.report.sections.scores import scores_part
-from polyneuron.eval.report.sections.sets import layers_part, overlap_part, sets_part
-from polyneuron.eval.report.sections.thresholds import thresholds_part
+from polyneuron.eval.report.sections.sets import layers_part, overlap_part, sets_part, thresholds_part
 from polyneuron.eval.report.sections.training import training_part
 from polyneuron.eval.report.shell import asset, environment
 from polyneuron.eval.report.words.benchmark_findings import benchmark_findings

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from polyneuron.eval.tasks.dataset_card import dataset_card
+from polyneuron.eval.tasks.benchmark_data import dataset_card
 from polyneuron.neuron_core.model.load import cache_folder
 
 _HERE = Path(__file__).parent
@@ -137,18 +137,15 @@ def _write(folder: Path, configs: dict[str, Splits]) -> None:
             path = folder / config / f"{split}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(_table(rows), path)
-    files = {
-        config: {split: f"{config}/{split}.parquet" for split in splits} for config, splits in configs.items()
-    }
+    files = {name: {split: f"{name}/{split}.parquet" for split in splits} for name, splits in configs.items()}
     (folder / "README.md").write_text(dataset_card(files), encoding="utf-8")
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     """A column of nothing but nulls would be untyped in one split and text in the other."""
     table = pa.Table.from_pylist(rows)
-    typed = [
-        field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
-    ]
+    text = pa.string()
+    typed = [field.with_type(text) if pa.types.is_null(field.type) else field for field in table.schema]
     return table.cast(pa.schema(typed))
 
 

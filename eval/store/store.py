@@ -145,15 +145,13 @@ class Store:
         """
         dataset = self.dataset(table, filters)
         try:
-            return dataset.to_table(
-                columns=None if columns is None else list(columns), filter=_expression(filters)
-            )
+            names = None if columns is None else list(columns)
+            return dataset.to_table(columns=names, filter=_expression(filters))
         except (pa.ArrowException, OSError, ValueError, TypeError) as error:
             self.raise_if_unreadable(dataset)
-            names = ", ".join(table_spec(table).schema.names)
             raise StoreError(
                 f"Cannot read {table} with filters {filters!r} and columns {columns!r}: {error}. "
-                f"Its columns are: {names}."
+                f"Its columns are: {', '.join(table_spec(table).schema.names)}."
             ) from error
 
     def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
@@ -261,11 +259,7 @@ def _expression(filters: Filters) -> pc.Expression | None:
 
 def _may_hold(path: str, filters: Filters) -> bool:
     """False when a folder of `path` contradicts an equality that all rows must meet."""
-    if (
-        filters is None
-        or isinstance(filters, pc.Expression)
-        or not all(isinstance(f, tuple) for f in filters)
-    ):
+    if not isinstance(filters, Sequence) or not all(isinstance(part, tuple) for part in filters):
         return True
     folders = dict(part.split("=", 1) for part in path.split("/")[1:-1] if "=" in part)
     wanted = {column: value for column, operator, value in filters if operator in ("=", "==")}

@@ -54,9 +54,8 @@ class TableSpec:
 
         Without rows it has all columns but run_id and unit. Raises KeyError when a row lacks a name.
         """
-        names = (
-            list(rows[0]) if rows else [name for name in self.schema.names if name not in ("run_id", "unit")]
-        )
+        own = [name for name in self.schema.names if name not in ("run_id", "unit")]
+        names = list(rows[0]) if rows else own
         declared = {field.name: field.type for field in self.schema}
         return pa.table({name: pa.array([row[name] for row in rows], declared.get(name)) for name in names})
 

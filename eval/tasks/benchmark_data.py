@@ -11,7 +11,6 @@ from typing import Any
 import xxhash
 
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
-from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.eval.tasks.row_rules import ROW_RULES
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.model.load import cache_folder
@@ -78,20 +77,18 @@ class BenchmarkData:
         )
 
     def _local_root(self, task: BenchmarkTask) -> tuple[str, Path]:
-        dataset = task.benchmark.dataset
+        dataset, title = task.benchmark.dataset, task.benchmark.title
         if self._source == "sample":
             from polyneuron.eval.samples import sample_folder
 
             folder = sample_folder() / dataset
             if not folder.is_dir():
-                raise BenchmarkError(
-                    f"The embedded sample has no {task.benchmark.title}; name another source of data"
-                )
+                raise BenchmarkError(f"The embedded sample has no {title}; name another source of data")
             return "sample", folder
         folder = Path(self._source).expanduser().absolute() / dataset
         if not folder.is_dir():
             raise BenchmarkError(
-                f"{task.benchmark.title} is not in {self._source}: {folder} is missing. Where there is a connection, "
+                f"{title} is not in {self._source}: {folder} is missing. Where there is a connection, "
                 f"run: hf download --repo-type dataset {dataset} --local-dir {folder}"
             )
         return "local", folder
@@ -200,10 +197,19 @@ def _mmmlu_folder(file: Path) -> Path:
     if not (folder / "README.md").exists():
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(kept), folder / "test.parquet")
-        (folder / "README.md").write_text(
-            dataset_card({"default": {"test": "test.parquet"}}), encoding="utf-8"
-        )
+        card = dataset_card({"default": {"test": "test.parquet"}})
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return folder
+
+
+def dataset_card(configs: Mapping[str, Mapping[str, str]]) -> str:
+    """A dataset card (README.md) that names the files of each configuration and split."""
+    lines = ["---", "configs:"]
+    for config, splits in configs.items():
+        lines += [f"- config_name: {config}", "  data_files:"]
+        for split, path in splits.items():
+            lines += [f"  - split: {split}", f"    path: {path}"]
+    return "\n".join([*lines, "---", ""])
 
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:

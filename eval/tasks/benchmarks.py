@@ -23,9 +23,9 @@ class Benchmark:
     """Short name, by which configurations and the store know it."""
     title: str
     """Name for people."""
-    folder: str
+    folder: str = ""
     """The lm-eval folder that defines its tasks."""
-    task: str
+    task: str = ""
     """lm-eval's name of the task, {code} for the language; with `subjects`, how the names of its subject tasks begin."""
     codes: Mapping[str, str] = field(hash=False)
     """What the benchmark calls each language."""
@@ -105,6 +105,8 @@ def _read() -> dict[str, Benchmark]:
 
 
 BENCHMARKS = _read()
+SQUAD = BENCHMARKS.pop("squad")
+"""Judges nothing: its train split is trained on."""
 
 
 def task_of(

@@ -36,11 +36,15 @@ class Tasks:
             changed |= {"dataset_name": data.config}
         members = [{"task": name, **changed, **_description(task, name)} for name in self.names]
         try:
-            self._loaded = manager.load([{"group": f"{task.asked_for}-{task.language}", "task": members}])
+            self._loaded: Any = manager.load(
+                [{"group": f"{task.asked_for}-{task.language}", "task": members}]
+            )
         except Exception as error:
             raise BenchmarkError(
                 f"lm-eval cannot build {task.lm_eval_name} from {data.path}: {type(error).__name__}: {error}"
             ) from error
+        self.tasks: dict[str, Any] = self._loaded["tasks"]
+        """lm-eval's task objects by name."""
         for lm_task in self.tasks.values():
             _configure(lm_task, task, data)
 
@@ -48,12 +52,6 @@ class Tasks:
     def version(self) -> str:
         """lm-eval's version of the task definition."""
         return ",".join(sorted({str(lm_task.VERSION) for lm_task in self.tasks.values()}))
-
-    @property
-    def tasks(self) -> Mapping[str, Any]:
-        """lm-eval's task objects by name."""
-        by_name: Mapping[str, Any] = self._loaded["tasks"]
-        return by_name
 
     def run(self, lm: Any) -> list[Item]:
         """Runs all items on an lm-eval model, greedy; ordered by task, item, filter and metric."""
@@ -63,19 +61,9 @@ class Tasks:
         np.random.seed(FEWSHOT_SEED)
         for lm_task in self.tasks.values():
             lm_task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
-        results = evaluate(
-            lm=lm,
-            task_dict=self._loaded,
-            samples=self._chosen(),
-            bootstrap_iters=0,
-            log_samples=True,
-        )
-        items = [
-            item
-            for name in self.names
-            for sample in results["samples"][name]
-            for item in _items(name, sample, lm)
-        ]
+        results = evaluate(lm, self._loaded, samples=self._chosen(), bootstrap_iters=0, log_samples=True)
+        samples = results["samples"]
+        items = [item for name in self.names for sample in samples[name] for item in _items(name, sample, lm)]
         return sorted(items, key=lambda item: (item.task, item.item, item.filter, item.metric))
 
     def _chosen(self) -> dict[str, list[int]]:
@@ -115,9 +103,8 @@ def _description(task: BenchmarkTask, name: str) -> dict[str, str]:
         return {}
     subject = name.removeprefix("mmmlu_sw_ke_").replace("_", " ")
     described = f"{subject} ({_LANGUAGE_NAMES.get(task.language, task.language)})"
-    return {
-        "description": f"The following are multiple choice questions (with answers) about {described}.\n\n"
-    }
+    words = f"The following are multiple choice questions (with answers) about {described}.\n\n"
+    return {"description": words}
 
 
 _LANGUAGE_NAMES = {"en": "English", "th": "Thai", "vi": "Vietnamese", "ru": "Russian", "tr": "Turkish"}

@@ -36,19 +36,16 @@ class RowRule:
                 raise BenchmarkError(f"{where}, row {number}: {problem}. Mend or remove the row")
 
 
-def _letter(row: Row) -> str | None:
-    key = "Answer" if "Answer" in row else "answer"
-    return None if row[key] in ("A", "B", "C", "D") else f"the answer {row[key]!r} is not one of A, B, C, D"
+def _one_of(column: str, allowed: Collection[Any], words: str) -> Callable[[Row], str | None]:
+    return lambda row: (
+        None if row[column] in allowed else f"the {column.lower()} {row[column]!r} is not {words}"
+    )
 
 
 def _choice_number(row: Row) -> str | None:
     if len(row["choices"]) != 4:
         return f"{len(row['choices'])} choices instead of 4"
-    return None if row["answer"] in (0, 1, 2, 3) else f"the answer {row['answer']!r} is not 0, 1, 2 or 3"
-
-
-def _label(row: Row) -> str | None:
-    return None if row["label"] in (0, 1, 2) else f"the label {row['label']!r} is not 0, 1 or 2"
+    return _one_of("answer", (0, 1, 2, 3), "0, 1, 2 or 3")(row)
 
 
 def _answers(row: Row) -> str | None:
@@ -63,15 +60,20 @@ def _span(row: Row) -> str | None:
     return None if stands else f"the answer {answer!r} does not stand at character {start} of the context"
 
 
+_LETTERS = ("A", "B", "C", "D"), "one of A, B, C, D"
 ROW_RULES = {
     "juletxara/mgsm": RowRule(("question", "answer_number")),
-    "openai/MMMLU": RowRule(("Question", "A", "B", "C", "D", "Answer", "Subject"), _letter),
+    "openai/MMMLU": RowRule(
+        ("Question", "A", "B", "C", "D", "Answer", "Subject"),
+        _one_of("Answer", *_LETTERS),
+    ),
     "cais/mmlu": RowRule(("question", "choices", "answer"), _choice_number),
     "CohereForAI/Global-MMLU": RowRule(
-        ("question", "option_a", "option_b", "option_c", "option_d", "answer", "subject"), _letter
+        ("question", "option_a", "option_b", "option_c", "option_d", "answer", "subject"),
+        _one_of("answer", *_LETTERS),
     ),
     "li-lab/MMLU-ProX": RowRule(("question", "option_0", "option_1", "answer", "category")),
-    "facebook/xnli": RowRule(("premise", "hypothesis", "label"), _label),
+    "facebook/xnli": RowRule(("premise", "hypothesis", "label"), _one_of("label", (0, 1, 2), "0, 1 or 2")),
     "google/xquad": RowRule(("context", "question", "answers"), _answers),
     "rajpurkar/squad": RowRule(("context", "question", "answers"), _span),
 }

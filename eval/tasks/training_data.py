@@ -12,7 +12,7 @@ from typing import Any, Literal
 import xxhash
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkTask
+from polyneuron.eval.tasks.benchmarks import BENCHMARKS, SQUAD, Benchmark, BenchmarkTask
 from polyneuron.eval.tasks.row_rules import ROW_RULES
 from polyneuron.neuron_core.common.errors import BenchmarkError
 from polyneuron.neuron_core.training.data.answers import Example
@@ -24,17 +24,6 @@ LANGUAGE = "en"
 """Of all training data: paper B's source language."""
 
 _XNLI_WORDS = ("Yes", "Also", "No")
-_SQUAD = Benchmark(
-    name="squad",
-    title="SQuAD",
-    folder="",
-    task="",
-    codes={},
-    dataset="rajpurkar/squad",
-    config="plain_text",
-    metric="f1",
-    n_items=87_599,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +64,7 @@ def squad_example(row: Mapping[str, Any]) -> Example:
 
 _SOURCES: dict[str, tuple[Benchmark, Callable[[Mapping[str, Any]], Example]]] = {
     "xnli": (BENCHMARKS["xnli"], xnli_example),
-    "xquad": (_SQUAD, squad_example),
+    "xquad": (SQUAD, squad_example),
 }
 
 

@@ -161,10 +161,8 @@ def _tested(
     if np.isin(values, (0, 1)).all() and np.isin(base, (0, 1)).all():
         test, only, only_base = "McNemar's exact test", int((values > base).sum()), int((base > values).sum())
         low, high = paired_share_interval(only, only_base, n)
-        p_values = {
-            "two-sided": mcnemar_exact(only, only_base),
-            "worse": mcnemar_exact(only, only_base, "less"),
-        }
+        worse = mcnemar_exact(only, only_base, "less")
+        p_values = {"two-sided": mcnemar_exact(only, only_base), "worse": worse}
     else:
         test, found = "paired bootstrap", paired_bootstrap(values - base, n_resamples, seed)
         low, high = found.low, found.high

@@ -14,6 +14,7 @@ from polyneuron.cluster.capacity.estimate import Stage, StagePlan, plan_stage
 from polyneuron.cluster.capacity.passes import Corpus
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.cluster.capacity.training import PlannedTraining
+from polyneuron.eval.tasks.benchmarks import SQUAD
 from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -39,8 +40,6 @@ from polyneuron.pipelines.plan.stages import (
 from polyneuron.pipelines.plan.units import config_of_model, units_of
 from polyneuron.pipelines.transfer.evaluation import cells_of
 from polyneuron.pipelines.transfer.training import Sets, recipe_of, tunings_of
-
-_SQUAD_ITEMS = 87_599
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +201,7 @@ def _some_sets(config: TransferConfig, model: ModelConfig, anatomy: Anatomy) -> 
 
 def _training(case: PlannedCase, task: TransferTask) -> PlannedTraining:
     recipe, shape = recipe_of(task, case.model), case.shape
-    n_items = (recipe.n_items or _SQUAD_ITEMS) * recipe.epochs
+    n_items = (recipe.n_items or SQUAD.n_items) * recipe.epochs
     # adapters on the attention's linears and, on the way in, on the gate
     linears = sum(shape.hidden_size + shape.width(group) for group in recipe.attention)
     return PlannedTraining(

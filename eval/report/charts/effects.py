@@ -55,14 +55,13 @@ def importance_chart(rows: Sequence[tuple[str, Sequence[ShownEstimate | None]]])
     chart = Bands(label, log_axis(values, 0.5, 2.0), tidy, sizes=(22, 22, 2))
     for language, pair in rows:
         lanes = chart.band(language_name(language), len(pair))
-        for y, found, (name, *look) in zip(lanes, pair, _LOOKS, strict=True):
+        for y, found, (name, shape, css) in zip(lanes, pair, _LOOKS, strict=True):
             if found is None or found.value is None:
                 chart.note(y, f"{name}: no value")
                 continue
             words = f"{name} {number(found.value)}" + (", off the scale" if found.value <= 0 else "")
-            chart.estimate(
-                y, (found.low, found.value, found.high), (look[0], look[1]), words, f"{name}: {found.words}"
-            )
+            ends = found.low, found.value, found.high
+            chart.estimate(y, ends, (shape, css), words, f"{name}: {found.words}")
     return chart.render(reference=1)
 
 
@@ -72,12 +71,10 @@ def sensitivity_chart(neighbours: Sequence[Row]) -> Markup:
     label = "Shared ratio under neighbouring rules, log scale"
     chart = Bands(label, log_axis(values, 0.1, 1.0), tidy, sizes=(15, 22, 1))
     for near in neighbours:
-        (y,) = chart.band(near["label"], 1)
-        if near["shared_ratio"] is not None and near["shared_ratio"] > 0:
+        (y,), ratio = chart.band(near["label"], 1), near["shared_ratio"]
+        if ratio is not None and ratio > 0:
             look = "diamond", "shared" if near["is_study"] else "hollow"
-            chart.estimate(
-                y, (None, near["shared_ratio"], None), look, number(near["shared_ratio"]), near["label"]
-            )
+            chart.estimate(y, (None, ratio, None), look, number(ratio), near["label"])
         else:  # short enough for a phone; the reason itself is in the table and in the list of omissions
             chart.note(y, "no value: see the remark below" if near["null_reason"] else "no shared neurons")
     return chart.render()

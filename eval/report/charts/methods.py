@@ -55,9 +55,8 @@ def agreement_chart(rows_by_language: dict[str, list[Row]], n_layers: int, label
             (css, [(row["layer"], row["n_common"]) for verdict, row in judged if verdict == shown])
             for shown, css in ((ABOVE, "shared"), (BELOW, "exclusive"), (WITHIN, "pale"))
         ]
-        marks.append(
-            (_CAP, [(row["layer"], row["chance_high"]) for verdict, row in judged if verdict in COMPARED])
-        )
+        caps = [(row["layer"], row["chance_high"]) for verdict, row in judged if verdict in COMPARED]
+        marks.append((_CAP, caps))
         lanes.append((language_name(code), tally_words(rows), marks))
     return _lanes(f"Common neurons per layer of {label}, beside chance", lanes, n_layers)
 

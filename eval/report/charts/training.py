@@ -104,8 +104,7 @@ def _panel(
             tip = f"kept after {plural(int(step), 'step')}, " if step == kept else ""
             name = training.strategy + (f", seed {training.seed}" if several_seeds(group) else "")
             css = f"{line_style(training.strategy)} kept"
-            plot.mark(
-                x.at(step), plot.y_at(value), "ring", css, f"{name}: {tip}{number(value, 4)} nats per token"
-            )
+            words = f"{name}: {tip}{number(value, 4)} nats per token"
+            plot.mark(x.at(step), plot.y_at(value), "ring", css, words)
     plot.name_lines(lambda tick: number(tick, 4, tidy=True))
     return plot.svg(plot.floor + 22)

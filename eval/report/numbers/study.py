@@ -134,10 +134,8 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
 
 def _languages(*codes: str) -> tuple[str, ...]:
     """Each once, the paper's six first."""
-    paper = ("en", "zh", "th", "sw", "fr", "de")
-    return tuple(
-        sorted(set(codes), key=lambda code: (paper.index(code) if code in paper else len(paper), code))
-    )
+    paper = {code: i for i, code in enumerate(("en", "zh", "th", "sw", "fr", "de"))}
+    return tuple(sorted(set(codes), key=lambda code: (paper.get(code, len(paper)), code)))
 
 
 def _anatomy(impacts: pa.Table, sets: pa.Table) -> ShownAnatomy:
@@ -163,9 +161,8 @@ def _set_figures(sets: pa.Table, anatomy: ShownAnatomy, languages: Sequence[str]
     address = (groups * anatomy.n_layers + layers) * (int(neurons.max(initial=0)) + 1) + neurons
     owners = np.array(related["language"].to_pylist(), object)
     members = {code: np.unique(address[owners == code]) for code in languages}
-    sharing = Counter(
-        np.unique(np.concatenate([address[:0], *members.values()]), return_counts=True)[1].tolist()
-    )
+    together = np.concatenate([address[:0], *members.values()])
+    sharing = Counter(np.unique(together, return_counts=True)[1].tolist())
     return SetFigures(
         counts=counts,
         jaccard=np.array([[_jaccard(members[a], members[b]) for b in languages] for a in languages]),

@@ -90,14 +90,11 @@ def trainings_of(
     """Rows of the tables training and validations as variants: by language, then by strategy and seed."""
     corpora = {row["run_id"]: _corpora(row["config_json"]) for row in runs}
     checks = _grouped(validations, "variant")
-    found = [
-        _training(rows, checks.get(name, []), corpora) for name, rows in _grouped(training, "variant").items()
-    ]
+    steps = _grouped(training, "variant")
+    found = [_training(rows, checks.get(name, []), corpora) for name, rows in steps.items()]
 
     def place(training: ShownTraining) -> tuple[object, ...]:
-        known = [
-            languages.index(code) if code in languages else len(languages) for code in training.languages
-        ]
+        known = [languages.index(c) if c in languages else len(languages) for c in training.languages]
         return len(known), known, training.languages, *_place(training)
 
     return tuple(sorted(found, key=place))

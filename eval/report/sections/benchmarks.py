@@ -157,31 +157,30 @@ def _draws_lines(results: Results, variant: ShownVariant, draws: Sequence[ShownV
     for benchmark in results.benchmarks:
         for draw in draws:
             name = Cell(text=heading(results, benchmark), details=(f"{variant.name} − {draw.name}",))
-            verdicts = [
-                results.verdict(benchmark, code, variant.name, draw.name) for code in results.languages
-            ]
+            verdicts = [results.verdict(benchmark, c, variant.name, draw.name) for c in results.languages]
             yield line(name, *map(difference, verdicts))
+
+
+_ASPECTS: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+    "dataset": lambda row: (row["dataset"] or None, row["data"], (row["revision"] or "")[:12]),
+    "items": lambda row: (
+        row["n"] + row["n_unscored"],
+        json.loads(row["settings_json"] or "{}").get("max_items"),
+    ),
+    "shots": lambda row: (row["n_shots"],),
+    "length": lambda row: (row["max_gen_toks"],),
+    "metric": lambda row: (row["metric"] if row["metric"] != "none" else None, row["filter"]),
+}
+"""How a benchmark was asked; where the first value is None, that is not known."""
 
 
 def _asked(rows: Sequence[Row]) -> dict[str, dict[tuple[Any, ...], list[str]]]:
     """How a benchmark was asked, aspect by aspect, and in which languages so; what is not known is left out."""
-
-    def aspects(row: Row) -> dict[str, tuple[Any, ...]]:
-        limit = json.loads(row["settings_json"] or "{}").get("max_items")
-        metric = row["metric"] if row["metric"] != "none" else None
-        known = {
-            "dataset": (row["dataset"] or None, row["data"], (row["revision"] or "")[:12]),
-            "items": (row["n"] + row["n_unscored"], limit),
-            "shots": (row["n_shots"],),
-            "length": (row["max_gen_toks"],),
-            "metric": (metric, row["filter"]),
-        }
-        return {aspect: values for aspect, values in known.items() if values[0] is not None}
-
-    pairs = [(aspect, (values, row["language"])) for row in rows for aspect, values in aspects(row).items()]
-    order = ("dataset", "items", "shots", "length", "metric")
-    found = {aspect: grouped(same) for aspect, same in grouped(pairs).items()}
-    return {aspect: found[aspect] for aspect in order if aspect in found}
+    found = {}
+    for aspect, values_of in _ASPECTS.items():
+        pairs = [(values_of(row), row["language"]) for row in rows]
+        found[aspect] = grouped((values, code) for values, code in pairs if values[0] is not None)
+    return {aspect: same for aspect, same in found.items() if same}
 
 
 def _notes(results: Results, benchmark: str, gaps_expected: bool) -> Iterator[tuple[str, Any]]:

@@ -35,9 +35,8 @@ def effect_grid(study: ShownStudy, effects: Effects) -> Grid:
         cells = [_cell(effects, variant, code) for code in codes]
         rows.append(line(name, *cells, count(variant.n_neurons), tone="set"))
         if controls := study.variants.controls_of(variant.name):
-            drawn = [
-                draws_cell(effects, controls, code, times, "–") or Cell(text=DASH, shade=0) for code in codes
-            ]
+            blank = Cell(text=DASH, shade=0)
+            drawn = [draws_cell(effects, controls, code, times, "–") or blank for code in codes]
             rows.append(line(draws_name(len(controls)), *drawn, count(variant.n_neurons), tone="draws"))
     heads = ["switched off", *map(language_name, codes), "neurons"]
     return grid("Perplexity multipliers of every set on every language", heads, rows, tone="heat")

@@ -1,22 +1,25 @@
-"""The parts on the sets: how large they are, in which layers they lie, and how much the languages overlap."""
+"""The parts on the sets: how large they are, in which layers they lie, how much the languages overlap, and how large the sets
+are under other thresholds: a slider over counts that were made once."""
 
 from typing import Any
 
 import numpy as np
 
-from polyneuron.eval.report.charts.sets import WHISKERS_UP_TO, fraction_chart, layer_chart, sharing_chart
+from polyneuron.eval.report.charts import sets as drawn
+from polyneuron.eval.report.numbers.curves import STUDY, Curves
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.words.wording import DASH, count, language_name, number, percent
 from polyneuron.eval.tables.grid import SHADES, Cell, Grid, grid, line
 
+_COUNTED = {"shared": "shared", "exclusive": "exclusive", "strict": "strictly", "related": "related"}
 _KINDS = {"exclusive": "exclusive", "strict_exclusive": "strictly exclusive", "related": "related"}
 
 
 def sets_part(study: ShownStudy) -> dict[str, Any]:
     """Fractions of all measured neurons and of each group, and the counts."""
-    charts = {group: fraction_chart(study, group) for group in study.anatomy.groups}
+    charts = {group: drawn.fraction_chart(study, group) for group in study.anatomy.groups}
     total, table = study.anatomy.n_neurons, size_grid(study)
-    return {"total": total, "chart": fraction_chart(study), "charts": charts, "table": table}
+    return {"total": total, "chart": drawn.fraction_chart(study), "charts": charts, "table": table}
 
 
 def size_grid(study: ShownStudy) -> Grid:
@@ -30,16 +33,15 @@ def size_grid(study: ShownStudy) -> Grid:
     for kind, language, name in named:
         table = study.sets.counts[kind, language]
         size = int(table.sum())
-        rows.append(
-            [name, *map(count, table.sum(axis=1)), count(size), percent(size / total if total else None)]
-        )
+        share = percent(size / total if total else None)
+        rows.append([name, *map(count, table.sum(axis=1)), count(size), share])
     return grid("Neurons per set and group", ["set", *study.anatomy.groups, "all", "of measured"], rows)
 
 
 def layers_part(study: ShownStudy) -> dict[str, Any]:
     """Shared and exclusive neurons in each layer, group by group."""
-    charts = {group: layer_chart(study, group) for group in study.anatomy.groups}
-    ranges = study.anatomy.n_layers <= WHISKERS_UP_TO
+    charts = {group: drawn.layer_chart(study, group) for group in study.anatomy.groups}
+    ranges = study.anatomy.n_layers <= drawn.WHISKERS_UP_TO
     return {"ranges": ranges, "charts": charts, "table": layer_grid(study)}
 
 
@@ -68,4 +70,39 @@ def overlap_part(study: ShownStudy) -> dict[str, Any]:
         rows.append(line(language_name(code), *cells))
     heads = ["language", *map(language_name, study.languages)]
     table = grid("Jaccard similarity of the languages' related sets", heads, rows, tone="heat")
-    return {"table": table, "chart": sharing_chart(study)}
+    return {"table": table, "chart": drawn.sharing_chart(study)}
+
+
+def thresholds_part(study: ShownStudy, page_id: str) -> dict[str, Any]:
+    """What the slider reads, its picture, and the table it starts from, which is right without script too."""
+    curves = study.curves
+    if isinstance(curves, str):
+        return {"payload": None, "missing": curves}
+    bars = [study.thresholds[group] for group in curves.groups if group in study.thresholds]
+    thresholds = bars if len(bars) == len(curves.groups) else None
+    return {
+        "payload": {**curves.payload(), "thresholds": thresholds},
+        "chart": drawn.threshold_chart(curves, f"{page_id}-marker"),
+        "table": threshold_grid(curves, thresholds, page_id),
+        "languages": curves.languages,
+    }
+
+
+def threshold_grid(curves: Curves, thresholds: list[float] | None, page_id: str) -> Grid:
+    """Set sizes at the study's threshold; a script finds each cell by its group and kind."""
+    sizes = {
+        "shared": curves.shared[:, STUDY],
+        "exclusive": curves.exclusive()[:, :, STUDY].mean(axis=1),
+        "strict": curves.strict[:, :, STUDY].mean(axis=1),
+        "related": curves.related[:, :, STUDY].mean(axis=1),
+    }
+    rows = []
+    for g, group in enumerate(curves.groups):
+        cells = [Cell(text=count(sizes[kind][g]), key=f"{g}.{kind}") for kind in _COUNTED]
+        cells += [Cell(text=number(thresholds[g]), key=f"{g}.threshold")] if thresholds else []
+        rows.append(line(group, *cells))
+    total = [Cell(text=count(sizes[kind].sum()), key=f"all.{kind}") for kind in _COUNTED]
+    rows.append(line("all groups", *total, *([Cell()] if thresholds else [])))
+    heads = ["group", *_COUNTED.values(), *(["threshold"] if thresholds else [])]
+    title = "Set sizes at the chosen threshold"
+    return grid(title, heads, rows, tone="tight", id=f"{page_id}-sizes")

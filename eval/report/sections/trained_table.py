@@ -73,23 +73,18 @@ def trained_grids(trainings: Sequence[ShownTraining], form: Form, title: str) ->
     seed_rows: list[Line] = []
     for arms in arms_of(trainings):
         first = next(iter(next(iter(arms.values())).values()))
-        for measure, name, tone in (
-            (form.measure, first.strategy, ""),
-            (form.against, form.against_name, "draws"),
-        ):
+        kinds = ((form.measure, first.strategy, ""), (form.against, form.against_name, "draws"))
+        for measure, name, tone in kinds:
             if tone and first.strategy == RANDOM:
                 continue
-            found = {
-                seed: [_outcome(arm.get(code), code, measure) for code in codes] for seed, arm in arms.items()
-            }
+            found = {seed: [_outcome(arm.get(c), c, measure) for c in codes] for seed, arm in arms.items()}
             if tone and not any(o.change is not None or o.verdict for row in found.values() for o in row):
                 continue
             if len(arms) > 1:
                 by_language = list(zip(*found.values(), strict=True))
                 pooled = [_mean(o.change for o in outcomes) for outcomes in by_language]
-                cells = [_over_seeds(outcomes, form) for outcomes in by_language] + [
-                    _average(pooled, form)
-                ] * average
+                cells = [_over_seeds(outcomes, form) for outcomes in by_language]
+                cells += [_average(pooled, form)] * average
                 rows.append(line(_name(name, first, f"mean of {len(arms)} seeds"), *cells, tone=tone))
             for seed, row in found.items():
                 cells = [_cell(o, form) for o in row] + [_average([o.change for o in row], form)] * average
@@ -144,12 +139,9 @@ def _over_seeds(outcomes: Sequence[TrainedOutcome], form: Form) -> Cell:
         return _blank(outcomes[0].reason)
     changes = [o.change for o in outcomes if o.change is not None]
     known = len(changes) or sum(o.value is not None for o in outcomes)
-    reach = (
-        f"{form.change(min(changes))} to {form.change(max(changes))} over seeds"
-        if changes
-        else "not compared"
-    )
-    details = [reach, *([f"{known} of {len(outcomes)} seeds"] if known < len(outcomes) else [])]
+    reach = " to ".join(form.change(find(changes)) for find in (min, max)) if changes else ""
+    details = [f"{reach} over seeds" if reach else "not compared"]
+    details += [f"{known} of {len(outcomes)} seeds"] if known < len(outcomes) else []
     verdicts = Counter(o.verdict for o in outcomes if o.verdict)
     order = [*(name for name in MARKS if name in verdicts), *sorted(set(verdicts) - set(MARKS))]
     marks = [f"{MARKS.get(name, name)} {verdicts[name]} of {verdicts.total()}" for name in order]

@@ -164,10 +164,5 @@ def _spread(
     if not times:
         return None
     n = len(study.variants.controls_of(variant.name))
-    return {
-        "n": n,
-        "few": n < ENOUGH_DRAWS,
-        "low": min(times),
-        "high": max(times),
-        "median": float(np.median(times)),
-    }
+    spread = {"low": min(times), "high": max(times), "median": float(np.median(times))}
+    return {"n": n, "few": n < ENOUGH_DRAWS, **spread}

@@ -44,9 +44,7 @@ def _perplexity(
     if not measured:
         return Finding("training_perplexity_unmeasured", "note", {"judged": judged})
     twins = [effect for t, code, _ in measured if (effect := against_random(study, t, code)) is not None]
-    others = [
-        (t, code, e) for t in chosen for code, e in by.get(t.name, {}).items() if code not in t.languages
-    ]
+    others = [(t, c, e) for t in chosen for c, e in by.get(t.name, {}).items() if c not in t.languages]
     verdicts = Counter(effect.verdict for *_, effect in measured)
     values = {
         "verdicts": verdicts,

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from polyneuron.eval.nightly.first import FirstNight, complete, first_night
-from polyneuron.eval.nightly.judge import Outcome
+from polyneuron.eval.nightly.judge import FirstNight, Outcome, complete, first_night
 from polyneuron.eval.store.store import Store
 from tests.eval.nightly.test_baseline import MODEL, Values, write_run, write_scores
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from polyneuron.eval.nightly.first import FirstNight
-from polyneuron.eval.nightly.judge import Judgement
+from polyneuron.eval.nightly.judge import FirstNight, Judgement
 from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight, headline
 from polyneuron.eval.verdicts.verdict import Verdict

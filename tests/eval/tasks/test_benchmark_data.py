@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polyneuron.eval.tasks.benchmark_data import BenchmarkData
+from polyneuron.eval.tasks.benchmark_data import BenchmarkData, dataset_card
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
-from polyneuron.eval.tasks.dataset_card import dataset_card
 from polyneuron.neuron_core.common.errors import BenchmarkError
 
 ROW = {"Question": "2+2?", "A": "3", "B": "4", "C": "5", "D": "6", "Answer": "B", "Subject": "anatomy"}

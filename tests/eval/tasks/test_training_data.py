@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyneuron.eval import samples
-from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.eval.tasks.dataset_card import dataset_card
+from polyneuron.eval.tasks.benchmark_data import BenchmarkData, dataset_card
 from polyneuron.eval.tasks.training_data import squad_example, training_data, xnli_example
 from polyneuron.neuron_core.common.errors import BenchmarkError
 
