@@ -1,18 +1,6 @@
 """The tables of the store and what a row of each is. Imports nothing heavy."""
 
-from polyneuron.eval.store.table_spec import (
-    BOOL,
-    FLOAT64,
-    INT32,
-    INT64,
-    SCHEMA_VERSION,
-    TEXT,
-    TableSpec,
-    each,
-    of_record,
-    of_schema,
-    table_of,
-)
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec, each, of_record, of_schema, table_of
 from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
@@ -23,29 +11,31 @@ from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA
 from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, SET_SCHEMA
 
-_MODEL, _SELECTION = each(TEXT, "model"), each(TEXT, "model selection")
+_MODEL, _SELECTION = each("string", "model"), each("string", "model selection")
 
 RUNS = table_of(
     "runs",
     "run_id",
     [
-        each(TEXT, "started_at finished_at? status config_json? versions_json? hardware_json? seeds_json?"),
-        each(TEXT, "timings_json? failures_json? command?"),
+        each(
+            "string", "started_at finished_at? status config_json? versions_json? hardware_json? seeds_json?"
+        ),
+        each("string", "timings_json? failures_json? command?"),
     ],
 )
 """One row a run, ISO 8601 times; the only table with times. failures_json: the models that failed, each with stage and
 reason; null until all models have been worked on, and of a night."""
 
-STUDIES = table_of("studies", "run_id model table unit", [each(TEXT, "model table")])
+STUDIES = table_of("studies", "run_id model table unit", [each("string", "model table")])
 """One row per unit of work that a run wrote or found done: `unit` of the table `table`, which `run_id` need not have written."""
 
 CORPORA = table_of(
     "corpora",
     "model language",
     [
-        each(TEXT, "model language source revision? sha"),
-        each(INT64, "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout"),
-        each(TEXT, "dropped_json"),
+        each("string", "model language source revision? sha"),
+        each("int64", "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout"),
+        each("string", "dropped_json"),
     ],
 )
 """One row per model and language. sha: hash of the sampled text; dropped_json: how many sentences were dropped, by reason."""
@@ -73,9 +63,9 @@ NEURON_SETS = table_of(
     "neuron_sets",
     "model selection variant kind language seed layer group neuron",
     [
-        each(TEXT, "model selection kind language?"),
-        each(INT64, "seed?"),
-        each(TEXT, "variant"),
+        each("string", "model selection kind language?"),
+        each("int64", "seed?"),
+        each("string", "variant"),
         of_schema(SET_SCHEMA),
     ],
 )
@@ -85,14 +75,18 @@ selection the table detectors describes) or control; language null: all of them.
 SELECTIONS = table_of(
     "selections",
     "model selection",
-    [_SELECTION, each(TEXT, "rule_json thresholds_json"), each(INT64, "n_neurons")],
+    [_SELECTION, each("string", "rule_json thresholds_json"), each("int64", "n_neurons")],
 )
 """One row per selection: the rule, the thresholds it came to, and the neurons it chose among."""
 
 DETECTORS = table_of(
     "detectors",
     "model selection",
-    [_SELECTION, each(TEXT, "detector site activations rule_json thresholds_json"), each(INT64, "n_neurons")],
+    [
+        _SELECTION,
+        each("string", "detector site activations rule_json thresholds_json"),
+        each("int64", "n_neurons"),
+    ],
 )
 """What `selections` is for impacts, for methods that read activations. activations: unit of the statistics that were
 read; n_neurons: ffn neurons of the model."""
@@ -122,8 +116,8 @@ PERPLEXITIES = table_of(
     "perplexities",
     "model selection variant language sentence",
     [
-        each(TEXT, "model selection variant kind control_of? set_language?"),
-        each(INT64, "seed? n_neurons"),
+        each("string", "model selection variant kind control_of? set_language?"),
+        each("int64", "seed? n_neurons"),
         of_schema(LIKELIHOODS_SCHEMA, optional="nll_nats"),
     ],
 )
@@ -141,12 +135,12 @@ TRAINING = table_of(
     "training",
     "model variant step",
     [
-        each(TEXT, "model variant strategy reason language"),
-        each(INT64, "seed n_neurons n_trainable"),
-        each(INT32, "step"),
-        each(FLOAT64, "loss_nats learning_rate gradient_norm"),
-        each(INT64, "n_tokens"),
-        each(TEXT, "edit?"),
+        each("string", "model variant strategy reason language"),
+        each("int64", "seed n_neurons n_trainable"),
+        each("int32", "step"),
+        each("double", "loss_nats learning_rate gradient_norm"),
+        each("int64", "n_tokens"),
+        each("string", "edit?"),
     ],
 )
 """One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
@@ -157,12 +151,12 @@ VALIDATIONS = table_of(
     "validations",
     "model variant step language",
     [
-        each(TEXT, "model variant"),
-        each(INT32, "step"),
-        each(TEXT, "language"),
-        each(FLOAT64, "nll_nats"),
-        each(INT64, "n_tokens"),
-        each(BOOL, "kept"),
+        each("string", "model variant"),
+        each("int32", "step"),
+        each("string", "language"),
+        each("double", "nll_nats"),
+        each("int64", "n_tokens"),
+        each("bool", "kept"),
     ],
 )
 """Negative log-likelihood of the detection sentences of every studied language after `step` optimizer steps (0: before
@@ -172,17 +166,17 @@ SCORES = table_of(
     "scores",
     "model variant night benchmark language metric filter",
     [
-        each(TEXT, "model variant kind set_language? control_of?"),
-        each(INT64, "seed? n_neurons"),
-        each(TEXT, "night? benchmark language metric filter"),
-        each(BOOL, "primary"),
-        each(INT64, "n n_unscored"),
-        each(FLOAT64, "value? stderr? low? high?"),
-        each(TEXT, "interval? stand_in? null_reason? task_version?"),
-        each(INT64, "n_shots? max_gen_toks?"),
-        each(TEXT, "backend dtype"),
-        each(BOOL, "bos?"),
-        each(TEXT, "dataset? revision? data settings_json"),
+        each("string", "model variant kind set_language? control_of?"),
+        each("int64", "seed? n_neurons"),
+        each("string", "night? benchmark language metric filter"),
+        each("bool", "primary"),
+        each("int64", "n n_unscored"),
+        each("double", "value? stderr? low? high?"),
+        each("string", "interval? stand_in? null_reason? task_version?"),
+        each("int64", "n_shots? max_gen_toks?"),
+        each("string", "backend dtype"),
+        each("bool", "bos?"),
+        each("string", "dataset? revision? data settings_json"),
     ],
 )
 """One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in a study. primary:
@@ -193,7 +187,7 @@ null_reason: why there is no value. data: "hub", "local" or "sample"; settings_j
 SAMPLES = table_of(
     "samples",
     "model variant night benchmark language task item metric filter",
-    [each(TEXT, "model variant night? benchmark language"), of_record(Item, item=INT32)],
+    [each("string", "model variant night? benchmark language"), of_record(Item, item="int32")],
 )
 """One row per item, metric and filter, so that variants are judged item by item."""
 

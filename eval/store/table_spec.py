@@ -17,9 +17,8 @@ import pyarrow.types as kinds
 SCHEMA_VERSION = 1
 """Version of all tables together: what is written with another one is refused."""
 
-TEXT, BOOL = pa.string(), pa.bool_()
-INT32, INT64, FLOAT32, FLOAT64 = pa.int32(), pa.int64(), pa.float32(), pa.float64()
-_KINDS = {str: TEXT, bool: BOOL, int: INT64, float: FLOAT64}
+_KINDS = {str: "string", bool: "bool", int: "int64", float: "double"}
+"""Arrow's names of the types that the fields of a record take."""
 
 Columns: TypeAlias = Mapping[str, pa.DataType]
 """Types by name; a name with a question mark may hold nulls."""
@@ -62,7 +61,7 @@ class TableSpec:
 
 def table_of(name: str, key: str, columns: Iterable[Columns]) -> TableSpec:
     """The table with these columns, in this order, after run_id and unit; of two of one name the first stands."""
-    together: dict[str, pa.DataType] = {"run_id": TEXT, "unit": TEXT}
+    together: dict[str, pa.DataType] = dict.fromkeys(("run_id", "unit"), pa.string())
     for part in columns:
         together |= {column: kind for column, kind in part.items() if column not in together}
     fields = [pa.field(column.rstrip("?"), kind) for column, kind in together.items()]
@@ -71,9 +70,9 @@ def table_of(name: str, key: str, columns: Iterable[Columns]) -> TableSpec:
     return TableSpec(name, pa.schema(fields, metadata=metadata), tuple(key.split()), optional)
 
 
-def each(kind: pa.DataType, names: str) -> Columns:
-    """Columns of one type, named in one text."""
-    return dict.fromkeys(names.split(), kind)
+def each(kind: str, names: str) -> Columns:
+    """Columns of one type, by its Arrow name, named in one text."""
+    return dict.fromkeys(names.split(), pa.type_for_alias(kind))
 
 
 def of_schema(schema: pa.Schema, optional: str = "") -> Columns:
@@ -86,11 +85,11 @@ def of_schema(schema: pa.Schema, optional: str = "") -> Columns:
     }
 
 
-def of_record(record: type, **changed: pa.DataType) -> Columns:
+def of_record(record: type, **changed: str) -> Columns:
     """The fields of a dataclass: integers and floats of 64 bits, but for those `changed`; those that may be None, nulls."""
     columns = {}
     for name, hint in typing.get_type_hints(record).items():
         alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        kind = changed.get(name, _KINDS[alternatives[0]])
+        kind = pa.type_for_alias(changed.get(name, _KINDS[alternatives[0]]))
         columns[name + "?" * (types.NoneType in alternatives)] = kind
     return columns

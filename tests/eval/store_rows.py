@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 
 from polyneuron.eval.store.schemas import TABLES
-from polyneuron.eval.store.table_spec import FLOAT32, INT32
 
 MODEL = "org/tiny model"
 
@@ -16,15 +15,17 @@ def impacts(language: str, n: int = 4, model: str = MODEL, **changed: Any) -> pa
     columns: dict[str, Any] = {
         "model": [model] * n,
         "language": [language] * n,
-        "layer": pa.array([0] * n, INT32),
+        "layer": pa.array([0] * n, pa.int32()),
         "group": ["q"] * n,
-        "neuron": pa.array(range(n), INT32),
-        "impact_min": pa.array([0.5 + i for i in range(n)], FLOAT32),
-        "impact_mean": pa.array([1.5 + i for i in range(n - 1)] + [None], FLOAT32),
-        "impact_max": pa.array([2.5 + i for i in range(n - 1)] + [None], FLOAT32),
-        "impact_rms_min": pa.array([0.25 + i for i in range(n)], FLOAT32),
-        "impact_smallest": pa.array([[0.25 + i, 0.5 + i] for i in range(n - 1)] + [None], pa.list_(FLOAT32)),
-        "rank_worst": pa.array([0.1 * i for i in range(n - 1)] + [None], FLOAT32),
+        "neuron": pa.array(range(n), pa.int32()),
+        "impact_min": pa.array([0.5 + i for i in range(n)], pa.float32()),
+        "impact_mean": pa.array([1.5 + i for i in range(n - 1)] + [None], pa.float32()),
+        "impact_max": pa.array([2.5 + i for i in range(n - 1)] + [None], pa.float32()),
+        "impact_rms_min": pa.array([0.25 + i for i in range(n)], pa.float32()),
+        "impact_smallest": pa.array(
+            [[0.25 + i, 0.5 + i] for i in range(n - 1)] + [None], pa.list_(pa.float32())
+        ),
+        "rank_worst": pa.array([0.1 * i for i in range(n - 1)] + [None], pa.float32()),
         "bounded": [False] * (n - 1) + [True],
     }
     return pa.table(columns | changed)

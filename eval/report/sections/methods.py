@@ -7,15 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from polyneuron.eval.report.charts.methods import agreement_chart, count_chart, profile_chart, size_words
-from polyneuron.eval.report.numbers.effects import (
-    ABOVE,
-    BELOW,
-    WITHIN,
-    Effect,
-    Effects,
-    beside_random,
-    effects_of,
-)
+from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, Effect, Effects, beside_random, effects_of
 from polyneuron.eval.report.numbers.methods import (
     APART,
     COMPARED,
@@ -42,14 +34,11 @@ from polyneuron.eval.report.words.wording import (
 from polyneuron.eval.tables.grid import Cell, Grid, Line, grid, line
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED
 
-_CHANCE = {
-    ABOVE: "▲ above chance",
-    WITHIN: "○ as chance",
-    BELOW: "▼ below chance",
-    EMPTY: "an empty set",
-    APART: "no common layer",
-}
-_RANDOM = {ABOVE: "▲ above random", WITHIN: "○ as random", BELOW: "▼ below random", NOT_JUDGED: "not judged"}
+_MARKS = "▲ above {}", "○ as {}", "▼ below {}"
+_CHANCE = {name: mark.format("chance") for name, mark in zip(COMPARED, _MARKS, strict=True)}
+_CHANCE |= {EMPTY: "an empty set", APART: "no common layer"}
+_RANDOM = {name: mark.format("random") for name, mark in zip(COMPARED, _MARKS, strict=True)}
+_RANDOM |= {NOT_JUDGED: NOT_JUDGED}
 _JACCARD_STEPS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
 _CSS = "heat scores methods"
 

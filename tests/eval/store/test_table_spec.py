@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from polyneuron.eval.store.schemas import TABLES, table_spec
-from polyneuron.eval.store.table_spec import FLOAT64, INT32, INT64, TEXT, each, of_record, of_schema, table_of
+from polyneuron.eval.store.table_spec import each, of_record, of_schema, table_of
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA
 
@@ -22,18 +22,18 @@ class Row:
 
 def test_parts_are_put_together_in_order_and_the_first_of_a_name_stands() -> None:
     fixed = pa.schema([("name", pa.string()), ("pair", pa.list_(pa.float32(), 2)), ("share", pa.float64())])
-    spec = table_of("t", "name n", [each(TEXT, "model? name"), of_schema(fixed, "share"), of_record(Row)])
+    spec = table_of("t", "name n", [each("string", "model? name"), of_schema(fixed, "share"), of_record(Row)])
     assert [(field.name, field.type) for field in spec.schema] == [
-        ("run_id", TEXT),
-        ("unit", TEXT),
-        ("model", TEXT),
-        ("name", TEXT),
+        ("run_id", pa.string()),
+        ("unit", pa.string()),
+        ("model", pa.string()),
+        ("name", pa.string()),
         ("pair", pa.list_(pa.float32())),
-        ("share", FLOAT64),
-        ("n", INT64),
+        ("share", pa.float64()),
+        ("n", pa.int64()),
     ]
     assert spec.key == ("name", "n") and spec.optional == {"model", "share"}
-    assert of_record(Row, n=INT32) == {"name": TEXT, "n": INT32, "share?": FLOAT64}
+    assert of_record(Row, n="int32") == {"name": pa.string(), "n": pa.int32(), "share?": pa.float64()}
 
 
 def test_rows_take_the_declared_types_and_must_be_alike() -> None:
@@ -41,7 +41,7 @@ def test_rows_take_the_declared_types_and_must_be_alike() -> None:
     assert spec.table([]).column_names == [
         name for name in spec.schema.names if name not in ("run_id", "unit")
     ]
-    assert spec.table([{"step": 1, "nll_nats": None}]).schema.types == [INT32, FLOAT64]
+    assert spec.table([{"step": 1, "nll_nats": None}]).schema.types == [pa.int32(), pa.float64()]
     with pytest.raises(KeyError):
         spec.table([{"step": 1}, {"nll_nats": 1.0}])
 
