@@ -67,10 +67,8 @@ class Engine(Protocol):
     """The lm-eval model object."""
 
     def variant(self, change: Change) -> AbstractContextManager[None]:
-        """Inside, the model has the change; after it, the base model is back, checked.
-
-        Raises SetError when the change does not fit, and the engine is as it was; EngineError when the weights are not.
-        """
+        """Inside, the model has the change; after it, the base model is back, checked. Raises SetError when the change does not
+        fit, and the engine is as it was; EngineError when the weights are not."""
         ...
 
     def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
@@ -83,10 +81,8 @@ class Engine(Protocol):
 
 
 def start_engine(settings: EngineSettings) -> Engine:
-    """Starts the engine of a backend: seconds for a small model, minutes for a large one.
-
-    Raises EngineError, which says what to change, when it cannot start, and ModelError when the model cannot be read.
-    """
+    """Starts the engine of a backend: seconds for a small model, minutes for a large one. Raises EngineError, which says what to
+    change, when it cannot start, and ModelError when the model cannot be read."""
     if settings.backend == "hf":
         from polyneuron.eval.engines.hf_engine import HfEngine
 

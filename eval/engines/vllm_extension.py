@@ -79,10 +79,8 @@ class WeightEditExtension:
     _polyneuron_checksum: str
 
     def polyneuron_apply(self, path: str) -> dict[str, Any]:
-        """Applies the weight edit in the file. Nothing is written when any part of it does not resolve here.
-
-        Returns `layers`, those this rank holds, or `error`.
-        """
+        """Applies the weight edit in the file. Nothing is written when any part of it does not resolve here. Returns `layers`,
+        those this rank holds, or `error`."""
         return _reported(self._apply, path)
 
     def polyneuron_intervene(self, path: str) -> dict[str, Any]:
@@ -234,10 +232,8 @@ def _checksum(writes: list[_Write]) -> str:
 
 @dataclass
 class _ActivationChange:
-    """Changes act(gate) of this rank's neurons `local` in one layer, where vLLM has only act(gate) * up.
-
-    The hooks are on the layer's two projections: its activation module may be one that all layers share (Gemma 3).
-    """
+    """Changes act(gate) of this rank's neurons `local` in one layer, where vLLM has only act(gate) * up. The hooks are on the
+    layer's two projections: its activation module may be one that all layers share (Gemma 3)."""
 
     operation: Operation
     local: Tensor

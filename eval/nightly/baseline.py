@@ -80,23 +80,16 @@ def nights(store: Store, model: str) -> list[Night]:
         label = _night_of(row)
         if label in runs:
             runs[label].append(row)
-    found = [
-        Night(
-            label,
-            rows[0]["started_at"] if rows else None,
-            rows[-1]["status"] if rows else None,
-            tuple(row["run_id"] for row in rows),
-        )
-        for label, rows in runs.items()
-    ]
+    found = []
+    for label, rows in runs.items():
+        started_at, status = (rows[0]["started_at"], rows[-1]["status"]) if rows else (None, None)
+        found.append(Night(label, started_at, status, tuple(row["run_id"] for row in rows)))
     return sorted(found, key=lambda night: (night.started_at or "", night.label))
 
 
 def last_good(store: Store, model: str, before: str) -> Night | None:
-    """The newest night of `model` that began before the night `before` and whose latest run ended "ok".
-
-    None where there is none: then this is the first night. Raises StoreError when `before` is no night.
-    """
+    """The newest night of `model` that began before the night `before` and whose latest run ended "ok". None where there is none:
+    then this is the first night. Raises StoreError when `before` is no night."""
     found = nights(store, model)
     at = found.index(find_night(store, model, before))
     return next((night for night in reversed(found[:at]) if night.status == OK_STATUS), None)
@@ -113,10 +106,8 @@ def find_night(store: Store, model: str, name: str) -> Night:
 
 
 def read_night(store: Store, model: str, label: str, variants: Sequence[str]) -> NightResults:
-    """The results of one night for `variants`. What a resumed night measured twice is taken from its newest run.
-
-    Raises StoreError: see `Store.read`.
-    """
+    """The results of one night for `variants`. What a resumed night measured twice is taken from its newest run. Raises
+    StoreError: see `Store.read`."""
     where = [("model", "=", model), ("night", "=", label), ("variant", "in", list(variants))]
     started = {row["run_id"]: row["started_at"] for row in store.read("runs").to_pylist()}
     rows = sorted(

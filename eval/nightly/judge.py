@@ -145,10 +145,8 @@ def judge_results(
     min_effect: float,
     seed: int = 0,
 ) -> Judgement:
-    """`judge` on results in memory, raising SettingsMismatch as it does.
-
-    A benchmark that has no task in a language in either night is left out: there is nothing to judge.
-    """
+    """`judge` on results in memory, raising SettingsMismatch as it does. A benchmark that has no task in a language in either
+    night is left out: there is nothing to judge."""
     require_same_settings(night, baseline)
     rows = [(place, row) for side in (night, baseline) for place, row in side.scores.items()]
     primary = sorted({place for place, row in rows if row["primary"] and place[0] in variants})

@@ -16,11 +16,8 @@ _FILTERS = {"language": wording.language_name} | {name: getattr(wording, name) f
 
 
 def environment(*folders: Path) -> jinja2.Environment:
-    """Templates of these folders and of the report, escaping all that they print.
-
-    A page extends `shell.html.j2`, which needs ``title`` and takes ``script`` (`asset`); ``{{ grid|table }}`` writes a `Grid`,
-    and the functions of `wording` are filters.
-    """
+    """Templates of these folders and of the report, escaping all that they print. A page extends `shell.html.j2`, which needs
+    ``title`` and takes ``script`` (`asset`); ``{{ grid|table }}`` writes a `Grid`, and the functions of `wording` are filters."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
         extensions=["jinja2.ext.do"],

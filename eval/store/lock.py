@@ -26,10 +26,8 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 @contextmanager
 def exclusive_lock(path: Path, store: str) -> Iterator[None]:
-    """Holds `path` (made if need be) by flock. Raises StoreError at once, naming the holder, when another holds it.
-
-    `store` names the store in messages. Raises OSError when the file cannot be opened or written.
-    """
+    """Holds `path` (made if need be) by flock. Raises StoreError at once, naming the holder, when another holds it. `store` names
+    the store in messages. Raises OSError when the file cannot be opened or written."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     _held.add(descriptor)
     try:

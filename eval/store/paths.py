@@ -15,10 +15,8 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def partition_folder(spec: TableSpec, partitions: Mapping[str, Partition]) -> str:
-    """`table/model=…/column=…`, in the order of the schema's columns.
-
-    Raises StoreError for an unknown column and when the model is missing.
-    """
+    """`table/model=…/column=…`, in the order of the schema's columns. Raises StoreError for an unknown column and when the model
+    is missing."""
     unknown = [name for name in partitions if name not in spec.schema.names]
     if unknown:
         raise StoreError(
@@ -28,12 +26,11 @@ def partition_folder(spec: TableSpec, partitions: Mapping[str, Partition]) -> st
     if spec.partitioned_by_model and partitions.get("model") is None:
         raise StoreError(f"A unit of {spec.name} needs its model: pass partitions={{'model': …}}.")
     ordered = [name for name in spec.schema.names if name in partitions]
-    return "/".join([spec.name, *(partition_segment(name, partitions[name]) for name in ordered)])
+    return "/".join([spec.name, *(f"{name}={_spelt(partitions[name])}" for name in ordered)])
 
 
-def partition_segment(column: str, value: Partition) -> str:
-    """One Hive folder name, `column=value`."""
-    return f"{column}={NULL_PARTITION if value is None else safe_name(str(value))}"
+def _spelt(value: Partition) -> str:
+    return NULL_PARTITION if value is None else safe_name(str(value))
 
 
 def is_data_file(path: str) -> bool:

@@ -27,18 +27,11 @@ from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
 from polyneuron.eval.store.conform import conform
 from polyneuron.eval.store.files import open_files, store_errors
 from polyneuron.eval.store.lock import exclusive_lock
-from polyneuron.eval.store.paths import (
-    SUFFIX,
-    Partition,
-    is_data_file,
-    is_temporary,
-    partition_folder,
-    partition_segment,
-    safe_name,
-)
+from polyneuron.eval.store.paths import SUFFIX, Partition, is_data_file, is_temporary, partition_folder
 from polyneuron.eval.store.schemas import TABLES, require_version, table_spec
 from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec
 from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.common.names import safe_name
 
 Filters: TypeAlias = pc.Expression | Sequence[Any] | None
 """An Arrow expression, or as in pyarrow: `[(column, operator, value), …]`, which all hold, or a list of such
@@ -139,10 +132,8 @@ class Store:
         return [unit for unit in units if safe_name(unit) + SUFFIX not in stored]
 
     def read(self, table: str, filters: Filters = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of `table` that pass `filters`, if any, ordered by file path and then as written.
-
-        Raises StoreError for an unknown table or column, and what `check` raises.
-        """
+        """The rows of `table` that pass `filters`, if any, ordered by file path and then as written. Raises StoreError for an
+        unknown table or column, and what `check` raises."""
         dataset = self.dataset(table, filters)
         try:
             names = None if columns is None else list(columns)
@@ -155,10 +146,8 @@ class Store:
             ) from error
 
     def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
-        """The files of `table` that `filters` do not rule out, for scans that need not fit into memory.
-
-        Every file is read once to check it: raises StoreError as `check`.
-        """
+        """The files of `table` that `filters` do not rule out, for scans that need not fit into memory. Every file is read once
+        to check it: raises StoreError as `check`."""
         spec = table_spec(table)
         self._check_marker()
         paths = [path for path in self._data_files(table) if _may_hold(path, filters)]
@@ -265,7 +254,7 @@ def _may_hold(path: str, filters: Filters) -> bool:
     wanted = {column: value for column, operator, value in filters if operator in ("=", "==")}
     # Case folded: on some file systems two names that differ in case share a folder.
     return not any(
-        partition_segment(column, value).casefold() != f"{column}={folders[column]}".casefold()
+        safe_name(value).casefold() != folders[column].casefold()
         for column, value in wanted.items()
         if column in folders and isinstance(value, str) and value
     )

@@ -49,10 +49,8 @@ class TableSpec:
         return "model" in self.schema.names
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Rows as Arrow, each column of the declared type; all rows have the names of the first one.
-
-        Without rows it has all columns but run_id and unit. Raises KeyError when a row lacks a name.
-        """
+        """Rows as Arrow, each column of the declared type; all rows have the names of the first one. Without rows it has all
+        columns but run_id and unit. Raises KeyError when a row lacks a name."""
         own = [name for name in self.schema.names if name not in ("run_id", "unit")]
         names = list(rows[0]) if rows else own
         declared = {field.name: field.type for field in self.schema}

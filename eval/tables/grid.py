@@ -86,10 +86,8 @@ def grid(
     caption: str = "",
     id: str = "",
 ) -> Grid:
-    """A table whose first column names the rows; a text stands for a cell, or a column, of that text alone.
-
-    Raises ValueError when a row has not as many cells as there are columns.
-    """
+    """A table whose first column names the rows; a text stands for a cell, or a column, of that text alone. Raises ValueError
+    when a row has not as many cells as there are columns."""
     heads = tuple(Column(text=head) if isinstance(head, str) else head for head in columns)
     heads = tuple(dataclasses.replace(head, align="left") if i == 0 else head for i, head in enumerate(heads))
     lines = tuple(row if isinstance(row, Line) else line(*row) for row in rows)

@@ -48,10 +48,8 @@ class BenchmarkData:
         self._located: dict[tuple[str, str, str | None], Located] = {}
 
     def locate(self, task: BenchmarkTask) -> Located:
-        """Finds and checks the data of a task; asked twice, it answers from memory.
-
-        Raises BenchmarkError when nothing is there, the hub cannot be reached, or a row cannot be used.
-        """
+        """Finds and checks the data of a task; asked twice, it answers from memory. Raises BenchmarkError when nothing is there,
+        the hub cannot be reached, or a row cannot be used."""
         key = (task.benchmark.name, task.language, task.user_file)
         if key not in self._located:
             self._located[key] = self._locate(task)

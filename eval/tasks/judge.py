@@ -46,11 +46,8 @@ class Judge:
         self._engine: Engine = start_engine(settings)
 
     def evaluate(self, change: Change, task: BenchmarkTask) -> Evaluation:
-        """Judges the model on one task under one change.
-
-        Raises SetError when the change does not fit, BenchmarkError when the task's data cannot be used, EngineError when the
-        engine's weights are damaged.
-        """
+        """Judges the model on one task under one change. Raises SetError when the change does not fit, BenchmarkError when the
+        task's data cannot be used, EngineError when the engine's weights are damaged."""
         tasks = self._tasks_of(task)
         with self._engine.variant(change):
             items = tasks.run(self._engine.lm)

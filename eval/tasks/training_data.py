@@ -77,11 +77,8 @@ def training_task(task: SupervisedTask) -> BenchmarkTask:
 def training_data(
     task: SupervisedTask, data: BenchmarkData, n_items: int | None = None, seed: int = 0
 ) -> TrainingData:
-    """The examples of a task from the hub, a local folder or the embedded sample.
-
-    n_items: how many rows, chosen by `seed`; None, or more than there are: all. Raises BenchmarkError when the dataset is not
-    there or cannot be read.
-    """
+    """The examples of a task from the hub, a local folder or the embedded sample. n_items: how many rows, chosen by `seed`; None,
+    or more than there are: all. Raises BenchmarkError when the dataset is not there or cannot be read."""
     from datasets import load_dataset
 
     source, example_of = _SOURCES[task]

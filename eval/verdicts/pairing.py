@@ -26,11 +26,8 @@ def grouped(samples: pa.Table) -> dict[Key, pa.Table]:
 
 
 def paired(left: pa.Table, right: pa.Table) -> tuple[Values, Values] | str:
-    """Values of the same items [n], NaN where not scored; or why the two cannot be compared.
-
-    Both are tables of one key, as `grouped` gives them. Items are the same where task and number are, and must
-    have been asked in the same words and tokens.
-    """
+    """Values of the same items [n], NaN where not scored; or why the two cannot be compared. Both are tables of one key, as
+    `grouped` gives them. Items are the same where task and number are, and must have been asked in the same words and tokens."""
     codes, other_codes = _item_codes(left, right)
     for side in (codes, other_codes):
         if repeated := len(side) - len(np.unique(side)):

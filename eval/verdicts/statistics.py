@@ -48,10 +48,8 @@ class BootstrapTest:
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95% score interval of a share, `successes` of `n` (Wilson 1927; method 3 of Newcombe 1998, Stat. Med. 17:857).
-
-    Raises ValueError unless 0 <= successes <= n and n > 0.
-    """
+    """95% score interval of a share, `successes` of `n` (Wilson 1927; method 3 of Newcombe 1998, Stat. Med. 17:857). Raises
+    ValueError unless 0 <= successes <= n and n > 0."""
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no share: 0 <= successes <= n and n >= 1 must hold")
     z = _Z

@@ -29,10 +29,8 @@ class BarRow(NamedTuple):
 
 
 class Bands(Drawing):
-    """Categories below each other over one horizontal axis ``x``, each with a heading and lanes of marks.
-
-    ``form`` writes the ticks; ``sizes``: pixels over the lanes of a band, of a lane, and under them.
-    """
+    """Categories below each other over one horizontal axis ``x``, each with a heading and lanes of marks. ``form`` writes the
+    ticks; ``sizes``: pixels over the lanes of a band, of a lane, and under them."""
 
     def __init__(self, label: str, x: Axis, form: Form, *, sizes: Sequence[int] = (22, 22, 8)) -> None:
         super().__init__(label)

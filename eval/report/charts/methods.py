@@ -44,10 +44,8 @@ def profile_chart(sets: MethodSets, languages: Sequence[str]) -> Markup:
 
 
 def agreement_chart(rows_by_language: dict[str, list[Row]], n_layers: int, label: str) -> Markup:
-    """A lane for each language: neurons that two methods have in common in every layer, all lanes to one scale.
-
-    Solid bars are above chance, hatched ones below it, pale ones neither; the line is the upper end of chance.
-    """
+    """A lane for each language: neurons that two methods have in common in every layer, all lanes to one scale. Solid bars are
+    above chance, hatched ones below it, pale ones neither; the line is the upper end of chance."""
     lanes = []
     for code, rows in rows_by_language.items():
         judged = [(overlap_verdict(row), row) for row in rows if row["layer"] is not None]

@@ -116,10 +116,8 @@ def threshold_chart(curves: Curves, marker_id: str) -> Markup:
 
 
 def _name_curves(plot: Plot, lines: dict[str, NDArray[np.float64]]) -> None:
-    """Names where the falling lines leave room: the upper ones to their right, the lowest to its left.
-
-    They stand past the study's threshold, at the last point where every line that starts above one still is.
-    """
+    """Names where the falling lines leave room: the upper ones to their right, the lowest to its left. They stand past the
+    study's threshold, at the last point where every line that starts above one still is."""
     alive = {name: values for name, values in lines.items() if values.max() >= 1}
     if not alive:
         return

@@ -18,11 +18,8 @@ _Curve = tuple[ShownTraining, NDArray[np.float64], NDArray[np.float64], int | No
 
 
 def loss_curves(trainings: Sequence[ShownTraining], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """The panels of each language, or languages together, that something was trained for.
-
-    ``loss``: of training; ``validation``: by every language that has one; ``binned``: steps averaged into a point of the
-    training loss, 1 where all fit.
-    """
+    """The panels of each language, or languages together, that something was trained for. ``loss``: of training; ``validation``:
+    by every language that has one; ``binned``: steps averaged into a point of the training loss, 1 where all fit."""
     groups: dict[tuple[str, ...], list[ShownTraining]] = {}
     for training in trainings:
         groups.setdefault(training.languages, []).append(training)
@@ -79,10 +76,8 @@ def _validation(group: list[ShownTraining], language: str) -> Markup:
 def _panel(
     group: list[ShownTraining], label: str, curves: list[_Curve], before: float | None = None
 ) -> Markup:
-    """Steps to the right, the same in all panels of a group, and nats per token upwards.
-
-    The dashed line is the loss ``before`` training; a ring marks the step whose values were kept, or a lone point.
-    """
+    """Steps to the right, the same in all panels of a group, and nats per token upwards. The dashed line is the loss ``before``
+    training; a ring marks the step whose values were kept, or a lone point."""
     last_step = max(int(training.steps[-1]) + 1 for training in group)
     values = np.concatenate([nats for _, _, nats, _ in curves])
     low, high = float(values.min()), float(values.max())

@@ -65,10 +65,8 @@ class Effects:
 
 
 def effects_of(variants: Variants) -> Effects | None:
-    """All effects beside the base model; None where it was not measured.
-
-    Raises StoreError when a variant was measured on other sentences than the base model.
-    """
+    """All effects beside the base model; None where it was not measured. Raises StoreError when a variant was measured on other
+    sentences than the base model."""
     base = variants.base
     if base is None:
         return None
@@ -84,10 +82,8 @@ def effects_of(variants: Variants) -> Effects | None:
 
 
 def effect_between(base: ShownVariant, variant: ShownVariant, language: str) -> Effect | None:
-    """One variant against another on the sentences that both could score; None where there is none.
-
-    Raises StoreError when they were measured on different sentences.
-    """
+    """One variant against another on the sentences that both could score; None where there is none. Raises StoreError when they
+    were measured on different sentences."""
     if language not in base.nll or language not in variant.nll:
         return None
     if not np.array_equal(base.nll[language][0], variant.nll[language][0]):
@@ -111,11 +107,8 @@ def effect_between(base: ShownVariant, variant: ShownVariant, language: str) -> 
 
 
 def beside_random(variants: Variants, variant: ShownVariant, language: str) -> str:
-    """Whether a change does more than every one of its random draws on the same sentences.
-
-    Above: for each draw the 95% interval of their ratio of perplexities lies above ×1; below: under it; not judged: there is no
-    draw, or a single sentence.
-    """
+    """Whether a change does more than every one of its random draws on the same sentences. Above: for each draw the 95% interval
+    of their ratio of perplexities lies above ×1; below: under it; not judged: there is no draw, or a single sentence."""
     draws = [effect_between(draw, variant, language) for draw in variants.controls_of(variant.name)]
     verdicts = {effect.verdict for effect in draws if effect is not None}
     if not verdicts or NOT_JUDGED in verdicts:

@@ -14,11 +14,8 @@ SCORE = {"ppl": "language_agnostic_score_ppl", "nll": "language_agnostic_score_n
 
 @dataclass(frozen=True, slots=True)
 class ShownEstimate:
-    """A metric's value with its 95% interval.
-
-    ``value`` is None together with a reason; a reason beside a value says why an end of the interval is open (None) or which
-    languages are left out.
-    """
+    """A metric's value with its 95% interval. ``value`` is None together with a reason; a reason beside a value says why an end
+    of the interval is open (None) or which languages are left out."""
 
     value: float | None
     low: float | None

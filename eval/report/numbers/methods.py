@@ -133,10 +133,8 @@ def other_methods(
 
 
 def overlap_verdict(row: Row) -> str:
-    """Where the common neurons of two methods lie beside the stored central 95% interval of chance.
-
-    Above it, below it or within; `EMPTY` and `APART` where nothing can be compared. Not corrected for the number of comparisons.
-    """
+    """Where the common neurons of two methods lie beside the stored central 95% interval of chance. Above it, below it or within;
+    `EMPTY` and `APART` where nothing can be compared. Not corrected for the number of comparisons."""
     if not row["n_a"] or not row["n_b"]:
         return EMPTY
     if not row["chance_common"]:

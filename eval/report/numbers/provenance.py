@@ -39,9 +39,7 @@ def run_of(row: Row) -> Row:
 
 def failures_of(runs: Iterable[Row]) -> list[Row]:
     """The failures that hold, by model: its name, the stage, the reason and the run. ``runs``: rows of the table, oldest first.
-
-    Of each model the newest run decides that named it and came to its end; a run that was killed before says nothing.
-    """
+    Of each model the newest run decides that named it and came to its end; a run that was killed before says nothing."""
     found: dict[str, Row] = {}
     for row in runs:
         if row.get("failures_json") is None:

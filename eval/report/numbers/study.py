@@ -35,11 +35,8 @@ class ShownAnatomy:
 
 @dataclass(frozen=True, slots=True)
 class SetFigures:
-    """``counts[kind, language]``: neurons per [group, layer], of every kind and every language of the study; language is ""
-    for the shared set.
-
-    ``jaccard`` [L, L] between related sets; ``in_exactly[k - 1]``: neurons in exactly k related sets.
-    """
+    """``counts[kind, language]``: neurons per [group, layer], of every kind and every language of the study; language is "" for
+    the shared set. ``jaccard`` [L, L] between related sets; ``in_exactly[k - 1]``: neurons in exactly k related sets."""
 
     counts: Mapping[tuple[str, str], NDArray[np.int64]]
     jaccard: NDArray[np.float64]
@@ -91,10 +88,8 @@ class Report:
 
 
 def read_report(store: Store, run: str | None = None) -> Report:
-    """The units of work that ``run`` lists in the table studies; None: see `studies_of`.
-
-    Raises StoreError when no run reached a selection.
-    """
+    """The units of work that ``run`` lists in the table studies; None: see `studies_of`. Raises StoreError when no run reached a
+    selection."""
     runs = sorted(store.read("runs").to_pylist(), key=lambda r: (str(r["started_at"]), r["run_id"]))
     return Report(runs, tuple(_read_study(tables, runs) for tables in studies_of(store, runs, run)))
 

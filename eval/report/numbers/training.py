@@ -101,10 +101,8 @@ def trainings_of(
 
 
 def arms_of(trainings: Iterable[ShownTraining]) -> list[dict[int, dict[str, ShownTraining]]]:
-    """The rows of Table 1: for each strategy, and each set of languages trained together, by seed and language.
-
-    Joint trainings come last; their languages share one variant.
-    """
+    """The rows of Table 1: for each strategy, and each set of languages trained together, by seed and language. Joint trainings
+    come last; their languages share one variant."""
     arms: dict[tuple[str, str], dict[int, dict[str, ShownTraining]]] = {}
     for training in sorted(trainings, key=lambda t: (t.scope, *_place(t))):
         arm = arms.setdefault((training.scope, training.strategy), {}).setdefault(training.seed, {})

@@ -22,10 +22,8 @@ class StudiedTables:
     ranks: Mapping[str, int]
 
     def read(self, table: str, selection: str | None = None) -> pa.Table:
-        """The rows of the study's units, of one selection when it is given.
-
-        A table comes whole from the newest run that has it; of perplexities, which several commands add to, each variant does.
-        """
+        """The rows of the study's units, of one selection when it is given. A table comes whole from the newest run that has it;
+        of perplexities, which several commands add to, each variant does."""
         filters = [("model", "=", self.model), ("unit", "in", pa.array(list(self.ranks), pa.string()))]
         if selection is not None:
             filters.append(("selection", "=", selection))

@@ -52,10 +52,8 @@ def introduction(results: Results) -> dict[str, Any]:
 
 
 def shown_benchmark(results: Results, benchmark: str, after_training: bool = False) -> dict[str, Any]:
-    """One benchmark's table, chart, and what a reader must know of it: how it was asked, and notes by kind.
-
-    ``after_training``: the results are of trained variants, not all of which were to be judged in every language.
-    """
+    """One benchmark's table, chart, and what a reader must know of it: how it was asked, and notes by kind. ``after_training``:
+    the results are of trained variants, not all of which were to be judged in every language."""
     name = heading(results, benchmark)
     title = f"{name} of every trained variant" if after_training else f"Scores on {name}"
     return {

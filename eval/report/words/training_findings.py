@@ -15,10 +15,8 @@ _MOST_SENTENCES = 3
 
 
 def training_findings(study: ShownStudy, effects: Effects | None, results: Results | None) -> list[Finding]:
-    """On held-out perplexity, and on benchmarks. ``results``: the trained part, None where nothing was scored.
-
-    Where the documents can teach nothing, both are one note.
-    """
+    """On held-out perplexity, and on benchmarks. ``results``: the trained part, None where nothing was scored. Where the
+    documents can teach nothing, both are one note."""
     chosen = [t for t in study.trainings if t.strategy != RANDOM] or list(study.trainings)
     judged = results is not None and bool(results.changed)
     found = [_perplexity(study, effects, chosen, judged)]
