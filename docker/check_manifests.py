@@ -6,8 +6,6 @@ the tool kubernetes-validate, where it is installed.
     python docker/check_manifests.py kuberay/ray-operator/config/crd/bases
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

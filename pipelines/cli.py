@@ -3,8 +3,6 @@
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

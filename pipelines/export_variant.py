@@ -1,7 +1,5 @@
 """A trained variant of a study as a Hugging Face folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store

@@ -1,7 +1,5 @@
 """One model of a study on its way through the stages."""
 
-from __future__ import annotations
-
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig

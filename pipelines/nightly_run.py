@@ -1,7 +1,5 @@
 """The nightly regression run: judge models, compare with an earlier night, say truthfully how it went."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The whole study, or a part of it, for all models of a configuration. What is done is left alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store

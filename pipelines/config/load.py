@@ -1,7 +1,5 @@
 """Reads a configuration: a YAML file, then `key.sub=value` overrides; what is wrong is said in one line."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence

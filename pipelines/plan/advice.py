@@ -1,7 +1,5 @@
 """The smallest change of the configuration with which a stage fits: changes are tried in the planner itself, fewest first."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """What a study asks of the inference engine, and the engine's stage."""
 
-from __future__ import annotations
-
 from polyneuron.cluster.capacity import engine as engines
 from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage

@@ -1,7 +1,5 @@
 """A plan as the page people read: tables for the terminal, and the same as plain data."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a study would take on given machines, from the models' configs alone, and what to change where it does not fit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any

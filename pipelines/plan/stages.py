@@ -1,7 +1,5 @@
 """The stages of a study as the planner's numbers: what each holds, computes, gathers and reads."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How much a study would do: its units, done and to do, and what they are counted from. No weights are read."""
 
-from __future__ import annotations
-
 import fnmatch
 from pathlib import Path
 from typing import Any

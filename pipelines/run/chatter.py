@@ -1,7 +1,5 @@
 """Keeps the console for our own lines: what libraries log, warn and print goes to a file beside the store."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """What one run knows and writes of one model: the only way in which stages read and write the store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The models of one run, one after the other or side by side; one that fails does not stop the others."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Progress for people: one bar with rate and time left per long pass on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """The record of a run: what was asked, with which versions, on what hardware, how long, and how it ended."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import logging

@@ -1,7 +1,5 @@
 """Stage ablation: perplexity of the base model and of every variant on the held-out sentences of every language."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any

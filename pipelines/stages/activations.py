@@ -1,7 +1,5 @@
 """Stage activations: statistics of every ffn neuron (a unit a site), the sets that detectors find in them, and overlaps."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Stage corpora: sample sentences of every language, turn them into tokens, and store what was read and dropped."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

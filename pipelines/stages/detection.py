@@ -1,8 +1,6 @@
 """Stage detection: impacts of every neuron (a unit a language), and sets selected by them. Where a rule reaches below the floor,
 it detects again."""
 
-from __future__ import annotations
-
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence

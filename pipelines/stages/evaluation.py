@@ -1,7 +1,5 @@
 """Stage evaluation: benchmark scores of the base model and its variants, from one engine start."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

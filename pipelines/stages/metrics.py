@@ -1,7 +1,5 @@
 """Stage metrics: equations 4 to 6 with bootstrap intervals, from the perplexities in the store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 

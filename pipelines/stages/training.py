@@ -1,7 +1,5 @@
 """Stage training: masked continual pretraining of chosen neurons, for all languages, strategies and seeds asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial

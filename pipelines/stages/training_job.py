@@ -1,8 +1,6 @@
 """One training, by a group of workers of its own. What it trains is an edit in a file beside the store's tables; the table
 `training` says what the file should hold."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

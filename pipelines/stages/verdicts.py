@@ -1,7 +1,5 @@
 """Paired verdicts on the benchmark scores of one model's variants: the end of the stage evaluation."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

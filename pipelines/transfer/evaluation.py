@@ -1,7 +1,5 @@
 """What a transfer study judges: every fine-tuned model in its target languages, as it is and with activations changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast

@@ -4,8 +4,6 @@ In `paper_b.csv`; detector act_prob is its Act Prob 90p, statistic mean its "Int
 neurons. Table 8 names no detector. Its second row for Mistral Nemo in vi, plainly another language, is left out.
 """
 
-from __future__ import annotations
-
 import csv
 from functools import cache
 from pathlib import Path

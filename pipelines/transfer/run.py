@@ -1,7 +1,5 @@
 """The transfer study (paper B): do language-specific neurons carry a task from one language to another?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The tables of a transfer study: intervals, verdicts, and the paper's numbers beside ours; and the pages that show them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial

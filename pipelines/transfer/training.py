@@ -1,7 +1,5 @@
 """Fine-tuning for transfer: which models a task trains, by what neurons, and their trainings (paper B, section 2.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
