@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint bench bench-7b bench-gpu lock audit clean
+.PHONY: help study test test-long test-slow lint bench bench-7b bench-gpu lock audit clean
 
 help:  ## print the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -16,8 +16,11 @@ help:  ## print the targets
 study: .venv/.installed  ## run the SmolLM2 study and write its report
 	$(BIN)/polyneuron study --config pipelines/configs/study_smollm2.yaml
 
-test: .venv/.installed  ## run the tests, without the slow ones
+test: .venv/.installed  ## run the tests, without the long and the slow ones
 	$(BIN)/python -m pytest -q
+
+test-long: .venv/.installed  ## run the tests that start or kill whole clusters
+	$(BIN)/python -m pytest -q -m "long and not slow"
 
 test-slow: .venv/.installed  ## run the slow tests
 	$(BIN)/python -m pytest -q -m slow

@@ -81,6 +81,7 @@ def test_every_package_and_data_file_is_in_the_wheel(wheel: Path) -> None:
     assert packed == wanted
 
 
+@pytest.mark.long
 def test_tests_pass_from_the_wheel_beside_folders_of_the_floors_names(beside: tuple[Path, Path]) -> None:
     python, folder = beside
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))

@@ -83,6 +83,7 @@ def test_the_first_night_is_stored_and_accepted(first_night: Path) -> None:
     assert suite.attrib["errors"] == "0" and suite.attrib["tests"] == "5"
 
 
+@pytest.mark.long
 def test_an_unchanged_night_is_ok(first_night: Path, model: Path) -> None:
     done = run(command(first_night, model, "n2"))
     assert done.returncode == 0, done.stderr
@@ -171,6 +172,7 @@ def _kill(arguments: list[str], store: Path, n_files: int, actor: bool) -> None:
         kill_driver(process)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "actor",
     [pytest.param(False, id="driver"), pytest.param(True, id="engine", marks=pytest.mark.slow)],

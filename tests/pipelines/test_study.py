@@ -122,6 +122,7 @@ def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) 
     assert "starting" not in again.stderr and "all languages are in the store" in again.stderr
 
 
+@pytest.mark.long
 def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path: Path) -> None:
     done = run(command(tmp_path, model, world_size=2))
     assert done.returncode == 0, done.stderr
@@ -141,6 +142,7 @@ def test_weights_and_hidden_states_from_files_give_the_same_tables(
     assert difference is None, str(difference)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("actor", [False, True], ids=["driver", "actor"])
 @pytest.mark.parametrize(
     "moment", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
@@ -180,6 +182,7 @@ def test_bad_input_is_one_message(model: Path, tmp_path: Path, override: str, me
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_an_impossible_selection_reports_nulls(model: Path, tmp_path: Path) -> None:
     """A sigma nobody reaches: empty sets are reported, their metrics are null with a reason."""
     done = run(command(tmp_path, model, "selection.rule=sigma", "selection.sigma=1e9"))
@@ -195,6 +198,7 @@ def test_two_studies_on_one_store_at_once(finished: Path, model: Path) -> None:
     assert done.returncode == 2 and f"{os.getpid()}" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None:
     twins = f"models=[{{path: {model}, name: tiny}}, {{path: {model}, name: twin}}]"
@@ -219,6 +223,7 @@ def test_ctrl_c_loses_nothing(model: Path, tmp_path: Path, at_once: int) -> None
     assert "corpora" in listed and "metrics" not in listed
 
 
+@pytest.mark.long
 def test_a_damaged_shard_is_made_anew(finished: Path, model: Path, tmp_path: Path) -> None:
     """One flipped bit in the impacts of Swahili: their unit is computed again, the rest is left alone."""
     arguments = command(tmp_path, model)
@@ -298,6 +303,7 @@ def assert_one_failed(store: Store, page: str, said: str, models: list[dict[str,
     assert 'id="failed"' in page and html.escape(failure["reason"], quote=True).split("&")[0] in page
 
 
+@pytest.mark.long
 def test_a_broken_model_fails_alone(finished: Path, model: Path, tmp_path: Path) -> None:
     """Beside it, a model gives the tables that it gives by itself."""
     models = [*models_of(tmp_path, 1, broken=0), {"path": str(model), "name": "tiny"}]

@@ -110,6 +110,7 @@ def test_a_killed_worker_is_replaced(pair: ModelGroup, one_process: LayerMajor) 
     assert_same(found, detection_pass(one_process, BATCHES, GROUPS))
 
 
+@pytest.mark.long
 def test_after_too_many_deaths_the_error_says_what_to_do(tiny_folder: Path) -> None:
     with ModelGroup(ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=1, max_restarts=0)) as group:
         os.kill(group.stats()[0]["pid"], signal.SIGKILL)
@@ -129,6 +130,7 @@ def hang_on_rank_one(runner, batches, progress=None):
         pass
 
 
+@pytest.mark.long
 def test_a_hung_collective_names_ranks_and_layers(tiny_folder: Path) -> None:
     with (
         ModelGroup(
@@ -154,6 +156,7 @@ def pause_rank_one(runner, batches, pid, progress=None):
         pass
 
 
+@pytest.mark.long
 def test_a_frozen_rank_is_named_and_its_process_ended(tiny_folder: Path) -> None:
     spec = GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
     with ModelGroup(ModelSpec(source=str(tiny_folder)), spec) as group:
@@ -175,6 +178,7 @@ class Owner:
         return [ray.put(value)]
 
 
+@pytest.mark.long
 def test_a_lost_object_is_put_again(
     pair: ModelGroup, one_process: LayerMajor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +203,7 @@ def test_a_lost_object_is_put_again(
     assert found == sentence_nlls(one_process, BATCHES, [None])[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", [{"dtype": "bfloat16"}, {"offload": "cpu"}], ids=["bfloat16", "cpu-offload"])
 def test_other_storage_same_answer(tiny_folder: Path, spec: dict[str, str]) -> None:
     dtype = spec.get("dtype", "float32")

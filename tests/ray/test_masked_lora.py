@@ -41,6 +41,7 @@ def session() -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["llama-gqa-tied", "phi3"])
 @pytest.mark.parametrize(
     ("zero_stage", "nf4"),

@@ -49,6 +49,7 @@ def answer(port: int, method: str, key: str | None) -> grpc.StatusCode | None:
     return grpc.StatusCode.OK
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights", ["shard", "stream"])
 def test_nothing_listens_beyond_loopback_and_every_service_wants_the_token(
     tiny_folder: Path, weights: Weights
@@ -120,6 +121,7 @@ def authentication() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
 
 
+@pytest.mark.long
 def test_every_session_has_its_own_token_and_leaves_nothing() -> None:
     found = found_by("tests.ray.test_session", threads=1, timeout_s=120)
     assert len(set(found["tokens"])) == 2 and found["nodes"] == 1

@@ -107,6 +107,7 @@ class Sleeper:
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
+@pytest.mark.long
 def test_who_finds_the_room_taken_waits_and_says_so(session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: an actor that asked for no GPU sees none."""
     monkeypatch.setattr("polyneuron.cluster.actors.placement._TELL_AFTER_S", 0.0)

@@ -73,6 +73,7 @@ def test_each_worker_reads_one_model_a_pass(pair: ModelGroup) -> None:
         assert rank["bytes_read"] == rank["model_bytes"] and rank["bytes_received"] == 0
 
 
+@pytest.mark.long
 def test_shards_are_read_once_by_all_workers_together(folder: Path) -> None:
     """The files hold float32, which is what is loaded: each byte is read by the one worker that keeps it."""
     with ModelGroup(ModelSpec(source=str(folder)), GroupSpec(world_size=2)) as group:
@@ -81,6 +82,7 @@ def test_shards_are_read_once_by_all_workers_together(folder: Path) -> None:
     assert abs(stats[0]["bytes_read"] - stats[1]["bytes_read"]) < stats[0]["model_bytes"] / 100
 
 
+@pytest.mark.long
 def test_a_missing_tensor_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.norm.weight"]

@@ -132,6 +132,7 @@ def test_two_actors_train_as_masked_adamw_does(
     leaves_the_rest_alone(folder, trained.edit)
 
 
+@pytest.mark.long
 def test_zero_3_keeps_no_frozen_weight_for_the_backward_pass(
     session: None, folder: Path, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_fifty_steps_of_smollm2_are_those_of_masked_adamw(session: None, tmp_pat
         assert loss < 1e-4 and weight < 1e-4  # one step of fifty
 
 
+@pytest.mark.long
 def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Path) -> None:
     whole = run(folder, tmp_path / "whole", 2)
     slow = dataclasses.replace(SETTINGS, checkpoint_every=1)
@@ -205,6 +207,7 @@ def test_a_killed_actor_costs_nothing(session: None, folder: Path, tmp_path: Pat
     assert all(torch.equal(values[key], value) for key, value in whole.edit.values.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_validation_adapters_and_offload_on_two_actors(
     session: None, folder: Path, tmp_path: Path, zero_stage: Any
