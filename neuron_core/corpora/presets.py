@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.neuron_core.corpora.readers import SUFFIXES
+from polyneuron.neuron_core.corpora.language_files import SUFFIXES
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 
 PRESETS: Mapping[str, CorpusSource] = {

@@ -1,137 +1,111 @@
-"""Reads texts out of Parquet, JSON, JSON Lines and text files, local or behind any fsspec URL, in streams."""
+"""Reads texts out of Parquet, JSON, CSV and text files, local or behind any fsspec URL, in streams."""
 
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
 import gzip
 import io
 import json
-import re
-from collections.abc import Iterator
+import lzma
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.language_files import form_of
 
-FORMATS = (".parquet", ".jsonl", ".json", ".txt")
-SUFFIXES = (".parquet", *(form + compression for form in FORMATS[1:] for compression in ("", ".gz", ".zst")))
-_MARKS_OF_A_PATTERN = "*?["
 _LONGEST_LINE, _LONGEST_LIST = 1 << 26, 1 << 30
 """Characters. A longer line is no text; a few kilobytes of a compressed file can hold one that fills the memory."""
-
-
-def list_files(url: str, pattern: str | None, language: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
-    """The files to read for `language`, sorted by name. One file; the matches of a pattern; or, of a folder, those under
-    `<language>/` or named `<language>.txt`, `<language>_0001.parquet` and so on (all of them where the folder's own name
-    holds the language). Raises CorpusError when nothing is there, no file is of a known format, or the folder does not tell
-    languages apart."""
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-        if pattern is not None:
-            path = f"{path.rstrip('/')}/{pattern}"
-        if any(mark in path for mark in _MARKS_OF_A_PATTERN):
-            found = [str(name) for name in fs.glob(path)]
-            return fs, _of_known_format(found, path)
-        if not fs.exists(path):
-            raise CorpusError(
-                f"There is no corpus at {path} (language {language!r}). Check corpus.source; {{language}} in it stands for "
-                "the language code, and presets and datasets are named without a path."
-            )
-        if not fs.isdir(path):
-            return fs, _of_known_format([path], path)
-        names = _of_known_format([str(name) for name in fs.find(path)], path)
-    except CorpusError:
-        raise
-    except Exception as error:
-        raise CorpusError(
-            f"The corpus at {url} cannot be listed: {type(error).__name__}: {error}. Check the address, the "
-            "credentials in the environment, and that the fsspec driver of this kind of URL is installed."
-        ) from error
-    if _is_named_for(path, language):
-        return fs, names
-    return fs, _of_language(names, path, language)
-
-
-def _is_named_for(folder: str, language: str) -> bool:
-    name = folder.rstrip("/").rsplit("/", 1)[-1]
-    return re.search(rf"(?:^|[._-]){re.escape(language)}(?:$|[._-])", name) is not None
-
-
-def _of_known_format(names: list[str], where: str) -> list[str]:
-    known = sorted(name for name in names if name.lower().endswith(SUFFIXES))
-    if not known:
-        seen = ", ".join(sorted(name.rsplit("/", 1)[-1] for name in names)[:5]) or "nothing"
-        raise CorpusError(
-            f"No corpus file at {where}: found {seen}. Readable are files that end in {', '.join(SUFFIXES)}."
-        )
-    return known
-
-
-def _of_language(names: list[str], folder: str, language: str) -> list[str]:
-    chosen = []
-    for name in names:
-        first, _, rest = name.removeprefix(folder.rstrip("/")).lstrip("/").partition("/")
-        if first == language or (not rest and first.startswith(tuple(f"{language}{end}" for end in "._-"))):
-            chosen.append(name)
-    if not chosen:
-        raise CorpusError(
-            f"No file in {folder} is named for the language {language!r}; it holds "
-            f"{', '.join(name.rsplit('/', 1)[-1] for name in names[:5])}. Name files {language}.txt (or "
-            f".jsonl, .parquet), use a folder {language}/, write {{language}} in the path, or, where "
-            f"corpus.sources names this folder for {language!r} alone, write {folder}/*.txt."
-        )
-    return chosen
+_ROWS_AT_ONCE = 64
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does, so it is tried first
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def read_file(fs: fsspec.AbstractFileSystem, path: str, column: str) -> Iterator[str]:
-    """Texts of one file in order; a null is "". `column` is not used for .txt, which has one text a line. Raises
-    CorpusError when the file is gone, binary, damaged or not UTF-8, or it lacks the column."""
+    """Texts of one file in order; a null is "".
+
+    `column`: of a table or of objects; `outer.inner` names a field inside a struct or object, if there is no column of
+    that whole name. It is not used for .txt, which has one text a line.
+
+    Raises:
+        CorpusError: the file is gone, binary, damaged or in an unknown encoding, or it lacks the column.
+    """
+    form = form_of(path)
     try:
         with fs.open(path, "rb") as raw:
-            if path.lower().endswith(".parquet"):
+            if form == ".parquet":
                 yield from _parquet(raw, path, column)
                 return
-            stream = io.TextIOWrapper(_decompressed(raw, path), encoding="utf-8-sig", newline="\n")
-            yield from _txt(stream, path) if _form(path) == ".txt" else _json(stream, path, column)
-    except UnicodeDecodeError as error:
+            stream = _decoded(_decompressed(raw, path))
+            if form == ".txt":
+                yield from _txt(stream, path)
+            elif form in (".csv", ".tsv"):
+                yield from _delimited(stream, path, column, "\t" if form == ".tsv" else ",")
+            else:
+                yield from _json(stream, path, column)
+    except UnicodeError as error:
+        where = (
+            f" ({error.reason} at byte {error.start} of a block)"
+            if isinstance(error, UnicodeDecodeError)
+            else ""
+        )
         raise CorpusError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start} of a block). Convert it, for "
+            f"{path} is not UTF-8 text{where}, and has no mark of another Unicode encoding. Convert it, for "
             f"example with iconv -t UTF-8, or take it out of the corpus."
         ) from error
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
         raise CorpusError(
             f"{path} cannot be read: {type(error).__name__}: {error}. Check that the file is whole and "
             "that its name ends in its true format."
         ) from error
 
 
-def _form(path: str) -> str:
-    plain = path.lower().removesuffix(".gz").removesuffix(".zst")
-    return next(form for form in FORMATS if plain.endswith(form))
-
-
 def _decompressed(raw: IO[bytes], path: str) -> Any:
-    if path.lower().endswith(".gz"):
-        return gzip.GzipFile(fileobj=raw, mode="rb")
-    if path.lower().endswith(".zst"):
-        unpacked: Any = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
-        return io.BufferedReader(unpacked)
+    match path.lower().rsplit(".", 1)[-1]:
+        case "gz":
+            return gzip.GzipFile(fileobj=raw, mode="rb")
+        case "bz2":
+            return bz2.BZ2File(raw)
+        case "xz":
+            return lzma.LZMAFile(raw)
+        case "zst":
+            unpacked: Any = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+            return unpacked
     return raw
+
+
+def _decoded(raw: Any) -> io.TextIOWrapper:
+    """Text of a byte stream, whose encoding its byte order mark tells; every kind of line end is read as one."""
+    buffered = io.BufferedReader(raw)
+    start = buffered.peek(4)[:4]
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
+    return io.TextIOWrapper(buffered, encoding=encoding, newline=None)
 
 
 def _txt(stream: io.TextIOWrapper, path: str) -> Iterator[str]:
     for number, line in _lines(stream, path):
         if "\0" in line:
             raise CorpusError(
-                f"{path}, line {number}, holds a zero byte: it is a binary file, or text in UTF-16. "
+                f"{path}, line {number}, holds a zero byte: it is a binary file, or text in UTF-16 without a byte order mark. "
                 "Convert it to UTF-8 text, or take it out of the corpus."
             )
-        yield line.rstrip("\r\n")
+        yield line.rstrip("\n")
 
 
 def _json(stream: io.TextIOWrapper, path: str, column: str) -> Iterator[str]:
     for number, line in _lines(stream, path):
-        if number == 1 and _form(path) == ".json" and line.lstrip().startswith("["):
+        if number == 1 and form_of(path) == ".json" and line.lstrip().startswith("["):
             rest = stream.read(_LONGEST_LIST)
             if stream.read(1):
                 raise CorpusError(
@@ -141,6 +115,33 @@ def _json(stream: io.TextIOWrapper, path: str, column: str) -> Iterator[str]:
                 yield text_of(row, column, f"{path}, item {item}")
         elif line.strip():
             yield text_of(_parsed(line, path, f"line {number}"), column, f"{path}, line {number}")
+
+
+def _delimited(stream: io.TextIOWrapper, path: str, column: str, delimiter: str) -> Iterator[str]:
+    csv.field_size_limit(_LONGEST_LINE)
+    lines = (line for _, line in _lines(stream, path))
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        if header.count(column) != 1:
+            if column in header:
+                raise CorpusError(
+                    f"{path}: {header.count(column)} columns are called {column!r}. Rename them."
+                )
+            raise missing_column(column, header, path)
+        at = header.index(column)
+        for row in rows:
+            if row and len(row) != len(header):
+                raise CorpusError(
+                    f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(header)}. Look at the "
+                    "quotation marks and separators there."
+                )
+            if row:
+                yield row[at]
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path}, line {rows.line_num}, is not {form_of(path)[1:].upper()}: {error}. Look at the quotation marks there."
+        ) from error
 
 
 def _lines(stream: io.TextIOWrapper, path: str) -> Iterator[tuple[int, str]]:
@@ -168,19 +169,43 @@ def _parsed(text: str, path: str, where: str) -> Any:
 
 def _parquet(raw: IO[bytes], path: str, column: str) -> Iterator[str]:
     file = pq.ParquetFile(raw)
-    if column not in file.schema_arrow.names:
-        raise missing_column(column, file.schema_arrow.names, path)
-    kind = file.schema_arrow.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    schema = file.schema_arrow
+    keys = [column] if column in schema.names else column.split(".")
+    if schema.names.count(keys[0]) != 1:
+        raise missing_column(column, schema.names, path)
+    kind = schema.field(keys[0]).type
+    for key in keys[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+            inner = [field.name for field in kind] if pa.types.is_struct(kind) else []
+            raise missing_column(column, [*schema.names, *inner], path)
+        kind = kind.field(key).type
+    if not _is_text(kind):
         raise CorpusError(
             f"{path}: the column {column!r} is {kind}, not text. Name the text with corpus.text_column."
         )
-    for batch in file.iter_batches(batch_size=1024, columns=[column]):
-        for text in batch.column(0).to_pylist():
-            yield text or ""
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[".".join(keys)]):
+        values = batch.column(0)
+        if len(keys) > 1:
+            values = pc.struct_field(values, keys[1:])
+        for text in values.to_pylist():
+            yield text.decode("utf-8") if isinstance(text, bytes) else text or ""
 
 
-def missing_column(column: str, present: list[str], where: str) -> CorpusError:
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def missing_column(column: str, present: Sequence[str], where: str) -> CorpusError:
     """The error for a column that is not there; lists those that are."""
     return CorpusError(
         f"{where}: there is no column {column!r}; there are {', '.join(map(repr, present)) or 'none'}. "
@@ -189,15 +214,23 @@ def missing_column(column: str, present: list[str], where: str) -> CorpusError:
 
 
 def text_of(row: Any, column: str, where: str) -> str:
-    """The text of one record; "" for a null. Raises CorpusError when the record is no object, lacks the column, or holds
-    something else than text there."""
+    """The text of one record; "" for a null. `outer.inner` names a key inside an object, as in `read_file`.
+
+    Raises:
+        CorpusError: the record is no object, lacks the column, or holds something else than text there.
+    """
     if not isinstance(row, dict):
         raise CorpusError(f"{where} is not an object with the key {column!r} but {type(row).__name__}.")
-    if column not in row:
-        raise missing_column(column, list(row), where)
-    text = row[column]
+    text: Any = row
+    for key in [column] if column in row else column.split("."):
+        if text is None:
+            return ""
+        if not isinstance(text, dict) or key not in text:
+            raise missing_column(column, list(row), where)
+        text = text[key]
     if text is not None and not isinstance(text, str):
         raise CorpusError(
-            f"{where}: {column!r} holds {type(text).__name__}, not text. Name the text with corpus.text_column."
+            f"{where}: {column!r} holds {type(text).__name__}, not text. Name the text with "
+            "corpus.text_column."
         )
     return text or ""

@@ -4,9 +4,10 @@ import hashlib
 import heapq
 import json
 import random
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +15,17 @@ from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.corpora.sentences import split_sentences
 from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts, pin
+
+_NO_WIDTH = "".join(
+    chr(code)
+    for first, last in ((0xAD, 0xAD), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2069), (0xFEFF, 0xFEFF))
+    for code in range(first, last + 1)
+)
+_UNSEEN = re.compile(f"[{_NO_WIDTH}]")
+_NO_TEXT = re.compile("[\u2060\ufeff]")
+
+_CHARACTERS_A_TOKEN = 32
+"""A text of very many tokens shows that it has enough of them in its beginning."""
 
 Tokenizer = Callable[[str], list[int]]
 ReasonAgainst = Callable[[str], str | None]
@@ -27,8 +39,18 @@ NOT_DRAWN = "not drawn"
 
 
 def collapsed(text: str) -> str:
-    """NFC text with every run of white space as one space: the form in which a study keeps its sentences."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """NFC text with every run of white space as one space: the form in which a study keeps its sentences.
+
+    Byte order marks and word joiners go; other characters without a width stay inside a text, where scripts need them, and
+    go where they stand alone: at its ends, or as the whole of it.
+    """
+    spaced = " ".join(_NO_TEXT.sub("", unicodedata.normalize("NFC", text)).split())
+    return spaced.strip(f"{_NO_WIDTH} ")
+
+
+def _seen(text: str) -> str:
+    """What a reader sees of a collapsed text: without the characters that have no width."""
+    return _UNSEEN.sub("", text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,25 +85,36 @@ def sample_corpus(
     tokenizer: Tokenizer | None = None,
     min_tokens: int = 3,
     max_documents: int = 100_000,
+    others: Sequence[str] = (),
 ) -> CorpusSample:
     """Draws `n_detection` + `n_heldout` sentences with equal chances, the same for the same seed and source.
 
-    The embedded corpus is drawn by row: the same rows serve every language, so a row that is a duplicate or too short in one
-    language is left out in all. Other sources are normalised (NFC, white space), split where they are running text, and drawn
-    from at most `max_documents` texts. `tokenizer`: text -> token ids without special tokens; without it `min_tokens` does not
-    apply. Raises CorpusError when the source cannot be read, or has too few sentences (with the counts by reason).
+    The embedded corpus is drawn by row: the same rows serve every language, so a row that is a duplicate or
+    too short in one language is left out in all. Other sources are normalised (NFC, white space), split where they are
+    running text, and drawn from at most `max_documents` texts.
+
+    Args:
+        tokenizer: text -> token ids without special tokens; without it `min_tokens` does not apply.
+        others: the other languages in use, which take the files of a folder that are named for them.
+
+    Raises:
+        CorpusError: the source cannot be read, or has too few sentences (with the counts by reason).
     """
     too_short = TOO_SHORT.format(min_tokens)
 
     def reason_against(text: str) -> str | None:
-        return too_short if tokenizer is not None and len(tokenizer(text)) < min_tokens else None
+        if tokenizer is None:
+            return None
+        start = text[: _CHARACTERS_A_TOKEN * min_tokens]
+        enough = len(tokenizer(start)) > min_tokens or len(tokenizer(text)) >= min_tokens
+        return None if enough else too_short
 
     wanted = n_detection + n_heldout
     pinned = pin(source, language)
     if source.kind == "embedded":
         drawn, dropped = _draw_rows(language, wanted, seed, reason_against)
     else:
-        sentences = _sentences(pinned, language, max_documents)
+        sentences = _sentences(pinned, language, max_documents, others)
         drawn, dropped = _draw_sentences(sentences, wanted, seed, reason_against)
     where = source.for_language(language).describe()
     if len(drawn) < wanted:
@@ -130,8 +163,10 @@ def _draw_rows(
     return [texts[language][row] for row in kept[:wanted]], dropped
 
 
-def _sentences(source: CorpusSource, language: str, max_documents: int) -> Iterator[str]:
-    for document in islice(iter_texts(source, language), max_documents):
+def _sentences(
+    source: CorpusSource, language: str, max_documents: int, others: Sequence[str]
+) -> Iterator[str]:
+    for document in islice(iter_texts(source, language, others), max_documents):
         yield from (split_sentences(document, language) if source.running_text else [document]) or [""]
 
 
@@ -147,7 +182,7 @@ def _draw_sentences(
     for sentence in sentences:
         try:
             text = collapsed(sentence)
-            digest = hashlib.blake2b(text.encode(), digest_size=16, key=salt).digest()
+            digest = hashlib.blake2b(_seen(text).encode(), digest_size=16, key=salt).digest()
         except UnicodeEncodeError:
             dropped[NOT_TEXT] += 1
             continue

@@ -14,7 +14,10 @@ _END = re.compile(
     rf"(?P<spaced>[.!?…]+(?:\s?»|[{_CLOSERS}])*)(?=\s)"
     rf"|[。！？｡।॥؟۔።။។։]+[{_CLOSERS}]*"
 )
+_FIRST_LETTER = re.compile(r"[\s\"'“‘«„(¿¡-]*(?P<letter>\S)")
 _LAST_WORD = re.compile(r"[^\s(\"'“‘«„]*$")
+_LONGEST_WORD = 32
+"""Characters looked at before a full stop; every abbreviation is shorter."""
 _ABBREVIATIONS = re.compile(
     r"(mrs?|ms|dr|prof|st|sr|jr|vs|etc|no|vol|fig|pp|ca|cf|al|inc|ltd|dept|approx|e\.g|i\.e|[ap]\.m"
     r"|jan|feb|aug|sept|oct|nov|dec|mm|mme|mlle|art|env|av|n\.k|bw|bi"
@@ -54,12 +57,12 @@ def _at_marks(line: str, code: str) -> Iterator[str]:
 
 
 def _ends_sentence(line: str, start: int, end: re.Match[str], code: str) -> bool:
-    following = line[end.end() :].lstrip().lstrip("\"'“‘«„(¿¡- ")
-    if following[:1].islower():
+    following = _FIRST_LETTER.match(line, end.end())
+    if following and following["letter"].islower():
         return False
     if end["spaced"] != ".":
         return True
-    found = _LAST_WORD.search(line, start, end.start())
+    found = _LAST_WORD.search(line, max(start, end.start() - _LONGEST_WORD), end.start())
     word = found.group() if found else ""
     is_initial = len(word) == 1 and word.isalpha() and word.isascii()
     is_ordinal = word.isdigit() and len(word) <= 2 and code in _NUMBER_DOT_IS_ORDINAL
@@ -69,10 +72,10 @@ def _ends_sentence(line: str, start: int, end: re.Match[str], code: str) -> bool
 def _at_spaces(piece: str) -> Iterator[str]:
     # A space beside a Latin word or a number belongs to that word, not to the end of a clause.
     parts = re.split(r"(?<=[\u0e00-\u0eff])\s+(?=[\u0e00-\u0eff])", piece)
-    whole = ""
-    for number, part in enumerate(parts):
+    whole, rest = "", sum(map(len, parts))
+    for part in parts:
         whole = f"{whole} {part}" if whole else part
-        rest = sum(map(len, parts[number + 1 :]))
+        rest -= len(part)
         if len(whole) >= MIN_UNSPACED_CHARACTERS and (rest == 0 or rest >= MIN_UNSPACED_CHARACTERS):
             yield whole
             whole = ""

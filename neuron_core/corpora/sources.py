@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import fsspec
+
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.common.redact import redacted
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages
-from polyneuron.neuron_core.corpora.readers import list_files, read_file, text_of
+from polyneuron.neuron_core.corpora.language_files import list_files
+from polyneuron.neuron_core.corpora.readers import read_file, text_of
 
 _ON_THE_HUB = re.compile(r"^hf://datasets/(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?P<rest>/.*)?$")
 
@@ -31,7 +34,7 @@ class CorpusSource:
     revision: str | None = None
     """The commit of a hub dataset, also of one read as files (hf://datasets/…)."""
     text_column: str = "text"
-    """The column or key that holds the text."""
+    """The column or key that holds the text; `outer.inner` for one inside a struct or object."""
     data_files: str | None = None
     """A pattern of file names below `path`."""
     running_text: bool = False
@@ -52,9 +55,14 @@ class CorpusSource:
         return redacted(f"{self.path}{config}" + (f" [{self.data_files}]" if self.data_files else ""))
 
 
-def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    """Yields the texts of one language in the source's order, read as they are asked for; a null is "". Raises CorpusError
-    when the source is missing, empty or unreadable, lacks the text column, or lacks the language."""
+def iter_texts(source: CorpusSource, language: str, others: Sequence[str] = ()) -> Iterator[str]:
+    """Yields the texts of one language in the source's order, read as they are asked for; a null is "".
+
+    `others`: the other languages in use, which take the files of a folder that are named for them.
+
+    Raises:
+        CorpusError: the source is missing, empty or unreadable, lacks the text column, or lacks the language.
+    """
     if source.kind == "embedded":
         if language not in embedded_languages():
             raise CorpusError(
@@ -67,7 +75,8 @@ def iter_texts(source: CorpusSource, language: str) -> Iterator[str]:
         raise CorpusError(f"A corpus of kind {source.kind!r} needs a path. Name one with corpus.source.")
     filled = source.for_language(language)
     n_texts = 0
-    for text in _hub_texts(filled, language) if filled.kind == "hub" else _file_texts(filled, language):
+    texts = _hub_texts(filled, language) if filled.kind == "hub" else _file_texts(source, language, others)
+    for text in texts:
         n_texts += 1
         yield text.replace("\\n", "\n") if source.escaped_newlines else text
     if not n_texts:
@@ -101,15 +110,28 @@ def pin(source: CorpusSource, language: str) -> CorpusSource:
     return source
 
 
-def _file_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    url = str(source.path)
+def files_of(
+    source: CorpusSource, language: str, others: Sequence[str] = ()
+) -> tuple[fsspec.AbstractFileSystem, list[str]]:
+    """The files that a source of kind files is read from, for one language, at its revision.
+
+    Raises:
+        CorpusError: as `list_files`.
+    """
+    filled = source.for_language(language)
+    url = str(filled.path)
     on_the_hub = _ON_THE_HUB.match(url)
-    if on_the_hub and source.revision:
-        revision = source.revision.replace("/", "%2F")
+    if on_the_hub and filled.revision:
+        revision = filled.revision.replace("/", "%2F")
         url = f"hf://datasets/{on_the_hub['id']}@{revision}{on_the_hub['rest'] or ''}"
     elif "://" not in url:
         url = str(Path(url).expanduser())
-    fs, names = list_files(url, source.data_files, language)
+    named = "{language}" in str(source.path)
+    return list_files(url, filled.data_files, language, others=others, for_language=named)
+
+
+def _file_texts(source: CorpusSource, language: str, others: Sequence[str]) -> Iterator[str]:
+    fs, names = files_of(source, language, others)
     for name in names:
         yield from read_file(fs, name, source.text_column)
 

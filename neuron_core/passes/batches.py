@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_CHARACTERS_A_TOKEN, _TOKENS_BEYOND = 32, 16
+"""How much of a long text is given to the tokenizer for its first tokens, and how many more must come for it to be enough."""
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -73,12 +76,25 @@ def tokenize(
         raise ValueError(f"{tokenizer.name_or_path} has no BOS token: leave add_bos unset or set it to false")
     sentences = []
     for index, text in enumerate(texts):
-        ids = list(tokenizer(text, add_special_tokens=add_bos is None)["input_ids"])
+        ids = _first_tokens(tokenizer, text, max_tokens, special=add_bos is None)
         if add_bos:
             ids = [bos, *ids]
         starts_with_bos = bos is not None and bool(ids) and ids[0] == bos
         sentences.append(Sentence(language, index, tuple(ids[:max_tokens]), int(starts_with_bos)))
     return sentences
+
+
+def _first_tokens(tokenizer: Any, text: str, n: int | None, *, special: bool) -> list[int]:
+    """At least the first `n` token ids of a text, read from its beginning only where it is much longer than that."""
+    n_characters = len(text) if n is None else _CHARACTERS_A_TOKEN * (n + _TOKENS_BEYOND)
+    while n_characters < len(text):
+        # Tokens do not reach across a space, so the beginning up to one has the tokens that it has in the whole.
+        start = text[:n_characters]
+        ids = list(tokenizer(start[: start.rfind(" ") + 1] or start, add_special_tokens=special)["input_ids"])
+        if n is None or len(ids) >= n + _TOKENS_BEYOND:
+            return ids
+        n_characters *= 2
+    return list(tokenizer(text, add_special_tokens=special)["input_ids"])
 
 
 def as_sentences(

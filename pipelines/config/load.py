@@ -137,14 +137,16 @@ def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) 
             f"did you mean {nearest}?" if near else f"valid keys: {', '.join(valid)}"
         )
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
+        message += ". YAML reads no, yes, on, off and numbers as values of their own: put the word in quotes, as 'no'"
     given = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
     return f"{origin}: {where + ': ' if where else ''}{message}{given}"
 
 
 def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
     for part in location:
-        if isinstance(part, int):
-            continue
+        if part not in section.model_fields:
+            continue  # the number of an entry, or a key that the user chose
         annotation = section.model_fields[part].annotation
         candidates = (annotation, *getattr(annotation, "__args__", ()))
         nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)]

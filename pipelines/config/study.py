@@ -76,18 +76,40 @@ def require_different_names(models: tuple[ModelConfig, ...]) -> None:
         raise ValueError("two models have the same name; give each its own `name`")
 
 
-class CorpusConfig(Section):
-    """Where sentences come from. `source`: preset, path, URL or dataset id; `sources`: one by language."""
+class SourceConfig(Section):
+    """Where and how texts are read. What is not set is as in `corpus`, and there as the preset or the kind of source has it."""
+
+    source: str | None = None
+    """Preset, path, pattern, URL or dataset id; `{language}` stands for the code."""
+    text_column: str | None = None
+    """The column or key of the text; `outer.inner` inside a struct or object."""
+    running_text: bool | None = None
+    """Whether a text is a document, to be split into sentences."""
+    escaped_newlines: bool | None = None
+    """Whether the texts hold backslash-n for a line break."""
+    data_files: str | None = None
+    """A pattern of file names below the source."""
+    revision: str | None = None
+    """The commit of a hub dataset."""
+
+
+class CorpusConfig(SourceConfig):
+    """Where sentences come from; `sources`: what differs by language, or the source alone."""
 
     source: str = "embedded"
-    sources: dict[str, str] = Field(default_factory=dict)
-    text_column: str = "text"
-    revision: str | None = None
+    sources: dict[str, SourceConfig] = Field(default_factory=dict)
     n_detection: int = Field(default=100, ge=1)
     n_heldout: int = Field(default=50, ge=1)
     min_tokens: int = Field(default=3, ge=2)
     max_tokens: int = Field(default=48, ge=2)
     max_documents: int = Field(default=100_000, ge=1)
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _source_alone(cls, sources: object) -> object:
+        if not isinstance(sources, dict):
+            return sources
+        return {code: {"source": own} if isinstance(own, str) else own for code, own in sources.items()}
 
     @model_validator(mode="after")
     def _room_for_a_sentence(self) -> CorpusConfig:

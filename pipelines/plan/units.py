@@ -6,14 +6,13 @@ from typing import Any
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ModelError
-from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.model.load import load_config, resolve_model
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
-from polyneuron.pipelines.stages.corpora import read_sentences
+from polyneuron.pipelines.stages.corpora import read_sentences, source_for
 from polyneuron.pipelines.stages.detection import (
     detection_units,
     rule_of,
@@ -53,8 +52,7 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
     if not store.exists():
         return todo
-    names = [config.corpus.sources.get(language, config.corpus.source) for language in config.languages]
-    sources = [source_of(name) for name in names]
+    sources = [source_for(config.corpus, language) for language in config.languages]
     if any(source.kind not in _LOCAL_CORPORA or "://" in str(source.path) for source in sources):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
     opened, ledger = StudiedModel.open(model), Ledger(store, model.label)

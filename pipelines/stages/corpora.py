@@ -8,11 +8,14 @@ import xxhash
 
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.corpora.contents import check_contents
 from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
+from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.passes.batches import Sentence, tokenize
-from polyneuron.pipelines.config.study import CorpusConfig
+from polyneuron.pipelines.config.study import CorpusConfig, SourceConfig
 from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.studied_model import StudiedModel
 
 
@@ -56,11 +59,13 @@ def prepare_corpora(
             asked of a tokenizer that has none.
     """
     sentences, samples = read_sentences(ledger, model, config, languages, seed)
+    doubts = check_contents(samples)
+    for _, doubt in doubts:
+        say(f"Warning: {doubt}")
     longest = _longest(model, config)
     for sample in samples:
         detection, heldout = sentences.detection[sample.language], sentences.heldout[sample.language]
-        n_cut = sum(len(s.token_ids) == longest for s in (*detection, *heldout))
-        dropped = {**sample.dropped, f"cut at {longest} tokens (kept)": n_cut}
+        own_doubts = [doubt for code, doubt in doubts if code == sample.language]
         row = {
             "model": ledger.model,
             "language": sample.language,
@@ -72,7 +77,9 @@ def prepare_corpora(
             "n_heldout": len(heldout),
             "n_tokens_detection": sum(s.n_scored for s in detection),
             "n_tokens_heldout": sum(len(s.token_ids) - 1 for s in heldout),
-            "dropped_json": json.dumps(dropped, sort_keys=True, ensure_ascii=False),
+            "n_cut": sum(len(s.token_ids) == longest for s in (*detection, *heldout)),
+            "dropped_json": json.dumps(sample.dropped, sort_keys=True, ensure_ascii=False),
+            "doubts_json": json.dumps(own_doubts, ensure_ascii=False),
         }
         unit = unit_key(stage="corpus", **row)
         if not ledger.done("corpora", unit):
@@ -92,26 +99,42 @@ def read_sentences(
         except ValueError as error:
             raise ConfigError(f"{model.label}: {error}") from error
 
-    samples = [_sample(ledger, model, config, language, seed) for language in languages]
+    samples = []
+    for language in languages:
+        others = [code for code in languages if code != language]
+        samples.append(_sample(ledger, model, config, language, others=others, seed=seed))
     detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
     heldout = {sample.language: tokens(sample.language, sample.heldout) for sample in samples}
     return Sentences(detection, heldout), samples
 
 
+def source_for(config: CorpusConfig, language: str) -> CorpusSource:
+    """The source of one language: what `corpus.sources` says of it, then `corpus`, then the preset.
+
+    Raises:
+        CorpusError: no such preset, path or dataset.
+    """
+    own = config.sources.get(language, SourceConfig())
+    source = source_of(own.source or config.source)
+    if source.kind == "embedded":
+        return source
+    said = {
+        name: next((v for v in (getattr(own, name), getattr(config, name)) if v is not None), None)
+        for name in SourceConfig.model_fields
+        if name != "source"
+    }
+    return replace(source, **{name: value for name, value in said.items() if value is not None})
+
+
 def _sample(
-    ledger: Ledger, model: StudiedModel, config: CorpusConfig, language: str, seed: int
+    ledger: Ledger, model: StudiedModel, config: CorpusConfig, language: str, *, others: list[str], seed: int
 ) -> CorpusSample:
     """The sentences of one language; a study that goes on keeps the revision it began with."""
-    source = source_of(config.sources.get(language, config.source))
-    if source.kind != "embedded":
+    source = source_for(config, language)
+    if source.kind != "embedded" and not source.revision:
         described = source.for_language(language).describe()
         stored = ledger.read("corpora", columns=["revision"], language=language, source=described)
-        kept = stored["revision"].to_pylist()[-1:] or [None]
-        source = replace(
-            source,
-            text_column=config.text_column if config.text_column != "text" else source.text_column,
-            revision=config.revision or source.revision or kept[0],
-        )
+        source = replace(source, revision=(stored["revision"].to_pylist()[-1:] or [None])[0])
     return sample_corpus(
         source,
         language,
@@ -121,6 +144,7 @@ def _sample(
         tokenizer=lambda text: model.tokenizer(text, add_special_tokens=False)["input_ids"],
         min_tokens=config.min_tokens,
         max_documents=config.max_documents,
+        others=others,
     )
 
 

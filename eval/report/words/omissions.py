@@ -38,6 +38,10 @@ def _texts(study: ShownStudy) -> Iterator[Finding]:
         n_dropped = sum(n for counts in dropped.values() for n in counts.values())
         n_read = sum(row["n_read"] or 0 for row in study.rows["corpora"])
         yield Finding("texts", "note", {"n_dropped": n_dropped, "n_read": n_read, "dropped": dropped})
+    if cut := {row["language"]: row["n_cut"] for row in study.rows["corpora"] if row["n_cut"]}:
+        yield Finding("cut", "note", {"n_cut": cut})
+    if doubts := [doubt for row in study.rows["corpora"] for doubt in json.loads(row["doubts_json"] or "[]")]:
+        yield Finding("doubts", "note", {"doubts": doubts})
     if short := [r["language"] for r in study.rows["corpora"] if (r["n_heldout"] or 0) < _FEW_SENTENCES]:
         yield Finding("short_text", "note", {"languages": short, "fewest": _FEW_SENTENCES})
 

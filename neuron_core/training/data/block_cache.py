@@ -23,9 +23,8 @@ import xxhash
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.common.files import sampled
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
-from polyneuron.neuron_core.corpora.readers import list_files
 from polyneuron.neuron_core.corpora.sampling import collapsed
-from polyneuron.neuron_core.corpora.sources import CorpusSource, pin
+from polyneuron.neuron_core.corpora.sources import CorpusSource, files_of, pin
 from polyneuron.neuron_core.training.data import documents, token_files
 from polyneuron.neuron_core.training.data.blocks import SPLITS, PreparedBlocks
 
@@ -228,8 +227,7 @@ def _described(source: CorpusSource, language: str) -> tuple[dict[str, Any], str
     elif filled.revision:
         return asdict(filled), ""
     else:
-        url = str(filled.path) if "://" in str(filled.path) else str(path)
-        fs, names = list_files(url, filled.data_files, language)
+        fs, names = files_of(source, language)
         local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
         content = [_file_digest(name) if local else [name, fs.ukey(name), fs.size(name)] for name in names]
     return asdict(filled), token_files.digest(content)

@@ -106,3 +106,35 @@ def test_too_few_sentences_says_how_many_and_why(tmp_path: Path) -> None:
         assert part in caught.value.message
     with pytest.raises(CorpusError, match=r"make 1000, but embedded gave 1[5-9]\d"):
         sample_corpus(EMBEDDED, "de", 900, 100, seed=0)
+
+
+def test_what_nobody_sees_makes_no_sentence(tmp_path: Path) -> None:
+    """Zero-width characters are no text, and two sentences that look the same are the same."""
+    lines = [
+        "\u200b",
+        "\ufeff\u2060",
+        "\u00ad \u200d",
+        "seen here",
+        "seen\u200b here",
+        "\ufeffseen here\u200b",
+        "caf\u00e9 x",
+        "cafe\u0301 x",
+        "می\u200cخواهم x",
+    ]
+    (tmp_path / "x.txt").write_text("\n".join(lines), encoding="utf-8")
+    sample = sample_corpus(CorpusSource(kind="files", path=str(tmp_path / "x.txt")), "en", 2, 1, seed=0)
+    assert sorted((*sample.detection, *sample.heldout)) == ["café x", "seen here", "می\u200cخواهم x"]
+    assert sample.dropped == {"empty": 3, "exact duplicate": 3}
+
+
+def test_a_very_long_line_is_tokenised_at_its_beginning_only(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("\n".join(["many words " * 300_000, "a b", "c d e f"]), encoding="utf-8")
+    n_characters = []
+
+    def words(text: str) -> list[int]:
+        n_characters.append(len(text))
+        return list(range(len(text.split())))
+
+    source = CorpusSource(kind="files", path=str(tmp_path / "x.txt"))
+    sample = sample_corpus(source, "en", 1, 1, seed=0, tokenizer=words)
+    assert sample.dropped == {"fewer than 3 tokens": 1} and max(n_characters) < 1000

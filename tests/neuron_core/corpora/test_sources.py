@@ -1,7 +1,11 @@
 """Texts from real files of every format, from a local folder laid out as a hub dataset, and the errors."""
 
+import bz2
+import csv
 import gzip
+import io
 import json
+import lzma
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +19,33 @@ from polyneuron.neuron_core.corpora.sources import CorpusSource, iter_texts, pin
 TEXTS = ["The first text.", "第二句。", "ประโยคที่สาม", "Le quatrième."]
 
 
+def _delimited(texts: list[str], column: str, delimiter: str) -> bytes:
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter).writerows([["id", column], *enumerate(texts)])
+    return written.getvalue().encode()
+
+
 def _write(path: Path, texts: list[str], column: str = "text") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps({"id": i, column: text}) + "\n" for i, text in enumerate(texts))
     match path.name.split(".", 1)[1]:
         case "parquet":
             pq.write_table(pa.table({"id": list(range(len(texts))), column: texts}), path)
-        case "jsonl":
+        case "jsonl" | "ndjson":
             path.write_text(lines, encoding="utf-8")
         case "jsonl.gz":
             path.write_bytes(gzip.compress(lines.encode()))
         case "jsonl.zst":
             with pa.CompressedOutputStream(str(path), "zstd") as stream:
                 stream.write(lines.encode())
+        case "ndjson.bz2":
+            path.write_bytes(bz2.compress(lines.encode()))
+        case "jsonl.xz":
+            path.write_bytes(lzma.compress(lines.encode()))
+        case "csv":
+            path.write_bytes(_delimited(texts, column, ","))
+        case "tsv.gz":
+            path.write_bytes(gzip.compress(_delimited(texts, column, "\t")))
         case "json":
             path.write_text(json.dumps([{column: text} for text in texts]), encoding="utf-8")
         case "txt":
@@ -39,9 +57,64 @@ def _texts(path: object, language: str = "en", **fields: str) -> list[str]:
     return list(iter_texts(replace(CorpusSource(kind="files", path=str(path)), **fields), language))
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst", "json", "txt"])
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "parquet",
+        "jsonl",
+        "ndjson",
+        "jsonl.gz",
+        "ndjson.bz2",
+        "jsonl.xz",
+        "jsonl.zst",
+        "json",
+        "csv",
+        "tsv.gz",
+        "txt",
+    ],
+)
 def test_a_file_of_each_format(tmp_path: Path, suffix: str) -> None:
-    assert _texts(_write(tmp_path / f"some.{suffix}", TEXTS)) == TEXTS
+    texts = TEXTS if suffix == "txt" else [*TEXTS, 'a "quoted", text\nof two\tlines']
+    assert _texts(_write(tmp_path / f"some.{suffix}", texts)) == texts
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_unicode_encoding_with_a_mark_and_every_line_end(
+    tmp_path: Path, encoding: str, end: str
+) -> None:
+    (tmp_path / "x.txt").write_bytes(end.join(TEXTS).encode(encoding))
+    assert _texts(tmp_path / "x.txt") == TEXTS
+    (tmp_path / "x.csv").write_bytes(end.join(["id,text", *(f"1,{text}" for text in TEXTS)]).encode(encoding))
+    assert _texts(tmp_path / "x.csv") == TEXTS
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view(),
+     pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.large_string())],
+    ids=str,
+)  # fmt: skip
+def test_parquet_text_of_every_library(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = [*TEXTS, None, TEXTS[0]]
+    values = pa.array([None if t is None else t.encode() for t in texts] if "binary" in str(kind) else texts)
+    values = values.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else values.cast(kind)
+    pq.write_table(pa.table({"text": values}), tmp_path / "x.parquet")
+    assert _texts(tmp_path / "x.parquet") == [*TEXTS, "", TEXTS[0]]
+
+
+def test_a_column_inside_another(tmp_path: Path) -> None:
+    rows = [{"meta": {"id": i, "body": {"text": text}}} for i, text in enumerate(TEXTS)]
+    pq.write_table(pa.Table.from_pylist([*rows, {"meta": None}]), tmp_path / "x.parquet")
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"meta": None}]))
+    for name in ("x.parquet", "x.jsonl"):
+        assert _texts(tmp_path / name, text_column="meta.body.text") == [*TEXTS, ""]
+        for absent in ("meta.text", "meta.body.text.more", "body"):
+            with pytest.raises(CorpusError) as caught:
+                _texts(tmp_path / name, text_column=absent)
+            assert repr(absent) in caught.value.message
+    pq.write_table(pa.table({"a.b": ["whole"], "a": [{"b": "inner"}]}), tmp_path / "both.parquet")
+    assert _texts(tmp_path / "both.parquet", text_column="a.b") == ["whole"]
 
 
 def test_another_column_and_nulls(tmp_path: Path) -> None:
@@ -129,6 +202,13 @@ def test_a_column_that_is_not_text(tmp_path: Path) -> None:
         ("x.jsonl.gz", b"not gzip", "cannot be read"),
         ("x.jsonl.zst", b"not zstd", "cannot be read"),
         ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000)[:-20], "cannot be read"),
+        ("x.csv", b"text,text\na,b\n", "2 columns"),
+        ("x.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields"),
+        ("x.csv", b'id,text\n1,"a\n', "line 2"),
+        ("x.tsv", b"id,text\n1,a\n", "no column 'text'"),
+        ("x.jsonl.xz", b"not xz", "cannot be read"),
+        ("x.jsonl.bz2", bz2.compress(b'{"text": "a"}\n' * 1000)[:-20], "cannot be read"),
+        ("x.txt", "no mark".encode("utf-16-le"), "zero byte"),
         ("x.docx", b"PK", r"found x\.docx.*\.parquet, \.jsonl"),
     ],
 )
