@@ -154,7 +154,7 @@ def test_damaged_files_end_in_one_message(kind: str, tmp_path: Path, anatomy: An
     if kind == "safetensors":
         edit.save(file)
     elif kind == "json":
-        file.write_text(json.dumps({"attn_q": {"0": [1, 2]}, "fwd_up": {"1": [3]}}))
+        file.write_text(json.dumps({"attn_q": {"0": [1, 2], "2": []}, "fwd_up": {"1": [3]}}))
         read = lambda path: load_published_json(path, anatomy, "m")  # noqa: E731
     else:
         torch.save([[torch.tensor([1, 2])] * 3], file, _use_new_zipfile_serialization=kind == "zipped")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,12 @@ LAPE_LANGUAGES: tuple[str, ...] = ("en", "zh", "fr", "es", "vi", "id", "ja")
 and Phi-2 hold six languages, which their authors do not name."""
 
 
+LAPE_FRACTION = 0.01
+"""Share of all FFN neurons that LAPE keeps, as published; those of several languages count once."""
+_LAPE_TOLERANCE, _FEW = 0.1, 20
+_LEAST_LIKELY = 1e-9
+
+
 class PublishedSetWarning(UserWarning):
     """An imported set does not mean exactly what its authors' code did with it."""
 
@@ -45,19 +53,32 @@ def kv_rows(indices: npt.ArrayLike, heads_per_kv: int, head_dim: int) -> npt.NDA
 
 
 def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> NeuronSet:
-    """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices. Its k and v indices run
-    over query heads. The published code maps them back with `i // G`, which hits other rows; here they get the right rows
-    (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share. Raises SetError for a file of another kind,
-    an unknown key, or an index outside the model."""
+    """Reads a set published with paper A: one JSON object, key (`JSON_KEYS`) -> layer -> indices.
+
+    Its k and v indices run over query heads. The published code maps them back with `i // G`, which hits other rows; here
+    they get the right rows (`kv_rows`), and a `PublishedSetWarning` says how many the two maps share. Raises SetError for a
+    file of another kind, an unknown key, an index outside the model, or a set of a model of another depth or width: a
+    published set lists every layer, an empty one too, and its indices reach the end of each group.
+    """
     listed = _read_json(Path(path))
+    layers_listed = set()
+    for layer in {layer for layers in listed.values() for layer in layers}:
+        if not layer.isdecimal() or len(layer) > 6:
+            raise SetError(f"{path}: {layer!r} is not a layer; layers are whole numbers")
+        layers_listed.add(int(layer))
+    if layers_listed != set(range(anatomy.n_layers)):
+        deepest = max(layers_listed, default=-1)
+        raise SetError(
+            f"{path} lists {len(layers_listed)} layers, up to layer {deepest}, but {model} has {anatomy.n_layers} (0 to "
+            f"{anatomy.n_layers - 1}): the set is of another model. A published set lists every layer; give one without "
+            "neurons an empty list"
+        )
     found: dict[Key, set[int]] = {}
     corrected, hit = 0, 0
     widths = {**anatomy.widths, "k": anatomy.widths["q"], "v": anatomy.widths["q"]}
     for key, layers in listed.items():
         group = JSON_KEYS[key]
         for layer, values in layers.items():
-            if not layer.isdecimal() or len(layer) > 6:
-                raise SetError(f"{path}: {layer!r} is not a layer; layers are whole numbers")
             indices = _checked(values, widths[group], f"{path}, {key}, layer {layer}")
             if group in ("k", "v") and anatomy.heads_per_kv > 1:
                 rows = kv_rows(indices, anatomy.heads_per_kv, anatomy.head_dim)
@@ -66,6 +87,9 @@ def load_published_json(path: str | Path, anatomy: Anatomy, model: str) -> Neuro
                 indices = rows
             found.setdefault((int(layer), group), set()).update(indices.tolist())
     result = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, found)
+    for group, width in anatomy.widths.items():
+        members = [np.fromiter(of_layer, np.int64) for (_, own), of_layer in found.items() if own == group]
+        _require_reach(members, width, f"{path}, {group}")
     if corrected:
         n_rows = result.counts()["k"] + result.counts()["v"]
         warnings.warn(
@@ -82,8 +106,9 @@ def load_lape(
     path: str | Path, anatomy: Anatomy, model: str, languages: Sequence[str] = LAPE_LANGUAGES
 ) -> dict[str, NeuronSet]:
     """Reads the FFN neurons of each language from a LAPE `*.neuron.pth`: list[language][layer] of integer tensors. Read
-    with `torch.load(weights_only=True)`, so a file that holds code is refused. Raises SetError for a file that is
-    unreadable, holds anything but lists of tensors, or does not fit the languages or the model."""
+    with `torch.load(weights_only=True)`, so a file that holds code is refused. LAPE keeps 1% of all neurons: where a file
+    holds another share, a `PublishedSetWarning` says so. Raises SetError for a file that is unreadable, holds anything but
+    lists of tensors, or does not fit the languages or the model."""
     import torch
 
     try:
@@ -103,7 +128,7 @@ def load_lape(
             f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}. Name "
             "those it holds, in their order"
         )
-    found = {}
+    found, members_of_all = {}, []
     for language, layers in zip(languages, listed, strict=True):
         if len(layers) != anatomy.n_layers:
             raise SetError(f"{path}, {language}: {len(layers)} layers, but {model} has {anatomy.n_layers}")
@@ -114,7 +139,29 @@ def load_lape(
             for layer, values in enumerate(layers)
         }
         found[language] = NeuronSet.from_indices(model, anatomy.widths, anatomy.n_layers, members)
+        members_of_all += members.values()
+    _require_reach(members_of_all, anatomy.ffn_width, str(path))
+    n_distinct = len(reduce(operator.or_, found.values())) if found else 0
+    n_implied = round(LAPE_FRACTION * anatomy.n_layers * anatomy.ffn_width)
+    if abs(n_distinct - n_implied) > max(_LAPE_TOLERANCE * n_implied, _FEW):
+        warnings.warn(
+            f"{path} holds {n_distinct} different neurons; {LAPE_FRACTION:.0%} of the {anatomy.n_layers} x "
+            f"{anatomy.ffn_width} FFN neurons of {model} are {n_implied}. It was made with another fraction, or for a model of another width.",
+            PublishedSetWarning,
+            stacklevel=2,
+        )
     return found
+
+
+def _require_reach(members: Sequence[npt.NDArray[np.int64]], width: int, where: str) -> None:
+    """Raises SetError when indices end so far below `width` that they must count the neurons of a narrower model."""
+    n = sum(map(len, members))
+    reach = max((int(own.max()) + 1 for own in members if own.size), default=width)
+    if n > _FEW and (reach / width) ** n < _LEAST_LIKELY:
+        raise SetError(
+            f"{where}: none of its {n} indices is above {reach - 1}, where the model's width is {width}; the set is of a "
+            "narrower model"
+        )
 
 
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:

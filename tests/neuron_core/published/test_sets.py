@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,6 +34,11 @@ def write(path, content):
     return path
 
 
+def of_every_layer(content, n_layers=3):
+    """As published: what a group does not select in a layer is an empty list."""
+    return {key: {str(layer): [] for layer in range(n_layers)} | layers for key, layers in content.items()}
+
+
 def test_groups_and_correction(tmp_path) -> None:
     content = {
         "fwd_up": {"0": [3, 1]},
@@ -43,7 +49,7 @@ def test_groups_and_correction(tmp_path) -> None:
         "attn_o": {"0": [30]},
     }
     with pytest.warns(PublishedSetWarning, match="3 k and v indices .* 2 rows .* change only 1") as caught:
-        found = load_published_json(write(tmp_path / "set.json", content), GQA, "m")
+        found = load_published_json(write(tmp_path / "set.json", of_every_layer(content)), GQA, "m")
     assert len(caught) == 1
     assert found.indices(0, "ffn").tolist() == [1, 3, 5]
     assert found.indices(1, "q").tolist() == [31] and found.indices(0, "o").tolist() == [30]
@@ -53,7 +59,9 @@ def test_groups_and_correction(tmp_path) -> None:
 def test_no_note_without_grouped_queries(tmp_path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = load_published_json(write(tmp_path / "set.json", {"attn_k": {"0": [9, 31]}}), MHA, "m")
+        found = load_published_json(
+            write(tmp_path / "set.json", of_every_layer({"attn_k": {"0": [9, 31]}}, 2)), MHA, "m"
+        )
     assert found.indices(0, "k").tolist() == [9, 31]
 
 
@@ -62,12 +70,16 @@ def test_no_note_without_grouped_queries(tmp_path) -> None:
     [
         ({"mlp_up": {}}, "unknown keys"),
         ({"attn_q": [1]}, "key -> layer"),
-        ({"attn_q": {"0": [32]}}, "index 32 is outside 0 to 31"),
-        ({"attn_q": {"0": [-1]}}, "index -1"),
+        (of_every_layer({"attn_q": {"0": [32]}}), "index 32 is outside 0 to 31"),
+        (of_every_layer({"attn_q": {"0": [-1]}}), "index -1"),
         ({"attn_q": {"x": [1]}}, "not a layer"),
-        ({"attn_q": {"0": ["1"]}}, "whole numbers"),
-        ({"attn_q": {"0": [[1], [1, 2]]}}, "whole numbers"),
-        ({"attn_q": {"7": [1]}}, "layers 0 to 2"),
+        (of_every_layer({"attn_q": {"0": ["1"]}}), "whole numbers"),
+        (of_every_layer({"attn_q": {"0": [[1], [1, 2]]}}), "whole numbers"),
+        (of_every_layer({"attn_q": {"7": [1]}}), "layer 7.* 3 "),
+        (of_every_layer({"attn_q": {"0": [1]}}, 2), "2 layers.* 3 "),
+        (of_every_layer({"attn_q": {"0": [1]}}, 4), "4 layers.* 3 "),
+        ({}, "0 layers"),
+        (of_every_layer({"fwd_up": {str(layer): list(range(20)) for layer in range(3)}}), "narrower"),
     ],
 )
 def test_bad_json_is_refused(tmp_path, content, words) -> None:
@@ -88,6 +100,25 @@ def test_lape(tmp_path) -> None:
     torch.save({"a": 1}, tmp_path / "dict.pth")
     with pytest.raises(SetError, match="not a LAPE set"):
         load_lape(tmp_path / "dict.pth", GQA, "m", ["en"])
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_lape_file_is_compared_with_the_width(tmp_path, width) -> None:
+    """1% of the neurons of a wider and of the same model."""
+    wide = replace(GQA, ffn_width=4000)
+    generator = torch.Generator().manual_seed(0)
+    n = round(0.01 * 4000 * width / 40)
+    one = [torch.randperm(4000, generator=generator)[:n] for _ in range(3)]
+    torch.save([one], tmp_path / "x.neuron.pth")
+    if width == 40:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load_lape(tmp_path / "x.neuron.pth", wide, "m", ["en"])
+    else:
+        with pytest.warns(PublishedSetWarning, match="240 .*120"):
+            load_lape(tmp_path / "x.neuron.pth", wide, "m", ["en"])
+        with pytest.raises(SetError, match="narrower"):
+            load_lape(tmp_path / "x.neuron.pth", replace(GQA, ffn_width=8000), "m", ["en"])
 
 
 def test_counts_of_a_published_file(tmp_path) -> None:
