@@ -187,6 +187,7 @@ def _mmmlu_folder(file: Path) -> Path:
 
     rows = _read_rows(file)
     _MMMLU.require_usable(rows, str(file))
+    _MMMLU.require_distinct(rows, ("A", "B", "C", "D"), str(file))
     if not rows:
         raise BenchmarkError(f"{file} has no rows")
     kept = [{column: str(row[column]) for column in _MMMLU.columns} for row in rows]
@@ -216,12 +217,23 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
     try:
         if file.suffix == ".parquet":
             rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
-            columns = list(rows[0]) if rows else []
+            columns = pq.read_schema(file).names
         else:
             with file.open(encoding="utf-8-sig", newline="") as stream:
                 reader = csv.DictReader(stream)
                 rows, columns = list(reader), list(reader.fieldnames or [])
+                ragged = next(
+                    (n for n, row in enumerate(rows, 1) if None in row or None in row.values()), None
+                )
+                if ragged:
+                    raise BenchmarkError(
+                        f"{file}, row {ragged}: not as many fields as the header has. Look at its commas and quotation marks"
+                    )
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise BenchmarkError(f"The MMMLU file {file} cannot be read: {error}") from error
+    if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+        raise BenchmarkError(
+            f"{file} has more than one column called {', '.join(repeated)}. Remove or rename them"
+        )
     _MMMLU.require_columns(columns, str(file))
     return rows

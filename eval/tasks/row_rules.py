@@ -1,10 +1,11 @@
 """What rows of a benchmark's dataset must hold to be used: lm-eval takes them as they come."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from polyneuron.neuron_core.common.errors import BenchmarkError
+from polyneuron.neuron_core.corpora.sampling import collapsed
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -28,6 +29,22 @@ class RowRule:
                 f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it needs "
                 f"{', '.join(self.columns)}"
             )
+
+    def require_distinct(self, rows: Iterable[Row], options: Sequence[str], where: str) -> None:
+        """Raises BenchmarkError naming the first row that stands there twice, or two of whose `options` say the same.
+
+        For files that users write: published benchmarks hold such rows, and are judged as they were published.
+        """
+        number_of: dict[tuple[str, ...], int] = {}
+        for number, row in enumerate(rows, 1):
+            said = [collapsed(str(row[option])) for option in options]
+            if equal := next((text for text in said if said.count(text) > 1), None):
+                raise BenchmarkError(
+                    f"{where}, row {number}: two options say {equal!r}. Mend or remove the row"
+                )
+            same = number_of.setdefault(tuple(collapsed(str(row[c])) for c in self.columns), number)
+            if same != number:
+                raise BenchmarkError(f"{where}, row {number}: the same as row {same}. Remove one of them")
 
     def require_usable(self, rows: Iterable[Row], where: str) -> None:
         """Raises BenchmarkError naming the first row that cannot be used."""

@@ -145,8 +145,8 @@ def load_lape(
     n_implied = round(LAPE_FRACTION * anatomy.n_layers * anatomy.ffn_width)
     if abs(n_distinct - n_implied) > max(_LAPE_TOLERANCE * n_implied, _FEW):
         warnings.warn(
-            f"{path} holds {n_distinct} different neurons; {LAPE_FRACTION:.0%} of the {anatomy.n_layers} x "
-            f"{anatomy.ffn_width} FFN neurons of {model} are {n_implied}. It was made with another fraction, or for a model of another width.",
+            f"{path} holds {n_distinct} different neurons, but {LAPE_FRACTION:.0%} of the FFN neurons of {model} are {n_implied} "
+            f"({anatomy.n_layers} x {anatomy.ffn_width}). It was made with another fraction, or for a model of another width.",
             PublishedSetWarning,
             stacklevel=2,
         )

@@ -112,3 +112,24 @@ def test_a_users_file_without_a_column_or_that_is_missing(tmp_path: Path) -> Non
         BenchmarkData("hub").locate(planned("mmmlu", "th", mmmlu_files={"th": str(file)}))
     with pytest.raises(BenchmarkError, match="cannot be read"):
         BenchmarkData("hub").locate(planned("mmmlu", "th", mmmlu_files={"th": str(tmp_path / "no.csv")}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        (["n,Question,A,A,B,C,D,Answer,Subject", "1,q,1,1,2,3,4,A,s"], ["column", "A"]),
+        (
+            ["n,Question,A,B,C,D,Answer,Subject", "1,q,1,2,3,4,A,s", "2,r,1,2,3,4,A,s", "3,q , 1,2,3,4,A,s"],
+            ["row 3", "row 1"],
+        ),
+        (["n,Question,A,B,C,D,Answer,Subject", "1,q,1,2,3,4,A,s", "2,q,1,2, 1,4,A,s"], ["row 2", "'1'"]),
+        (["n,Question,A,B,C,D,Answer,Subject", "1,q,1,2,3,4,A,s", "2,q, r,1,2,3,4,A,s"], ["row 2"]),
+        (["n,Question,A,B,C,D,Answer,Subject", "1,q,1,2,3,4,A,s", "2,q,1,2,3,4,A"], ["row 2"]),
+    ],
+)
+def test_a_users_file_says_everything_once(tmp_path: Path, lines: list[str], named: list[str]) -> None:
+    file = tmp_path / "th.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(BenchmarkError) as caught:
+        BenchmarkData("hub").locate(planned("mmmlu", "th", mmmlu_files={"th": str(file)}))
+    assert all(name in caught.value.message for name in [str(file), *named])
