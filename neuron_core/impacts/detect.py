@@ -11,6 +11,7 @@ neurons at or above u go on. Whatever threshold >= u is chosen later selects exa
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ Candidates = Mapping[tuple[int, str], Tensor]
 """Per (layer, "q" or "k"), the neurons still measured: ascending int64 indices."""
 RunPass = Callable[[list[MicroBatch], Candidates | None], Accumulated]
 Progress = Callable[[int, int], None]
+
+
+class LeftOutWarning(UserWarning):
+    """Some of the sentences given were not measured."""
 
 
 def detection_pass(
@@ -133,16 +138,25 @@ def detect_language(
 ) -> LanguageImpacts:
     """Impacts over all sentences of one language. `run_pass` measures micro-batches, here or on a cluster. `mode` "full"
     measures every neuron on every sentence, "certified" drops q and k neurons once they are proved to stay below the floor.
-    Raises CorpusError when no sentence has a scored token, ValueError for an unknown group or mode."""
+    A token that attends to itself alone is the same whatever q and k are: a sentence of one would give them no impact in
+    its whole language, and is left out with a `LeftOutWarning`. Raises CorpusError when no sentence remains, ValueError for
+    an unknown group or mode."""
     from polyneuron.neuron_core.impacts.table import LanguageImpacts
 
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if mode not in DETECTION_MODES:
         raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
-    usable = sorted((s for s in sentences if s.n_scored > 0), key=lambda s: (len(s.token_ids), s.index))
+    usable = sorted(filter(_is_measured, sentences), key=lambda s: (len(s.token_ids), s.index))
     if not usable:
-        raise CorpusError("None of the sentences has a token to score; give longer sentences")
+        raise CorpusError("None of the sentences has two tokens, one of them to score; give longer sentences")
+    if n_left_out := len(sentences) - len(usable):
+        warnings.warn(
+            f"{n_left_out} of {len(sentences)} sentences of {usable[0].language} have fewer than two tokens, or none to score, "
+            "and were left out",
+            LeftOutWarning,
+            stacklevel=2,
+        )
     seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
     impacts = run_pass(micro_batches(seed, batch_size), None)
     seed_squares = {group: _mean_squares(impacts, group, len(seed)) for group in groups}
@@ -170,6 +184,10 @@ def detect_language(
         floors=floors,
         seed_squares=seed_squares,
     )
+
+
+def _is_measured(sentence: Sentence) -> bool:
+    return sentence.n_scored > 0 and len(sentence.token_ids) > 1
 
 
 def _mean_squares(impacts: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
@@ -210,9 +228,13 @@ def measure_impacts(
     """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
 
     `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
-    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`. Raises
-    UnsupportedArchitecture for a family that is not declared, CorpusError when a corpus is empty or has no token to score,
-    ModelError when an impact is not finite, ValueError for an unknown group or mode, or strings without a tokenizer.
+    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`.
+
+    Raises:
+        UnsupportedArchitecture: the family is not declared.
+        CorpusError: a corpus is empty, or none of its sentences has two tokens, one of them to score.
+        ModelError: an impact is not finite.
+        ValueError: an unknown group or mode, or strings without a tokenizer.
     """
     from polyneuron.neuron_core.impacts.table import ImpactTable
 

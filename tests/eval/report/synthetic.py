@@ -231,7 +231,9 @@ def _corpora(plan: Plan) -> Iterator[dict[str, Any]]:
             "n_heldout": plan.n_sentences,
             "n_tokens_detection": 2400 + 31 * i,
             "n_tokens_heldout": 700 + 13 * i,
+            "n_cut": 2 * i,
             "dropped_json": json.dumps({"too_short": 7, "duplicate": i}),
+            "doubts_json": json.dumps(["Of 9 sentences of sw only 3 look like that language."] * (i == 1)),
         }
 
 

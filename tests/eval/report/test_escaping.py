@@ -42,7 +42,7 @@ FREE_TEXT = (
     "task_version",
     "test",
 )
-JSON_COLUMNS = ("config_json", "versions_json", "hardware_json", "seeds_json", "dropped_json")
+JSON_COLUMNS = ("config_json", "versions_json", "hardware_json", "seeds_json", "dropped_json", "doubts_json")
 
 
 class Tainted:

@@ -66,7 +66,8 @@ def test_the_store_writes_nowhere_else(model: str, language: str) -> None:
         root = Path(folder, "a", "b", "store")
         row = {
             "model": model, "language": language, "source": "s", "revision": None, "sha": "0", "n_read": 1,
-            "n_detection": 1, "n_heldout": 1, "n_tokens_detection": 1, "n_tokens_heldout": 1, "dropped_json": "{}",
+            "n_detection": 1, "n_heldout": 1, "n_tokens_detection": 1, "n_tokens_heldout": 1, "n_cut": 0, "dropped_json": "{}",
+            "doubts_json": "[]",
         }  # fmt: skip
         store, unit = Store(root), f"{model}/{language}"
         store.write("corpora", pa.Table.from_pylist([row]), unit, {"model": model}, run_id="r")

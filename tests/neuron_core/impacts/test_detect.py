@@ -6,7 +6,8 @@ import torch
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
-from polyneuron.neuron_core.impacts.detect import measure_impacts
+from polyneuron.neuron_core.impacts.detect import LeftOutWarning, measure_impacts
+from polyneuron.neuron_core.impacts.modes import DetectionMode
 from tests.tiny_models import tiny_model, token_ids
 
 CORPORA = {"aa": token_ids([5, 9, 7, 12, 6, 8, 11], seed=1), "bb": token_ids([6, 8, 10, 7, 13], seed=2)}
@@ -109,3 +110,18 @@ def test_model_is_left_as_it_was() -> None:
     assert model.config._attn_implementation == implementation
     assert not any("forward" in vars(layer) for layer in model.model.layers)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("mode", ["full", "certified"])
+def test_a_sentence_of_one_token_decides_nothing(mode: DetectionMode) -> None:
+    """Alone with itself a token attends the same whatever q and k are: one such sentence would take all their neurons away."""
+    model = tiny_model("llama-mha-untied")
+    whole = measure_impacts(model, None, CORPORA, mode=mode)
+    language = next(iter(CORPORA))
+    with pytest.warns(LeftOutWarning, match=rf"2 of .* {language} "):
+        with_short = measure_impacts(
+            model, None, {**CORPORA, language: [[7], *CORPORA[language], []]}, mode=mode
+        )
+    assert with_short.to_arrow().equals(whole.to_arrow())
+    with pytest.raises(CorpusError):
+        measure_impacts(model, None, {"cc": [[7], [8]]}, mode=mode)

@@ -1,0 +1,96 @@
+"""Texts of a study: read as the configuration says for each language, counted, doubted, and refused where two are one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.corpora.embedded_corpus import embedded
+from polyneuron.pipelines.config.study import CorpusConfig
+from polyneuron.pipelines.stages.corpora import source_for
+from tests.pipelines.in_process import TinyStudy, tiny_config
+from tests.tiny_models import save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def _written(folder: Path, **languages: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for code, sentences in languages.items():
+        (folder / f"{code}.txt").write_text("\n".join(sentences), encoding="utf-8")
+    return folder
+
+
+def _rows(model: Path, store: Path, **corpus: Any) -> dict[str, dict[str, Any]]:
+    settings = {"n_detection": 6, "n_heldout": 3, "max_tokens": 12, **corpus}
+    with TinyStudy(tiny_config(model, store, corpus=settings), model) as study:
+        study.do("corpora")
+    return {row["language"]: row for row in Store(store).read("corpora").to_pylist()}
+
+
+def test_a_folder_whose_name_holds_both_codes(tmp_path: Path, model: Path) -> None:
+    folder = _written(tmp_path / "corpora-en-sw", en=embedded()["en"][:12], sw=embedded()["sw"][:12])
+    rows = _rows(model, tmp_path / "store", source=str(folder))
+    assert rows["en"]["sha"] != rows["sw"]["sha"]
+    assert [json.loads(row["doubts_json"]) for row in rows.values()] == [[], []]
+
+
+def test_one_text_for_two_languages_is_refused_and_nothing_is_stored(tmp_path: Path, model: Path) -> None:
+    folder = _written(tmp_path / "texts", en=embedded()["en"][:9], sw=embedded()["en"][:9])
+    with pytest.raises(CorpusError, match="'en' and 'sw' have 9 of 9"):
+        _rows(model, tmp_path / "store", source=str(folder))
+    assert Store(tmp_path / "store").read("corpora").num_rows == 0
+
+
+def test_doubts_are_stored_and_told(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = _written(tmp_path / "texts", en=embedded()["en"][:9], sw=embedded()["de"][:9])
+    rows = _rows(model, tmp_path / "store", source=str(folder))
+    [doubt] = json.loads(rows["sw"]["doubts_json"])
+    assert (
+        "9 de" in doubt and doubt in capsys.readouterr().err and json.loads(rows["en"]["doubts_json"]) == []
+    )
+
+
+def test_what_was_cut_is_not_counted_as_dropped(tmp_path: Path, model: Path) -> None:
+    folder = _written(tmp_path / "texts", en=embedded()["en"][:10], sw=embedded()["sw"][:9])
+    rows = _rows(model, tmp_path / "store", source=str(folder))
+    dropped = {code: sum(json.loads(row["dropped_json"]).values()) for code, row in rows.items()}
+    assert dropped == {"en": 1, "sw": 0} and rows["sw"]["n_cut"] == 9
+
+
+def test_a_local_copy_is_read_as_its_preset_reads_the_hub() -> None:
+    config = CorpusConfig.model_validate(
+        {
+            "source": "./oscar/{language}_meta",
+            "text_column": "content",
+            "running_text": True,
+            "sources": {
+                "sw": {"text_column": "meta.text", "running_text": False},
+                "th": "wikipedia",
+                "zh": "embedded",
+            },
+        }
+    )
+    oscar, preset = source_for(config, "en"), source_for(CorpusConfig(source="oscar"), "en")
+    assert (oscar.text_column, oscar.running_text) == (preset.text_column, preset.running_text)
+    swahili = source_for(config, "sw")
+    assert (swahili.path, swahili.text_column, swahili.running_text) == (oscar.path, "meta.text", False)
+    assert (
+        source_for(config, "th").path == "wikimedia/wikipedia" and source_for(config, "zh").kind == "embedded"
+    )
+    assert source_for(CorpusConfig(source="oscar"), "en").text_column == "content"
+
+
+def test_documents_of_one_language_are_split(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "oscar" / "sw_meta"
+    folder.mkdir(parents=True)
+    documents = [" ".join(embedded()["sw"][i : i + 4]) for i in range(0, 24, 4)]
+    (folder / "part_1.jsonl").write_text("".join(json.dumps({"content": d}) + "\n" for d in documents))
+    own = {"sw": {"source": str(folder), "text_column": "content", "running_text": True}}
+    assert _rows(model, tmp_path / "store", sources=own)["sw"]["n_read"] == 24
