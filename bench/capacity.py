@@ -128,7 +128,7 @@ def measure(name: str, folder: Path, ranks: int) -> Iterator[dict[str, Any]]:
     """Runs every stage of one model on a group of ranks; rows with predicted and measured bytes."""
     from polyneuron.cluster.actors.session import ray_session
     from polyneuron.cluster.spec import GroupSpec, ModelSpec
-    from polyneuron.neuron_core.model.load import load_config
+    from polyneuron.neuron_core.model.opening import load_config
 
     dtype = DTYPES.get(name, "float32")
     hf_config = load_config(folder)

@@ -11,7 +11,8 @@ from polyneuron.eval.engines.settings import EngineSettings, start_engine
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.model.load import load_config, resolve_model
+from polyneuron.neuron_core.model.load import resolve_model
+from polyneuron.neuron_core.model.opening import load_config
 
 N_PER_PLACE, N_SWITCHES = 27, 5
 """27 neurons of each of five groups in each of 30 layers: 4,050."""

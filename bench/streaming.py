@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import LlamaForCausalLM
 
 from bench.measuring import peak_of_ranks, timed
 from bench.models import llama_config, random_sentences, write_llama
@@ -28,7 +29,7 @@ from polyneuron.neuron_core.impacts.detect import Candidates, detect_language, d
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -145,7 +146,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     config = load_config(folder)
     config.num_hidden_layers = 1
-    prefix = from_pretrained(folder, config, "bfloat16")
+    # transformers takes the first layer of the files and leaves the rest, which our own loading refuses
+    prefix = LlamaForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16).eval()
     expected = detection_pass(LayerMajor(prefix), both, DEFAULT_GROUPS)
     for key, impacts in expected.items():
         for field in ("minimum", "maximum", "smallest", "worst_rank", "total"):

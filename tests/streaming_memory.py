@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers import LlamaForCausalLM
 
 from polyneuron.cluster.memory import peak_resident_bytes, reset_peak, resident_bytes
 from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
@@ -25,7 +26,10 @@ def main() -> None:
     tiny_model("llama-mha-untied", spread=0.05, num_hidden_layers=16, **WIDE).save_pretrained(folder)
     config = load_config(folder)
     config.num_hidden_layers = 2
-    expected = detection_pass(LayerMajor(from_pretrained(folder, config, "float32")), BATCHES, DEFAULT_GROUPS)
+    # transformers takes the first two layers of the files and leaves the rest, which our own loading refuses
+    first_two = LlamaForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+    expected = detection_pass(LayerMajor(first_two), BATCHES, DEFAULT_GROUPS)
+    del first_two
     stored = StoredModel(folder, "float32")
     runner = LayerMajor(stored.model, gather=stored.gather, hidden_bytes=0)
     reset_peak()

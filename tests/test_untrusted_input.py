@@ -24,7 +24,8 @@ from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sources import iter_texts
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
-from polyneuron.neuron_core.model.load import load_config, load_model
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.published.sets import load_lape, load_published_json
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.load import load_study

@@ -94,7 +94,7 @@ def shape_of(hf_config: Any, dtype: str) -> ModelShape:
     import torch
 
     from polyneuron.neuron_core.model.anatomy import anatomy_of
-    from polyneuron.neuron_core.model.load import model_class
+    from polyneuron.neuron_core.model.skeleton import model_class
 
     anatomy = anatomy_of(hf_config)
     with torch.device("meta"):

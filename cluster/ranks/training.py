@@ -18,7 +18,8 @@ from polyneuron.cluster.ranks.frozen_linears import frozen_linears
 from polyneuron.cluster.ranks.pass_model import PassModel
 from polyneuron.cluster.spec import ModelSpec, Seat
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.load import from_pretrained
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.layer_major import Gather, whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from polyneuron.eval.tasks.benchmark_data import dataset_card
-from polyneuron.neuron_core.model.load import cache_folder
+from polyneuron.neuron_core.common.cache import cache_folder, writable_cache
 
 _HERE = Path(__file__).parent
 _MMMLU_CONFIGS = {"zh": "ZH_CN", "sw": "SW_KE", "fr": "FR_FR", "de": "DE_DE"}
@@ -30,6 +30,7 @@ def sample_folder() -> Path:
     name = xxhash.xxh3_64_hexdigest(b"".join(file.read_bytes() for file in made_of))
     folder = cache_folder() / "samples" / name
     if not (folder / "complete").exists():
+        writable_cache("samples", name)
         for dataset, configs in (
             ("juletxara/mgsm", dict(_mgsm())),
             ("openai/MMMLU", dict(_mmmlu())),

@@ -12,8 +12,8 @@ import xxhash
 
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.row_rules import ROW_RULES
+from polyneuron.neuron_core.common.cache import cache_folder, writable_cache
 from polyneuron.neuron_core.common.errors import BenchmarkError
-from polyneuron.neuron_core.model.load import cache_folder
 
 _MMMLU = ROW_RULES["openai/MMMLU"]
 
@@ -64,7 +64,7 @@ class BenchmarkData:
         else:
             kind, folder, config = *self._local_root(task), task.config
         revision = _content_hash(folder)
-        kwargs = {"cache_dir": str(cache_folder() / "datasets" / revision)}
+        kwargs = {"cache_dir": str(writable_cache("datasets", revision))}
         return Located(
             path=str(folder),
             kwargs=kwargs,
@@ -194,7 +194,7 @@ def _mmmlu_folder(file: Path) -> Path:
     name = xxhash.xxh3_128_hexdigest(json.dumps(kept, ensure_ascii=False).encode())
     folder = cache_folder() / "mmmlu-files" / name
     if not (folder / "README.md").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        writable_cache("mmmlu-files", name)
         pq.write_table(pa.Table.from_pylist(kept), folder / "test.parquet")
         card = dataset_card({"default": {"test": "test.parquet"}})
         (folder / "README.md").write_text(card, encoding="utf-8")

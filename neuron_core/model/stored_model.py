@@ -1,25 +1,20 @@
 """A causal LM whose weights stay in their files: parameters hold nothing until they are asked for, buffers are real.
 
-It is built on the meta device by transformers' own classes, and names of tensors are translated by transformers' own
-rules, so it is the model that `from_pretrained` would load. What reads it is either `gather`, which streams parameters
-through memory, or a cluster rank that takes its share of each.
+It starts from the same `skeleton_of` as `from_pretrained`, so it is the model that this would load. What reads it is either
+`gather`, which streams parameters through memory, or a cluster rank that takes its share of each.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import load_config, model_class
-from polyneuron.neuron_core.model.weight_files import WeightFiles
-
-_NAMED = 3
-"""Tensors named in a message; the rest are counted."""
+from polyneuron.neuron_core.model.load import dtype_of
+from polyneuron.neuron_core.model.opening import load_config
+from polyneuron.neuron_core.model.skeleton import skeleton_of
 
 
 class StoredModel:
@@ -37,17 +32,12 @@ class StoredModel:
         ModelError for files that cannot be read, that lack a parameter, or hold one of another shape, and
         UnsupportedArchitecture for a family whose anatomy is not declared."""
         config = load_config(source, revision, trust_remote_code)
-        if getattr(config, "quantization_config", None) is not None:
-            raise ModelError(f"The weights of {source} are quantised; export the model in bfloat16 first")
         self.source, self.device = str(source), torch.device(device)
-        self.files = WeightFiles(_weight_paths(source, config, revision))
         self._buffers: list[Tensor] = []
-        wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        self.model = _on_meta(config, wanted, trust_remote_code)
-        keys = _file_keys(self.model, self.files, self.source)
-        self._tie(keys)
-        self._keys = self._emptied(keys)
-        self._fill_buffers(keys)
+        skeleton = skeleton_of(source, config, dtype_of(dtype), revision, trust_remote_code)
+        self.model, self.files = skeleton.model, skeleton.files
+        self._keys = self._emptied(skeleton.keys)
+        self._fill_buffers(skeleton.keys)
         anatomy_of(self.model)
         self.model.to(self.device).eval()
 
@@ -100,26 +90,11 @@ class StoredModel:
             for parameter, old in zip(parameters, taken, strict=True)
         ]
 
-    def _tie(self, keys: dict[str, str]) -> None:
-        missing = set(self.model.state_dict()) - set(keys)
-        self.model.tie_weights(missing_keys=missing, recompute_mapping=False)
-        if missing:
-            named = ", ".join(sorted(missing)[:_NAMED])
-            raise ModelError(
-                f"The weights of {self.source} lack {len(missing)} of the model's tensors ({named}). Download or export "
-                "the model again"
-            )
-
     def _emptied(self, keys: dict[str, str]) -> dict[nn.Parameter, str]:
         """Replaces every parameter on meta, which could take no values later, by an empty one of its dtype."""
         empty: dict[nn.Parameter, nn.Parameter] = {}
         key_of = {}
         for name, parameter in list(self.model.named_parameters(remove_duplicate=False)):
-            if name in keys and (shape := self.files.tensors[keys[name]].shape) != parameter.shape:
-                raise ModelError(
-                    f"{keys[name]} in the weights of {self.source} has shape {list(shape)}, but the model's config asks for "
-                    f"{list(parameter.shape)}. Config and weights are of different models"
-                )
             if parameter not in empty:
                 empty[parameter] = nn.Parameter(torch.empty(0, dtype=parameter.dtype), requires_grad=False)
             if name in keys:
@@ -139,61 +114,3 @@ class StoredModel:
         for name, buffer in self.model.named_buffers():
             if name in keys:
                 self.files.read(keys[name], buffer.view(-1))
-
-
-def _on_meta(config: Any, dtype: torch.dtype, trust_remote_code: bool) -> Any:
-    from transformers.initialization import no_tie_weights
-
-    with torch.device("meta"), no_tie_weights():
-        return model_class(config).from_config(
-            config,
-            dtype=dtype,
-            attn_implementation=anatomy_of(config).attention_implementation,
-            trust_remote_code=trust_remote_code,
-        )
-
-
-def _weight_paths(source: str | Path, config: Any, revision: str | None) -> list[str]:
-    from transformers.modeling_utils import _get_resolved_checkpoint_files
-
-    try:
-        paths, _ = _get_resolved_checkpoint_files(
-            pretrained_model_name_or_path=str(source),
-            variant=None,
-            gguf_file=None,
-            use_safetensors=True,
-            user_agent=None,
-            is_remote_code=False,
-            transformers_explicit_filename=getattr(config, "transformers_weights", None),
-            download_kwargs={"revision": revision},
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"The weights of {source} cannot be found: {str(error).strip().splitlines()[0]} Only safetensors files are read"
-        ) from error
-    return list(paths or [])
-
-
-def _file_keys(model: Any, files: WeightFiles, source: str) -> dict[str, str]:
-    """By the name of each of the model's tensors, its name in the files."""
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
-
-    mapping = get_model_conversion_mapping(model)
-    renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
-    converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
-    wanted = model.state_dict()
-    key_of = {}
-    for key in files.tensors:
-        name, converted = rename_source_key(key, renamings, converters, model.base_model_prefix, wanted)
-        if name not in wanted and key in wanted:
-            name, converted = rename_source_key(key, [], [], model.base_model_prefix, wanted)
-        if name not in wanted:
-            continue
-        if converted is not None:
-            raise ModelError(
-                f"{key} in the weights of {source} is stored in a layout that must be converted when loading. Load the model "
-                "with transformers, save it again, and give that folder"
-            )
-        key_of[name] = key
-    return key_of

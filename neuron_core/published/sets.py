@@ -128,7 +128,8 @@ def load_lape(
             f"{path} holds {len(listed)} languages, but {len(languages)} were named: {', '.join(languages)}. Name "
             "those it holds, in their order"
         )
-    found, members_of_all = {}, []
+    found: dict[str, NeuronSet] = {}
+    members_of_all: list[npt.NDArray[np.int64]] = []
     for language, layers in zip(languages, listed, strict=True):
         if len(layers) != anatomy.n_layers:
             raise SetError(f"{path}, {language}: {len(layers)} layers, but {model} has {anatomy.n_layers}")

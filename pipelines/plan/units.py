@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.common.errors import ModelError
-from polyneuron.neuron_core.model.load import load_config, resolve_model
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -25,16 +23,15 @@ _LOCAL_CORPORA = ("embedded", "files")
 
 def config_of_model(model: ModelConfig) -> Any:
     """The model's config; of a GGUF file from its header, without dequantising it."""
+    from polyneuron.neuron_core.model.gguf import gguf_config
+    from polyneuron.neuron_core.model.load import resolve_model
+    from polyneuron.neuron_core.model.opening import load_config
+
     warn_of_trusted_code(model)
     path = Path(model_path(model)).expanduser()
     if path.suffix != ".gguf":
         return load_config(resolve_model(model_path(model)), model.revision, model.trust_remote_code)
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
+    return gguf_config(path)
 
 
 def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:

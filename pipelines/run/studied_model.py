@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from polyneuron.neuron_core.common.errors import ModelError
-from polyneuron.neuron_core.model.load import load_config, model_fingerprint, resolve_model
 from polyneuron.pipelines.config.study import ModelConfig
+from polyneuron.pipelines.run.progress import bar
 
 _OPENING = threading.Lock()
 """Models open one after the other: transformers loads itself piece by piece, and a second thread finds pieces missing."""
@@ -36,29 +36,33 @@ class StudiedModel:
 
     @staticmethod
     def open(config: ModelConfig) -> StudiedModel:
-        """Resolves the model and loads its configuration and tokenizer.
+        """Resolves the model, loads its configuration and tokenizer, and looks at its files as `load_model` would.
 
         Raises:
-            ModelError: nothing there, or nothing that can be read.
+            ModelError: nothing there, or nothing that can be used.
         """
         with _OPENING:
-            from transformers import AutoTokenizer
+            from polyneuron.neuron_core.model.identity import model_fingerprint
+            from polyneuron.neuron_core.model.load import dtype_of, resolve_model
+            from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
+            from polyneuron.neuron_core.model.skeleton import skeleton_of
 
             source = resolve_model(model_path(config))
             trusted, revision = config.trust_remote_code, config.revision
             hf_config = load_config(source, revision, trusted)
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(
-                    source, revision=revision, trust_remote_code=trusted
-                )
-            except (OSError, ValueError) as error:
-                raise ModelError(f"The tokenizer of {config.label} cannot be loaded: {error}") from error
+            tokenizer = load_tokenizer(source, hf_config, revision, trusted)
+            if Path(source).is_dir():  # of a hub's model workers fetch the weights, and look at them then
+                skeleton_of(source, hf_config, dtype_of(config.dtype), trust_remote_code=trusted)
+        with bar("files of the model, MiB") as report:
+            fingerprint = model_fingerprint(
+                source, hf_config, lambda done, total: report(done >> 20, total >> 20)
+            )
         return StudiedModel(
             config=config,
             source=source,
             hf_config=hf_config,
             tokenizer=tokenizer,
-            fingerprint=model_fingerprint(source, hf_config),
+            fingerprint=fingerprint,
             adds_bos=_adds_bos(tokenizer) if config.add_bos is None else config.add_bos,
         )
 

@@ -5,10 +5,10 @@ from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import product
 
+from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import cache_folder
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.names import Strategy
@@ -91,7 +91,7 @@ def _blocks(
     read = (*sentences.detection[language], *sentences.heldout[language])
     with bar(f"tokenising {language}") as report:
         return prepare_blocks(
-            cache_folder() / "blocks",
+            writable_cache("blocks"),
             mixture_of(config.mixture),
             language,
             tokenizer,

@@ -6,9 +6,9 @@ from itertools import product
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.training_data import training_data
+from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.anatomy import Anatomy
-from polyneuron.neuron_core.model.load import cache_folder
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.strategies import transfer_choices
@@ -136,7 +136,7 @@ def _items(model: StudiedModel, config: TransferConfig, task: TransferTask) -> t
     data = BenchmarkData(task.training.data, config.revisions)
     items = training_data(task.name, data, recipe.n_items, config.seed)
     blocks = prepare_answers(
-        cache_folder() / "answers",
+        writable_cache("answers"),
         items.examples,
         config.source,
         model.tokenizer,

@@ -12,7 +12,7 @@ from polyneuron.eval.store.same_tables import first_difference
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.pipelines.killing import ROOT, kill_actor, kill_driver, started_until
 from tests.tiny_models import save_tiny_model

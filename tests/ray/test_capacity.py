@@ -12,7 +12,7 @@ from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.impacts.detect import detect_language, detection_pass, merge_passes
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
-from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from tests.tiny_models import token_ids
 

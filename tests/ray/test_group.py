@@ -18,7 +18,8 @@ from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.impacts.detect import Accumulated, detection_pass, merge_passes
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.load import from_pretrained
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet

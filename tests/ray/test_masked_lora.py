@@ -14,7 +14,8 @@ from polyneuron.cluster.ranks.training import TrainJob
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.training_data import training_data
-from polyneuron.neuron_core.model.load import from_pretrained, load_config, load_model
+from polyneuron.neuron_core.model.load import from_pretrained, load_model
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
 from polyneuron.neuron_core.training.data.answer_blocks import AnswerFeed, prepare_answers

@@ -16,7 +16,8 @@ from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.impacts.detect import detection_pass, merge_passes
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.load import from_pretrained
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.ray.test_group import BATCHES, assert_same, some_edit
 from tests.tiny_models import save_tiny_model

@@ -15,7 +15,7 @@ from polyneuron.neuron_core.activations.measure import activation_pass
 from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from tests.cluster.live_bytes import LiveBytes

@@ -12,7 +12,7 @@ from polyneuron.cluster.capacity.engine import (
     weights_bytes,
 )
 from polyneuron.cluster.capacity.shape import ModelShape, shape_of
-from polyneuron.neuron_core.model.load import load_config
+from polyneuron.neuron_core.model.opening import load_config
 from tests.tiny_models import TINY, tiny_model
 
 SHAPES = Path(__file__).parents[2] / "shapes"

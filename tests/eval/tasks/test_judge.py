@@ -13,7 +13,8 @@ from polyneuron.eval.verdicts.statistics import wilson
 from polyneuron.neuron_core.common.errors import EngineError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import perplexity
-from polyneuron.neuron_core.model.load import load_config, load_model
+from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.passes.batches import Sentence
 from tests.edits import random_neurons
 from tests.tiny_models import save_tiny_model, token_ids

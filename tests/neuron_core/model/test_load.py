@@ -9,7 +9,9 @@ from transformers import AutoConfig, BertConfig, BertModel
 
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import dequantised, from_pretrained, load_config, load_model
+from polyneuron.neuron_core.model.gguf import dequantised
+from polyneuron.neuron_core.model.load import from_pretrained, load_model
+from polyneuron.neuron_core.model.opening import load_config
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import TINY, tiny_model
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 
-from polyneuron.neuron_core.model.load import from_pretrained, load_config, load_model
+from polyneuron.neuron_core.model.load import from_pretrained, load_model
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper, summed_loss
 from polyneuron.neuron_core.training.loop.trainer import train

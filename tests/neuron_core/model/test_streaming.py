@@ -15,7 +15,8 @@ from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.impacts.detect import detection_pass
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.model.load import from_pretrained, load_config
+from polyneuron.neuron_core.model.load import from_pretrained
+from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor

@@ -240,7 +240,7 @@ def ffn(indices: list[int]) -> NeuronSet:
 
 def test_a_language_without_neurons_is_a_null_with_its_reason(ran: Ran, model: Path) -> None:
     from polyneuron.neuron_core.model.anatomy import anatomy_of
-    from polyneuron.neuron_core.model.load import load_config
+    from polyneuron.neuron_core.model.opening import load_config
 
     full = {"en": ffn([1]), "zh": ffn([2]), "de": ffn([])}
     sets = {"lape": full, "act_prob_pooled": full}

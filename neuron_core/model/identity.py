@@ -1,0 +1,202 @@
+"""What tells one model from another: a hash of every byte of the files that decide its results, and of no other file.
+
+One pass over the files also finds weights that are not finite, before anything computes with them. What it finds of a file
+is remembered under the file's size, times and inode, so that a model is read once and not at every start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from xxhash import xxh3_64, xxh3_128, xxh3_128_hexdigest
+
+from polyneuron.neuron_core.common.boundary import errors_become
+from polyneuron.neuron_core.common.cache import writable_cache
+from polyneuron.neuron_core.common.errors import ConfigError, ModelError
+from polyneuron.neuron_core.model.folder import CONFIG, GENERATION, INDEX, TOKENIZER_FILES
+from polyneuron.neuron_core.model.skeleton import weight_paths
+from polyneuron.neuron_core.model.weight_files import StoredTensor, WeightFiles, all_finite
+
+_BLOCK_BYTES = 32 << 20
+"""What a thread reads, hashes and looks through at a time; a file's hash is that of its blocks' hashes."""
+_WIDEST = 8
+"""Bytes of the widest element, which may begin in one block and end in the next."""
+_SETTLED_S = 2.0
+"""A file changed less than this ago may change again within the resolution of its times, so it is not remembered."""
+_VERSION = 1
+
+Progress = Callable[[int, int], None]
+"""Bytes read and bytes in all."""
+
+
+def model_fingerprint(source: str | Path, config: Any, progress: Progress | None = None) -> str:
+    """16 hex digits for all that decides what a model computes.
+
+    A local folder is its config, weights, tokenizer and generation config, byte for byte, and its own code where that is
+    trusted; a hub's model is its commit. `config` is what `load_config` gave. A folder's weights have been looked through.
+
+    Raises:
+        ModelError: a file cannot be read, changes while it is read, or holds weights that are not finite.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        commit = getattr(config, "_commit_hash", None)
+        return xxh3_64(f"{source}@{commit}".encode()).hexdigest()
+    weights = weight_paths(source, config)
+    others = [path for path in _small_files(folder, config) if path.is_file()]
+    seen = _looked_through(folder, [*weights, *others], set(weights), progress)
+    digest = xxh3_64()
+    for path in sorted(seen, key=lambda path: path.relative_to(folder).as_posix()):
+        digest.update(f"{path.relative_to(folder).as_posix()}={seen[path].digest};".encode())
+    return digest.hexdigest()
+
+
+def require_finite_files(paths: Sequence[Path], progress: Progress | None = None) -> None:
+    """Raises ModelError, with the tensor's name, when a file of weights holds NaN or infinity; reads what is not known."""
+    for folder in {path.parent for path in paths}:
+        weights = [path for path in paths if path.parent == folder]
+        _looked_through(folder, weights, set(weights), progress)
+
+
+def _small_files(folder: Path, config: Any) -> list[Path]:
+    found = {folder / name for name in (CONFIG, GENERATION, INDEX)}
+    found |= {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    if getattr(config, "auto_map", None):
+        found |= set(folder.rglob("*.py"))
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a file as it was at `stamp`: its digest, and the first tensor that is not finite."""
+
+    stamp: list[int]
+    digest: str
+    bad: str | None
+
+
+def _looked_through(
+    folder: Path, paths: Iterable[Path], weights: set[Path], progress: Progress | None
+) -> dict[Path, _Seen]:
+    known = _Known(folder)
+    seen = {path: entry for path in dict.fromkeys(paths) if (entry := known.of(path)) is not None}
+    unknown = [path for path in dict.fromkeys(paths) if path not in seen]
+    with errors_become(
+        ModelError, f"The files of {folder} cannot be read", "Look whether they are still there"
+    ):
+        for path in unknown:
+            seen[path] = _read(path, path in weights, known, _Count(progress, unknown))
+    known.keep()
+    for path, entry in seen.items():
+        if entry.bad is not None:
+            raise ModelError(
+                f"{entry.bad} in {path} holds NaN or infinity. Download or export the model again"
+            )
+    return seen
+
+
+class _Count:
+    """Adds up the bytes of all files that are read, for people who wait."""
+
+    def __init__(self, progress: Progress | None, paths: Sequence[Path]) -> None:
+        self._progress, self._done = progress, 0
+        self._total = sum(path.stat().st_size for path in paths)
+
+    def add(self, n_bytes: int) -> None:
+        """Reports `n_bytes` more."""
+        self._done += n_bytes
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _read(path: Path, is_weights: bool, known: _Known, count: _Count) -> _Seen:
+    began, stamp = time.time(), _stamp(path)
+    tensors = WeightFiles([path]).tensors if is_weights else {}
+    digest, bad = xxh3_128(), None
+    starts = range(0, max(1, stamp[0]), _BLOCK_BYTES)
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        for start, (block, not_finite) in zip(
+            starts, pool.map(lambda start: _block(path, start, tensors), starts), strict=True
+        ):
+            digest.update(block)
+            bad = bad or not_finite
+            count.add(min(_BLOCK_BYTES, stamp[0] - start))
+    if _stamp(path) != stamp:
+        raise ModelError(f"{path} changed while it was read. Wait until whatever writes it is done")
+    entry = _Seen(stamp, digest.hexdigest(), bad)
+    known.add(path, entry, began)
+    return entry
+
+
+def _block(path: Path, start: int, tensors: dict[str, StoredTensor]) -> tuple[bytes, str | None]:
+    """The hash of one block, and the name of a tensor with an element that begins in it and is not finite."""
+    buffer = bytearray(_BLOCK_BYTES + _WIDEST)
+    with path.open("rb", buffering=0) as file:
+        n, view = 0, memoryview(buffer)
+        while n < len(buffer) and (more := os.preadv(file.fileno(), [view[n:]], start + n)):
+            n += more
+    end = start + min(n, _BLOCK_BYTES)
+    for name, stored in tensors.items():
+        item = stored.dtype.itemsize
+        last = stored.first_byte + stored.shape.numel() * item
+        if stored.first_byte >= end or last <= start or last == stored.first_byte:
+            continue
+        first = stored.first_byte + -(-max(0, start - stored.first_byte) // item) * item
+        stop = min(last, stored.first_byte + -(-(end - stored.first_byte) // item) * item)
+        piece = view[first - start : min(stop - start, n)]
+        if first < end and not all_finite(torch.frombuffer(piece, dtype=stored.dtype)):
+            return xxh3_128(view[: end - start]).digest(), name
+    return xxh3_128(view[: end - start]).digest(), None
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes when a file does: size, times of change (of contents and of the entry), inode and device."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+
+
+class _Known:
+    """What earlier runs found of a folder's files; nothing where the cache cannot be used, which costs only time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries, self._changed, self._place = dict[str, Any](), False, None
+        try:
+            name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
+            self._place = writable_cache("identity") / f"{name}.json"
+            kept = json.loads(self._place.read_text(encoding="utf-8"))
+            self._entries = kept["files"] if kept["version"] == _VERSION else {}
+        except (OSError, ValueError, KeyError, TypeError, ConfigError):
+            pass
+
+    def of(self, path: Path) -> _Seen | None:
+        """What is known of a file that has not changed since."""
+        try:
+            entry = _Seen(**self._entries[path.name])
+            return entry if entry.stamp == _stamp(path) and isinstance(entry.digest, str) else None
+        except (KeyError, TypeError, OSError):
+            return None
+
+    def add(self, path: Path, entry: _Seen, read_at: float) -> None:
+        """Remembers a file, unless it was changed so shortly before it was read that it may change again unseen."""
+        if read_at - max(entry.stamp[1], entry.stamp[2]) / 1e9 > _SETTLED_S:
+            self._changed = True
+            self._entries[path.name] = {"stamp": entry.stamp, "digest": entry.digest, "bad": entry.bad}
+
+    def keep(self) -> None:
+        """Writes what is new, whole or not at all."""
+        if self._place is None or not self._changed:
+            return
+        temporary = self._place.with_name(f"{self._place.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+        try:
+            temporary.write_text(json.dumps({"version": _VERSION, "files": self._entries}), encoding="utf-8")
+            temporary.replace(self._place)
+        except OSError:
+            temporary.unlink(missing_ok=True)
