@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
 from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
 from polyneuron.neuron_core.model.load import load_model
-from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, require_rows
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class HfEngine:
             trust_remote_code=settings.trust_remote_code,
             device=device,
         )
+        embedding = self._model.get_input_embeddings()
+        embedding.register_forward_pre_hook(lambda module, args: require_rows(args[0], module.num_embeddings))
         self.lm: Any = HFLM(
             pretrained=self._model,
             tokenizer=tokenizer,

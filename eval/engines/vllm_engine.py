@@ -16,6 +16,11 @@ from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
+from polyneuron.neuron_core.model.folder import INDEX
+from polyneuron.neuron_core.model.identity import require_finite_files
+from polyneuron.neuron_core.model.load import dtype_of
+from polyneuron.neuron_core.model.opening import load_config
+from polyneuron.neuron_core.model.skeleton import skeleton_of
 from polyneuron.neuron_core.passes.batches import Sentence
 
 if TYPE_CHECKING:
@@ -28,8 +33,10 @@ class VllmEngine:
     """lm-eval's vLLM model around one engine, which runs eagerly: compiled graphs ignore hooks silently."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        """Raises EngineError with what to lower when memory is short, and for anything else that stops it."""
+        """Raises ModelError for files that `load_model` would refuse, EngineError with what to lower when memory is short, and
+        for anything else that stops it."""
         self.settings = settings
+        _look_at_files(settings)
         _environment(settings)
         lm_class = _lm_class()
         try:
@@ -123,6 +130,21 @@ def _nll(sentence: Sentence, logprobs: Any) -> SentenceNll:
     pairs = zip(sentence.token_ids[1:], logprobs[1:], strict=True)
     total = -sum(found[token].logprob for token, found in pairs)
     return SentenceNll(sentence.language, sentence.index, total, len(sentence.token_ids) - 1)
+
+
+def _look_at_files(settings: EngineSettings) -> None:
+    """vLLM takes what it finds: here it gets the files that transformers would read, whole and finite, and no others."""
+    trusted, revision = settings.trust_remote_code, settings.revision
+    config = load_config(settings.source, revision, trusted)
+    files = skeleton_of(settings.source, config, dtype_of(settings.dtype), revision, trusted).files
+    require_finite_files(files.paths)
+    folder = files.paths[0].parent
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path not in files.paths)
+    if others and not (folder / INDEX).is_file():
+        raise ModelError(
+            f"{folder} holds {', '.join(others[:3])} beside the model's weights, and vLLM would read them too. Move them "
+            "elsewhere"
+        )
 
 
 def _environment(settings: EngineSettings) -> None:

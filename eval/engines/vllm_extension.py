@@ -167,14 +167,26 @@ def _slices(layer: Any, anatomy: Anatomy, group: str) -> list[_Slice]:
         fused = mlp.gate_up_proj
         size = fused.output_sizes[0] // fused.tp_size
         first = fused.tp_rank * size
-        rows = [_Slice(parameter=fused.weight, start=half * size, first=first, size=size) for half in (0, 1)]
+        rows = [
+            _Slice(parameter=parameter, start=half * size, first=first, size=size)
+            for half in (0, 1)
+            for parameter in _parameters(fused, anatomy, "ffn")
+        ]
         return [*rows, _columns(mlp.down_proj)]
     qkv = attention.qkv_proj
     start, size = qkv._get_shard_offset_mapping(group), qkv._get_shard_size_mapping(group)
     # A key-value head may be copied to several ranks.
     rank = qkv.tp_rank if group == "q" else qkv.tp_rank // qkv.num_kv_head_replicas
-    parameters = [qkv.weight] + ([qkv.bias] if anatomy.attention_bias else [])
-    return [_Slice(parameter=p, start=start, first=rank * size, size=size) for p in parameters]
+    return [
+        _Slice(parameter=parameter, start=start, first=rank * size, size=size)
+        for parameter in _parameters(qkv, anatomy, group)
+    ]
+
+
+def _parameters(linear: Any, anatomy: Anatomy, group: str) -> list[nn.Parameter]:
+    """A packed linear's weight, and its bias where rows of `group` have one."""
+    biased = any(part.parameter.endswith(".bias") for part in anatomy.slices(group))
+    return [linear.weight, linear.bias] if biased else [linear.weight]
 
 
 def _columns(projection: Any) -> _Slice:

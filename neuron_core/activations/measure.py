@@ -28,6 +28,7 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.live_model import measured
 
 Progress = Callable[[int, int], None]
 
@@ -114,14 +115,14 @@ def measure_activations(
     `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
     tokenizer. A leading BOS that the tokenizer adds is attended to but not counted. Paper B cuts sentences at 512 tokens
     (`max_tokens`). The hidden states of all sentences stay in memory meanwhile. `model_name` is the model that the sets
-    found in the table will name. Raises CorpusError when a language has no token to count, ValueError for an unknown site,
-    and as `activation_pass`.
+    found in the table will name. A model in training mode is measured in evaluation mode and put back. Raises CorpusError
+    when a language has no token to count, ValueError for an unknown site, ModelError for a model that is wrapped, sharded or
+    quantised, and as `activation_pass`.
     """
     if site not in SITES:
         raise ValueError(f"Unknown site {site!r}; there are {', '.join(SITES)}")
     if not corpora:
         raise CorpusError("Activations need the sentences of at least one language")
-    runner = LayerMajor(model)
     batches = {}
     for language, items in corpora.items():
         sentences = as_sentences(tokenizer, language, items, max_tokens) if items else []
@@ -129,5 +130,7 @@ def measure_activations(
         if not sentences:
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
         batches[language] = micro_batches(sentences, batch_size)
-    layers = [layer_statistics(sketches) for _, sketches in activation_pass(runner, batches, site, progress)]
+    with measured(model):
+        found = activation_pass(LayerMajor(model), batches, site, progress)
+        layers = [layer_statistics(sketches) for _, sketches in found]
     return ActivationTable.build(model_name, site, tuple(corpora), layers)

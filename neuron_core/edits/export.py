@@ -10,6 +10,7 @@ from torch import nn
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.passes.live_model import require_whole
 
 PROVENANCE = "polyneuron_edit.json"
 """File beside the weights that says which edit they carry."""
@@ -19,12 +20,14 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
     """Saves `model` with `edit` applied, and its tokenizer, to `folder` as safetensors; returns the folder.
     `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model is left as it
     was. `tokenizer` may be None. The folder appears complete or not at all. Raises SetError when the folder exists and
-    holds files, it cannot be written, or the edit does not fit the model."""
+    holds files, it cannot be written, or the edit does not fit the model, ModelError when the model is wrapped, sharded or
+    quantised."""
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SetError(
             f"{folder} exists already and is not an empty folder; give another, or remove it first"
         )
+    require_whole(model)
     edit.require_fit(model)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:

@@ -23,6 +23,7 @@ from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.edits.modes import OPERATIONS, SITES_OF, Constant, Mode, Operation, Sites
 from polyneuron.neuron_core.edits.targets import require_fit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.passes.live_model import require_whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
 
@@ -142,7 +143,10 @@ class Intervention:
     @contextmanager
     def applied(self, model: nn.Module, layer: int | None = None) -> Iterator[None]:
         """Inside, the activations of the neurons (with `layer`, of those in that layer) are changed, for every token; nothing
-        is left of it after. Raises SetError when the set is of a model of another shape; nothing has been touched."""
+        is left of it after. Raises SetError when the set is of a model of another shape, ModelError when the model is wrapped,
+        sharded or quantised; nothing has been touched."""
+        if layer is None:
+            require_whole(model)
         anatomy = anatomy_of(model)
         self.require_fit(anatomy)
         with ExitStack() as hooks:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.passes.live_model import require_whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
 
@@ -59,7 +60,9 @@ class WeightEdit:
 
     @classmethod
     def capture(cls, neuron_set: NeuronSet, model: nn.Module, name: str | None = None) -> WeightEdit:
-        """The values the neurons have in `model` now. Raises SetError when the set does not fit the model."""
+        """The values the neurons have in `model` now. Raises SetError when the set does not fit the model, ModelError
+        for a model that is wrapped, sharded or quantised."""
+        require_whole(model)
         anatomy = anatomy_of(model)
         require_fit(neuron_set, anatomy)
         values = {}
@@ -105,8 +108,10 @@ class WeightEdit:
         With `layer`, only the part in that layer, whose parameters alone need to be whole.
         Edits nest. Values of another dtype are rounded to the parameter's. Raises SetError when the edit does not fit the
         model, or the model's parameters are sharded; nothing has been touched. Also when edits are left in another order
-        than the reverse of entering; the model is restored first.
+        than the reverse of entering; the model is restored first. Raises ModelError for a model that is wrapped or quantised.
         """
+        if layer is None:
+            require_whole(model)
         anatomy = anatomy_of(model)
         self.require_fit(anatomy)
         changes = []

@@ -28,6 +28,7 @@ from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GR
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor, attention_replaced
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
+from polyneuron.neuron_core.passes.live_model import measured
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.impacts.table import ImpactTable, LanguageImpacts
@@ -229,26 +230,27 @@ def measure_impacts(
 
     `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
     tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`.
+    A model in training mode is measured in evaluation mode and put back.
 
     Raises:
         UnsupportedArchitecture: the family is not declared.
         CorpusError: a corpus is empty, or none of its sentences has two tokens, one of them to score.
-        ModelError: an impact is not finite.
+        ModelError: an impact is not finite, or the model is wrapped, sharded or quantised.
         ValueError: an unknown group or mode, or strings without a tokenizer.
     """
     from polyneuron.neuron_core.impacts.table import ImpactTable
-
-    runner = LayerMajor(model)
 
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
         return detection_pass(runner, batches, groups, candidates, progress)
 
     languages = []
-    for language, items in corpora.items():
-        if not items:
-            raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
-        sentences = as_sentences(tokenizer, language, items, max_tokens)
-        languages.append(
-            detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction=floor_fraction)
-        )
+    with measured(model):
+        runner = LayerMajor(model)
+        for language, items in corpora.items():
+            if not items:
+                raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
+            sentences = as_sentences(tokenizer, language, items, max_tokens)
+            languages.append(
+                detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction=floor_fraction)
+            )
     return ImpactTable(languages)

@@ -18,6 +18,7 @@ from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.passes.limits import LOGIT_BYTES
+from polyneuron.neuron_core.passes.live_model import measured
 
 if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.intervention import Intervention
@@ -93,9 +94,11 @@ def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list
 
 def perplexity(model: nn.Module, tokenizer: Any, sentences: Sequence[Any], batch_size: int = 8) -> float:
     """exp(sum NLL / sum predicted tokens) over sentences (strings, or lists of token ids used as they are). Raises
-    CorpusError when no sentence has two tokens, ModelError when a likelihood is NaN."""
+    CorpusError when no sentence has two tokens, ModelError when a likelihood is NaN or the model is wrapped, sharded or
+    quantised. A model in training mode is measured in evaluation mode and put back."""
     batches = micro_batches(as_sentences(tokenizer, "", sentences), batch_size)
-    rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
+    with measured(model):
+        rows = sentence_nlls(LayerMajor(model), batches, [None])[0]
     n_tokens = sum(row.n_tokens for row in rows)
     if n_tokens == 0:
         raise CorpusError("Perplexity needs at least one sentence of two tokens")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from polyneuron.neuron_core.common.errors import UnsupportedArchitecture
@@ -43,8 +43,9 @@ class Anatomy:
     """Width of a head."""
     ffn_width: int
     """Neurons of a layer's feed-forward block."""
-    attention_bias: bool
-    """Whether q, k and v projections carry biases, which a deactivated neuron loses too."""
+    biases: frozenset[str]
+    """The biases of q, k, v, gate and up projections that the model has, as paths inside a layer; a deactivated neuron loses
+    its own. Read off a live model's parameters; of a config, what its flags stand for."""
     activation: str
     """transformers' name of the activation function: silu, gelu_pytorch_tanh."""
     score_cap: float | None
@@ -74,15 +75,17 @@ class Anatomy:
         if group == "o":
             return (WeightSlice(f"{attention}.o_proj.weight", 1),)
         if group == "ffn":
-            down = WeightSlice(f"{mlp}.down_proj.weight", 1)
-            if self.family.fused:
-                fused = f"{mlp}.gate_up_proj.weight"
-                return (WeightSlice(fused, 0), WeightSlice(fused, 0, self.ffn_width), down)
-            return (WeightSlice(f"{mlp}.gate_proj.weight", 0), WeightSlice(f"{mlp}.up_proj.weight", 0), down)
+            fused = f"{mlp}.gate_up_proj"
+            gate, up = (fused, fused) if self.family.fused else (f"{mlp}.gate_proj", f"{mlp}.up_proj")
+            rows = (*self._rows(gate), *self._rows(up, self.ffn_width if self.family.fused else 0))
+            return (*rows, WeightSlice(f"{mlp}.down_proj.weight", 1))
         offset = {"q": 0, "k": widths["q"], "v": widths["q"] + widths["k"]}[group] if self.family.fused else 0
-        module = f"{attention}.qkv_proj" if self.family.fused else f"{attention}.{group}_proj"
-        weight = WeightSlice(f"{module}.weight", 0, offset)
-        return (weight, WeightSlice(f"{module}.bias", 0, offset)) if self.attention_bias else (weight,)
+        return self._rows(f"{attention}.{'qkv' if self.family.fused else group}_proj", offset)
+
+    def _rows(self, linear: str, offset: int = 0) -> tuple[WeightSlice, ...]:
+        """Rows of a linear's weight, and their biases where it has any."""
+        weight, bias = WeightSlice(f"{linear}.weight", 0, offset), f"{linear}.bias"
+        return (weight, WeightSlice(bias, 0, offset)) if bias in self.biases else (weight,)
 
     def parameter_name(self, layer: int, part: WeightSlice) -> str:
         """The name of `part`'s parameter in `model.named_parameters()`."""
@@ -119,14 +122,52 @@ def anatomy_of(model_or_config: Any) -> Anatomy:
         n_kv_heads=text.num_key_value_heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
         ffn_width=text.intermediate_size,
-        attention_bias=family.biased or bool(getattr(text, "attention_bias", False)),
+        biases=_biases_of_flags(family, text),
         activation=getattr(text, family.activation_key),
         score_cap=text.attn_logit_softcapping if family.caps_scores else None,
         logit_cap=text.final_logit_softcapping if family.caps_logits else None,
     )
     if model_or_config is not config:
+        anatomy = replace(anatomy, biases=_biases_of_parameters(model_or_config, anatomy))
         _check_parameters(model_or_config, anatomy)
     return anatomy
+
+
+def _row_linears(family: Family) -> tuple[list[str], list[str]]:
+    """The linears of attention and feed-forward block whose rows are neurons, as paths inside a layer."""
+    attention = ("qkv_proj",) if family.fused else ("q_proj", "k_proj", "v_proj")
+    mlp = ("gate_up_proj",) if family.fused else ("gate_proj", "up_proj")
+    return [f"{family.attention}.{name}" for name in attention], [f"{family.mlp}.{name}" for name in mlp]
+
+
+def _biases_of_flags(family: Family, text: Any) -> frozenset[str]:
+    """Only flags that the family's config declares count: a class that has none makes no biases, whatever the file says."""
+    attention, mlp = _row_linears(family)
+
+    def flag(name: str) -> bool:
+        return hasattr(type(text), name) and bool(getattr(text, name))
+
+    biased = (attention if family.biased or flag("attention_bias") else []) + (
+        mlp if flag("mlp_bias") else []
+    )
+    return frozenset(f"{linear}.bias" for linear in biased)
+
+
+def _biases_of_parameters(model: nn.Module, anatomy: Anatomy) -> frozenset[str]:
+    """Raises UnsupportedArchitecture when layers differ in what has a bias."""
+    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    linears = [linear for part in _row_linears(anatomy.family) for linear in part]
+    path = anatomy.family.layers_path
+    of_layers = [
+        frozenset(f"{linear}.bias" for linear in linears if f"{path}.{layer}.{linear}.bias" in names)
+        for layer in range(anatomy.n_layers)
+    ]
+    if len(set(of_layers)) > 1:
+        raise UnsupportedArchitecture(
+            f"{type(model).__name__} has biases in some layers that others lack ({path}); neurons are "
+            "taken to own the same in every layer"
+        )
+    return of_layers[0]
 
 
 def _check_parameters(model: nn.Module, anatomy: Anatomy) -> None:

@@ -33,7 +33,8 @@ class Family:
     fused: bool = False
     """Whether a layer has one qkv_proj (rows q, k, v) and one gate_up_proj (rows gate, up)."""
     biased: bool = False
-    """Whether q, k and v have biases in every model; of the other families the config's `attention_bias` says so."""
+    """Whether q, k and v have biases in every model; of the other families the flags `attention_bias` and `mlp_bias` of
+    their configs say so, where they have such flags."""
     qk_norm: QkNorm | None = None
     """The width over which queries and keys are normalised before RoPE: one head, or the whole projection."""
     norm_heads_first: bool = False

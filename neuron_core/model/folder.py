@@ -205,7 +205,7 @@ def local_weights(folder: Path, named: str | None = None) -> list[Path]:
     if main != index and main.is_file():
         if named is None and index.is_file() and (others := set(shards_of(index)) - {WEIGHTS}):
             raise ModelError(
-                f"{folder} holds {WEIGHTS} and an index of other files ({', '.join(sorted(others)[:3])}): which are the "
+                f"{folder} holds {WEIGHTS} and {INDEX}, which names {', '.join(sorted(others)[:3])}: which are the "
                 "weights is not clear. Remove the ones that are not"
             )
         return [main]

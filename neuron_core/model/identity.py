@@ -37,7 +37,9 @@ Progress = Callable[[int, int], None]
 """Bytes read and bytes in all."""
 
 
-def model_fingerprint(source: str | Path, config: Any, progress: Progress | None = None) -> str:
+def model_fingerprint(
+    source: str | Path, config: Any, progress: Progress | None = None, *, trust_remote_code: bool = False
+) -> str:
     """16 hex digits for all that decides what a model computes.
 
     A local folder is its config, weights, tokenizer and generation config, byte for byte, and its own code where that is
@@ -51,7 +53,7 @@ def model_fingerprint(source: str | Path, config: Any, progress: Progress | None
         commit = getattr(config, "_commit_hash", None)
         return xxh3_64(f"{source}@{commit}".encode()).hexdigest()
     weights = weight_paths(source, config)
-    others = [path for path in _small_files(folder, config) if path.is_file()]
+    others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
     seen = _looked_through(folder, [*weights, *others], set(weights), progress)
     digest = xxh3_64()
     for path in sorted(seen, key=lambda path: path.relative_to(folder).as_posix()):
@@ -66,10 +68,10 @@ def require_finite_files(paths: Sequence[Path], progress: Progress | None = None
         _looked_through(folder, weights, set(weights), progress)
 
 
-def _small_files(folder: Path, config: Any) -> list[Path]:
+def _small_files(folder: Path, trust_remote_code: bool) -> list[Path]:
     found = {folder / name for name in (CONFIG, GENERATION, INDEX)}
     found |= {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    if getattr(config, "auto_map", None):
+    if trust_remote_code:
         found |= set(folder.rglob("*.py"))
     return sorted(found)
 
@@ -92,8 +94,9 @@ def _looked_through(
     with errors_become(
         ModelError, f"The files of {folder} cannot be read", "Look whether they are still there"
     ):
+        count = _Count(progress, unknown)
         for path in unknown:
-            seen[path] = _read(path, path in weights, known, _Count(progress, unknown))
+            seen[path] = _read(path, path in weights, known, count)
     known.keep()
     for path, entry in seen.items():
         if entry.bad is not None:
@@ -167,19 +170,21 @@ class _Known:
     """What earlier runs found of a folder's files; nothing where the cache cannot be used, which costs only time."""
 
     def __init__(self, folder: Path) -> None:
-        self._entries, self._changed, self._place = dict[str, Any](), False, None
+        self._folder = folder
+        self._place: Path | None = None
+        self._entries, self._changed = dict[str, Any](), False
         try:
             name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
             self._place = writable_cache("identity") / f"{name}.json"
             kept = json.loads(self._place.read_text(encoding="utf-8"))
-            self._entries = kept["files"] if kept["version"] == _VERSION else {}
+            self._entries = dict(kept["files"]) if kept["version"] == _VERSION else {}
         except (OSError, ValueError, KeyError, TypeError, ConfigError):
             pass
 
     def of(self, path: Path) -> _Seen | None:
         """What is known of a file that has not changed since."""
         try:
-            entry = _Seen(**self._entries[path.name])
+            entry = _Seen(**self._entries[str(path.relative_to(self._folder))])
             return entry if entry.stamp == _stamp(path) and isinstance(entry.digest, str) else None
         except (KeyError, TypeError, OSError):
             return None
@@ -188,7 +193,11 @@ class _Known:
         """Remembers a file, unless it was changed so shortly before it was read that it may change again unseen."""
         if read_at - max(entry.stamp[1], entry.stamp[2]) / 1e9 > _SETTLED_S:
             self._changed = True
-            self._entries[path.name] = {"stamp": entry.stamp, "digest": entry.digest, "bad": entry.bad}
+            self._entries[str(path.relative_to(self._folder))] = {
+                "stamp": entry.stamp,
+                "digest": entry.digest,
+                "bad": entry.bad,
+            }
 
     def keep(self) -> None:
         """Writes what is new, whole or not at all."""

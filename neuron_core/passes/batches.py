@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polyneuron.neuron_core.common.errors import CorpusError
+
 _CHARACTERS_A_TOKEN, _TOKENS_BEYOND = 32, 16
 """How much of a long text is given to the tokenizer for its first tokens, and how many more must come for it to be enough."""
 
@@ -60,6 +62,17 @@ class MicroBatch:
         """bool [B, T], true on the tokens that count in an impact: neither padding nor BOS."""
         unscored = torch.tensor([sentence.n_unscored for sentence in self.sentences])
         return self.attention_mask.bool() & (torch.arange(self.n_tokens)[None, :] >= unscored[:, None])
+
+
+def require_rows(token_ids: Tensor, n_rows: int) -> None:
+    """Raises CorpusError when one of the tokens, of any shape, has no row in an embedding of `n_rows`: a tokenizer may know
+    special tokens that its model does not (Gemma 3's of images), and may be another model's."""
+    if token_ids.numel() and not 0 <= int(token_ids.min()) <= int(token_ids.max()) < n_rows:
+        strange = token_ids[(token_ids < 0) | (token_ids >= n_rows)]
+        raise CorpusError(
+            f"A sentence holds the token id {int(strange[0])}, but the model's embedding has {n_rows} rows. Use the model's own "
+            "tokenizer, and take special tokens that the model does not know out of the text"
+        )
 
 
 def tokenize(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.passes.batches import MicroBatch
+from polyneuron.neuron_core.passes.batches import MicroBatch, require_rows
 from polyneuron.neuron_core.passes.hidden_store import HiddenStore, KeptTensor
 
 Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
@@ -109,7 +109,9 @@ class LayerMajor:
         self._gather = gather
         causal_lm: Any = model
         decoder, _, _ = self.anatomy.family.layers_path.rpartition(".")
-        self._before = list(causal_lm.get_input_embeddings().parameters())
+        embedding = causal_lm.get_input_embeddings()
+        self._n_rows: int = embedding.num_embeddings
+        self._before = list(embedding.parameters())
         elsewhere = {*self.layers.parameters(), *self._before}
         norm = [p for p in model.get_submodule(decoder).parameters() if p not in elsewhere]
         self._after = [*norm, *causal_lm.get_output_embeddings().parameters()]
@@ -128,7 +130,9 @@ class LayerMajor:
 
     @torch.no_grad()
     def begin(self, batch: MicroBatch) -> LayerInputs:
-        """Embeds a micro-batch and records what each layer will be given. Call inside `gathered_before`."""
+        """Embeds a micro-batch and records what each layer will be given. Call inside `gathered_before`. Raises CorpusError
+        for a token that the embedding has no row for."""
+        require_rows(batch.input_ids, self._n_rows)
         recorded: list[dict[str, Any]] = []
         first: list[Tensor] = []
 

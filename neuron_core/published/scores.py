@@ -29,8 +29,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS, SCORE_GROUPS
-from polyneuron.neuron_core.passes.batches import as_sentences
+from polyneuron.neuron_core.passes.batches import as_sentences, require_rows
 from polyneuron.neuron_core.passes.layer_major import attention_replaced
+from polyneuron.neuron_core.passes.live_model import measured, require_whole
 from polyneuron.neuron_core.published.sets import JSON_KEYS
 
 REFERENCE_ATTENTION = "polyneuron_reference_code"
@@ -60,13 +61,15 @@ def reference_scores(
     (layer, name) with the names of the published JSON files (`JSON_KEYS`) that belong to `groups`. Values [S, N] are
     float32 (float64 of a float64 model); N is I for fwd_up and fwd_down, H*D for the others, k and v too. `causal` puts the
     model's own mask, sliding windows included, back into the same formulas.
-    Raises CorpusError for no sentence, or one without tokens, ModelError when a score is not finite (it names the layer),
-    UnsupportedArchitecture for a family that is not declared, ValueError for an unknown group, or strings without a tokenizer.
+    Raises CorpusError for no sentence, or one without tokens, ModelError when a score is not finite (it names the layer) or
+    the model is wrapped, sharded or quantised, UnsupportedArchitecture for a family that is not declared, ValueError for an
+    unknown group, or strings without a tokenizer.
     """
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if not sentences:
         raise CorpusError("There is no sentence to score; give at least one")
+    require_whole(model)
     anatomy = anatomy_of(model)
     prepared = as_sentences(tokenizer, "", sentences, max_tokens)
     names = [name for name, group in JSON_KEYS.items() if group in groups]
@@ -74,7 +77,8 @@ def reference_scores(
     for sentence in prepared:
         if not sentence.token_ids:
             raise CorpusError(f"Sentence {sentence.index} has no tokens; leave it out")
-        with published_attention(model, anatomy, causal, bool(set(groups) & set(SCORE_GROUPS))) as layers:
+        with_scores = bool(set(groups) & set(SCORE_GROUPS))
+        with measured(model), published_attention(model, anatomy, causal, with_scores) as layers:
             _run_decoder(model, anatomy, sentence.token_ids)
         for index, layer in enumerate(layers):
             for name in names:
@@ -129,6 +133,7 @@ def published_attention(
 def _run_decoder(model: nn.Module, anatomy: Anatomy, token_ids: Sequence[int]) -> None:
     decoder = model.get_submodule(anatomy.family.layers_path.rpartition(".")[0])  # the head is not needed
     ids = torch.tensor([token_ids], dtype=torch.int64, device=next(decoder.parameters()).device)
+    require_rows(ids, model.config.get_text_config().vocab_size)  # type: ignore[union-attr, operator]
     decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
 

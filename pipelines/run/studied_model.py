@@ -55,7 +55,10 @@ class StudiedModel:
                 skeleton_of(source, hf_config, dtype_of(config.dtype), trust_remote_code=trusted)
         with bar("files of the model, MiB") as report:
             fingerprint = model_fingerprint(
-                source, hf_config, lambda done, total: report(done >> 20, total >> 20)
+                source,
+                hf_config,
+                lambda done, total: report(done >> 20, total >> 20),
+                trust_remote_code=config.trust_remote_code,
             )
         return StudiedModel(
             config=config,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.families import family_of, supported
+from polyneuron.neuron_core.passes.batches import require_rows
 
 NO_LABEL = -100
 """The label of tokens that are not predicted: padding, prompts and the first of every piece."""
@@ -42,11 +43,12 @@ class PackedBatch:
         device: str | torch.device = "cpu",
     ) -> None:
         """`config`: the model's; `dtype`: of its attention scores, which eager attention adds its mask to; `device`: where
-        `inputs` go."""
+        `inputs` go. Raises CorpusError for a token that the model has no row for."""
         self.input_ids, self.position_ids, self.segment_ids, self.labels = map(
             torch.stack, zip(*blocks, strict=True)
         )
         self._config, self._dtype, self._device = config, dtype, device
+        require_rows(self.input_ids, config.get_text_config().vocab_size)
 
     def inputs(self) -> dict[str, Any]:
         """The arguments of the model's forward: input_ids, position_ids and the masks. Raises as `model_masks`."""
