@@ -89,15 +89,19 @@ class ModelShape:
 
 
 def shape_of(hf_config: Any, dtype: str) -> ModelShape:
-    """The shape of the model that `neuron_core.model.load.from_pretrained` would load in `dtype`. Raises UnsupportedArchitecture
+    """The shape of the model that `neuron_core.model.load.from_pretrained` would load in `dtype`. Raises ModelError
+    for a config that no model can be built from, UnsupportedArchitecture
     when its family is not declared."""
     import torch
 
+    from polyneuron.neuron_core.common.boundary import errors_become
+    from polyneuron.neuron_core.common.errors import ModelError
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.model.skeleton import model_class
 
     anatomy = anatomy_of(hf_config)
-    with torch.device("meta"):
+    cannot = f"No {anatomy.model_type} model can be built from the config of {hf_config.name_or_path or 'the model'}"
+    with errors_become(ModelError, cannot, "Download or export it again"), torch.device("meta"):
         model: Any = model_class(hf_config).from_config(hf_config)
     layers = anatomy.layers(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -19,7 +19,7 @@ from polyneuron.neuron_core.measures.perplexity import SentenceNll
 from polyneuron.neuron_core.model.folder import INDEX
 from polyneuron.neuron_core.model.identity import require_finite_files
 from polyneuron.neuron_core.model.load import dtype_of
-from polyneuron.neuron_core.model.opening import load_config
+from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
 from polyneuron.neuron_core.model.skeleton import skeleton_of
 from polyneuron.neuron_core.passes.batches import Sentence
 
@@ -136,6 +136,7 @@ def _look_at_files(settings: EngineSettings) -> None:
     """vLLM takes what it finds: here it gets the files that transformers would read, whole and finite, and no others."""
     trusted, revision = settings.trust_remote_code, settings.revision
     config = load_config(settings.source, revision, trusted)
+    load_tokenizer(settings.source, config, revision, trusted)
     files = skeleton_of(settings.source, config, dtype_of(settings.dtype), revision, trusted).files
     require_finite_files(files.paths)
     folder = files.paths[0].parent

@@ -16,6 +16,7 @@ from polyneuron.neuron_core.common.cache import cache_folder, writable_cache
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.common.files import whole_folder
 from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.model.gguf_header import require_whole_gguf
 
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
@@ -32,6 +33,7 @@ def gguf_config(gguf: Path) -> Any:
     from transformers import AutoConfig
 
     with _read(gguf):
+        require_whole_gguf(gguf)
         config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
         anatomy_of(config)
     return config
@@ -56,6 +58,7 @@ def dequantised(gguf: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with _read(gguf):
+        require_whole_gguf(gguf)
         model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32
         )

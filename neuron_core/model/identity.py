@@ -48,11 +48,11 @@ def model_fingerprint(
     Raises:
         ModelError: a file cannot be read, changes while it is read, or holds weights that are not finite.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        commit = getattr(config, "_commit_hash", None)
+    folder, commit = Path(source), getattr(config, "_commit_hash", None)
+    if not folder.is_dir() and commit is not None:
         return xxh3_64(f"{source}@{commit}".encode()).hexdigest()
     weights = weight_paths(source, config)
+    folder = weights[0].parent
     others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
     seen = _looked_through(folder, [*weights, *others], set(weights), progress)
     digest = xxh3_64()

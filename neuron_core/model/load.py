@@ -32,10 +32,15 @@ def load_model(
 
     Raises:
         ModelError: nothing there, not a causal LM, an adapter, quantised, damaged or incomplete files, tensors that the model
-            lacks or does not know, weights that are not finite, or a tokenizer that is not this model's.
+            lacks or does not know, weights that are not finite, a tokenizer that is not this model's, or a device that is
+            not there.
         UnsupportedArchitecture: a family whose anatomy is not declared.
         ConfigError: a GGUF file, and a cache that cannot be written.
     """
+    with errors_become(
+        ModelError, f"The device {device} cannot be used", "cpu can; cuda where torch sees a GPU"
+    ):
+        torch.empty(1, device=device)
     source = resolve_model(path_or_id, gguf_file)
     config = load_config(source, revision=revision, trust_remote_code=trust_remote_code)
     tokenizer = load_tokenizer(source, config, revision, trust_remote_code)

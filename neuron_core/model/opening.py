@@ -16,12 +16,12 @@ _NAMED = 3
 def load_config(path_or_id: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """The Hugging Face config of a supported causal LM; reads no weights. Raises ModelError and UnsupportedArchitecture as
     `load_model`."""
-    checked_config(path_or_id, revision)
-    from transformers import AutoConfig
-
     with errors_become(
         ModelError, f"The config of {path_or_id} cannot be used", "Download or export the model again"
     ):
+        checked_config(path_or_id, revision)
+        from transformers import AutoConfig
+
         config = AutoConfig.from_pretrained(
             path_or_id, revision=revision, trust_remote_code=trust_remote_code
         )
@@ -44,15 +44,15 @@ def load_tokenizer(
         ModelError: there is none, it cannot be read, or other tokens than special ones have no row in the embedding.
     """
     folder = Path(path_or_id)
-    if folder.is_dir():
-        for path in sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}):
-            if path.suffix == ".json":
-                json_object(path)
-    from transformers import AutoTokenizer
-
     with errors_become(
         ModelError, f"The tokenizer of {path_or_id} cannot be loaded", "Download or export its files again"
     ):
+        if folder.is_dir():
+            for path in sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}):
+                if path.suffix == ".json":
+                    json_object(path)
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(
             path_or_id, revision=revision, trust_remote_code=trust_remote_code
         )

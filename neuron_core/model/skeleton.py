@@ -95,13 +95,13 @@ def model_class(config: Any) -> Any:
 def weight_paths(source: str | Path, config: Any, revision: str | None = None) -> list[Path]:
     """The safetensors files of a model, fetched where it is a hub's. Raises ModelError when they are not all there."""
     named = getattr(config, "transformers_weights", None)
-    if Path(source).is_dir():
-        return local_weights(Path(source), named)
-    from transformers.modeling_utils import _get_resolved_checkpoint_files
-
     with errors_become(
         ModelError, f"The weights of {source} cannot be found", "Only safetensors files are read"
     ):
+        if Path(source).is_dir():
+            return local_weights(Path(source), named)
+        from transformers.modeling_utils import _get_resolved_checkpoint_files
+
         if (index := file_of(source, INDEX, revision)) is not None:
             shards_of(index)
         paths, _ = _get_resolved_checkpoint_files(

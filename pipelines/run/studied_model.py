@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.common.errors import ConfigError, ModelError
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.run.progress import bar
 
@@ -40,6 +40,7 @@ class StudiedModel:
 
         Raises:
             ModelError: nothing there, or nothing that can be used.
+            ConfigError: a BOS is asked of a tokenizer that has none.
         """
         with _OPENING:
             from polyneuron.neuron_core.model.identity import model_fingerprint
@@ -53,6 +54,10 @@ class StudiedModel:
             tokenizer = load_tokenizer(source, hf_config, revision, trusted)
             if Path(source).is_dir():  # of a hub's model workers fetch the weights, and look at them then
                 skeleton_of(source, hf_config, dtype_of(config.dtype), trust_remote_code=trusted)
+        if config.add_bos and tokenizer.bos_token_id is None:
+            raise ConfigError(
+                f"models.add_bos is true, but the tokenizer of {config.label} has no BOS token. Leave models.add_bos unset"
+            )
         with bar("files of the model, MiB") as report:
             fingerprint = model_fingerprint(
                 source,

@@ -15,6 +15,7 @@ from transformers.utils.hub import get_checkpoint_shard_files
 import polyneuron as pn
 from polyneuron.eval.engines.hf_engine import HfEngine
 from polyneuron.eval.engines.settings import EngineSettings
+from polyneuron.eval.engines.vllm_engine import VllmEngine
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError, PolyneuronError
 from polyneuron.neuron_core.model.folder import INDEX, local_weights
@@ -31,6 +32,9 @@ DOORS: dict[str, Callable[[Path], Any]] = {
     "load_model": pn.load_model,
     "study": lambda folder: StudiedModel.open(ModelConfig(path=str(folder), name="m")),
     "streamed": lambda folder: StoredModel(folder, "float32"),
+    "vllm engine": lambda folder: VllmEngine(
+        EngineSettings(source=str(folder), backend="vllm", dtype="float32", add_bos=False)
+    ),
     "hf engine": lambda folder: HfEngine(
         EngineSettings(source=str(folder), backend="hf", dtype="float32", add_bos=False)
     ),
@@ -125,8 +129,9 @@ def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
 
 def test_what_transformers_passes_over_is_no_stranger(folder: Path) -> None:
     change_tensors(folder, lambda t: t | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)})
-    for door in DOORS.values():
-        door(folder)
+    for name, door in DOORS.items():
+        if name != "vllm engine":  # which would start
+            door(folder)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +205,39 @@ def test_an_index_that_says_otherwise(sharded: Path) -> None:
 def test_two_sets_of_weights(sharded: Path) -> None:
     save_file({"model.norm.weight": torch.ones(3)}, sharded / "model.safetensors", {"format": "pt"})
     refused_everywhere(sharded, "model.safetensors", INDEX)
+
+
+def test_vllm_is_given_no_weights_beside_the_models(folder: Path) -> None:
+    save_file({"model.norm.weight": torch.ones(32)}, folder / "older.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"older\.safetensors"):
+        DOORS["vllm engine"](folder)
+    assert pn.load_model(folder)
+
+
+@pytest.mark.parametrize("device", ["cuda:9", "nowhere", 3.5])
+def test_a_device_that_is_not_there(folder: Path, device: Any) -> None:
+    with pytest.raises(ModelError, match=str(device)):
+        pn.load_model(folder, device=device)
+
+
+@pytest.mark.parametrize("dtype", ["float31", "int8", torch.int64, "nn"])
+def test_a_dtype_of_no_model(folder: Path, dtype: Any) -> None:
+    with pytest.raises(ModelError, match=str(dtype)):
+        pn.load_model(folder, dtype)
+
+
+@pytest.mark.parametrize(
+    "path", [None, 3, "", "\0", "x" * 5000, "a/b/c", "~nobody/x", ".gguf", Path("/dev/null"), b"x"]
+)
+def test_what_is_no_model_at_all(path: Any) -> None:
+    with pytest.raises(ModelError):
+        pn.load_model(path)
+
+
+def test_a_bos_of_a_tokenizer_that_has_none(folder: Path) -> None:
+    change_json(folder / "tokenizer_config.json", bos_token=None)
+    with pytest.raises(ConfigError, match="add_bos"):
+        StudiedModel.open(ModelConfig(path=str(folder), name="m", add_bos=True))
 
 
 @pytest.mark.parametrize("special", [True, False])
