@@ -30,6 +30,7 @@ def writable_cache(*parts: str) -> Path:
             pass
     except OSError as error:
         raise ConfigError(
-            f"The cache folder {folder} cannot be written: {error.strerror or error}. Set {_VARIABLE} to a folder that can"
+            f"The cache folder {folder} cannot be written: {error.strerror or error}. Set {_VARIABLE} to a folder that can "
+            "be written"
         ) from error
     return folder

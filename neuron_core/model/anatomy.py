@@ -113,6 +113,11 @@ def anatomy_of(model_or_config: Any) -> Anatomy:
             f"neuron_core/model/families.py declares its model_type. Supported: {supported()}."
         )
     text = config.get_text_config()
+    if getattr(text, "use_bidirectional_attention", False) or not getattr(text, "is_causal", True):
+        raise UnsupportedArchitecture(
+            f"The config of this {model_type!r} model lets tokens attend to later ones (use_bidirectional_attention, is_causal): "
+            "it is an encoder. Supported are causal language models"
+        )
     anatomy = Anatomy(
         family=family,
         model_type=model_type,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polyneuron.neuron_core.common.boundary import errors_become
-from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.folder import TOKENIZER_FILES, checked_config, json_object
 
@@ -25,7 +25,10 @@ def load_config(path_or_id: str | Path, revision: str | None = None, trust_remot
         config = AutoConfig.from_pretrained(
             path_or_id, revision=revision, trust_remote_code=trust_remote_code
         )
-        anatomy = anatomy_of(config)
+        try:
+            anatomy = anatomy_of(config)
+        except UnsupportedArchitecture as error:
+            raise UnsupportedArchitecture(f"{path_or_id} cannot be used. {error.message}") from error
         if anatomy.n_heads % anatomy.n_kv_heads:
             raise ValueError(f"{anatomy.n_kv_heads} key-value heads cannot share {anatomy.n_heads} heads")
         # A config may ask for other outputs than the ones that are read here.

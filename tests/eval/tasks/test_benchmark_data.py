@@ -10,7 +10,7 @@ import pytest
 
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData, dataset_card
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, task_of
-from polyneuron.neuron_core.common.errors import BenchmarkError
+from polyneuron.neuron_core.common.errors import BenchmarkError, ConfigError
 
 ROW = {"Question": "2+2?", "A": "3", "B": "4", "C": "5", "D": "6", "Answer": "B", "Subject": "anatomy"}
 
@@ -133,3 +133,16 @@ def test_a_users_file_says_everything_once(tmp_path: Path, lines: list[str], nam
     with pytest.raises(BenchmarkError) as caught:
         BenchmarkData("hub").locate(planned("mmmlu", "th", mmmlu_files={"th": str(file)}))
     assert all(name in caught.value.message for name in [str(file), *named])
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "/dev/null/x"])
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    file = tmp_path / "mmmlu.csv"
+    file.write_text("Question,A,B,C,D,Answer,Subject\n2+2,1,2,4,5,C,abstract_algebra\n")
+    data = mmmlu(tmp_path, [ROW])
+    monkeypatch.setenv("POLYNEURON_CACHE", place)
+    for task in (planned("mmmlu", "sw"), planned("mmmlu", "th", mmmlu_files={"th": str(file)})):
+        with pytest.raises(ConfigError, match=f"{place}.*POLYNEURON_CACHE"):
+            data.locate(task)

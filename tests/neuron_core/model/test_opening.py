@@ -336,9 +336,9 @@ WRONG: dict[str, Callable[[Path], Any]] = {
 }  # fmt: skip
 
 
-def check_cli(folder: Path, kind: str) -> None:
+def check_cli(folder: Path, kind: str, *overrides: str) -> None:
     WRONG[kind](folder)
-    ran = cli(folder)
+    ran = cli(folder, *overrides)
     lines = ran.stderr.strip().splitlines()
     assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stderr
     assert len(lines) <= 10 and str(folder) in ran.stderr, ran.stderr
@@ -363,3 +363,12 @@ def test_models_of_the_hub_are_looked_at_too(tmp_path: Path) -> None:
             if door == "study" and model in ("outside", "lost"):
                 continue  # whose weights the workers fetch
             assert named in said and "CRASH" not in said, (model, door, said)
+
+
+@pytest.mark.parametrize("change", [{"use_bidirectional_attention": True}, {"is_causal": False}])
+def test_a_model_that_sees_what_comes_is_no_causal_one(tmp_path: Path, change: dict[str, bool]) -> None:
+    folder = save_tiny_model(tmp_path / "model", "gemma3")
+    change_json(folder / "config.json", **change)
+    for door in DOORS.values():
+        with pytest.raises(ModelError, match=next(iter(change))):
+            door(folder)
