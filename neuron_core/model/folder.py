@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.errors import ModelError
 
-CONFIG, ADAPTER, GENERATION = "config.json", "adapter_config.json", "generation_config.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = (
     "tokenizer*.json",
@@ -50,7 +51,14 @@ _POSITIVE = (
     "attn_logit_softcapping",
     "final_logit_softcapping",
     "partial_rotary_factor",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
 )
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_bidirectional_attention")
 _TEXTS = ("model_type", "hidden_act", "hidden_activation", "dtype", "torch_dtype", "transformers_weights")
 _LISTS_OF_TEXT = ("architectures", "layer_types")
@@ -111,10 +119,12 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
         raise ModelError(f"{source} is a file, not a model. Give the folder that it lies in, or a .gguf file")
     way_out = "Give a hub id, a local folder with config.json and safetensors files, or a .gguf file"
     with errors_become(ModelError, f"No model at {source}", way_out):
-        path, adapter = file_of(source, CONFIG, revision), file_of(source, ADAPTER, revision)
+        path = file_of(source, CONFIG, revision)
+        names = _ADAPTER if Path(source).is_dir() else _ADAPTER[:1]
+        adapter = next((name for name in names if file_of(source, name, revision) is not None), None)
     if adapter is not None:
         raise ModelError(
-            f"{source} holds an adapter ({ADAPTER}), which would not be applied. Merge it first (peft: "
+            f"{source} holds an adapter ({adapter}), which would not be applied. Merge it first (peft: "
             "AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload().save_pretrained(other)) and give that "
             "folder, or remove the adapter's files to study the bare model"
         )
@@ -133,8 +143,10 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
         raise ModelError(
             f"{path}: layer_types names {len(kinds)} layers, num_hidden_layers {n_layers}. {_AGAIN}"
         )
-    if Path(source).is_dir() and Path(source, GENERATION).is_file():
-        json_object(Path(source, GENERATION))
+    generation = Path(source, GENERATION)
+    if Path(source).is_dir() and generation.is_file():
+        for key, value in json_object(generation).items():
+            _check_value(f"{generation}: {key}", key, value)
     return config
 
 
@@ -148,11 +160,12 @@ def _what_is_there(folder: Path) -> str:
     return "the folder is empty"
 
 
-def _parts(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "", config
-    for name in ("text_config", "vision_config"):
-        if isinstance(part := config.get(name), dict):
-            yield f"{name}.", part
+def _parts(config: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The config and the objects in it, such as those of text and of rotary embeddings, each with its place."""
+    yield where, config
+    for name, part in config.items():
+        if isinstance(part, dict):
+            yield from _parts(part, f"{where}{name}.")
 
 
 def _refuse_quantised(config: dict[str, Any], path: Path) -> None:
@@ -178,6 +191,7 @@ def _check_value(where: str, key: str, value: Any) -> None:
          f"at most {_MOST_OF.get(key, _MOST)}"),
         (_POSITIVE, lambda v: isinstance(v, int | float) and not isinstance(v, bool) and v > 0, "a number above 0"),
         (_FLAGS, lambda v: isinstance(v, bool), "true or false"),
+        (_TOKENS, lambda v: all(_whole(i) and i >= -1 for i in (v if isinstance(v, list) else [v])), "a token's number, or some"),
         (_TEXTS, lambda v: isinstance(v, str), "text"),
         (_LISTS_OF_TEXT, lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v), "a list of names"),
         (_OBJECTS, lambda v: isinstance(v, dict), "an object"),

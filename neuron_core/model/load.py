@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.errors import ModelError
@@ -85,12 +87,7 @@ def from_pretrained(
         # Else bitsandbytes repacks weights for inference on a CPU at their first use, after which they have no gradient.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and not all_finite(parameter.data):
-            raise ModelError(
-                f"{name} of {source} holds NaN or infinity in {str(wanted).removeprefix('torch.')}. Download or export the "
-                "model again, or load it in float32 or bfloat16"
-            )
+    require_finite([*model.named_parameters(), *model.named_buffers()], source)
     return model.eval().requires_grad_(False)
 
 
@@ -103,6 +100,16 @@ def _nf4(dtype: torch.dtype) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def require_finite(tensors: Iterable[tuple[str, Tensor]], source: str | Path) -> None:
+    """Raises ModelError when one of a model's tensors, read or computed from its config, holds NaN or infinity."""
+    for name, tensor in tensors:
+        if tensor.is_floating_point() and not all_finite(tensor.detach()):
+            raise ModelError(
+                f"{name} of {source} holds NaN or infinity in {str(tensor.dtype).removeprefix('torch.')}. Download or export "
+                "the model again, or load it in float32 or bfloat16"
+            )
 
 
 def dtype_of(dtype: torch.dtype | str) -> torch.dtype:

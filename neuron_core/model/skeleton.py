@@ -20,6 +20,8 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.folder import INDEX, file_of, local_weights, shards_of
 from polyneuron.neuron_core.model.weight_files import WeightFiles
 
+_PIECE = 1 << 22
+"""Elements of two tensors that are compared at a time."""
 _NAMED = 3
 """Tensors named in a message; the rest are counted."""
 _AGAIN = "Download or export the model again"
@@ -73,7 +75,7 @@ def skeleton_of(
     with errors_become(ModelError, f"The model of {source} cannot be built from its config", _AGAIN):
         model = _on_meta(config, dtype, trust_remote_code)
         keys, left_over = _matched(model, files, source)
-        missing = set(model.state_dict()) - set(keys)
+        missing, tied = set(model.state_dict()) - set(keys), dict(model.all_tied_weights_keys)
         model.tie_weights(missing_keys=missing, recompute_mapping=False)
     _refuse_strangers(sorted(left_over), sorted(missing), source)
     for name, tensor in model.state_dict().items():
@@ -82,7 +84,29 @@ def skeleton_of(
                 f"{keys[name]} in the weights of {source} has shape {list(shape)}, but the model's config asks for "
                 f"{list(tensor.shape)}. Config and weights are of different models"
             )
+    for name, other in tied.items():
+        if name in keys and other in keys and not _same(files, keys[name], keys[other]):
+            raise ModelError(
+                f"The config of {source} says that {name} is {other} (tie_word_embeddings), but the weights hold two that "
+                "differ: some programs would take the one, some the other. Set tie_word_embeddings to false, or remove the one"
+            )
     return Skeleton(model, files, keys)
+
+
+def _same(files: WeightFiles, name: str, other: str) -> bool:
+    """Whether two tensors of a checkpoint hold the same values; read in pieces."""
+    shape, n = files.tensors[name].shape, files.tensors[name].shape.numel()
+    if files.tensors[other].shape != shape:
+        return False
+    for start in range(0, n, _PIECE):
+        pieces = [
+            torch.empty(min(_PIECE, n - start), dtype=files.tensors[key].dtype) for key in (name, other)
+        ]
+        for key, piece in zip((name, other), pieces, strict=True):
+            files.read(key, piece, start)
+        if not torch.equal(*pieces):
+            return False
+    return True
 
 
 def model_class(config: Any) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.load import dtype_of
+from polyneuron.neuron_core.model.load import dtype_of, require_finite
 from polyneuron.neuron_core.model.opening import load_config
 from polyneuron.neuron_core.model.skeleton import skeleton_of
 
@@ -38,6 +38,7 @@ class StoredModel:
         self.model, self.files = skeleton.model, skeleton.files
         self._keys = self._emptied(skeleton.keys)
         self._fill_buffers(skeleton.keys)
+        require_finite(self.model.named_buffers(), source)
         anatomy_of(self.model)
         self.model.to(self.device).eval()
 

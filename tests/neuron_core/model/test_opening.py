@@ -61,7 +61,9 @@ def refused_everywhere(folder: Path, *named: str, doors: dict[str, Callable[[Pat
 def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     tensors = load_file(folder / "model.safetensors")
     changed = change(tensors)
-    save_file(tensors if changed is None else changed, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        changed if isinstance(changed, dict) else tensors, folder / "model.safetensors", {"format": "pt"}
+    )
 
 
 def change_json(path: Path, **values: Any) -> None:
@@ -108,7 +110,7 @@ def test_names_that_a_wrapper_gave(folder: Path, prefix: str) -> None:
     ],
 )
 def test_weights_of_another_model(folder: Path, change: Callable[..., Any], named: str) -> None:
-    change_tensors(folder, lambda t: changed if isinstance(changed := change(t), dict) else None)
+    change_tensors(folder, change)
     refused_everywhere(folder, named)
 
 
@@ -152,6 +154,34 @@ def test_an_adapter_alone(folder: Path) -> None:
         (folder / name).unlink()
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     refused_everywhere(folder, "adapter_config.json", "merge_and_unload")
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_without_its_config(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"x")
+    refused_everywhere(folder, name)
+
+
+def test_a_tied_head_that_differs_from_the_embedding(tmp_path: Path) -> None:
+    """transformers takes both; vLLM takes the embedding."""
+    folder = save_tiny_model(tmp_path / "model", "llama-gqa-tied")
+    change_tensors(folder, lambda t: t | {"lm_head.weight": t["model.embed_tokens.weight"].clone()})
+    assert pn.load_model(folder)
+    change_tensors(folder, lambda t: t["lm_head.weight"][3].mul_(2))
+    refused_everywhere(folder, "lm_head.weight", "tie_word_embeddings")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rms_norm_eps", -1), ("rope_parameters", {"rope_type": "default", "rope_theta": 0}), ("sliding_window", 0),
+        ("rope_parameters", {"rope_type": "linear", "rope_theta": 1e4, "factor": -2.0}), ("num_attention_heads", True),
+        ("eos_token_id", "x"), ("num_hidden_layers", 10**9), ("tie_word_embeddings", "no"), ("hidden_act", ["silu"]),
+    ],
+)  # fmt: skip
+def test_values_that_no_config_has(folder: Path, key: str, value: Any) -> None:
+    change_json(folder / "config.json", **{key: value})
+    refused_everywhere(folder, key, "config.json")
 
 
 def test_a_folder_with_only_a_gguf(tmp_path: Path) -> None:
@@ -317,7 +347,7 @@ def no_weights(folder: Path) -> None:
 
 
 def nan(folder: Path) -> None:
-    change_tensors(folder, lambda t: t["model.norm.weight"].fill_(float("nan")) and None)
+    change_tensors(folder, lambda t: t["model.norm.weight"].fill_(float("nan")))
 
 
 WRONG: dict[str, Callable[[Path], Any]] = {
