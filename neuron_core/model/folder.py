@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ TOKENIZER_FILES = (
     "vocab.*",
     "merges.txt",
     "*.model",
+    "*.tiktoken",
+    "tekken.json",
 )
 """Names of a tokenizer's files, as patterns."""
 
@@ -60,7 +63,7 @@ _POSITIVE = (
 )
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_bidirectional_attention")
-_TEXTS = ("model_type", "hidden_act", "hidden_activation", "dtype", "torch_dtype", "transformers_weights")
+_TEXTS = ("model_type", "hidden_act", "hidden_activation", "dtype", "torch_dtype")
 _LISTS_OF_TEXT = ("architectures", "layer_types")
 _OBJECTS = ("text_config", "vision_config", "rope_scaling", "rope_parameters", "auto_map")
 
@@ -93,8 +96,8 @@ def _finite(text: str) -> float:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r} is there twice")
     return values
 
 
@@ -135,6 +138,11 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
     for where, part in _parts(config):
         for key, value in part.items():
             _check_value(f"{path}: {where}{key}", key, value)
+    if others := {"configuration_files", "transformers_weights"} & config.keys():
+        raise ModelError(
+            f"{path} names files to take in place of the usual ones ({', '.join(sorted(others))}), which not every program "
+            f"follows. Give those files the usual names ({CONFIG}, {WEIGHTS}), and remove the key"
+        )
     text = config | (config.get("text_config") or {})
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path} does not say its model_type. {_AGAIN}")
@@ -206,18 +214,15 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def local_weights(folder: Path, named: str | None = None) -> list[Path]:
-    """The safetensors files that transformers reads of a local folder. named: by its config (`transformers_weights`).
+def local_weights(folder: Path) -> list[Path]:
+    """The safetensors files that transformers reads of a local folder.
 
     Raises:
         ModelError: none, or an index that is damaged, names a file elsewhere or of another kind, or one that is missing.
     """
-    if named is not None:
-        _require_plain(named, folder / CONFIG)
-    main = folder / (named or WEIGHTS)
-    index = main if main.name.endswith(".index.json") else folder / INDEX
-    if main != index and main.is_file():
-        if named is None and index.is_file() and (others := set(shards_of(index)) - {WEIGHTS}):
+    main, index = folder / WEIGHTS, folder / INDEX
+    if main.is_file():
+        if index.is_file() and (others := set(shards_of(index)) - {WEIGHTS}):
             raise ModelError(
                 f"{folder} holds {WEIGHTS} and {INDEX}, which names {', '.join(sorted(others)[:3])}: which are the "
                 "weights is not clear. Remove the ones that are not"
@@ -228,7 +233,7 @@ def local_weights(folder: Path, named: str | None = None) -> list[Path]:
             p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".safetensors")
         )
         raise ModelError(
-            f"The weights of {folder} cannot be found: there is neither {main.name} nor {INDEX}, but "
+            f"The weights of {folder} cannot be found: there is neither {WEIGHTS} nor {INDEX}, but "
             f"{', '.join(there[:5]) or 'no weights at all'}. Only safetensors files are read. {_AGAIN}"
         )
     paths = [folder / name for name in shards_of(index)]
@@ -257,8 +262,12 @@ def shards_of(index: Path) -> dict[str, list[str]]:
 
 
 def _require_plain(name: Any, where: Path) -> None:
-    kinds = (".safetensors", ".safetensors.index.json") if where.name == CONFIG else (".safetensors",)
-    if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(kinds):
+    if (
+        not isinstance(name, str)
+        or Path(name).name != name
+        or "\\" in name
+        or not name.endswith(".safetensors")
+    ):
         raise ModelError(
             f"{where} names {str(name)[:100]!r} as a file of weights; only safetensors files in the same folder are read. "
             f"{_AGAIN}"

@@ -51,7 +51,7 @@ def model_fingerprint(
     folder, commit = Path(source), getattr(config, "_commit_hash", None)
     if not folder.is_dir() and commit is not None:
         return xxh3_64(f"{source}@{commit}".encode()).hexdigest()
-    weights = weight_paths(source, config)
+    weights = weight_paths(source)
     folder = weights[0].parent
     others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
     seen = _looked_through(folder, [*weights, *others], set(weights), progress)

@@ -69,7 +69,7 @@ def skeleton_of(
         ModelError: files that are missing or damaged, another number of layers than the config's, tensors that are missing,
             left over (but for what transformers itself ignores), or of another shape.
     """
-    files = WeightFiles(weight_paths(source, config, revision))
+    files = WeightFiles(weight_paths(source, revision))
     _require_index(files, source, revision)
     _require_depth(files, config, source)
     with errors_become(ModelError, f"The model of {source} cannot be built from its config", _AGAIN):
@@ -116,14 +116,13 @@ def model_class(config: Any) -> Any:
     return getattr(transformers, anatomy_of(config).family.auto_class)
 
 
-def weight_paths(source: str | Path, config: Any, revision: str | None = None) -> list[Path]:
+def weight_paths(source: str | Path, revision: str | None = None) -> list[Path]:
     """The safetensors files of a model, fetched where it is a hub's. Raises ModelError when they are not all there."""
-    named = getattr(config, "transformers_weights", None)
     with errors_become(
         ModelError, f"The weights of {source} cannot be found", "Only safetensors files are read"
     ):
         if Path(source).is_dir():
-            return local_weights(Path(source), named)
+            return local_weights(Path(source))
         from transformers.modeling_utils import _get_resolved_checkpoint_files
 
         if (index := file_of(source, INDEX, revision)) is not None:
@@ -135,7 +134,6 @@ def weight_paths(source: str | Path, config: Any, revision: str | None = None) -
             use_safetensors=True,
             user_agent=None,
             is_remote_code=False,
-            transformers_explicit_filename=named,
             download_kwargs={"revision": revision},
         )
     return [Path(path) for path in paths or []]
