@@ -5,21 +5,24 @@ Heavy libraries load inside the commands, so that `--help` and configuration err
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from polyneuron.cluster.capacity.devices import Machines, parse_devices
-from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
+from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, in_few_lines
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
-from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.ending import Ended, ended_by_signals, keep_tracebacks_beside, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
@@ -36,6 +39,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value overr
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")
 ]
+_Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
 DEFAULT_CONFIG = Path("study_smollm2")
 
 
@@ -43,9 +47,9 @@ def _study_command(name: str) -> Callable[..., None]:
     def command(
         config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
     ) -> None:
-        resolved = load_study(config, overrides or ())
+        resolved = _loaded(load_study, config, overrides)
         if dry_run:
-            return _dry_run(resolved)
+            return _dry_run(resolved, name)
         from polyneuron.pipelines.study import run_study
 
         raise typer.Exit(run_study(resolved, name))
@@ -62,9 +66,9 @@ def transfer(
     config: ConfigOption = Path("transfer_smollm2"), overrides: Overrides = None, dry_run: DryRun = False
 ) -> None:
     """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
-    resolved = load_transfer(config, overrides or ())
+    resolved = _loaded(load_transfer, config, overrides)
     if dry_run:
-        return _dry_run(resolved)
+        return _dry_run(resolved, "transfer")
     from polyneuron.pipelines.transfer.run import run_transfer
 
     raise typer.Exit(run_transfer(resolved))
@@ -85,7 +89,7 @@ def nightly(
     """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
     from polyneuron.pipelines.nightly_run import run_nightly
 
-    raise typer.Exit(run_nightly(load_nightly(config, overrides or ()), baseline, out))
+    raise typer.Exit(run_nightly(_loaded(load_nightly, config, overrides), baseline, out))
 
 
 @app.command()
@@ -94,7 +98,7 @@ def report(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -
     from polyneuron.eval.store.store import Store
     from polyneuron.pipelines.study import write_study_report
 
-    resolved = load_study(config, overrides or ())
+    resolved = _loaded(load_study, config, overrides)
     print(write_study_report(resolved, Store(resolved.store)))
 
 
@@ -108,7 +112,7 @@ def export(
     """Write a trained variant as a Hugging Face folder."""
     from polyneuron.pipelines.export_variant import export_variant
 
-    print(export_variant(load_study(config, overrides or ()), variant, folder))
+    print(export_variant(_loaded(load_study, config, overrides), variant, folder))
 
 
 @app.command()
@@ -120,10 +124,11 @@ def query(
     from polyneuron.eval.store.query import query as run_query
     from polyneuron.eval.store.store import Store
 
+    keep_tracebacks_beside(store)
     columns, rows = run_query(Store(store), sql)
-    table = Table(*columns)
+    table = Table(*(Column(Text(name)) for name in columns))
     for row in rows:
-        table.add_row(*("null" if value is None else str(value) for value in row))
+        table.add_row(*(Text("null" if value is None else str(value)) for value in row))
     Console().print(table)
 
 
@@ -151,13 +156,36 @@ def plan(
             "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
         )
     machines = None if devices is None else parse_devices(devices, host_gib)
-    _print_plan(load_study(config, overrides or ()), machines, calibrate, as_json=as_json)
+    _print_plan(_loaded(load_study, config, overrides), machines, calibrate, as_json=as_json)
 
 
-def _dry_run(config: StudyConfig | TransferConfig) -> None:
+def _loaded(
+    load: Callable[[Path, Sequence[str]], _Config], config: Path, overrides: Sequence[str] | None
+) -> _Config:
+    resolved = load(config, overrides or ())
+    keep_tracebacks_beside(resolved.store)
+    return resolved
+
+
+def _dry_run(config: StudyConfig | TransferConfig, command: str) -> None:
+    """Prints the configuration and the plan, and ends as a start would that is refused."""
     document = redacted_within(config.model_dump(mode="json"))
     print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    from polyneuron.pipelines.plan.refusals import refusals
+
+    refused = refusals(config, command)
     _print_plan(config)
+    _end_with({label: error.message for label, error in refused.items()}, len(config.models))
+
+
+def _end_with(refused: Mapping[str, str], n_models: int) -> None:
+    """Raises ConfigError where the only model is refused; of several, says which and ends with 1, as a study does."""
+    if refused and n_models == 1:
+        raise ConfigError(*refused.values())
+    for label, message in refused.items():
+        _say(f"{label}: {message}")
+    if refused:
+        raise typer.Exit(1)
 
 
 def _print_plan(
@@ -174,33 +202,46 @@ def _print_plan(
     if as_json:
         print(json.dumps(redacted_within(as_data(made)), indent=2))
     else:
-        print_plan(made, Console(highlight=False))
+        print_plan(made, Console(highlight=False, markup=False))
+    _end_with({row.model: row.error for row in made.models if row.error is not None}, len(config.models))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits.
 
-    Code 0; 1 where one of several models failed; 2 for errors people can mend; 130 after Ctrl-C.
+    Code 0; 1 where one of several models failed, or a night is worse; 2 for errors, in one message; 130 after Ctrl-C, and
+    128 and its number after another signal. An error that nobody foresaw is one message too; its traceback is in the log.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is spelt out
     try:
-        # typer returns the code of an Exit here, and turns Ctrl-C into one of 130
-        code = app(arguments, prog_name="polyneuron", standalone_mode=False)
+        with ended_by_signals():
+            # typer returns the code of an Exit here, and turns Ctrl-C into one of 130
+            code = app(arguments, prog_name="polyneuron", standalone_mode=False)
     except PolyneuronError as error:
         _fail(error.message, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
+    except Ended as error:
+        code = error.exit_code
     except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        _fail(error.format_message() or "Name a command; polyneuron --help lists them", 2)
-    if code == 130:
-        _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", 130)
+        if hasattr(error, "format_message"):
+            _fail(error.format_message() or "Name a command; polyneuron --help lists them", 2)
+        _fail(unexpected(error), 2)
+    if code is not None and code >= 128:
+        _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", code)
     sys.exit(code or 0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"polyneuron: {message}", file=sys.stderr)
+    _say(message)
     sys.exit(code)
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # nobody may be there to read it
+        print(f"polyneuron: {in_few_lines(message)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

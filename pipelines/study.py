@@ -19,6 +19,8 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
         PolyneuronError: the only model failed, or the store cannot be used.
     """
     store = Store(config.store)
+    if COMMANDS[command].reports:
+        _ = config.report_path  # a study without a place for its report is refused at once
     uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
     engine = config.evaluation.engine if uses_engine else None
     with recorded(config, store) as run:

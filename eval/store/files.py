@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from xxhash import xxh3_128_hexdigest
 
 from polyneuron.eval.store.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -53,12 +54,12 @@ class Files:
         """The path that the file system knows a file by."""
         return f"{self._folder}/{path}"
 
-    def list_files(self, folder: str) -> list[str]:
-        """All files below `folder`, sorted; none when it does not exist."""
+    def list_files(self, folder: str, deep: bool = True) -> list[str]:
+        """All files below `folder` (deep: also in its folders), sorted; none when it does not exist."""
         with store_errors(self.root, "read"):
             self._fs.invalidate_cache()
             try:
-                paths = self._fs.find(self.full_path(folder))
+                paths = self._fs.find(self.full_path(folder), maxdepth=None if deep else 1)
             except FileNotFoundError:
                 return []
         prefix = self._folder.lstrip("/") + "/"
@@ -131,7 +132,7 @@ class LocalFiles(Files):
         self.arrow = arrow_fs.LocalFileSystem()
         self.lock_path = Path(folder) / ".lock"
 
-    def list_files(self, folder: str) -> list[str]:
+    def list_files(self, folder: str, deep: bool = True) -> list[str]:
         """As in any folder, but one that may not be read is an error, where fsspec takes it for empty."""
 
         def fail(error: OSError) -> None:
@@ -141,7 +142,9 @@ class LocalFiles(Files):
         with store_errors(self.root, "read"):
             return sorted(
                 os.path.relpath(os.path.join(place, name), self.root)
-                for place, _, names in os.walk(self.full_path(folder), onerror=fail)
+                for place, _, names in islice(
+                    os.walk(self.full_path(folder), onerror=fail), None if deep else 1
+                )
                 for name in names
             )
 
@@ -175,10 +178,13 @@ def open_files(root: str | os.PathLike[str]) -> Files:
     """Files of a folder or fsspec URL. Raises StoreError when the URL's protocol is unknown or its package is not installed."""
     text = os.fspath(root)
     if "://" not in text:
-        return LocalFiles(str(Path(text).expanduser().absolute()))
+        place = os.path.expanduser(text)
+        if place.startswith("~"):
+            raise StoreError(f"The store {text} names the home folder of nobody. Write the path out.")
+        return LocalFiles(str(Path(place).absolute()))
     try:
         filesystem, path = fsspec.core.url_to_fs(text)
-    except (ValueError, ImportError) as error:
+    except Exception as error:  # of whatever library speaks the protocol
         raise StoreError(
             f"The store {text} cannot be opened: {error}. Use a folder, or install what the URL needs."
         ) from error
@@ -187,7 +193,7 @@ def open_files(root: str | os.PathLike[str]) -> Files:
 
 @contextmanager
 def store_errors(where: str, doing: str) -> Iterator[None]:
-    """Turns what the operating system refuses into a StoreError that says so."""
+    """Turns what the operating system, or another library, refuses into a StoreError that says so."""
     try:
         yield
     except OSError as error:
@@ -201,3 +207,9 @@ def store_errors(where: str, doing: str) -> Iterator[None]:
         else:
             advice = "Check the disk and the folder, then start again; what is stored stays."
         raise StoreError(f"Cannot {doing} the store {where}: {reason}. {advice}") from error
+    except PolyneuronError:
+        raise
+    except Exception as error:  # of a library that speaks a URL's protocol, or a name that no file can have
+        raise StoreError(
+            f"Cannot {doing} the store {where}: {type(error).__name__}: {error}. Check the place and the right to use it."
+        ) from error

@@ -1,5 +1,6 @@
 """SQL over a store through DuckDB: one view per table, nothing else within reach."""
 
+import re
 from typing import Any
 
 from polyneuron.eval.store.schemas import TABLES
@@ -12,6 +13,9 @@ _LOCKDOWN = (
     "SET enable_external_access=false",
     "SET lock_configuration=true",
 )
+
+
+_MOST_TABLES, _LONGEST_REASON = 3, 500
 
 
 def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -31,15 +35,25 @@ def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise StoreError(f"Only one SELECT can be asked of a store.\n{_catalogue()}")
+                raise StoreError(f"Only one SELECT can be asked of a store.\n{_catalogue(sql)}")
             rows = connection.execute(statements[0]).fetchall()
             return [column[0] for column in connection.description or ()], rows
-        except duckdb.Error as error:
+        except StoreError:
+            raise
+        except Exception as error:  # DuckDB's own, and Python's where a value or a text fits no Python type
             for dataset in datasets.values():
                 store.raise_if_unreadable(dataset)
-            raise StoreError(f"The query cannot be run: {str(error).strip()}\n{_catalogue()}") from error
+            raise StoreError(f"The query cannot be run: {_in_short(error)}\n{_catalogue(sql)}") from error
 
 
-def _catalogue() -> str:
-    lines = [f"  {name}({', '.join(spec.schema.names)})" for name, spec in TABLES.items()]
-    return "\n".join(["The tables are:", *lines])
+def _catalogue(sql: str) -> str:
+    """The tables, and the columns of those that the query names."""
+    lines = [f"The tables are: {', '.join(TABLES)}"]
+    named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    lines += [f"  {name}({', '.join(TABLES[name].schema.names)})" for name in named[:_MOST_TABLES]]
+    return "\n".join(lines) if named else f"{lines[0]}. DESCRIBE and a table's name list its columns"
+
+
+def _in_short(error: Exception) -> str:
+    """DuckDB's words, without the lines that repeat the query."""
+    return "\n".join(line for line in str(error).strip().splitlines() if line.strip())[:_LONGEST_REASON]

@@ -38,6 +38,7 @@ Filters: TypeAlias = pc.Expression | Sequence[Any] | None
 lists, of which one holds."""
 
 _STORE_FILE = "store.json"
+_FORMAT_NAME = "polyneuron-store"
 _DAMAGED = "damaged"
 """The folder of files whose bytes are no longer what was written, outside all tables."""
 _MAGIC = b"PAR1"
@@ -80,7 +81,7 @@ class Store:
             moved = self._set_aside()
             self.check()
             self._require_marker()
-            for path in self._files.list_files(""):
+            for path in self._written_files():
                 if is_temporary(path):
                     self._files.remove(path)
             yield moved
@@ -211,19 +212,33 @@ class Store:
     def _data_files(self, table: str) -> list[str]:
         return [path for path in self._files.list_files(table) if is_data_file(path)]
 
+    def _written_files(self) -> Iterator[str]:
+        """All files where this class writes: whatever else lies in the folder is not looked at."""
+        yield from self._files.list_files("", deep=False)
+        for table in TABLES:
+            yield from self._files.list_files(table)
+
     def _check_marker(self) -> bool:
-        """False when the store has no `store.json` yet."""
+        """False when the store has no `store.json` yet, and no tables."""
         marker = self._files.read_bytes(_STORE_FILE)
-        if marker is None:
-            return False
         where = self._files.full_path(_STORE_FILE)
+        if marker is None:
+            if table := next((table for table in TABLES if self._data_files(table)), None):
+                raise StoreError(
+                    f"{where} is missing, though there are tables ({table}), so nobody knows by which version they were "
+                    f"written. If it was this one, put {_marker().decode().strip()} there; or choose another store folder."
+                )
+            return False
         try:
-            version = int(json.loads(marker)["schema_version"])
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(marker)
+        except (ValueError, RecursionError):
+            content = None
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if type(version) is not int or version < 0 or content.get("format") != _FORMAT_NAME:
             raise StoreError(
-                f"{where} is damaged: it should hold {_marker().decode().strip()}. "
+                f"{where} is damaged, or of another program: it should hold {_marker().decode().strip()}. "
                 "Mend it, or choose another store folder."
-            ) from error
+            )
         require_version(version, where)
         return True
 
@@ -233,7 +248,7 @@ class Store:
 
 
 def _marker() -> bytes:
-    return (json.dumps({"format": "polyneuron-store", "schema_version": SCHEMA_VERSION}) + "\n").encode()
+    return (json.dumps({"format": _FORMAT_NAME, "schema_version": SCHEMA_VERSION}) + "\n").encode()
 
 
 def _file_name(path: str) -> str:

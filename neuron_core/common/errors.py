@@ -2,6 +2,9 @@
 
 from polyneuron.neuron_core.common.redact import redacted
 
+_MOST_LINES = 10
+_LONGEST_LINE = 1000
+
 
 class PolyneuronError(Exception):
     """Base of every error that is shown to a user as one message, without a traceback."""
@@ -11,8 +14,8 @@ class PolyneuronError(Exception):
 
     @property
     def message(self) -> str:
-        """The text shown to the user."""
-        return str(self)
+        """The text shown to the user, `in_few_lines`."""
+        return in_few_lines(str(self))
 
 
 class ConfigError(PolyneuronError):
@@ -57,3 +60,18 @@ class BenchmarkError(PolyneuronError):
 
 class NotCertified(PolyneuronError):
     """A selection threshold below the floor to which pruned detection proved its result."""
+
+
+def in_few_lines(text: str) -> str:
+    """`text` as a message for a terminal: at most ten lines of at most a thousand characters, those that control a terminal
+    spelt out."""
+    lines = text.strip().splitlines() or [""]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES - 1 :] = [f"and {len(lines) - _MOST_LINES + 1} more lines"]
+    return "\n".join(_one_line(line) for line in lines)
+
+
+def _one_line(line: str) -> str:
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[:_LONGEST_LINE]} …"
+    return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in line)

@@ -1,23 +1,28 @@
 """Reads a configuration: a YAML file, then `key.sub=value` overrides; what is wrong is said in one line."""
 
 import difflib
+import os
 import re
+import reprlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from polyneuron.neuron_core.common.errors import ConfigError
-from polyneuron.pipelines.config.study import NightlyConfig, Section, StudyConfig
+from polyneuron.pipelines.config.section import Section
+from polyneuron.pipelines.config.strict_yaml import parsed_yaml
+from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The shipped configurations."""
 
-_MOST_VALUES = 100_000
+_MOST_BYTES = 1 << 20
+_MOST_MISTAKES = 5
+_LONGEST_KEY = 80
 
 
 _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
@@ -45,9 +50,9 @@ def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -
     """
     file = Path(path)
     shipped = CONFIGS / f"{file.name.removesuffix('.yaml')}.yaml"
-    if file.parent == Path() and not file.exists() and shipped.exists():
+    if file.parent == Path() and not os.path.exists(file) and os.path.exists(shipped):
         file = shipped
-    data = _parsed(_text_of(file), f"The configuration {file}")
+    data = parsed_yaml(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
         raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
     for override in overrides:
@@ -56,9 +61,11 @@ def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -
         return kind.model_validate(data)
     except ValidationError as error:
         overridden = [override.partition("=")[0] for override in overrides]
-        raise ConfigError(
-            "\n".join(_explain(item, kind, file, overridden) for item in error.errors())
-        ) from None
+        mistakes = error.errors(include_url=False, include_context=False)
+        lines = [_explain(item, kind, file, overridden) for item in mistakes[:_MOST_MISTAKES]]
+        if n_more := len(mistakes) - len(lines):
+            lines.append(f"and {n_more:,} more mistakes")
+        raise ConfigError("\n".join(lines)) from None
 
 
 load_study = partial(load, StudyConfig)
@@ -68,38 +75,20 @@ load_transfer = partial(load, TransferConfig)
 
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
+        with file.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
         names = ", ".join(sorted(shipped.stem for shipped in CONFIGS.glob("*.yaml")))
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"The configuration {file} cannot be read: {error.strerror or error}. Shipped ones: {names}"
+            f"The configuration {file} cannot be read: {reason}. Shipped ones: {names}"
         ) from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"The configuration {file} has more than {_MOST_BYTES:,} bytes: name another file")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"The configuration {file} is not text in UTF-8 (byte {error.start})") from error
-
-
-def _parsed(text: str, what: str) -> Any:
-    try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
-    except RecursionError:
-        raise ConfigError(f"{what} is nested too deeply") from None
-    if _is_larger_than(data, _MOST_VALUES):
-        raise ConfigError(
-            f"{what} has more than {_MOST_VALUES:,} values, counting what aliases (*name) repeat"
-        )
-    return data
-
-
-def _is_larger_than(data: Any, most: int) -> bool:
-    """Whether a tree has more nodes than `most`. Aliases make a few lines of YAML a tree without end."""
-    waiting, n_seen = [data], 0
-    while waiting and n_seen <= most:
-        node = waiting.pop()
-        n_seen += 1
-        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return n_seen > most
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -112,20 +101,19 @@ def _apply(data: dict[str, Any], override: str) -> None:
         node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
-    value = _parsed(text, f"The value of the override {override!r}")
+    value = parsed_yaml(text, f"The value of the override {override!r}")
     node[_index(node, last, key) if isinstance(node, list) else last] = value
 
 
 def _index(node: list[Any], part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise ConfigError(
-            f"The override of {key}: {part} is not one of the {len(node)} entries (0 to {len(node) - 1})"
-        )
+    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(node):
+        those = f" (0 to {len(node) - 1})" if node else ""
+        raise ConfigError(f"The override of {key}: {part} is not one of the {len(node)} entries{those}")
     return int(part)
 
 
 def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
-    location = [str(part) for part in item["loc"]]
+    location = [_short(str(part)) for part in item["loc"]]
     where = ".".join(location)
     is_overridden = any(f"{where}.".startswith(f"{key}.") for key in overridden)
     origin = f"override {where}" if is_overridden else str(file)
@@ -139,8 +127,12 @@ def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) 
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
         message += ". YAML reads no, yes, on, off and numbers as values of their own: put the word in quotes, as 'no'"
-    given = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
+    given = "" if isinstance(item["input"], dict | Section) else f" (got {reprlib.repr(item['input'])})"
     return f"{origin}: {where + ': ' if where else ''}{message}{given}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}…"
 
 
 def _keys_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polyneuron.cluster.spec import Offload, Weights
 from polyneuron.eval.engines.settings import Backend
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.activations.names import Site
+from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
@@ -21,19 +22,7 @@ from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
 from polyneuron.neuron_core.training.loop.settings import Schedule
-
-
-class Section(BaseModel):
-    """A section of the configuration. Keys it does not declare are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _listed_once(listed: tuple[object, ...] | None) -> tuple[object, ...] | None:
-    names = [str(getattr(entry, "name", entry)) for entry in listed or ()]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{', '.join(repeated)} is listed twice")
-    return listed
+from polyneuron.pipelines.config.section import Once, Place, Section, Seed
 
 
 def _different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,8 +31,6 @@ def _different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
     return languages
 
 
-Once = AfterValidator(_listed_once)
-"""Of what is listed nothing may be listed twice, by itself or by its `name`."""
 Languages = Annotated[tuple[str, ...], AfterValidator(_different_languages)]
 
 
@@ -121,7 +108,7 @@ class CorpusConfig(SourceConfig):
 class DetectionConfig(Section):
     """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured."""
 
-    groups: tuple[str, ...] = DEFAULT_GROUPS
+    groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, min_length=1)
     mode: DetectionMode = "certified"
     batch_size: int = Field(default=8, ge=1)
     floor_fraction: float = Field(default=0.03, gt=0, le=1)
@@ -158,15 +145,15 @@ class ActivationsConfig(Section):
 
     detectors: Annotated[tuple[DetectorName, ...], Once] = ()
     sites: Annotated[tuple[Site, ...], Once] = Field(default=("matched",), min_length=1)
-    controls: int = Field(default=1, ge=0)
+    controls: int = Field(default=1, ge=0, le=1000)
 
 
 class AblationConfig(Section):
     """Deactivation: seeds of the matched controls, and how many variants one pass over the model serves."""
 
-    shared_control_seeds: int = Field(default=5, ge=0)
-    exclusive_control_seeds: int = Field(default=3, ge=0)
-    n_bootstrap: int = Field(default=2000, ge=1)
+    shared_control_seeds: int = Field(default=5, ge=0, le=1000)
+    exclusive_control_seeds: int = Field(default=3, ge=0, le=1000)
+    n_bootstrap: int = Field(default=2000, ge=1, le=1_000_000)
     variants_per_pass: int = Field(default=4, ge=1)
     batch_size: int = Field(default=8, ge=1)
     through: Literal["workers", "engine"] = "workers"
@@ -232,8 +219,8 @@ class EvaluationConfig(Section):
     data: str = "hub"
     revisions: dict[str, str] = Field(default_factory=dict)
     mmmlu_files: dict[str, str] = Field(default_factory=dict)
-    variants: tuple[str, ...] = ("shared", "exclusive-*", "control-*-0")
-    languages: tuple[str, ...] | None = None
+    variants: Annotated[tuple[str, ...], Once] = ("shared", "exclusive-*", "control-*-0")
+    languages: Annotated[tuple[str, ...], Field(min_length=1), Once] | None = None
     alpha: float = Field(default=0.05, gt=0, lt=1)
     min_effect: float = Field(default=0.0, ge=0)
     engine: EngineConfig = EngineConfig()
@@ -244,11 +231,11 @@ class TrainingConfig(Section):
     (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`. An entry of
     `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last; `patience`: validations."""
 
-    languages: tuple[str | tuple[str, ...], ...] = ()
-    strategies: tuple[Strategy, ...] = ("auto",)
-    seeds: tuple[int, ...] = (0,)
+    languages: Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=1)], ...], Once] = ()
+    strategies: Annotated[tuple[Strategy, ...], Once] = Field(default=("auto",), min_length=1)
+    seeds: Annotated[tuple[Seed, ...], Once] = Field(default=(0,), min_length=1)
     mixture: str | dict[str, float] = "paper"
-    n_documents: int | Literal["all"] = 100_000
+    n_documents: Annotated[int, Field(ge=1)] | Literal["all"] = 100_000
     max_tokens: int = Field(default=1024, ge=3)
     epochs: int = Field(default=1, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
@@ -320,11 +307,11 @@ class NightlyConfig(Section):
 
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     variants: tuple[VariantFile, ...] = ()
-    languages: tuple[str, ...] = Field(min_length=1)
+    languages: Annotated[tuple[str, ...], Once] = Field(min_length=1)
     evaluation: EvaluationConfig
-    store: str = "stores/nightly"
+    store: Place = "stores/nightly"
     night: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _known_models(self) -> NightlyConfig:
@@ -352,10 +339,10 @@ class StudyConfig(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
-    store: str = "stores/study"
-    report: str | None = None
+    store: Place = "stores/study"
+    report: Place | None = None
     title: str = "Polyneuron study"
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
@@ -380,5 +367,13 @@ class StudyConfig(Section):
 
     @property
     def report_path(self) -> Path:
-        """Where the report is written: `report`, else report.html in the store's folder."""
+        """Where the report is written: `report`, else report.html in the store's folder.
+
+        Raises:
+            ConfigError: neither is a place of this machine.
+        """
+        if "://" in (self.report or self.store):
+            raise ConfigError(
+                "The report is a file of this machine, and the store is a URL: name one with report=…"
+            )
         return Path(self.report) if self.report else Path(self.store) / "report.html"

@@ -11,6 +11,7 @@ from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.edits.modes import Constant, Mode
 from polyneuron.neuron_core.training.choices.names import TransferChoice
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
+from polyneuron.pipelines.config.section import Once, Place, Section, Seed
 from polyneuron.pipelines.config.study import (
     BenchmarkConfig,
     ClusterConfig,
@@ -19,8 +20,6 @@ from polyneuron.pipelines.config.study import (
     EvaluationConfig,
     Languages,
     ModelConfig,
-    Once,
-    Section,
     require_different_names,
 )
 
@@ -104,7 +103,7 @@ class TransferConfig(Section):
     tasks: Annotated[tuple[TransferTask, ...], Once] = Field(min_length=1)
     detectors: Annotated[tuple[DetectorName, ...], Once] = Field(default=("lape", "act_prob"), min_length=1)
     interventions: InterventionsConfig = InterventionsConfig()
-    seeds: Annotated[tuple[int, ...], Once] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Seed, ...], Once] = Field(default=(0,), min_length=1)
     corpus: CorpusConfig = CorpusConfig()
     batch_size: int = Field(default=8, ge=1)
     evaluation_data: str = "hub"
@@ -116,8 +115,8 @@ class TransferConfig(Section):
     recomputed_layers: float = Field(default=0.0, ge=0, le=1)
     checkpoint_every: int = Field(default=100, ge=0)
     cluster: ClusterConfig = ClusterConfig()
-    store: str = "stores/transfer"
-    seed: int = 0
+    store: Place = "stores/transfer"
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferConfig:

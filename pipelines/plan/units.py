@@ -1,12 +1,13 @@
 """How much a study would do: its units, done and to do, and what they are counted from. No weights are read."""
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
-from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.config.study import CorpusConfig, ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
@@ -57,8 +58,7 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
     if not store.exists():
         return todo
-    sources = [source_for(config.corpus, language) for language in config.languages]
-    if any(source.kind not in _LOCAL_CORPORA or "://" in str(source.path) for source in sources):
+    if not is_at_hand(config.corpus, config.languages):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
     opened, ledger = StudiedModel.open(model), Ledger(store, model.label)
     sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
@@ -78,6 +78,13 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         done = len(set(measured["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants(config) - done}
     return todo
+
+
+def is_at_hand(corpus: CorpusConfig, languages: Sequence[str]) -> bool:
+    """Whether the corpora of all languages lie on this machine. Raises CorpusError for a source that is not there."""
+
+    sources = [source_for(corpus, language) for language in languages]
+    return all(source.kind in _LOCAL_CORPORA and "://" not in str(source.path) for source in sources)
 
 
 def n_activation_units(config: StudyConfig) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyneuron.neuron_core.common.errors import StoreError
@@ -61,16 +61,17 @@ def _descriptors_to(target: int) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
-    file, console.file = console.file, os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     os.dup2(target, 1)
     os.dup2(target, 2)
     try:
-        yield
+        with console.writing_to(terminal):
+            yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         for number, kept in zip((1, 2), saved, strict=True):
             os.dup2(kept, number)
             os.close(kept)
-        console.file.close()
-        console.file = file
+        with suppress(OSError):  # a terminal that is closed
+            terminal.close()

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from typing import IO
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,26 @@ from rich.text import Text
 from polyneuron.neuron_core.common.redact import redacted
 
 _LINE_EVERY_S = 20.0
-console = Console(stderr=True, highlight=False)
+
+
+class _Console(Console):
+    """A console that may go away while work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Says nothing more, where rich would end the process."""
+        self.quiet = True
+
+    @contextmanager
+    def writing_to(self, file: IO[str]) -> Iterator[None]:
+        """Inside, lines go to `file`; after, to whatever stderr is then."""
+        before, self._file = self._file, file
+        try:
+            yield
+        finally:
+            self._file = before
+
+
+console = _Console(stderr=True, highlight=False)
 """Where our own lines go; `chatter.libraries_quiet` keeps it on the terminal while stderr goes to a file."""
 
 Report = Callable[[float, float], None]
@@ -41,7 +61,8 @@ def tell(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    console.print(redacted(text), markup=False, soft_wrap=True)
+    with suppress(OSError):  # a closed terminal, or a full disk under a file
+        console.print(redacted(text), markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from polyneuron.neuron_core.common.redact import redacted, redacted_within
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.chatter import libraries_quiet
+from polyneuron.pipelines.run.ending import Ended, log_of
 from polyneuron.pipelines.run.progress import say
 
 _VERSIONS = (
@@ -105,30 +106,29 @@ class Run:
 @contextmanager
 def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store) -> Iterator[Run]:
     """Holds the store's lock, keeps libraries quiet and records the run, however it ends."""
-    local = "://" not in config.store
     # Ray copies a job's working directory into a folder of this name, and removes it with the job
     if "working_dir_files" in Path(config.store).absolute().parts:
         say(
             f"The store {config.store} lies in the job's temporary folder. Keep results with store=/shared/dir"
         )
-    log = (Path(config.store) if local else Path.cwd()) / "polyneuron.log"
     for model in config.models:
         warn_of_trusted_code(model)
-    with store.lock() as set_aside, libraries_quiet(log):
+    with store.lock() as set_aside, libraries_quiet(log_of(config.store)):
         for path in set_aside:
             say(
                 f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
             )
         run = Run(store, config)
-        run.record("running")
         try:
+            run.record("running")
             yield run
+            run.record(run.outcome)
         except BaseException as error:
             # what went wrong is told, not that a full disk has no room for the record of it
             with suppress(StoreError):
-                run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                interrupted = isinstance(error, KeyboardInterrupt | Ended)
+                run.record("interrupted" if interrupted else "failed")
             raise
-        run.record(run.outcome)
 
 
 def warn_of_trusted_code(model: ModelConfig) -> None:

@@ -58,8 +58,10 @@ def test_every_table_of_an_empty_store_can_be_asked(tmp_path: Path) -> None:
 def test_bad_sql_lists_tables_and_columns(store: Store, sql: str) -> None:
     with pytest.raises(StoreError) as caught:
         query(store, sql)
-    for table, spec in TABLES.items():
-        assert f"{table}({', '.join(spec.schema.names)})" in caught.value.message
+    assert all(table in caught.value.message for table in TABLES)
+    columns = ", ".join(TABLES["impacts"].schema.names)
+    assert (f"impacts({columns})" in str(caught.value)) == ("impacts" in sql)
+    assert len(str(caught.value).splitlines()) <= 10
 
 
 def test_nothing_outside_the_store_is_reachable(store: Store, tmp_path: Path) -> None:

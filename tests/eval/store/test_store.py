@@ -182,9 +182,45 @@ def test_a_store_of_another_version_is_refused_and_left_alone(tmp_path: Path, ve
         with pytest.raises(StoreError, match=rf"store\.json.*version {version};"):
             action()
     assert not (tmp_path / "runs").exists()
-    marker.write_text("{")
-    with pytest.raises(StoreError, match=r"store\.json is damaged"):
-        store.check()
+
+
+ODD_VERSIONS = ["-1", "true", "1.0", '"1"', "null", "[1]", "1e400"]
+MARKERS = [
+    "", "{", "null", "[]", "3", '"text"', "{}", "[" * 20_000, "\0", "NaN",
+    '{"format": "polyneuron-store"}', '{"format": "other", "schema_version": 1}', '{"schema_version": 1}',
+    *(f'{{"format": "polyneuron-store", "schema_version": {version}}}' for version in ODD_VERSIONS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("marker", [*MARKERS, None, Path])
+def test_a_store_that_is_none_is_refused_in_one_message(tmp_path: Path, marker: object) -> None:
+    """None: no file, where tables are; Path: a folder in its place."""
+    store, file = Store(tmp_path), tmp_path / "store.json"
+    kept = tmp_path / store.write("runs", run_row(), "u")
+    file.unlink()
+    if marker is Path:
+        file.mkdir()
+    elif isinstance(marker, str):
+        file.write_text(marker)
+    before, content = sorted(tmp_path.rglob("*")), kept.read_bytes()
+    actions = (store.check, lambda: store.read("runs"), lambda: store.write("runs", run_row(), "v"))
+    for action in (*actions, lambda: query(store, "SELECT 1"), lambda: store.lock().__enter__()):
+        with pytest.raises(StoreError) as refused:
+            action()
+        assert "store.json" in str(refused.value) and len(str(refused.value).splitlines()) == 1
+    assert kept.read_bytes() == content and set(tmp_path.rglob("*")) - set(before) <= {tmp_path / ".lock"}
+
+
+@pytest.mark.parametrize(
+    "place", ["nosuch://place/x", "s3://", "~no-such-user/x", "a\0b", "x" * 5000, "http://127.0.0.1:9/x"]
+)
+def test_a_place_that_cannot_hold_a_store_is_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError), Store(place).lock():
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_foreign_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""How a command ends that does not come to its end: by a signal, or by an error that nobody foresaw."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from polyneuron.neuron_core.common.redact import redacted
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_log: Path | None = None
+
+
+class Ended(BaseException):
+    """The command was told to end: by SIGTERM, or by SIGHUP, which a terminal sends that is closed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+        """What a shell calls the end by this signal."""
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Inside, the first SIGTERM or SIGHUP raises `Ended` in the main thread, so that what is open is closed and the run
+    recorded; later ones are ignored. A signal that was ignored already, as under nohup, stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    watched = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in watched:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        raise Ended(number)
+
+    for number in watched:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in watched:
+            signal.signal(number, before[number])
+
+
+def _leave_terminal() -> None:
+    """What is still printed goes nowhere: writing to a terminal that is closed fails."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        with suppress(OSError):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def log_of(store: str) -> Path:
+    """The log of the runs on a store: in its folder, or in the current one where the store is a URL."""
+    return (Path.cwd() if "://" in store else Path(store)) / "polyneuron.log"
+
+
+def keep_tracebacks_beside(store: str) -> None:
+    """From now on, tracebacks of errors that nobody foresaw go to the log of this store, once its folder is there."""
+    global _log
+    _log = log_of(store)
+
+
+def unexpected(error: BaseException) -> str:
+    """Writes the traceback to the log and returns the message to people: what happened, where the log lies, what to do."""
+    stamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    text = redacted("".join(traceback.format_exception(error)))
+    place = _appended(f"{stamp} polyneuron ERROR {text}") or "nowhere, since nothing can be written here"
+    return redacted(
+        f"unexpected {type(error).__name__}: {str(error).strip() or 'no message'}\nThis is a fault of Polyneuron, or of a "
+        f"library that it uses. The traceback is in {place}: please report it, with the command and the configuration"
+    )
+
+
+def _appended(text: str) -> str | None:
+    """Where `text` was written: to the store's log, else to a file of its own; None where neither can be written."""
+    with suppress(OSError):
+        if _log is not None and _log.parent.is_dir():
+            with _log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
+            return str(_log)
+    with (
+        suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            prefix="polyneuron-",
+            suffix=".log",
+            delete=False,
+        ) as kept,
+    ):
+        kept.write(text)
+        return kept.name
+    return None
