@@ -2,32 +2,79 @@
 
 import logging
 import os
-import secrets
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 import polyneuron
+from polyneuron.cluster.actors.failures import first_line
+from polyneuron.cluster.actors.local_ray import nothing_left, private, private_folder
+from polyneuron.neuron_core.common.errors import ClusterError
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
+_TRIES, _BETWEEN_TRIES_S = 3, 3.0
 
 
 @contextmanager
 def ray_session(n_cpus: int | None = None) -> Iterator[None]:
-    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one otherwise, bound
-    to loopback and behind a token of its own. A session that was up already is used and left alone."""
+    """Inside, Ray is up. Joins the cluster of `ray job submit` or $RAY_ADDRESS; starts and stops a local one
+    otherwise, bound to loopback and behind a token of its own.
+
+    A session that was up already is used and left alone. Of a local one nothing is left, however the block ends.
+
+    Raises:
+        ClusterError: Ray did not come up in several tries, as on a machine that is too busy.
+    """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with ExitStack() as session:
+        _started(n_cpus, session)
+        yield
+
+
+def _started(n_cpus: int | None, session: ExitStack) -> None:
+    """Brings Ray up, in a few tries; what ends it is left to `session`."""
+    began = time.monotonic()
+    for n_tried in range(1, _TRIES + 1):
+        with ExitStack() as one_try:
+            try:
+                _start(n_cpus, one_try)
+            except Exception as error:  # Ray raises whatever it meets, Exception itself too
+                failure = error
+            else:
+                session.push(one_try.pop_all())
+                return
+        logging.getLogger(__name__).warning(
+            "Ray did not start (try %d of %d)", n_tried, _TRIES, exc_info=failure
+        )
+        if n_tried < _TRIES:
+            time.sleep(_BETWEEN_TRIES_S)
+    raise ClusterError(
+        f"Ray did not start in {_TRIES} tries, {time.monotonic() - began:.0f} s: {first_line(failure)}. "
+        + (
+            f"Is there a cluster at RAY_ADDRESS={os.environ['RAY_ADDRESS']}?"
+            if os.environ.get("RAY_ADDRESS")
+            else "The machine may be too busy, or short of memory, of room in its temporary folder or of processes: end other "
+            "work on it, then run the same command again"
+        )
+    ) from failure
+
+
+def _start(n_cpus: int | None, stack: ExitStack) -> None:
+    """One try; what was made on the way is undone by `stack`."""
     local: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):
+    if os.environ.get("RAY_ADDRESS"):
+        stack.callback(ray.shutdown)
+    else:
+        folder = stack.enter_context(private_folder())
+        stack.enter_context(private(folder))
+        stack.enter_context(nothing_left())
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         local = {
             "address": "local",
@@ -35,57 +82,11 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _LOCAL_OBJECT_STORE_BYTES,
             "_node_ip_address": "127.0.0.1",
+            "_temp_dir": str(
+                folder / "r"
+            ),  # which Ray opens to everybody, inside a folder that is ours alone
         }
-    with _private() if local else nullcontext():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _private() -> Iterator[None]:
-    """Inside, a Ray that starts listens on 127.0.0.1 alone, and asks for a token that lies in a file only this user can read.
-    On Linux Ray replaces 127.0.0.1 by an address that others can reach, unless it believes that there are no clusters; it
-    reads the variable when it is imported, and its processes read it again."""
-    clusters, loader = ray_constants.ENABLE_RAY_CLUSTER, AuthenticationTokenLoader.instance()
-    with tempfile.TemporaryDirectory(prefix="polyneuron-ray-") as folder:
-        file = Path(folder) / "token"
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32), encoding="ascii")
-        variables = {
-            ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
-            "RAY_AUTH_TOKEN_PATH": str(file),
-            "RAY_AUTH_MODE": None,  # without a mode Ray turns tokens on
-            "RAY_AUTH_TOKEN": None,
-        }
-        with _environment(variables):
-            ray_constants.ENABLE_RAY_CLUSTER = False
-            loader.reset_cache()
-            try:
-                yield
-            finally:
-                ray_constants.ENABLE_RAY_CLUSTER = clusters
-                loader.reset_cache()
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str | None]) -> Iterator[None]:
-    """Inside, these variables of the environment are so (None: not set); after, what they were."""
-    before = {name: os.environ.get(name) for name in wanted}
-    _set(wanted)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
 
 
 def import_path() -> str:

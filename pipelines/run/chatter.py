@@ -34,6 +34,7 @@ def libraries_quiet(log: Path) -> Iterator[None]:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("a", encoding="utf-8")
+        _take_out_credentials(log)  # of a run that was killed
     except OSError as error:
         raise StoreError(f"The log {log} cannot be written: {error.strerror}. Name another store") from error
     handler = logging.StreamHandler(file)
@@ -47,6 +48,19 @@ def libraries_quiet(log: Path) -> Iterator[None]:
         finally:
             root.handlers = before
             logging.captureWarnings(False)
+            with suppress(OSError):
+                _take_out_credentials(log)
+
+
+def _take_out_credentials(log: Path) -> None:
+    """Rewrites what libraries printed past our formatter, in place, since others may have the log open."""
+    with log.open("r+", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        kept = file.read()
+        clean = redacted(kept)
+        if clean != kept:
+            file.seek(0)
+            file.write(clean)
+            file.truncate()
 
 
 class _Redacting(logging.Formatter):

@@ -1,0 +1,118 @@
+"""A Ray of our own on this machine, which only this user can reach: it starts in a folder of its own, and nothing of it is left
+afterwards, neither a process nor a file."""
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray._private import ray_constants
+from ray._private.node import Node
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+_PREFIX = "polyneuron-ray-"
+_LONGEST_FOLDER = 43
+"""In bytes: Ray makes sockets 64 bytes further down, and no socket may have a path of more than 107."""
+_LAST_PROCESSES_S = 10
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for Ray's session, which ends with the block. Those of processes that were killed are removed first."""
+    base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    if len(os.fsencode(base)) + len(_PREFIX) + 11 > _LONGEST_FOLDER:
+        base = Path("/tmp")
+    for abandoned in base.glob(f"{_PREFIX}*"):
+        with suppress(OSError), (abandoned / "lock").open() as lock:  # somebody else's, or just being made
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(abandoned, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    try:
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def private(folder: Path) -> Iterator[None]:
+    """Inside, a Ray that starts listens on 127.0.0.1 alone, and asks for a token that lies in a file of `folder`, which only
+    this user can read. On Linux Ray replaces 127.0.0.1 by an address that others can reach, unless it believes that there are
+    no clusters; it reads the variable when it is imported, and its processes read it again."""
+    clusters, loader = ray_constants.ENABLE_RAY_CLUSTER, AuthenticationTokenLoader.instance()
+    file = folder / "token"
+    file.touch(mode=0o600)
+    file.write_text(secrets.token_hex(32), encoding="ascii")
+    variables = {
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
+        "RAY_AUTH_TOKEN_PATH": str(file),
+        "RAY_AUTH_MODE": None,  # without a mode Ray turns tokens on
+        "RAY_AUTH_TOKEN": None,
+    }
+    with _environment(variables):
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        loader.reset_cache()
+        try:
+            yield
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = clusters
+            loader.reset_cache()
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Inside, Ray may start, fail to, or be interrupted; after, none of its processes is alive. Signals stay ours: Ray would
+    end this process at SIGTERM by itself, without a word to the store."""
+    nodes: list[Node] = []
+    register = Node._register_shutdown_hooks
+    Node._register_shutdown_hooks = lambda node: nodes.append(node)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Node._register_shutdown_hooks = register  # type: ignore[method-assign]
+        processes = {process for node in nodes for process in _processes_of(node)}
+        with suppress(Exception):  # what could not start may not be able to end in order either
+            ray.shutdown()
+        for node in nodes:
+            with suppress(Exception):
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
+        _, alive = psutil.wait_procs(processes, timeout=_LAST_PROCESSES_S)
+        for process in alive:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=_LAST_PROCESSES_S)
+
+
+def _processes_of(node: Any) -> Iterator[psutil.Process]:
+    """What a node started, and what that started."""
+    for started in [info for infos in node.all_processes.values() for info in infos]:
+        with suppress(psutil.Error):
+            process = psutil.Process(started.process.pid)
+            yield process
+            yield from process.children(recursive=True)
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str | None]) -> Iterator[None]:
+    """Inside, these variables of the environment are so (None: not set); after, what they were."""
+    before = {name: os.environ.get(name) for name in wanted}
+    _set(wanted)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
