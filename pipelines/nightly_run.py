@@ -10,7 +10,8 @@ from polyneuron.eval.nightly.sections import ModelNight
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
 from polyneuron.eval.verdicts.verdict import Verdict
-from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError, StoreError
+from polyneuron.neuron_core.common.errors import ConfigError, StoreError
+from polyneuron.neuron_core.common.files import write_text
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
@@ -19,7 +20,7 @@ from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
-from polyneuron.pipelines.run.record import Run, recorded
+from polyneuron.pipelines.run.record import Run, reason_of, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
@@ -55,11 +56,10 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
                 unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
                 Ledger(store, night.model, run.id).put("verdicts", unit, night.table())
         run.outcome = _STATUS[outcome]
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"nightly-{safe_name(config.night)}"
-    for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
-        (folder / f"{name}.{suffix}").write_text(render(nights), encoding="utf-8")
-    say(f"{_STATUS[outcome]}: {folder / name}.html")
+        name = f"nightly-{safe_name(config.night)}"
+        for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
+            write_text(folder / f"{name}.{suffix}", render(nights), "summary of the night")
+        say(f"{_STATUS[outcome]}: {folder / name}.html")
     return int(outcome)
 
 
@@ -93,9 +93,10 @@ def _judge_model(
         judged = judge(store, model.label, config.night, named, names, seed=config.seed, **standard)
         say(f"  against night {named}: {_STATUS[judged.outcome]}")
         return judged
-    except PolyneuronError as error:
-        say(f"  not judged: {error.message}")
-        reason = _unjudged(model.label, config, baseline, error.message)
+    except Exception as error:
+        words = reason_of(error, f"{model.label} was not judged")
+        say(f"  not judged: {words}")
+        reason = _unjudged(model.label, config, baseline, words)
         return Judgement(
             model=model.label, night=config.night, baseline_night=named, verdicts=(reason,), **standard
         )

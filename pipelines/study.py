@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.redact import redacted
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import say
@@ -48,4 +49,4 @@ def write_study_report(config: StudyConfig, store: Store, run_id: str | None = N
     """Writes the report of what the run `run_id` listed, or of the newest runs in the store; returns its path."""
     from polyneuron.eval.report import write_report
 
-    return write_report(store, config.report_path, config.title, run_id)
+    return write_report(store, config.report_path, redacted(config.title), run_id)

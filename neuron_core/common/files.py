@@ -28,6 +28,16 @@ def write_whole(path: str | Path, write: Callable[[Path], object], noun: str) ->
     return path
 
 
+def write_text(path: Path, text: str, noun: str) -> Path:
+    """Writes `text` to a file, whose folder is made if need be; as `write_whole`."""
+
+    def write(temporary: Path) -> None:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+
+    return write_whole(path, write, noun)
+
+
 def sampled(path: Path) -> Iterator[bytes]:
     """Yields evenly spaced blocks of a file, at most some 256 of 64 KiB: enough to tell files apart that are too large to be
     read whole."""

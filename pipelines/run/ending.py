@@ -78,9 +78,10 @@ def unexpected(error: BaseException) -> str:
     """Writes the traceback to the log and returns the message to people: what happened, where the log lies, what to do."""
     stamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     text = redacted("".join(traceback.format_exception(error)))
+    words = (str(error).strip().splitlines() or ["no message"])[0]
     place = _appended(f"{stamp} polyneuron ERROR {text}") or "nowhere, since nothing can be written here"
     return redacted(
-        f"unexpected {type(error).__name__}: {str(error).strip() or 'no message'}\nThis is a fault of Polyneuron, or of a "
+        f"unexpected {type(error).__name__}: {words}\nThis is a fault of Polyneuron, or of a "
         f"library that it uses. The traceback is in {place}: please report it, with the command and the configuration"
     )
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
+from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError, in_few_lines
 from polyneuron.neuron_core.common.redact import redacted, redacted_within
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -69,17 +69,10 @@ class Run:
                 self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.monotonic() - began
 
     def failed(self, model: str, error: Exception) -> str:
-        """Keeps what failed and why, of the model that this thread works on; returns the reason in words.
-
-        An error that is none for people goes to the log with its traceback.
-        """
+        """Keeps what failed and why, of the model that this thread works on; returns the reason in words."""
         stage = getattr(self._here, "stage", None) or "opening the model"
         self._here.stage = None
-        if isinstance(error, PolyneuronError):
-            reason = error.message
-        else:
-            reason = f"unexpected {type(error).__name__}: {error}. polyneuron.log beside the store has the traceback"
-            logging.getLogger(__name__).error("%s failed in %s", model, stage, exc_info=error)
+        reason = reason_of(error, f"{model} failed in {stage}")
         with self._one_at_a_time:
             self.failures.append({"model": model, "stage": stage, "reason": reason})
             self.outcome = "partly failed"
@@ -101,6 +94,16 @@ class Run:
             "command": redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         }
         self._store.write("runs", [row], self.id, run_id=self.id)
+
+
+def reason_of(error: Exception, what: str) -> str:
+    """Why something failed, in words for people; an error that is none for them goes to the log with its traceback."""
+    if isinstance(error, PolyneuronError):
+        return error.message
+    logging.getLogger(__name__).error("%s", what, exc_info=error)
+    return in_few_lines(
+        f"unexpected {type(error).__name__}: {error}. polyneuron.log beside the store has the traceback"
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Grid
 from polyneuron.eval.tables.text import terminal
+from polyneuron.neuron_core.common.files import write_text
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -28,7 +29,7 @@ TITLE, REPORT, TABLES = "Transfer study", "transfer.html", "transfer.md"
 
 def run_transfer(config: TransferConfig) -> int:
     """Measures, detects, fine-tunes, judges and compares for every model; writes `transfer.html` and `transfer.md` beside the
-    tables once the run is closed.
+    tables in the end.
 
     What is done is left alone. Returns the exit code: 0, or 1 when a model failed and others went on.
 
@@ -45,17 +46,18 @@ def run_transfer(config: TransferConfig) -> int:
             run,
             lambda model: _transfer_model(config, model, store, run),
         )
-    grids = [grid for of_model, _ in found for grid in of_model]
-    shown = {run.id}.union(*(run_ids for _, run_ids in found))
-    _write_pages(config, grids, [row for row in _runs(store) if row["run_id"] in shown])
+        run.record(run.outcome)  # before the pages, which say how the run ended
+        grids = [grid for of_model, _ in found for grid in of_model]
+        shown = {run.id}.union(*(run_ids for _, run_ids in found))
+        _write_pages(config, grids, [row for row in _runs(store) if row["run_id"] in shown])
     return exit_code(run)
 
 
 def _write_pages(config: TransferConfig, grids: list[Grid], runs: list[dict[str, Any]]) -> None:
     remarks, folder = notes(config, grids), Path(config.store)
     page = transfer_page(TITLE, [model.label for model in config.models], grids, remarks, runs)
-    (folder / REPORT).write_text(page, encoding="utf-8")
-    (folder / TABLES).write_text(as_markdown(TITLE, grids, remarks), encoding="utf-8")
+    write_text(folder / REPORT, page, "report")
+    write_text(folder / TABLES, as_markdown(TITLE, grids, remarks), "tables")
     for grid in grids:
         console.print(terminal(unfolded(grid)))
     say(f"tables: {folder / TABLES}")

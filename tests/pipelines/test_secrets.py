@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.pipelines import cli
-from polyneuron.pipelines.run.progress import console
+from polyneuron.pipelines.run.progress import console, say
 from polyneuron.pipelines.run.record import recorded
 from polyneuron.pipelines.study import run_study
 from tests.pipelines.in_process import tiny_config
@@ -78,6 +79,68 @@ def test_a_dry_run_prints_no_credentials(
         )
     out = capsys.readouterr().out
     assert "127.0.0.1:9" in out and SECRET not in out
+
+
+TOKENS = {
+    "hub": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345",
+    "service": "sk-proj-0a1b2c3d4e5f6g7h8i9j0k1l2m3n",
+    "forge": "glpat-x0y1z2A3B4C5D6E7F8G9",
+    "cloud": "AKIAQ7W3E5R1T9Y2U4I6",
+    "password": "correct.horse+battery",
+    "variable": "v4ri4ble-of-wandb",
+}
+PRINTED = [
+    "GET https://me:{password}@host/x?sig={service}#access_token={hub}",
+    '{{"token": "{service}", "id": 3}}',
+    "headers: Authorization: Bearer {hub}",
+    "password={password}; key {cloud}",
+    "remote: HTTP Basic: denied for oauth2:{forge}",
+    "login with {variable}",
+]
+"""What libraries say."""
+
+
+def test_planted_tokens_are_found_nowhere(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the environment, the configuration, URLs, errors, log records and what native code prints, and over two runs, the
+    first of which is killed before it can tidy up."""
+    monkeypatch.setenv("WANDB_API_KEY", TOKENS["variable"])
+    monkeypatch.setenv("HF_TOKEN", TOKENS["hub"])
+    printed = [line.format(**TOKENS) for line in PRINTED]
+    argv = [
+        "polyneuron",
+        "study",
+        "--token",
+        TOKENS["password"],
+        f"corpus.source={printed[0][4:]}",
+        f"title=x {printed[3]}",
+    ]
+    monkeypatch.setattr(sys, "argv", argv)
+    config = tiny_config(
+        model,
+        tmp_path / "store",
+        title=f"A study for {TOKENS['service']}",
+        corpus={"source": printed[0][4:], "n_detection": 1, "n_heldout": 1},
+        evaluation={"revisions": {"api_key": TOKENS["variable"], "x": printed[1]}},
+    )
+    store = Store(tmp_path / "store")
+    log = tmp_path / "store" / "polyneuron.log"
+    log.parent.mkdir()
+    log.write_text("\n".join(printed))
+    with pytest.raises(RuntimeError), recorded(config, store) as run:
+        for line in printed:
+            for stream in (1, 2):
+                os.write(stream, f"{line}\n".encode())
+            logging.getLogger("library").warning("%s", line)
+            say(line)
+            run.failed("tiny", ConnectionError(line))
+        raise RuntimeError(printed[2])
+    said = capfd.readouterr()
+    kept = everything_in(tmp_path / "store") + said.out + said.err
+    assert kept.count("denied for") > 3 and "ConnectionError" in kept
+    for name, token in TOKENS.items():
+        assert token not in kept and token[4:] not in kept, name
 
 
 @pytest.mark.parametrize("trusted", [True, False])

@@ -1,6 +1,10 @@
 """Who can reach a local session: nobody beyond this machine, and on it nobody without the session's token."""
 
 import os
+import subprocess
+import sys
+import tempfile
+import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -8,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 import ray
 
 from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.spec import GroupSpec, ModelSpec, Weights
+from polyneuron.eval.store.store import Store
 from tests.listening import listening, open_to_others, processes
 from tests.own_process import found_by, print_found
 
@@ -105,7 +111,11 @@ def test_the_token_is_in_a_private_file_alone() -> None:
 
 
 def main() -> None:
-    """Two sessions after each other, in a process whose environment, like the images', is made for another cluster."""
+    """Two sessions after each other, in a process whose environment, like the images', is made for another cluster; what a
+    killed one left lies there already."""
+    abandoned = Path(tempfile.gettempdir()) / "polyneuron-ray-abandoned"
+    abandoned.mkdir()
+    (abandoned / "lock").touch()
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of another cluster"}
     before, tokens = authentication(), []
     for _ in range(2):
@@ -113,8 +123,10 @@ def main() -> None:
             file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
             tokens.append(file.read_text())
             nodes = len(ray.nodes())
-    left = file.parent.exists()
-    print_found({"tokens": tokens, "nodes": nodes, "left": left, "changed": authentication() != before})
+    left = [str(path) for path in Path(tempfile.gettempdir()).iterdir()]
+    alive = [process.name() for process in processes()][1:]
+    changed = authentication() != before
+    print_found({"tokens": tokens, "nodes": nodes, "left": left, "alive": alive, "changed": changed})
 
 
 def authentication() -> dict[str, str]:
@@ -122,10 +134,48 @@ def authentication() -> dict[str, str]:
 
 
 @pytest.mark.long
-def test_every_session_has_its_own_token_and_leaves_nothing() -> None:
-    found = found_by("tests.ray.test_session", threads=1, timeout_s=120)
+def test_every_session_has_its_own_token_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a short path, as Ray's sockets need
+        monkeypatch.setenv("TMPDIR", folder)
+        found = found_by("tests.ray.test_session", threads=1, timeout_s=120)
     assert len(set(found["tokens"])) == 2 and found["nodes"] == 1
-    assert not found["left"] and not found["changed"]
+    assert found["left"] == [] and found["alive"] == [] and not found["changed"]
+
+
+@pytest.mark.long
+def test_a_study_that_ends_while_ray_starts_leaves_nothing(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [
+        "corpus={n_detection: 4, n_heldout: 2, max_tokens: 12}",
+        "languages=[en, sw]",
+        f"store={tmp_path / 'store'}",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "polyneuron.pipelines.cli",
+        "detect",
+        f"models=[{{path: {tiny_folder}}}]",
+        *small,
+    ]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        began = time.monotonic()
+        while not list(Path(folder).glob("polyneuron-ray-*/r/*/logs")) and time.monotonic() - began < 100:
+            time.sleep(0.02)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+        _, alive = psutil.wait_procs(started, timeout=10)
+        assert process.returncode == 143 and "Traceback" not in said, said
+        assert alive == [] and list(Path(folder).iterdir()) == []
+    assert [row["status"] for row in Store(tmp_path / "store").read("runs").to_pylist()] == ["interrupted"]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Ray's start, without Ray: tries, the message when all fail, and what is undone."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._private.node import Node
+
+from polyneuron.cluster.actors import session
+from polyneuron.cluster.actors.session import ray_session
+from polyneuron.neuron_core.common.errors import ClusterError
+
+
+class SlowRay:
+    """`ray.init` that fails so many times."""
+
+    def __init__(self, n_failures: int, error: BaseException) -> None:
+        self.n_failures, self.error, self.folders = n_failures, error, list[str]()
+
+    def init(self, **named: Any) -> None:
+        self.folders.append(named.get("_temp_dir", ""))
+        if self.folders[-1]:
+            Path(self.folders[-1]).mkdir()
+        if len(self.folders) <= self.n_failures:
+            raise self.error
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        monkeypatch.setattr(session, "_BETWEEN_TRIES_S", 0.0)
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        yield Path(folder)
+
+
+def slow_ray(monkeypatch: pytest.MonkeyPatch, n_failures: int, error: BaseException | None = None) -> SlowRay:
+    slow = SlowRay(n_failures, error or Exception("The current node timed out during startup.\nMore words"))
+    monkeypatch.setattr(ray, "init", slow.init)
+    return slow
+
+
+@pytest.mark.parametrize("n_failures", [0, 1, 2])
+def test_a_slow_start_is_tried_again(n_failures: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, hooks = slow_ray(monkeypatch, n_failures), Node._register_shutdown_hooks
+    with ray_session(1):
+        assert len(slow.folders) == n_failures + 1
+        assert list(place.iterdir()) == [Path(slow.folders[-1]).parent]
+        assert Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent.parent == place
+    assert list(place.iterdir()) == [] and "RAY_AUTH_TOKEN_PATH" not in os.environ
+    assert Node._register_shutdown_hooks is hooks
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no room"), RuntimeError("x"), TimeoutError(), ValueError("y\nz"), Exception("w")]
+)
+def test_a_start_that_always_fails_is_one_message(
+    error: Exception, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = slow_ray(monkeypatch, 99, error)
+    with pytest.raises(ClusterError) as refused, ray_session(1):
+        raise AssertionError("not reached")
+    assert len(slow.folders) == 3 and list(place.iterdir()) == []
+    assert len(str(refused.value).splitlines()) == 1 and str(error).split("\n")[0] in str(refused.value)
+
+
+def test_an_interrupted_start_is_not_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = slow_ray(monkeypatch, 99, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt), ray_session(1):
+        raise AssertionError("not reached")
+    assert len(slow.folders) == 1 and list(place.iterdir()) == []
+
+
+def test_a_cluster_that_is_not_there_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    slow = slow_ray(monkeypatch, 99, ConnectionError("nobody"))
+    with pytest.raises(ClusterError, match="127.0.0.1:9"), ray_session(1):
+        raise AssertionError("not reached")
+    assert slow.folders == ["", "", ""]
+
+
+def test_a_long_temporary_folder_is_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = place / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    slow = slow_ray(monkeypatch, 0)
+    with ray_session(1):
+        assert len(slow.folders[0]) < 43 and list(long.iterdir()) == []
+    assert not Path(slow.folders[0]).parent.exists()
