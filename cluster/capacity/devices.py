@@ -101,14 +101,23 @@ class Machines:
 _FORM = re.compile(r"(?:(\d+)x)?(\d+)x(?:(\d+(?:\.\d+)?)GB|([A-Za-z]\w*(?:-\d+GB)?))", re.IGNORECASE)
 
 
+_MOST = 1_000_000
+"""Of nodes, devices, GB and GiB: what is above is no machine."""
+
+
 def parse_devices(text: str, host_gib: float | None = None) -> Machines:
     """The machines of "[NODESx]DEVICESxKIND", such as 8x80GB, 2x8xH100 or 1xA100-40GB; memory alone names the slowest known kind
     of that size. Raises ConfigError for another form, no device, or a kind that is not known."""
     parts = _FORM.fullmatch(text.replace(" ", ""))
-    if not parts or "0" in (parts[1], parts[2]):
+    numbers = [float(part) for part in (parts[1], parts[2], parts[3]) if part is not None] if parts else []
+    if not parts or not all(0 < number <= _MOST for number in numbers):
         raise ConfigError(
             f"--devices {text!r} is not [NODESx]DEVICESxKIND, such as 8x80GB, 2x8xH100 or 1xA100-40GB; known are "
             f"{', '.join(KINDS)}"
+        )
+    if host_gib is not None and not 0 < host_gib <= _MOST:
+        raise ConfigError(
+            f"--host-gib {host_gib:g} is no memory of a node: state GiB above 0, up to {_MOST:,}"
         )
     n_devices = int(parts[2])
     kind, assumed = _sized(float(parts[3])) if parts[3] else (_named(parts[4]), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import deque
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store
@@ -11,10 +12,10 @@ from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import EngineError, ModelError, PolyneuronError, StoreError
-from polyneuron.neuron_core.training.data.documents import mixture_of
-from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig
+from polyneuron.neuron_core.training.data.documents import documents, mixture_of
+from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig, TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.plan.units import config_of_model, is_at_hand
+from polyneuron.pipelines.plan.units import config_of_model, is_at_hand, lies_here
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
 from polyneuron.pipelines.stages.corpora import read_sentences
@@ -45,7 +46,7 @@ def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, Po
             _ = config.report_path
         if "training" in stages:
             require_local(store.root)
-            mixture_of(config.training.mixture)
+            _read_documents(config.training)
         if "evaluation" in stages:
             _read_benchmarks(config.evaluation, config.languages)
     refused = {}
@@ -67,6 +68,18 @@ def _require_usable(store: Store) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise StoreError(f"The store {store.root} cannot be made: {place} is no folder that can be written")
+
+
+def _read_documents(training: TrainingConfig) -> None:
+    """Raises CorpusError where a mixture on this machine has too few documents."""
+    mixture, n_documents = mixture_of(training.mixture), training.n_documents
+    if not all(lies_here(source) for source, _ in mixture):
+        return
+    for language in {language for group in training.groups for language in group}:
+        found = documents(mixture, language, n_documents)
+        next(found, None)
+        if n_documents != "all":
+            deque(found, maxlen=0)
 
 
 def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -> None:

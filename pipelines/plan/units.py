@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
 from polyneuron.pipelines.config.study import CorpusConfig, ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -83,8 +84,12 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
 def is_at_hand(corpus: CorpusConfig, languages: Sequence[str]) -> bool:
     """Whether the corpora of all languages lie on this machine. Raises CorpusError for a source that is not there."""
 
-    sources = [source_for(corpus, language) for language in languages]
-    return all(source.kind in _LOCAL_CORPORA and "://" not in str(source.path) for source in sources)
+    return all(lies_here(source_for(corpus, language)) for language in languages)
+
+
+def lies_here(source: CorpusSource) -> bool:
+    """Whether a corpus lies on this machine."""
+    return source.kind in _LOCAL_CORPORA and "://" not in str(source.path)
 
 
 def n_activation_units(config: StudyConfig) -> tuple[int, int]:

@@ -1,7 +1,10 @@
 """Every command, given configurations that nobody would write: an answer in a few lines, no traceback, nothing left about."""
 
 import itertools
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from polyneuron.pipelines.run.slot import JudgingEngine, Workers
 from tests.pipelines.mutated_configs import mutated
 from tests.tiny_models import save_tiny_model
 
+ROOT = Path(__file__).parents[2]
 ANSWERS_IN_S = 60
 TWO_LINES_OF_LIBRARIES = 2
 
@@ -169,3 +173,44 @@ def test_five_hundred_more_configurations(place: Path, capfd: pytest.CaptureFixt
     found, codes = faults(place, 260, capfd, seed)
     assert not found, "\n".join(found)
     assert codes[2] > 150 and codes[0] > 3
+
+
+REAL: list[list[str | bytes]] = [
+    ["study", "--config", "absent.yaml"],
+    ["study", "--config", "/dev/zero"],
+    ["study", "--bogus"],
+    ["study", b"title=\xff\xfe", "seed=-1"],
+    ["study", "cluster.hang_timeout_s=.inf"],
+    ["nightly", "evaluation.engine.threads=9999999999999999999999"],
+    ["transfer", "tasks=[]"],
+    ["plan", "--devices", "8x80TB\n\n"],
+    ["plan", "--devices", "1x80GB", "--host-gib", "nan"],
+    ["query", "--store", "/dev/null", "SELECT 1"],
+    ["query", "--store", "absent", "SELECT * FROM runs; DROP TABLE runs"],
+    ["report", "store=absent"],
+    ["export", "tuned-shared-sw", "/dev/null/x", "store=absent"],
+    ["detect", "store=/proc/absent"],
+]
+
+
+def test_real_processes_answer_too(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    (tmp_path / "work").mkdir()
+    waiting = list(REAL)
+    while waiting:
+        batch, waiting = waiting[:3], waiting[3:]
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", "polyneuron.pipelines.cli", *arguments],
+                cwd=tmp_path / "work",
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for arguments in batch
+        ]
+        for arguments, process in zip(batch, started, strict=True):
+            _, said = process.communicate(timeout=100)
+            assert process.returncode == 2 and fault_of(process.returncode, said) is None, (arguments, said)
+    assert [path.name for path in tmp_path.rglob("*")] == ["work"]
