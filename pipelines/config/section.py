@@ -1,7 +1,5 @@
 """What all sections of a configuration have in common: which values no setting may have."""
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from collections import Counter

@@ -1,7 +1,5 @@
 """Reads YAML as a configuration may use it: plain values, lists and mappings, each key once, of a size that people write."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import yaml

@@ -1,7 +1,5 @@
 """What a start would refuse before it computes anything: a store, a corpus, benchmark data or a model that cannot be used."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections import deque

@@ -1,11 +1,10 @@
 """How a command ends that does not come to its end: by a signal, or by an error that nobody foresaw."""
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,8 @@ from types import FrameType
 from polyneuron.neuron_core.common.redact import redacted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_CLOSING_S = 30.0
+"""How long workers and files may take to be closed before another signal counts."""
 _log: Path | None = None
 
 
@@ -30,28 +31,31 @@ class Ended(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Inside, the first SIGTERM or SIGHUP raises `Ended` in the main thread, so that what is open is closed and the run
-    recorded; later ones are ignored. A signal that was ignored already, as under nohup, stays so."""
+    """Inside, SIGTERM and SIGHUP raise `Ended` in the main thread, so that what is open is closed and the run recorded; more of
+    them are ignored while that goes on. A signal that was ignored already, as under nohup, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    watched = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    before = {
+        number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+    closing_until = 0.0
 
     def end(number: int, frame: FrameType | None) -> None:
-        for each in watched:
-            signal.signal(each, signal.SIG_IGN)
+        nonlocal closing_until
         if number == signal.SIGHUP:
             _leave_terminal()
-        raise Ended(number)
+        if time.monotonic() > closing_until:
+            closing_until = time.monotonic() + _CLOSING_S
+            raise Ended(number)
 
-    for number in watched:
+    for number in before:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in watched:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave_terminal() -> None:
@@ -78,12 +82,16 @@ def unexpected(error: BaseException) -> str:
     """Writes the traceback to the log and returns the message to people: what happened, where the log lies, what to do."""
     stamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     text = redacted("".join(traceback.format_exception(error)))
-    words = (str(error).strip().splitlines() or ["no message"])[0]
     place = _appended(f"{stamp} polyneuron ERROR {text}") or "nowhere, since nothing can be written here"
     return redacted(
-        f"unexpected {type(error).__name__}: {words}\nThis is a fault of Polyneuron, or of a "
+        f"{unforeseen(error)}\nThis is a fault of Polyneuron, or of a "
         f"library that it uses. The traceback is in {place}: please report it, with the command and the configuration"
     )
+
+
+def unforeseen(error: BaseException) -> str:
+    """What happened, in one line: the kind of the error, and the first line of what it says."""
+    return f"unexpected {type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
 def _appended(text: str) -> str | None:

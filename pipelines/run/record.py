@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from polyneuron.eval.store.store import Store
-from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError, in_few_lines
+from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 from polyneuron.neuron_core.common.redact import redacted, redacted_within
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.chatter import libraries_quiet
-from polyneuron.pipelines.run.ending import Ended, log_of
+from polyneuron.pipelines.run.ending import Ended, log_of, unforeseen
 from polyneuron.pipelines.run.progress import say
 
 _VERSIONS = (
@@ -101,9 +101,7 @@ def reason_of(error: Exception, what: str) -> str:
     if isinstance(error, PolyneuronError):
         return error.message
     logging.getLogger(__name__).error("%s", what, exc_info=error)
-    return in_few_lines(
-        f"unexpected {type(error).__name__}: {error}. polyneuron.log beside the store has the traceback"
-    )
+    return f"{unforeseen(error)}. polyneuron.log beside the store has the traceback"
 
 
 @contextmanager

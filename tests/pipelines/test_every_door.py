@@ -193,10 +193,13 @@ REAL: list[list[str | bytes]] = [
 ]
 
 
-def test_real_processes_answer_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "asked", [REAL[:5], pytest.param(REAL[5:], marks=pytest.mark.slow)], ids=["some", "others"]
+)
+def test_real_processes_answer_too(asked: list[list[str | bytes]], tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     (tmp_path / "work").mkdir()
-    waiting = list(REAL)
+    waiting = asked
     while waiting:
         batch, waiting = waiting[:3], waiting[3:]
         started = [
