@@ -11,11 +11,12 @@ from typing import Any
 import ray
 
 import polyneuron
-from polyneuron.cluster.actors.failures import first_line
 from polyneuron.cluster.actors.local_ray import nothing_left, private, private_folder
 from polyneuron.neuron_core.common.errors import ClusterError
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
+_MOST_A_CORE = 16
+"""Processes on one core that make no sense any more; a few do no harm."""
 _TRIES, _BETWEEN_TRIES_S = 3, 3.0
 
 
@@ -27,11 +28,18 @@ def ray_session(n_cpus: int | None = None) -> Iterator[None]:
     A session that was up already is used and left alone. Of a local one nothing is left, however the block ends.
 
     Raises:
-        ClusterError: Ray did not come up in several tries, as on a machine that is too busy.
+        ClusterError: Ray did not come up in several tries, as on a machine that is too busy, or far more cores are asked of a
+            local one than there are.
     """
     if ray.is_initialized():
         yield
         return
+    n_here = os.cpu_count() or 1
+    if n_cpus is not None and n_cpus > _MOST_A_CORE * n_here and not os.environ.get("RAY_ADDRESS"):
+        raise ClusterError(
+            f"Workers or engine ask for {n_cpus:,} cores, and this machine has {n_here}: lower world_size, threads_per_worker or "
+            "threads, or set RAY_ADDRESS to a cluster that has them"
+        )
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with ExitStack() as session:
         _started(n_cpus, session)
@@ -55,8 +63,9 @@ def _started(n_cpus: int | None, session: ExitStack) -> None:
         )
         if n_tried < _TRIES:
             time.sleep(_BETWEEN_TRIES_S)
+    reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
     raise ClusterError(
-        f"Ray did not start in {_TRIES} tries, {time.monotonic() - began:.0f} s: {first_line(failure)}. "
+        f"Ray did not start in {_TRIES} tries, {time.monotonic() - began:.0f} s: {reason}. "
         + (
             f"Is there a cluster at RAY_ADDRESS={os.environ['RAY_ADDRESS']}?"
             if os.environ.get("RAY_ADDRESS")

@@ -18,6 +18,9 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+_END_BYTES = 4 << 20
+"""Of the log of an earlier run, which may have been killed before it was gone over."""
+
 
 @contextmanager
 def libraries_quiet(log: Path) -> Iterator[None]:
@@ -34,7 +37,8 @@ def libraries_quiet(log: Path) -> Iterator[None]:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("a", encoding="utf-8")
-        _take_out_credentials(log)  # of a run that was killed
+        _take_out_credentials(log, max(0, log.stat().st_size - _END_BYTES))  # of a run that was killed
+        began_at = log.stat().st_size
     except OSError as error:
         raise StoreError(f"The log {log} cannot be written: {error.strerror}. Name another store") from error
     handler = logging.StreamHandler(file)
@@ -49,16 +53,17 @@ def libraries_quiet(log: Path) -> Iterator[None]:
             root.handlers = before
             logging.captureWarnings(False)
             with suppress(OSError):
-                _take_out_credentials(log)
+                _take_out_credentials(log, began_at)
 
 
-def _take_out_credentials(log: Path) -> None:
-    """Rewrites what libraries printed past our formatter, in place, since others may have the log open."""
-    with log.open("r+", encoding="utf-8", errors="surrogateescape", newline="") as file:
+def _take_out_credentials(log: Path, offset: int) -> None:
+    """Rewrites what libraries printed past our formatter from byte `offset` on; in place, since others have the log open."""
+    with log.open("r+b") as file:
+        file.seek(offset)
         kept = file.read()
-        clean = redacted(kept)
+        clean = redacted(kept.decode(errors="surrogateescape")).encode(errors="surrogateescape")
         if clean != kept:
-            file.seek(0)
+            file.seek(offset)
             file.write(clean)
             file.truncate()
 

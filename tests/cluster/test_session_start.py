@@ -92,3 +92,10 @@ def test_a_long_temporary_folder_is_not_used(place: Path, monkeypatch: pytest.Mo
     with ray_session(1):
         assert len(slow.folders[0]) < 43 and list(long.iterdir()) == []
     assert not Path(slow.folders[0]).parent.exists()
+
+
+def test_cores_that_nobody_has_are_not_offered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = slow_ray(monkeypatch, 0)
+    with pytest.raises(ClusterError, match="2,000,000"), ray_session(2_000_000):
+        raise AssertionError("not reached")
+    assert slow.folders == []

@@ -163,6 +163,7 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
     ]
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setenv("WANDB_API_KEY", "planted-secret")
         process = subprocess.Popen(
             command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -170,10 +171,12 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
         while not list(Path(folder).glob("polyneuron-ray-*/r/*/logs")) and time.monotonic() - began < 100:
             time.sleep(0.02)
         started = psutil.Process(process.pid).children(recursive=True)
+        arguments = [" ".join(child.cmdline()) for child in started]
         process.terminate()
         said = process.communicate(timeout=60)[1]
         _, alive = psutil.wait_procs(started, timeout=10)
         assert process.returncode == 143 and "Traceback" not in said, said
+        assert arguments and not [line for line in arguments if "planted-secret" in line]
         assert alive == [] and list(Path(folder).iterdir()) == []
     assert [row["status"] for row in Store(tmp_path / "store").read("runs").to_pylist()] == ["interrupted"]
 
