@@ -175,6 +175,34 @@ def test_five_hundred_more_configurations(place: Path, capfd: pytest.CaptureFixt
     assert codes[2] > 150 and codes[0] > 3
 
 
+QUERIES = [
+    "", ";", "SELECT", "SELECT 1", "SELECT 1; SELECT 2", "SELECT '[/bold]' AS \"[/b]\"", "SELECT chr(27) || '[31m'",
+    "SELECT $$", "/*",
+    "PRAGMA database_list", "ATTACH '/etc/passwd' AS x", "COPY runs TO '/tmp/x.csv'", "SELECT * FROM read_csv('/etc/passwd')",
+    "INSTALL httpfs", "CREATE TABLE x(a INT)", "DROP TABLE runs", "SET memory_limit='1GB'", "DESCRIBE runs", "EXPLAIN SELECT 1",
+    "SELECT date '290000-01-01'", "SELECT timestamp 'infinity'", "SELECT 'inf'::float, 'nan'::double",
+    "SELECT [1, {'a': NULL}]",
+    "SELECT interval '1 year'", "SELECT 99999999999999999999999999::hugeint", "SELECT '\\x00'::blob", "SELECT chr(0)",
+    "SELECT 1/0",
+    "SELECT repeat('x', 100000)", "SELECT " + "(" * 3000 + "1" + ")" * 3000, "SELECT " + "1+" * 3000 + "1", "x" * 100_000,
+    "SELECT nothing FROM impacts",
+    "SELECT * FROM impacts, runs, metrics, scores WHERE 1", "SELECT error('a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk')", "\udc80",
+    "SELECT '\u2028\U0001f600'",
+    "SELECT uuid()", "SELECT map([1],[2])", "SELECT * FROM (VALUES (1)) t(\"\")", "CALL pragma_version()",
+    "SELECT getenv('HOME')", "LOAD json",
+]  # fmt: skip
+
+
+def test_every_query_is_answered(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for sql in QUERIES:
+        code, said = answer(["query", "--store", "absent", "--", sql], capfd)
+        if fault := fault_of(code, said):
+            found.append(f"{sql[:60]!r}: {fault}: {said[:500]}")
+    assert not found, "\n".join(found)
+    assert not [path for name in ("work", "home", "tmp") for path in (place / name).iterdir()]
+
+
 REAL: list[list[str | bytes]] = [
     ["study", "--config", "absent.yaml"],
     ["study", "--config", "/dev/zero"],
