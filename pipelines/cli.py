@@ -22,7 +22,7 @@ from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
 from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
-from polyneuron.pipelines.run.ending import Ended, ended_by_signals, keep_tracebacks_beside, unexpected
+from polyneuron.pipelines.run.ending import ended_by_signals, keep_tracebacks_beside, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
@@ -179,13 +179,14 @@ def _dry_run(config: StudyConfig | TransferConfig, command: str) -> None:
 
 
 def _end_with(refused: Mapping[str, str], n_models: int) -> None:
-    """Raises ConfigError where the only model is refused; of several, says which and ends with 1, as a study does."""
+    """Raises ConfigError where the only model is refused; of several, says which and ends with 1, or 2 if all are, as a study
+    does."""
     if refused and n_models == 1:
         raise ConfigError(*refused.values())
     for label, message in refused.items():
         _say(f"{label}: {message}")
     if refused:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if len(refused) == n_models else 1)
 
 
 def _print_plan(
@@ -215,21 +216,21 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is spelt out
+    code, signals = 130, list[int]()
     try:
-        with ended_by_signals():
+        with ended_by_signals() as signals:
             # typer returns the code of an Exit here, and turns Ctrl-C into one of 130
             code = app(arguments, prog_name="polyneuron", standalone_mode=False)
     except PolyneuronError as error:
         _fail(error.message, 2)
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    except Ended as error:
-        code = error.exit_code
+        pass
     except Exception as error:
         if hasattr(error, "format_message"):
             _fail(error.format_message() or "Name a command; polyneuron --help lists them", 2)
         _fail(unexpected(error), 2)
-    if code is not None and code >= 128:
+    if code == 130:
+        code = 128 + signals[0] if signals else code
         _fail("Interrupted. Nothing that was finished is lost: run the same command again to go on.", code)
     sys.exit(code or 0)
 

@@ -10,6 +10,7 @@ from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import EngineError, ModelError, PolyneuronError, StoreError
+from polyneuron.neuron_core.corpora.contents import check_contents
 from polyneuron.neuron_core.training.data.documents import documents, mixture_of
 from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig, TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -94,7 +95,9 @@ def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store
     """Raises ModelError or CorpusError where the model or its sentences cannot be used."""
     opened = _with_tokenizer_alone(model) if model_path(model).endswith(".gguf") else StudiedModel.open(model)
     if is_at_hand(config.corpus, config.languages):
-        read_sentences(Ledger(store, model.label), opened, config.corpus, config.languages, config.seed)
+        ledger = Ledger(store, model.label)
+        _, samples = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
+        check_contents(samples)
 
 
 def _with_tokenizer_alone(model: ModelConfig) -> StudiedModel:

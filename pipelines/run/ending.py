@@ -20,21 +20,15 @@ _CLOSING_S = 30.0
 _log: Path | None = None
 
 
-class Ended(BaseException):
-    """The command was told to end: by SIGTERM, or by SIGHUP, which a terminal sends that is closed."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
-        """What a shell calls the end by this signal."""
-
-
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise `Ended` in the main thread, so that what is open is closed and the run recorded; more of
-    them are ignored while that goes on. A signal that was ignored already, as under nohup, stays so."""
+def ended_by_signals() -> Iterator[list[int]]:
+    """Inside, SIGTERM, and SIGHUP, which a terminal sends that is closed, do as Ctrl-C does: they raise KeyboardInterrupt in
+    the main thread, which Ray knows to let through, so that what is open is closed and the run recorded. More of them are
+    ignored while that goes on. A signal that was ignored already, as under nohup, stays so. Yields the list of those that came.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
+        yield received  # only the main thread may set handlers
         return
     before = {
         number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN
@@ -47,12 +41,13 @@ def ended_by_signals() -> Iterator[None]:
             _leave_terminal()
         if time.monotonic() > closing_until:
             closing_until = time.monotonic() + _CLOSING_S
-            raise Ended(number)
+            received.append(number)
+            raise KeyboardInterrupt
 
     for number in before:
         signal.signal(number, end)
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -48,6 +48,8 @@ def each_model(
     else:
         results = _at_once(models, cluster, engine, one)
     run.reached_all = True
+    if len(run.failures) == len(models):
+        run.outcome = "failed"
     return results
 
 
@@ -86,9 +88,9 @@ def _local_cores(cluster: ClusterConfig, engine: EngineConfig | None, at_once: i
 
 
 def exit_code(run: Run) -> int:
-    """0, or 1 with the names of the models that failed while others went on."""
+    """0; 1 with the names of the models that failed while others went on; 2 where none went on."""
     if not run.failures:
         return 0
-    names = ", ".join(failure["model"] for failure in run.failures)
-    say(f"failed: {names}; the other models are done")
-    return 1
+    names, others = ", ".join(failure["model"] for failure in run.failures), run.outcome != "failed"
+    say(f"failed: {names}" + ("; the other models are done" if others else ""))
+    return 1 if others else 2

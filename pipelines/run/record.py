@@ -21,7 +21,7 @@ from polyneuron.neuron_core.common.redact import redacted, redacted_within
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.chatter import libraries_quiet
-from polyneuron.pipelines.run.ending import Ended, log_of, unforeseen
+from polyneuron.pipelines.run.ending import log_of, unforeseen
 from polyneuron.pipelines.run.progress import say
 
 _VERSIONS = (
@@ -127,8 +127,7 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
         except BaseException as error:
             # what went wrong is told, not that a full disk has no room for the record of it
             with suppress(StoreError):
-                interrupted = isinstance(error, KeyboardInterrupt | Ended)
-                run.record("interrupted" if interrupted else "failed")
+                run.record("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
 
 

@@ -56,6 +56,7 @@ def small(model: Path, store: Path) -> list[str]:
         "corpus.source=/nowhere/{language}.txt",
         "corpus.source={place}/few.txt",
         "corpus.n_detection=5000",
+        "corpus.source={place}/same.txt",
         "languages=[en, xx]",
         "store={place}/other",
         "store=nosuch://place",
@@ -67,6 +68,8 @@ def test_a_dry_run_says_what_a_start_would(
     wrong: str, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "few.txt").write_text("One sentence.\n")
+    same = "".join(f"This is the sentence with the number {n} of them all.\n" for n in range(40))
+    (tmp_path / "same.txt").write_text(same)
     (tmp_path / "nothing").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "store.json").write_text(json.dumps({"format": "x", "schema_version": 1}))

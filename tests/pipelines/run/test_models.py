@@ -52,6 +52,15 @@ def test_a_model_that_fails_is_kept_with_its_stage_and_reason(run: Run, said: io
     assert "failed: a, b; the other models are done" in said.getvalue()
 
 
+def test_where_every_model_fails_none_is_done(run: Run, said: io.StringIO) -> None:
+    def work(model: ModelConfig) -> None:
+        raise ModelError(f"No model at {model.path}")
+
+    assert each_model(MODELS, ClusterConfig(), None, run, work) == []
+    assert exit_code(run) == 2 and run.outcome == "failed"
+    assert "failed: a, b, c" in said.getvalue() and "done" not in said.getvalue()
+
+
 def test_the_only_models_error_is_the_runs(run: Run) -> None:
     def work(model: ModelConfig) -> None:
         raise ConfigError("no")
