@@ -107,11 +107,17 @@ def _present(folder: Path, draw: random.Random) -> Path:
 def _bytes(folder: Path, draw: random.Random) -> str:
     path = draw.choice([_present(folder, draw), *folder.glob("*.safetensors")])
     content = bytearray(path.read_bytes())
-    at = draw.randrange(min(len(content), 4000))
+    # of weights the header, since other values are another model
+    end = (
+        8 + int.from_bytes(content[:8], "little")
+        if path.suffix == ".safetensors"
+        else min(len(content), 4000)
+    )
+    at = draw.randrange(end)
     how = draw.choice(["change", "cut", "insert", "tail", "empty"])
     if how == "change":
         for _ in range(3):
-            content[draw.randrange(min(len(content), 4000))] = draw.randrange(256)
+            content[draw.randrange(end)] = draw.randrange(256)
     elif how == "cut":
         del content[at:]
     elif how == "insert":
@@ -258,7 +264,9 @@ def _weights(folder: Path, draw: random.Random) -> str:
     elif how == "lora":
         tensors["model.layers.0.self_attn.q_proj.lora_A.weight"] = torch.ones(4, 4)
     elif how == "turned":
-        tensors[one] = tensors[one].t().contiguous() if tensors[one].ndim == 2 else tensors[one][None]
+        tensors[one] = (
+            tensors[one].t().contiguous() if len(set(tensors[one].shape)) == 2 else tensors[one][None]
+        )
     else:
         path.unlink()
         path.mkdir()
