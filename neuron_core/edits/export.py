@@ -10,7 +10,7 @@ from torch import nn
 
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.passes.live_model import require_whole
+from polyneuron.neuron_core.model.whole import require_whole
 
 PROVENANCE = "polyneuron_edit.json"
 """File beside the weights that says which edit they carry."""

@@ -23,7 +23,7 @@ from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.edits.modes import OPERATIONS, SITES_OF, Constant, Mode, Operation, Sites
 from polyneuron.neuron_core.edits.targets import require_fit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
-from polyneuron.neuron_core.passes.live_model import require_whole
+from polyneuron.neuron_core.model.whole import require_whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
-from polyneuron.neuron_core.passes.live_model import require_whole
+from polyneuron.neuron_core.model.whole import require_whole
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.set_file import SetFile
 

@@ -29,9 +29,10 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS, SCORE_GROUPS
+from polyneuron.neuron_core.model.whole import require_whole
 from polyneuron.neuron_core.passes.batches import as_sentences, require_rows
 from polyneuron.neuron_core.passes.layer_major import attention_replaced
-from polyneuron.neuron_core.passes.live_model import measured, require_whole
+from polyneuron.neuron_core.passes.live_model import measured
 from polyneuron.neuron_core.published.sets import JSON_KEYS
 
 REFERENCE_ATTENTION = "polyneuron_reference_code"

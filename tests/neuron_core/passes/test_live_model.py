@@ -10,7 +10,8 @@ from torch import nn
 
 import polyneuron as pn
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
-from polyneuron.neuron_core.passes.live_model import measured, require_whole
+from polyneuron.neuron_core.model.whole import require_whole
+from polyneuron.neuron_core.passes.live_model import measured
 from polyneuron.neuron_core.published.scores import reference_scores
 from tests.tiny_models import tiny_model, token_ids
 
