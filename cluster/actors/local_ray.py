@@ -1,6 +1,7 @@
 """A Ray of our own on this machine, which only this user can reach: it starts in a folder of its own, and nothing of it is left
 afterwards, neither a process nor a file."""
 
+import ctypes
 import fcntl
 import os
 import secrets
@@ -21,6 +22,7 @@ _PREFIX = "polyneuron-ray-"
 _LONGEST_FOLDER = 43
 """In bytes: Ray makes sockets 64 bytes further down, and no socket may have a path of more than 107."""
 _LAST_PROCESSES_S = 10
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @contextmanager
@@ -72,23 +74,48 @@ def nothing_left() -> Iterator[None]:
     """Inside, Ray may start, fail to, or be interrupted; after, none of its processes is alive. Signals stay ours: Ray would
     end this process at SIGTERM by itself, without a word to the store."""
     nodes: list[Node] = []
-    register = Node._register_shutdown_hooks
+    own = psutil.Process()
+    before = set(own.children(recursive=True))
+    _adopt_orphans(True)
+    register, set_handler = Node._register_shutdown_hooks, ray._private.utils.set_sigterm_handler
+    ray._private.utils.set_sigterm_handler = lambda handler: None
     Node._register_shutdown_hooks = lambda node: nodes.append(node)  # type: ignore[method-assign]
     try:
         yield
     finally:
         Node._register_shutdown_hooks = register  # type: ignore[method-assign]
+        ray._private.utils.set_sigterm_handler = set_handler
         processes = {process for node in nodes for process in _processes_of(node)}
         with suppress(Exception):  # what could not start may not be able to end in order either
             ray.shutdown()
         for node in nodes:
             with suppress(Exception):
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
-        _, alive = psutil.wait_procs(processes, timeout=_LAST_PROCESSES_S)
-        for process in alive:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(alive, timeout=_LAST_PROCESSES_S)
+        psutil.wait_procs(processes, timeout=_LAST_PROCESSES_S)
+        for _ in range(_LAST_PROCESSES_S):  # what Ray started while it ended may start something itself
+            alive = {
+                p for p in (*processes, *own.children(recursive=True)) if p not in before and _is_rays(p)
+            }
+            if not alive:
+                break
+            for process in alive:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(alive, timeout=1)
+        _adopt_orphans(False)
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    """Whether what a dead process of ours had started counts as ours from now on; Linux alone can do that."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+
+
+def _is_rays(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        words = " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and ("ray::" in words or "/ray/" in words)
+    return False
 
 
 def _processes_of(node: Any) -> Iterator[psutil.Process]:

@@ -1,7 +1,9 @@
 """How a command ends that does not come to its end: by a signal, or by an error that nobody foresaw."""
 
+import _thread
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from polyneuron.neuron_core.common.redact import redacted
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _CLOSING_S = 30.0
 """How long workers and files may take to be closed before another signal counts."""
+_AGAIN_S = 0.2
 _log: Path | None = None
 
 
@@ -33,7 +36,7 @@ def ended_by_signals() -> Iterator[list[int]]:
     before = {
         number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN
     }
-    closing_until = 0.0
+    closing_until, unraisable = 0.0, sys.unraisablehook
 
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal closing_until
@@ -44,11 +47,20 @@ def ended_by_signals() -> Iterator[list[int]]:
             received.append(number)
             raise KeyboardInterrupt
 
+    def ignored(lost: "sys.UnraisableHookArgs") -> None:
+        """An interruption is lost where it meets a destructor or a callback, such as those of a fork: it comes once more."""
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+        else:
+            unraisable(lost)
+
     for number in before:
         signal.signal(number, end)
+    sys.unraisablehook = ignored
     try:
         yield received
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -88,6 +88,19 @@ def test_the_first_signal_counts_and_ignored_ones_stay_ignored() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_signal_that_meets_a_destructor_is_not_lost() -> None:
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    hook = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), ended_by_signals() as received:
+        Dying()
+        time.sleep(5)
+    assert received == [signal.SIGTERM] and sys.unraisablehook is hook
+
+
 @pytest.mark.parametrize("has_store", [True, False])
 def test_what_nobody_foresaw_is_one_message_and_a_traceback_in_the_log(
     has_store: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -151,6 +151,8 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
     small = [
         "corpus={n_detection: 4, n_heldout: 2, max_tokens: 12}",
         "languages=[en, sw]",
+        "training={}",
+        "evaluation={}",
         f"store={tmp_path / 'store'}",
     ]
     command = [
@@ -168,7 +170,9 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
             command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         began = time.monotonic()
-        while not list(Path(folder).glob("polyneuron-ray-*/r/*/logs")) and time.monotonic() - began < 100:
+        while process.poll() is None and time.monotonic() - began < 100:
+            if list(Path(folder).glob("polyneuron-ray-*/r/*/logs")):
+                break
             time.sleep(0.02)
         started = psutil.Process(process.pid).children(recursive=True)
         arguments = [" ".join(child.cmdline()) for child in started]
