@@ -19,7 +19,11 @@ def parsed_yaml(text: str, what: str) -> Any:
         ConfigError: no YAML, several documents, a key that stands twice, a tag, too many values, too deep.
     """
     try:
-        data = yaml.load(text, _StrictLoader)  # a SafeLoader with fewer types
+        loader = _StrictLoader(text)
+        try:
+            data = loader.get_single_data()
+        finally:
+            loader.dispose()
     except RecursionError:
         raise ConfigError(f"{what} is nested too deeply") from None
     except ConfigError as error:
