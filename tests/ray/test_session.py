@@ -171,7 +171,10 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
         )
         began = time.monotonic()
         while process.poll() is None and time.monotonic() - began < 100:
-            if list(Path(folder).glob("polyneuron-ray-*/r/*/logs")):
+            if (
+                list(Path(folder).glob("polyneuron-ray-*/r/*/logs"))
+                and psutil.Process(process.pid).children()
+            ):
                 break
             time.sleep(0.02)
         started = psutil.Process(process.pid).children(recursive=True)
