@@ -10,7 +10,7 @@ def processes() -> Iterator[psutil.Process]:
     """This process and everything alive below it."""
     yield psutil.Process()
     for child in psutil.Process().children(recursive=True):
-        if child.status() != psutil.STATUS_ZOMBIE:
+        if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
             yield child
 
 

@@ -135,9 +135,9 @@ def test_a_nights_summary_keeps_errors_as_text(text: str) -> None:
         name = f"m{text}"
         config = NightlyConfig.model_validate(
             {
-                "models": [{"path": name}],
+                "models": [{"path": "m"}],
                 "languages": ["en"],
-                "night": f"n{text}",
+                "night": "n",
                 "evaluation": {"benchmarks": [{"name": "xnli"}]},
             }
         )

@@ -134,7 +134,7 @@ def test_a_cell_holds_score_verdicts_and_the_papers_number_or_null_and_why() -> 
 
 
 def test_text_from_outside_stays_text() -> None:
-    hostile = ModelConfig(path="m", name=HOSTILE)
+    hostile = ModelConfig.model_construct(path="m", name=HOSTILE)
     cells = [cell("target", TARGET, null_reason=HOSTILE)]
     grids = transfer_grids(CONFIG, hostile, cells, [], [])
     run = RUN | {

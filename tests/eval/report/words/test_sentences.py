@@ -144,6 +144,8 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
 JUMP = ("th", 3.0, "control-shared-0")
 OMISSIONS: dict[str, list[dict[str, Any]]] = {
     "texts": [{"n_dropped": 9, "n_read": 99, "dropped": {"en": {"too_short": 7}, "sw": {"a": 1, "b": 1}}}],
+    "cut": [{"n_cut": {"en": 1200, "sw": 1}}],
+    "doubts": [{"doubts": ["Of 9 sentences of sw only 3 look like that language."]}],
     "short_text": [{"languages": ["en", "sw"], "fewest": 50}],
     "bounds": [{"bounded": {"q": 1200, "k": 3}}],
     "slider": [{"reason": "why"}],

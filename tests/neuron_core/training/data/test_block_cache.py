@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError, StoreError
 from polyneuron.neuron_core.common.files import whole_folder
@@ -30,6 +30,7 @@ from polyneuron.neuron_core.training.loop.stepper import n_predicted
 from tests.tiny_models import save_tiny_model
 
 BOS, EOS, PAD = 1, 2, 0
+CONFIG = LlamaConfig()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_no_token_is_lost_and_long_documents_are_cut(
 
 def test_blocks_are_full_and_labelled(tmp_path: Path, corpus: CorpusSource, tokenizer: Any) -> None:
     blocks = _prepared(tmp_path, corpus, tokenizer).training
-    batch = PackedBatch([blocks[i] for i in range(len(blocks))], None)
+    batch = PackedBatch([blocks[i] for i in range(len(blocks))], CONFIG)
     assert batch.input_ids.shape == (len(blocks), 32) and batch.input_ids.dtype == torch.int64
     padding = batch.segment_ids == PADDING
     assert (batch.input_ids[padding] == PAD).all() and (batch.labels[padding] == NO_LABEL).all()
@@ -261,7 +262,7 @@ def test_a_feed_joins_the_blocks_of_several_languages(tmp_path: Path, tokenizer:
     ]
     feed = Feed(
         folders=tuple(str(part.folder) for part in parts),
-        config=None,
+        config=CONFIG,
         dtype="float32",
         global_batch=3,
         seed=0,
