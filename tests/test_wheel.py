@@ -92,6 +92,7 @@ def test_tests_pass_from_the_wheel_beside_folders_of_the_floors_names(beside: tu
     assert Path(where.strip()).is_relative_to(python.parents[1])
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_workers_find_the_wheel_and_not_the_folders(beside: tuple[Path, Path]) -> None:
     python, folder = beside

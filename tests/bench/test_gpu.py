@@ -52,6 +52,7 @@ def not_needed() -> set[str]:
     }
 
 
+@pytest.mark.long
 def test_every_question_is_answered_with_torch_and_transformers_alone() -> None:
     absent = not_needed()
     assert {"ray", "deepspeed", "vllm", "lm_eval", "duckdb", "pyarrow", "xxhash", "scipy"} <= absent

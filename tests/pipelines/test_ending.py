@@ -41,6 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("where", "number", "code"),
     [("workers", signal.SIGTERM, 143), ("report", signal.SIGHUP, 129), ("workers", signal.SIGINT, 130)],
@@ -126,6 +127,7 @@ def test_what_nobody_foresaw_is_one_message_and_a_traceback_in_the_log(
     assert "Traceback" in log.read_text() and secret not in log.read_text()
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     command = f"{sys.executable} -m polyneuron.pipelines.cli query --store {tmp_path / 'store'} 'SELECT * FROM range(100000)'"

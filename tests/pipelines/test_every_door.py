@@ -162,6 +162,7 @@ def faults(
     return found, codes
 
 
+@pytest.mark.long
 def test_no_configuration_ends_in_a_traceback(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found, codes = faults(place, 80, capfd, seed=1)
     assert not found, "\n".join(found)
