@@ -172,7 +172,7 @@ def _kill(arguments: list[str], store: Path, n_files: int, actor: bool) -> None:
         kill_driver(process)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "actor",
     [pytest.param(False, id="driver"), pytest.param(True, id="engine", marks=pytest.mark.slow)],

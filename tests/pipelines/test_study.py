@@ -122,7 +122,7 @@ def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) 
     assert "starting" not in again.stderr and "all languages are in the store" in again.stderr
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path: Path) -> None:
     done = run(command(tmp_path, model, world_size=2))
     assert done.returncode == 0, done.stderr
@@ -182,7 +182,7 @@ def test_bad_input_is_one_message(model: Path, tmp_path: Path, override: str, me
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_impossible_selection_reports_nulls(model: Path, tmp_path: Path) -> None:
     """A sigma nobody reaches: empty sets are reported, their metrics are null with a reason."""
     done = run(command(tmp_path, model, "selection.rule=sigma", "selection.sigma=1e9"))

@@ -34,7 +34,7 @@ def run(folder: Path, *arguments: str, command: str = "train") -> subprocess.Com
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=560)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
     model = save_tiny_model(tmp_path / "tiny")
     (tmp_path / "study.yaml").write_text(CONFIG.format(model=model, store=tmp_path / "store"))
