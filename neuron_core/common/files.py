@@ -38,16 +38,6 @@ def write_text(path: Path, text: str, noun: str) -> Path:
     return write_whole(path, write, noun)
 
 
-def sampled(path: Path) -> Iterator[bytes]:
-    """Yields evenly spaced blocks of a file, at most some 256 of 64 KiB: enough to tell files apart that are too large to be
-    read whole."""
-    size, n_bytes = path.stat().st_size, 1 << 16
-    with path.open("rb") as file:
-        for offset in range(0, size, max(n_bytes, size // 256)):
-            file.seek(offset)
-            yield file.read(n_bytes)
-
-
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Inside, a temporary folder to fill beside `folder`; after, it takes that place, on the disk as a whole. What another

@@ -125,8 +125,8 @@ def _texts_only(paths: Sequence[str], folder: str) -> list[str]:
 def _of_language(paths: Sequence[str], folder: str, language: str, others: Sequence[str]) -> list[str]:
     """The files of `paths` that are named for `language`, by the first folder below `folder` or by their own name.
 
-    `others`: further codes in use, which take the files that are named for them; `plain_name`: a file's name without
-    its format. If no name says a language, the folder's own may.
+    `others`: further codes in use, which take the files that are named for them. If no name says a language, the folder's
+    own may.
 
     Raises:
         CorpusError: no file is named for the language, or the names leave a choice; lists what is there.

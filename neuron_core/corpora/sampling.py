@@ -106,8 +106,10 @@ def sample_corpus(
         if tokenizer is None:
             return None
         start = text[: _CHARACTERS_A_TOKEN * min_tokens]
-        enough = len(tokenizer(start)) > min_tokens or len(tokenizer(text)) >= min_tokens
-        return None if enough else too_short
+        n_tokens = len(tokenizer(start))
+        if n_tokens <= min_tokens and len(start) < len(text):
+            n_tokens = len(tokenizer(text))
+        return None if n_tokens >= min_tokens else too_short
 
     wanted = n_detection + n_heldout
     pinned = pin(source, language)

@@ -2,12 +2,9 @@
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.pipelines import cli
 from polyneuron.pipelines.run.slot import JudgingEngine, Workers
 from tests.pipelines.mutated_configs import mutated
+from tests.time_limit import no_longer_than
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -100,24 +98,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@contextmanager
-def in_time(seconds: int) -> Iterator[None]:
-    def late(number: int, frame: object) -> None:
-        raise TimeoutError(f"no answer in {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def answer(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[object, str]:
     """The exit code and what was said on stderr."""
     capfd.readouterr()
-    with in_time(ANSWERS_IN_S), pytest.raises(SystemExit) as left:
+    with no_longer_than(ANSWERS_IN_S), pytest.raises(SystemExit) as left:
         cli.main(arguments)
     return left.value.code, capfd.readouterr().err
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,30 +15,11 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from tests.model_mutations import base_folders, mutate
+from tests.time_limit import no_longer_than
 from tests.tiny_models import token_ids
 
 IDS = torch.tensor(token_ids([9, 9]))
 _LIMIT_S = 60
-
-
-class Hangs(BaseException):
-    """Passes every boundary that turns errors into messages."""
-
-
-@contextmanager
-def no_longer_than(seconds: int) -> Iterator[None]:
-    """Ends what hangs."""
-
-    def stop(*_: Any) -> None:
-        raise Hangs(f"after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")

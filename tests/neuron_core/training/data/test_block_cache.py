@@ -306,3 +306,15 @@ def test_a_pinned_source_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch)
     assert block_cache._pinned(replace(source, revision="main"), "sw").revision == "b" * 40 and asked == [
         "sw"
     ]
+
+
+def test_one_byte_anywhere_in_a_large_corpus_makes_another_cache(tmp_path: Path) -> None:
+    """The file keeps its size; places between evenly spaced blocks of it count too."""
+    file, rng = tmp_path / "en.txt", random.Random(0)
+    content = bytearray(b"a few words of text\n" * 1_000_000)
+    digests = set()
+    for _ in range(6):
+        file.write_bytes(content)
+        digests.add(block_cache._described(CorpusSource(kind="files", path=str(file)), "en")[1])
+        content[rng.randrange(len(content))] ^= 1
+    assert len(digests) == 6
