@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-long test-slow lint bench bench-7b bench-gpu lock audit clean
+.PHONY: help study test test-long test-slow lint bench bench-7b bench-load bench-gpu lock audit clean
 
 help:  ## print the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench: .venv/.installed  ## what detection, layer-major order and switching vari
 
 bench-7b: .venv/.installed  ## a 7B-shaped model streamed through 4 GB; writes 13.5 GB to TMPDIR meanwhile
 	$(BIN)/python -m bench.streaming
+
+bench-load: .venv/.installed  ## what large corpora and stores cost, an hour or more at full size (LOAD="--share 0.05" for less); writes 20 GB to TMPDIR
+	$(BIN)/python -m bench.load $(LOAD)
 
 bench-gpu:  ## questions to a GPU, nine minutes; needs torch, transformers and triton only
 	$(PYTHON) -m bench.gpu

@@ -87,8 +87,8 @@ def impact_activation_bytes(shape: ModelShape, corpus: Corpus, detection: Detect
 
 def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int:
     """Values and outputs of all heads [B, H, T, D], and for a block of queries a chunk of changed scores with its product with
-    the values: of one head's neurons, or of all candidates of the layer, with the values, outputs and weights of the heads
-    they reach."""
+    the values: of one head's neurons, or of candidates of the layer, with the values, outputs and weights of the heads they
+    reach."""
     tokens = corpus.batch * corpus.n_tokens
     most = max(1, SCORE_CHUNK_ELEMENTS // (tokens * corpus.n_tokens))
     block = min(corpus.n_tokens, max(MIN_QUERY_ROWS, -(-corpus.n_tokens // N_QUERY_BLOCKS)))
@@ -96,8 +96,9 @@ def _score_bytes(shape: ModelShape, corpus: Corpus, detection: Detection) -> int
     needed = min(most, shape.head_dim) * of_pair
     if detection.certified:
         pairs = int(min(1.0, CANDIDATE_SPREAD * detection.floor_fraction) * shape.query_width)
-        reached = pairs * tokens * (corpus.n_tokens + 2 * shape.head_dim + 4) * 4
-        needed = max(needed, reached + min(most, pairs) * of_pair)
+        reached = min(most, pairs) * tokens * (corpus.n_tokens + 2 * shape.head_dim) * 4
+        changes = pairs * tokens * 4 * 4
+        needed = max(needed, reached + changes + min(most, pairs) * of_pair)
     return 2 * tokens * shape.query_width * 4 + needed
 
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from polyneuron.eval.nightly.baseline import NightResults, Row, find_night, read_night, require_same_settings
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.verdicts.comparisons import Measured, Pair, decide, measure, verdict_table
-from polyneuron.eval.verdicts.pairing import Key
+from polyneuron.eval.verdicts.pairing import Key, grouped
 from polyneuron.eval.verdicts.verdict import BETTER, NOT_JUDGED, WORSE, Verdict
 from polyneuron.neuron_core.common.errors import StoreError
 
@@ -154,8 +154,8 @@ def judge_results(
     missing = {each: "; ".join(filter(None, why)) for each, why in reasons.items() if any(why)}
     pairs = {
         variant: Pair(
-            samples=night.samples_of(variant),
-            baseline=baseline.samples_of(variant),
+            samples=grouped(night.samples_of(variant)),
+            baseline=grouped(baseline.samples_of(variant)),
             model=model,
             night=night.label,
             variant=variant,

@@ -140,13 +140,20 @@ class LocalFiles(Files):
                 raise error
 
         with store_errors(self.root, "read"):
+            start = len(self._folder) + 1
             return sorted(
-                os.path.relpath(os.path.join(place, name), self.root)
+                os.path.join(place, name)[start:]
                 for place, _, names in islice(
                     os.walk(self.full_path(folder), onerror=fail), None if deep else 1
                 )
                 for name in names
             )
+
+    def stamp(self, path: str) -> str:
+        """Size, times and inode."""
+        with store_errors(self.root, "read"):
+            found = os.stat(self.full_path(path))
+        return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
 
     def make_lock_folder(self) -> None:
         """Makes the store's folder, in which the lock lies."""

@@ -23,13 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from polyneuron.eval.store.checksum import is_damaged, sealed_parquet
+from polyneuron.eval.store.checksum import sealed_parquet
 from polyneuron.eval.store.conform import conform
 from polyneuron.eval.store.files import open_files, store_errors
+from polyneuron.eval.store.inspection import Inspection, unreadable
 from polyneuron.eval.store.lock import exclusive_lock
 from polyneuron.eval.store.paths import SUFFIX, Partition, is_data_file, is_temporary, partition_folder
 from polyneuron.eval.store.schemas import TABLES, require_version, table_spec
-from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.names import safe_name
 
@@ -41,8 +42,6 @@ _STORE_FILE = "store.json"
 _FORMAT_NAME = "polyneuron-store"
 _DAMAGED = "damaged"
 """The folder of files whose bytes are no longer what was written, outside all tables."""
-_MAGIC = b"PAR1"
-"""What every whole Parquet file ends with."""
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
@@ -55,7 +54,7 @@ class Store:
         """Raises StoreError when the URL cannot be opened."""
         self._files = open_files(root)
         self.root = self._files.root
-        self._sound: dict[str, str] = {}
+        self._inspection = Inspection(self._files)
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -136,9 +135,14 @@ class Store:
         """The rows of `table` that pass `filters`, if any, ordered by file path and then as written. Raises StoreError for an
         unknown table or column, and what `check` raises."""
         dataset = self.dataset(table, filters)
+        if not table_spec(table).lists_units:
+            filters = _besides_units(
+                filters
+            )  # which the files were chosen by: Arrow would compare each file with all of them
         try:
             names = None if columns is None else list(columns)
-            return dataset.to_table(columns=names, filter=_expression(filters))
+            # Arrow keeps the footers of all files of a dataset, some 10 KB each, unless it is told not to
+            return dataset.to_table(columns=names, filter=_expression(filters), cache_metadata=False)
         except (pa.ArrowException, OSError, ValueError, TypeError) as error:
             self.raise_if_unreadable(dataset)
             raise StoreError(
@@ -147,30 +151,31 @@ class Store:
             ) from error
 
     def dataset(self, table: str, filters: Filters = None) -> ds.Dataset:
-        """The files of `table` that `filters` do not rule out, for scans that need not fit into memory. Every file is read once
-        to check it: raises StoreError as `check`."""
+        """The files of `table` that `filters` do not rule out by their folders or by the units asked for, for scans that need not
+        fit into memory. Every such file is read once to check it: raises StoreError as `check`."""
         spec = table_spec(table)
         self._check_marker()
-        paths = [path for path in self._data_files(table) if _may_hold(path, filters)]
+        names = None if spec.lists_units else _file_names(filters)
+        paths = [
+            path
+            for path in self._data_files(table)
+            if (names is None or _file_name(path) in names) and _may_hold(path, filters)
+        ]
         if not paths:
             return ds.dataset(spec.schema.empty_table())
         for path in paths:
-            if self._is_damaged(path):
-                raise _damaged(self._files.full_path(path), "its checksum does not fit")
-        dataset = ds.FileSystemDataset.from_paths(
+            self._inspection.require_sound(spec, path)
+        return ds.FileSystemDataset.from_paths(
             [self._files.full_path(path) for path in paths],
             schema=spec.schema,
             format=_FORMAT,
             filesystem=self._files.arrow,
         )
-        for fragment in dataset.get_fragments():
-            self._check_fragment(spec, fragment)
-        return dataset
 
     def _set_aside(self) -> list[str]:
         """Moves all files of damaged units below `damaged/`; returns their paths."""
         stored = [path for table in TABLES for path in self._data_files(table)]
-        damaged = {path for path in stored if self._is_damaged(path)}
+        damaged = {path for path in stored if self._inspection.is_damaged(path)}
         units = {_file_name(path) for path in damaged}
         moved = [path for path in stored if _file_name(path) in units]
         # Damaged ones last: if this is killed halfway, the next study still finds the unit.
@@ -178,36 +183,13 @@ class Store:
             self._files.move(path, f"{_DAMAGED}/{path}")
         return moved
 
-    def _is_damaged(self, path: str) -> bool:
-        """Reads the whole file, but not again while it stays as it is."""
-        stamp = self._files.stamp(path)
-        if self._sound.get(path) == stamp:
-            return False
-        data = self._files.read_bytes(path)
-        if data is None or is_damaged(data) or data[-4:] != _MAGIC:
-            return True
-        self._sound[path] = stamp
-        return False
-
     def raise_if_unreadable(self, dataset: ds.Dataset) -> None:
         """After a failed scan: raises StoreError naming the first file of `dataset` that cannot be read."""
         for fragment in dataset.get_fragments() if isinstance(dataset, ds.FileSystemDataset) else ():
             try:
                 fragment.to_table()
             except (pa.ArrowException, OSError) as error:
-                raise _unreadable(fragment.path, error) from error
-
-    def _check_fragment(self, spec: TableSpec, fragment: ds.ParquetFileFragment) -> None:
-        try:
-            metadata = fragment.physical_schema.metadata or {}
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(fragment.path, error) from error
-        version = metadata.get(b"polyneuron.schema_version", b"").decode("ascii", "replace")
-        if not version.isdigit() or metadata.get(b"polyneuron.table") != spec.name.encode():
-            raise StoreError(
-                f"{fragment.path} is not a file of the table {spec.name}. Move it out of the store."
-            )
-        require_version(int(version), fragment.path)
+                raise unreadable(fragment.path, error) from error
 
     def _data_files(self, table: str) -> list[str]:
         return [path for path in self._files.list_files(table) if is_data_file(path)]
@@ -261,31 +243,43 @@ def _expression(filters: Filters) -> pc.Expression | None:
     return pq.filters_to_expression(list(filters)) if filters else None
 
 
+def _all_of(filters: Filters) -> list[tuple[str, str, Any]]:
+    """The conditions that every row must meet, where `filters` are a list of them; else none."""
+    if not isinstance(filters, Sequence) or not all(isinstance(part, tuple) for part in filters):
+        return []
+    return list(filters)
+
+
+def _names_units(column: str, operator: str) -> bool:
+    return column == "unit" and operator in ("=", "==", "in")
+
+
+def _file_names(filters: Filters) -> set[str] | None:
+    """The names that the files of the units asked for have; None where all units are asked for."""
+    names: set[str] | None = None
+    for column, operator, value in _all_of(filters):
+        if _names_units(column, operator):
+            asked = value.to_pylist() if isinstance(value, pa.Array) else value
+            units = asked if operator == "in" else [asked]
+            found = {safe_name(unit) + SUFFIX for unit in units if isinstance(unit, str) and unit}
+            names = found if names is None else names & found
+    return names
+
+
+def _besides_units(filters: Filters) -> Filters:
+    """`filters` without the conditions that `_file_names` reads."""
+    conditions = _all_of(filters)
+    rest = [condition for condition in conditions if not _names_units(*condition[:2])]
+    return rest if conditions else filters
+
+
 def _may_hold(path: str, filters: Filters) -> bool:
     """False when a folder of `path` contradicts an equality that all rows must meet."""
-    if not isinstance(filters, Sequence) or not all(isinstance(part, tuple) for part in filters):
-        return True
     folders = dict(part.split("=", 1) for part in path.split("/")[1:-1] if "=" in part)
-    wanted = {column: value for column, operator, value in filters if operator in ("=", "==")}
+    wanted = {column: value for column, operator, value in _all_of(filters) if operator in ("=", "==")}
     # Case folded: on some file systems two names that differ in case share a folder.
     return not any(
         safe_name(value).casefold() != folders[column].casefold()
         for column, value in wanted.items()
         if column in folders and isinstance(value, str) and value
-    )
-
-
-def _unreadable(path: str, error: Exception) -> StoreError:
-    reason = str(error).splitlines()[0]
-    if isinstance(error, OSError) and error.errno:
-        return StoreError(f"Cannot read {path}: {reason}. Check the disk and the file's permissions.")
-    return StoreError(
-        f"{path} is damaged ({reason}). Delete it and the files of the same name in other tables, then run the study "
-        "again, which makes only what is missing."
-    )
-
-
-def _damaged(path: str, reason: str) -> StoreError:
-    return StoreError(
-        f"{path} is damaged ({reason}). Run the study again: it moves the file aside and makes what is missing anew."
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import xxhash
 
 from polyneuron.eval.store.schemas import VERDICTS
-from polyneuron.eval.verdicts.pairing import Key, grouped, paired
+from polyneuron.eval.verdicts.pairing import Items, Key, paired
 from polyneuron.eval.verdicts.statistics import holm, mcnemar_exact, paired_bootstrap, paired_share_interval
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, WORSE, Verdict
 
@@ -27,11 +27,11 @@ _DRAWS_BEYOND = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two tables of samples of one model, and their names."""
+    """The items of two sides of one model, and their names."""
 
-    samples: pa.Table
-    """Of what is judged: rows of the table `samples`."""
-    baseline: pa.Table
+    samples: Items
+    """Of what is judged: rows of the table `samples`, as `grouped` gives them."""
+    baseline: Items
     """Of what it is judged against."""
     model: str
     """The model's name in the study."""
@@ -98,11 +98,12 @@ def measure(
     n_resamples = max(_N_BOOTSTRAP, math.ceil(_DRAWS_BEYOND * family / alpha))
     measured = []
     for pair, keys in chosen:
-        left, right = grouped(pair.samples), grouped(pair.baseline)
         for key in sorted(keys):
             digest = xxhash.xxh3_64_intdigest("\0".join((pair.variant, *key)).encode())
             unjudged = pair.unjudged(key, alpha=alpha, min_effect=min_effect)
-            measured.append(_tested(unjudged, left.get(key), right.get(key), n_resamples, [seed, digest]))
+            measured.append(
+                _tested(unjudged, pair.samples.get(key), pair.baseline.get(key), n_resamples, [seed, digest])
+            )
     return measured
 
 
@@ -183,8 +184,5 @@ def _tested(
 
 def _keys(pair: Pair, primary: Collection[tuple[str, str, str]]) -> set[Key]:
     return {
-        key
-        for samples in (pair.samples, pair.baseline)
-        for key in grouped(samples)
-        if (key[0], key[2], key[3]) in primary
+        key for items in (pair.samples, pair.baseline) for key in items if (key[0], key[2], key[3]) in primary
     }

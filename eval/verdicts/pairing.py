@@ -1,6 +1,6 @@
 """Items of two tables of samples, matched: only those count that both sides were asked in the very same way."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 Key: TypeAlias = tuple[str, str, str, str]
 """benchmark, language, metric, filter."""
+Items: TypeAlias = dict[Key, pa.Table]
+"""The rows of each key."""
 Values: TypeAlias = npt.NDArray[np.float64]
 
 _GROUP = ["benchmark", "language", "metric", "filter"]
@@ -16,13 +18,27 @@ _USED = (*_GROUP, "task", "item", "value", "doc_hash", "prompt_hash", "tokens_ha
 _ASKED = {"doc_hash": "the item", "prompt_hash": "the prompt", "tokens_hash": "the prompt's token ids"}
 
 
-def grouped(samples: pa.Table) -> dict[Key, pa.Table]:
+def grouped(samples: pa.Table) -> Items:
     """The rows of each benchmark, language, metric and filter."""
-    rows = samples.select(_USED).combine_chunks()
-    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
-    groups = numbered.group_by(_GROUP, use_threads=False).aggregate([("row", "list")]).to_pylist()
-    keys = [(g["benchmark"], g["language"], g["metric"], g["filter"]) for g in groups]
-    return {key: rows.take(group["row_list"]) for key, group in zip(keys, groups, strict=True)}
+    return _split(samples.select(_USED), _GROUP)
+
+
+def grouped_by_variant(samples: pa.Table) -> dict[str, Items]:
+    """What `grouped` gives of each variant's rows; every row is looked at once, however many variants there are."""
+    by_variant: dict[str, Items] = {}
+    for key, rows in _split(samples.select(["variant", *_USED]), ["variant", *_GROUP]).items():
+        by_variant.setdefault(key[0], {})[key[1:]] = rows
+    return by_variant
+
+
+def _split(rows: pa.Table, columns: list[str]) -> dict[Any, pa.Table]:
+    """The rows of each combination of values in `columns`, in their order, with the columns `_USED`."""
+    rows = rows.combine_chunks()
+    numbered = rows.append_column("row", pa.array(np.arange(len(rows))))
+    groups = numbered.group_by(columns, use_threads=False).aggregate([("row", "list")]).combine_chunks()
+    places, rows = groups["row_list"], rows.select(_USED)
+    keys = zip(*(groups[name].to_pylist() for name in columns), strict=True)
+    return {key: rows.take(places[number].values) for number, key in enumerate(keys)}
 
 
 def paired(left: pa.Table, right: pa.Table) -> tuple[Values, Values] | str:

@@ -45,8 +45,9 @@ def identified(sentences: Sequence[str]) -> Counter[str]:
 
 
 def _shared(samples: Sequence[CorpusSample]) -> Iterator[tuple[str, str]]:
+    texts = {sample.language: {*sample.detection, *sample.heldout} for sample in samples}
     for a, b in combinations(samples, 2):
-        texts_a, texts_b = ({*sample.detection, *sample.heldout} for sample in (a, b))
+        texts_a, texts_b = texts[a.language], texts[b.language]
         n_shared, n_smaller = len(texts_a & texts_b), min(len(texts_a), len(texts_b))
         if not n_shared:
             continue

@@ -22,7 +22,7 @@ from polyneuron.neuron_core.corpora.language_files import form_of
 
 _LONGEST_LINE, _LONGEST_LIST = 1 << 26, 1 << 30
 """Characters. A longer line is no text; a few kilobytes of a compressed file can hold one that fills the memory."""
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 1 << 20
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does, so it is tried first
@@ -168,7 +168,8 @@ def _parsed(text: str, path: str, where: str) -> Any:
 
 
 def _parquet(raw: IO[bytes], path: str, column: str) -> Iterator[str]:
-    file = pq.ParquetFile(raw)
+    # by pieces: else a whole row group of the column, up to the whole file, would be held at once
+    file = pq.ParquetFile(raw, pre_buffer=False, buffer_size=_BYTES_AT_ONCE)
     schema = file.schema_arrow
     keys = [column] if column in schema.names else column.split(".")
     if schema.names.count(keys[0]) != 1:

@@ -81,7 +81,7 @@ class ScoreImpacts:
             neurons[:, None] // self._anatomy.head_dim * reach + torch.arange(reach, device=neurons.device)
         ).flatten()
         change = self._change(group, pair_neuron, pair_head, self._rescale(group, pair_neuron))
-        squared = squared_impacts(self._heads.select(pair_head), change)
+        squared = squared_impacts(self._heads, change, pair_head)
         return squared.unflatten(1, (-1, reach)).sum(2)
 
     def _change(

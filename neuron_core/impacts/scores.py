@@ -93,13 +93,17 @@ class ScoreChange:
         return part.shape[1]
 
 
-def squared_impacts(heads: Heads, change: ScoreChange) -> Tensor:
+def squared_impacts(heads: Heads, change: ScoreChange, reached_N: Tensor | None = None) -> Tensor:
     """Squared Frobenius norm [B, N] of the change of one head's output over the scored rows, for each neuron. Sum it over
-    the query heads a neuron reaches, then take the root (Eq. 11 with GQA)."""
+    the query heads a neuron reaches, then take the root (Eq. 11 with GQA). `reached_N`: which of `heads` each neuron reaches,
+    gathered for as many neurons as are worked on at once; None: `heads` are one for all, or one for each."""
     batch, length = heads.scored_BT.shape
     step = max(1, SCORE_CHUNK_ELEMENTS // (batch * length * length))
     parts = [
-        _chunk_squared(heads.of_neurons(neurons), change.select(neurons))
+        _chunk_squared(
+            heads.of_neurons(neurons) if reached_N is None else heads.select(reached_N[neurons]),
+            change.select(neurons),
+        )
         for neurons in (slice(start, start + step) for start in range(0, change.n_neurons, step))
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

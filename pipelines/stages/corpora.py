@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import xxhash
 
@@ -63,6 +64,7 @@ def prepare_corpora(
     for _, doubt in doubts:
         say(f"Warning: {doubt}")
     longest = _longest(model, config)
+    rows: dict[str, dict[str, Any]] = {}
     for sample in samples:
         detection, heldout = sentences.detection[sample.language], sentences.heldout[sample.language]
         own_doubts = [doubt for code, doubt in doubts if code == sample.language]
@@ -81,8 +83,10 @@ def prepare_corpora(
             "dropped_json": json.dumps(sample.dropped, sort_keys=True, ensure_ascii=False),
             "doubts_json": json.dumps(own_doubts, ensure_ascii=False),
         }
-        unit = unit_key(stage="corpus", **row)
-        if not ledger.done("corpora", unit):
+        rows[unit_key(stage="corpus", **row)] = row
+    missing = ledger.missing("corpora", rows)
+    for unit, row in rows.items():
+        if unit in missing:
             ledger.put("corpora", unit, [row])
     return sentences
 
@@ -99,10 +103,14 @@ def read_sentences(
         except ValueError as error:
             raise ConfigError(f"{model.label}: {error}") from error
 
-    samples = []
+    samples, revisions = [], _revisions(ledger)
     for language in languages:
         others = [code for code in languages if code != language]
-        samples.append(_sample(ledger, model, config, language, others=others, seed=seed))
+        source = source_for(config, language)
+        if source.kind != "embedded" and not source.revision:
+            described = source.for_language(language).describe()
+            source = replace(source, revision=revisions.get((language, described)))
+        samples.append(_sample(source, model, config, language, others=others, seed=seed))
     detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
     heldout = {sample.language: tokens(sample.language, sample.heldout) for sample in samples}
     return Sentences(detection, heldout), samples
@@ -126,15 +134,22 @@ def source_for(config: CorpusConfig, language: str) -> CorpusSource:
     return replace(source, **{name: value for name, value in said.items() if value is not None})
 
 
+def _revisions(ledger: Ledger) -> dict[tuple[str, str], str | None]:
+    """By language and source, the revision that was read last: a study that goes on keeps the one it began with."""
+    stored = ledger.read("corpora", columns=["language", "source", "revision"]).to_pylist()
+    return {(row["language"], row["source"]): row["revision"] for row in stored}
+
+
 def _sample(
-    ledger: Ledger, model: StudiedModel, config: CorpusConfig, language: str, *, others: list[str], seed: int
+    source: CorpusSource,
+    model: StudiedModel,
+    config: CorpusConfig,
+    language: str,
+    *,
+    others: list[str],
+    seed: int,
 ) -> CorpusSample:
-    """The sentences of one language; a study that goes on keeps the revision it began with."""
-    source = source_for(config, language)
-    if source.kind != "embedded" and not source.revision:
-        described = source.for_language(language).describe()
-        stored = ledger.read("corpora", columns=["revision"], language=language, source=described)
-        source = replace(source, revision=(stored["revision"].to_pylist()[-1:] or [None])[0])
+    """The sentences of one language."""
     return sample_corpus(
         source,
         language,

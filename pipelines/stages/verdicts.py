@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from polyneuron.eval.verdicts.comparisons import Pair, verdict_table, verdicts_of
+from polyneuron.eval.verdicts.pairing import Items, grouped_by_variant
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import EvaluationConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
@@ -65,18 +63,16 @@ def store_verdicts(
         for row in ledger.read("scores", evaluated).to_pylist()
         if (row["primary"] and row["n"] if metrics is None else row["metric"] in metrics[row["benchmark"]])
     }
-    samples = ledger.read("samples", evaluated, [*_COLUMNS, *_HASHES])
+    items = grouped_by_variant(ledger.read("samples", evaluated, [*_COLUMNS, *_HASHES]))
 
-    def items(variant: VariantName, place: tuple[str, str] | None) -> pa.Table:
-        rows = samples.filter(pc.field("variant") == str(variant))
-        if place is None:
-            return rows
-        return rows.filter((pc.field("benchmark") == place[0]) & (pc.field("language") == place[1]))
+    def items_of(variant: VariantName, place: tuple[str, str] | None) -> Items:
+        found = items.get(str(variant), {})
+        return found if place is None else {key: rows for key, rows in found.items() if key[:2] == place}
 
     pairs = [
         Pair(
-            samples=items(each.variant, each.place),
-            baseline=items(each.baseline, each.place),
+            samples=items_of(each.variant, each.place),
+            baseline=items_of(each.baseline, each.place),
             model=ledger.model,
             night=None,
             variant=str(each.variant),

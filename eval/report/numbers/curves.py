@@ -115,10 +115,13 @@ def set_size_curves(
         relative_LN = np.asarray(impacts[group], np.float64) / threshold[:, None]
         relative_LN = np.where(np.isnan(relative_LN), -np.inf, relative_LN)
         shared[g] = _survivors(relative_LN.min(axis=0))
+        several = len(languages) > 1
+        largest_N = relative_LN.max(axis=0)
+        second_N = np.partition(relative_LN, -2, axis=0)[-2] if several else largest_N
         for i in range(len(languages)):
             related[g, i] = _survivors(relative_LN[i])
-            if len(languages) > 1:
-                others_N = np.delete(relative_LN, i, axis=0).max(axis=0)
+            if several:
+                others_N = np.where(relative_LN[i] == largest_N, second_N, largest_N)
                 strict[g, i] = related[g, i] - _survivors(np.minimum(relative_LN[i], others_N))
         ratio = np.asarray(floors.get(group, np.nan), np.float64) / threshold
         if np.any(np.isfinite(ratio)):

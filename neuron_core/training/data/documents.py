@@ -34,7 +34,8 @@ EXCLUDED = "holds a sentence of the study"
 EMBEDDED_ROWS_A_DOCUMENT = 4
 """Rows of the embedded corpus that make one document."""
 
-_LONGEST_PREFIX = 24
+_BLOCKS = (12, 4)
+"""Characters of the blocks by which sentences are found, the largest first."""
 
 
 @dataclass
@@ -100,25 +101,33 @@ def documents(
 
 
 class SentenceFilter:
-    """Finds whether a document holds any of many sentences, in time that hardly grows with their number."""
+    """Finds whether a document holds any of many sentences, in time that hardly grows with their number.
+
+    A sentence of at least 2k - 1 characters covers one of the text's blocks of k characters that begin at 0, k, 2k, …: its own
+    characters from one of the offsets 0 to k - 1 on. So these are looked up, for the largest of `_BLOCKS` that its length
+    allows; the shortest sentences are searched for one by one.
+    """
 
     def __init__(self, sentences: Collection[str]) -> None:
-        whole = sorted({collapsed(sentence) for sentence in sentences} - {""})
-        self._n_prefix = min((_LONGEST_PREFIX, *map(len, whole)))
-        self._by_prefix: dict[str, list[str]] = {}
-        for sentence in whole:
-            self._by_prefix.setdefault(sentence[: self._n_prefix], []).append(sentence)
+        self._short: list[str] = []
+        self._by_block: dict[int, dict[str, list[tuple[int, str]]]] = {}
+        for sentence in sorted({collapsed(sentence) for sentence in sentences} - {""}):
+            size = next((size for size in _BLOCKS if len(sentence) >= 2 * size - 1), None)
+            if size is None:
+                self._short.append(sentence)
+                continue
+            of_size = self._by_block.setdefault(size, {})
+            for offset in range(size):
+                of_size.setdefault(sentence[offset : offset + size], []).append((offset, sentence))
 
     def matches(self, text: str) -> bool:
         """Whether `text`, which must be `collapsed`, holds one of the sentences."""
-        width, by_prefix = self._n_prefix, self._by_prefix
-        if not by_prefix:
-            return False
-        for start in range(len(text) - width + 1):
-            sentences = by_prefix.get(text[start : start + width], ())
-            if any(text.startswith(sentence, start) for sentence in sentences):
-                return True
-        return False
+        for size, by_block in self._by_block.items():
+            for start in range(0, len(text) - size + 1, size):
+                for offset, sentence in by_block.get(text[start : start + size], ()):
+                    if offset <= start and text.startswith(sentence, start - offset):
+                        return True
+        return any(sentence in text for sentence in self._short)
 
 
 def _check(mixture: Mixture) -> None:

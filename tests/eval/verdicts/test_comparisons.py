@@ -26,7 +26,7 @@ def pair(left: pa.Table, right: pa.Table, **names: Any) -> Pair:
     given = {"model": "org/model", "night": None} | names
     for name, side in (("variant", left), ("baseline_name", right)):
         given.setdefault(name, side["variant"][0].as_py() if len(side) else "")
-    return Pair(samples=left, baseline=right, **given)
+    return Pair(samples=grouped(left), baseline=grouped(right), **given)
 
 
 def compared(left: pa.Table, right: pa.Table, **changed: Any) -> list[Verdict]:

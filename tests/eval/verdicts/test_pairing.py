@@ -2,9 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from polyneuron.eval.verdicts.pairing import grouped, paired
+from polyneuron.eval.verdicts.pairing import grouped, grouped_by_variant, paired
 from tests.eval.store_rows import samples
 
 
@@ -66,3 +67,13 @@ def test_groups_are_benchmark_language_metric_and_filter() -> None:
         ("xnli", "sw", "acc", "strict"): [5.0],
     }
     assert grouped(table.slice(0, 0)) == {}
+
+
+def test_the_items_of_each_variant_are_those_that_its_rows_alone_give() -> None:
+    tables = [samples([float(i), 1.0], name) for i, name in enumerate(("base", "shared", "own"))]
+    mixed = pa.concat_tables(tables).take([5, 0, 3, 1, 4, 2])
+    found = grouped_by_variant(mixed)
+    assert found.keys() == {"base", "shared", "own"}
+    for name, items in found.items():
+        assert items == grouped(mixed.filter(pc.field("variant") == name))
+    assert grouped_by_variant(mixed.slice(0, 0)) == {}

@@ -237,3 +237,18 @@ def test_escaped_line_breaks(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("one\\ntwo\n")
     source = CorpusSource(kind="files", path=str(tmp_path / "x.txt"), escaped_newlines=True)
     assert list(iter_texts(source, "en")) == ["one\ntwo"]
+
+
+def test_a_row_group_is_never_whole_in_memory(tmp_path: Path) -> None:
+    texts = [f"{i:06} " + "one of many words, " * 50 for i in range(20_000)]
+    table = pa.table({"text": texts})
+    pq.write_table(table, tmp_path / "en.parquet", row_group_size=len(texts), use_dictionary=False)
+    n_bytes = table.nbytes
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for text, read in zip(
+        texts, iter_texts(CorpusSource(kind="files", path=str(tmp_path)), "en"), strict=True
+    ):
+        assert read == text
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < n_bytes / 4

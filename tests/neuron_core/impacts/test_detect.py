@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
+from polyneuron.neuron_core.impacts import scores
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.detect import LeftOutWarning, measure_impacts
 from polyneuron.neuron_core.impacts.modes import DetectionMode
@@ -125,3 +126,24 @@ def test_a_sentence_of_one_token_decides_nothing(mode: DetectionMode) -> None:
     assert with_short.to_arrow().equals(whole.to_arrow())
     with pytest.raises(CorpusError):
         measure_impacts(model, None, {"cc": [[7], [8]]}, mode=mode)
+
+
+def test_attention_is_gathered_for_as_many_neurons_as_are_worked_on_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gathered = []
+    select = scores.Heads.select
+
+    def recorded(heads: scores.Heads, chosen: object) -> scores.Heads:
+        found = select(heads, chosen)  # type: ignore[arg-type]
+        if isinstance(chosen, torch.Tensor):
+            gathered.append(found.weights_BMTT.numel())
+        return found
+
+    model, corpora = tiny_model("llama-gqa-tied"), {"aa": token_ids([40] * 4, seed=3)}
+    whole = measure_impacts(model, None, corpora, batch_size=1, floor_fraction=0.9).to_arrow()
+    monkeypatch.setattr(scores.Heads, "select", recorded)
+    monkeypatch.setattr(scores, "SCORE_CHUNK_ELEMENTS", 2 * 40 * 40)
+    parts = measure_impacts(model, None, corpora, batch_size=1, floor_fraction=0.9).to_arrow()
+    np.testing.assert_allclose(parts["impact_min"], whole["impact_min"], rtol=3e-5, atol=1e-7)
+    assert gathered and max(gathered) <= 2 * 40 * 40

@@ -1,6 +1,7 @@
 """Documents for training: mixed by seed, whole, without duplicates and without the study's sentences."""
 
 import json
+import random
 from itertools import islice
 from pathlib import Path
 
@@ -105,6 +106,35 @@ def test_the_filter_agrees_with_a_plain_search() -> None:
         plain = [sentence for sentence in chosen if sentence.strip()]
         for text in ["xx " + s + " yy" for s in sentences] + [s[:-1] for s in sentences] + ["", "a"]:
             assert found.matches(text) == any(sentence in text for sentence in plain)
+
+
+def test_the_filter_finds_sentences_of_every_length_at_every_place() -> None:
+    chance, n_found = random.Random(0), 0
+    for letters in ("ab", "abc d"):
+        for _ in range(1500):
+            sentences = [
+                "".join(chance.choices(letters, k=chance.choice((1, 6, 7, 22, 23, 40)))) for _ in range(2)
+            ]
+            text = collapsed("".join(chance.choices(letters, k=60)).join(("", chance.choice(sentences))))
+            wanted = any(plain in text for plain in map(collapsed, sentences) if plain)
+            assert SentenceFilter(sentences).matches(text) is wanted
+            n_found += wanted
+    assert 0 < n_found < 3000
+
+
+def test_the_filter_looks_at_a_text_once_in_many_characters() -> None:
+    long = SentenceFilter([f"sentence number {i:04} of the study" for i in range(500)])
+    looks = []
+
+    class Counted(str):
+        """A text that counts how often a part of it is taken."""
+
+        def __getitem__(self, part: object) -> str:
+            looks.append(part)
+            return str.__getitem__(self, part)  # type: ignore[index]
+
+    assert not long.matches(Counted("x" * 12_000))
+    assert len(looks) == 1000
 
 
 def test_embedded_documents_leave_out_the_rows_of_the_study() -> None:
