@@ -24,7 +24,7 @@ class HfEngine:
         from lm_eval.models.huggingface import HFLM
 
         self.settings = settings
-        device = "cuda" if settings.gpus else "cpu"
+        device = settings.device
         self._model, tokenizer = load_model(
             settings.source,
             settings.dtype,

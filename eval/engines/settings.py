@@ -58,6 +58,11 @@ class EngineSettings:
     scratch: str | None = None
     """Folder that all ranks see, for the files of edits; None: this machine's temporary folder."""
 
+    @property
+    def device(self) -> str:
+        """The kind of device that it computes on, as torch names it."""
+        return "cuda" if self.gpus else "cpu"
+
 
 class Engine(Protocol):
     """What the harness needs of a backend. One change is in force at a time."""

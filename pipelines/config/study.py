@@ -283,6 +283,11 @@ class ClusterConfig(Section):
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
 
+    @property
+    def device(self) -> str:
+        """The kind of device that workers compute on, as torch names it."""
+        return "cuda" if self.gpus_per_worker else "cpu"
+
     @model_validator(mode="after")
     def _a_device_for_each_rank(self) -> ClusterConfig:
         if 0 < self.gpus_per_worker < 1 and self.world_size > 1:

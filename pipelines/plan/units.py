@@ -61,7 +61,7 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         return todo
     if not is_at_hand(config.corpus, config.languages):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
-    opened, ledger = StudiedModel.open(model), Ledger(store, model.label)
+    opened, ledger = StudiedModel.open(model, config.cluster.device), Ledger(store, model.label)
     sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
     rule, n_controls = rule_of(config.selection), config.ablation.n_controls
     missing, selection = n_languages, ""

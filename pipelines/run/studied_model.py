@@ -33,9 +33,11 @@ class StudiedModel:
     """Hash of its weights and configuration."""
     adds_bos: bool
     """Whether its prompts start with BOS: as configured, else as its tokenizer does."""
+    device: str = "cpu"
+    """The kind of device that passes over it run on, as torch names it."""
 
     @staticmethod
-    def open(config: ModelConfig) -> StudiedModel:
+    def open(config: ModelConfig, device: str = "cpu") -> StudiedModel:
         """Resolves the model, loads its configuration and tokenizer, and looks at its files as `load_model` would.
 
         Raises:
@@ -72,6 +74,7 @@ class StudiedModel:
             tokenizer=tokenizer,
             fingerprint=fingerprint,
             adds_bos=_adds_bos(tokenizer) if config.add_bos is None else config.add_bos,
+            device=device,
         )
 
     @property
@@ -86,7 +89,12 @@ class StudiedModel:
 
     def deciding(self) -> dict[str, str]:
         """What decides its results, as parts of a unit's key."""
-        return {"model": self.label, "weights": self.fingerprint, "dtype": self.dtype}
+        return {
+            "model": self.label,
+            "weights": self.fingerprint,
+            "dtype": self.dtype,
+            "device": self.device,
+        }
 
 
 def _adds_bos(tokenizer: Any) -> bool:
