@@ -41,6 +41,10 @@ class Worker:
 
     def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> None:
         """Joins the group that meets at address:port, and loads this rank's share. kind: as of `ModelGroup`."""
+        if spec.fingerprint is not None:
+            from polyneuron.neuron_core.model.identity import require_fingerprint
+
+            require_fingerprint(spec.source, spec.fingerprint, spec.revision, spec.trust_remote_code)
         seat = Seat(self._rank, self._world_size, address, port)
         # Imported here: the driver has no need of DeepSpeed.
         if kind == "passes":

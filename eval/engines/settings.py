@@ -39,6 +39,8 @@ class EngineSettings:
     """The hub's commit, branch or tag."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    fingerprint: str | None = None
+    """What `model_fingerprint` gave the driver; an engine that finds other files is refused. None: not compared."""
     tensor_parallel: int = 1
     """Ranks that share each layer."""
     pipeline_parallel: int = 1

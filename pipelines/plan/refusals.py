@@ -93,7 +93,8 @@ def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -
 
 def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store) -> None:
     """Raises ModelError or CorpusError where the model or its sentences cannot be used."""
-    opened = _with_tokenizer_alone(model) if model_path(model).endswith(".gguf") else StudiedModel.open(model)
+    lies_here = Path(model_path(model)).expanduser().is_dir()
+    opened = StudiedModel.open(model) if lies_here else _with_tokenizer_alone(model)
     if is_at_hand(config.corpus, config.languages):
         ledger = Ledger(store, model.label)
         _, samples = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
@@ -101,17 +102,24 @@ def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store
 
 
 def _with_tokenizer_alone(model: ModelConfig) -> StudiedModel:
-    """The model of a GGUF file without dequantising it, which takes a start a minute or more."""
+    """The model of a GGUF file without dequantising it, which takes a start a minute or more, or a hub's without fetching its
+    weights."""
     from transformers import AutoTokenizer
 
-    path, hf_config = Path(model_path(model)).expanduser(), config_of_model(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except Exception as error:  # of whatever library reads that kind of tokenizer
-        raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+    from polyneuron.neuron_core.model.opening import load_tokenizer
+
+    source, hf_config = model_path(model), config_of_model(model)
+    if source.endswith(".gguf"):
+        path = Path(source).expanduser()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        except Exception as error:  # of whatever library reads that kind of tokenizer
+            raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+    else:
+        tokenizer = load_tokenizer(source, hf_config, model.revision, model.trust_remote_code)
     return StudiedModel(
         config=model,
-        source=str(path),
+        source=source,
         hf_config=hf_config,
         tokenizer=tokenizer,
         fingerprint="",
