@@ -17,7 +17,7 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-from tests.edits import random_neurons
+from tests.edits import APART_32, ROUNDED_64, apart, random_neurons
 from tests.parity.masked_adamw import MaskedAdamW
 from tests.parity.oracle import float64_copy
 from tests.real_models import smollm2_gguf
@@ -59,9 +59,11 @@ class _Oracle(MaskedAdamW):
 
 def differences(
     model: Any, twin: Any, neurons: NeuronSet, data: list[Tensor], dtype: torch.dtype, **settings: Any
-) -> tuple[list[float], list[float], float]:
-    """Losses of both ways, and the largest difference of a chosen weight; checks all others bit for bit."""
+) -> tuple[list[float], list[float], float, float]:
+    """Losses of both ways, the largest difference of a chosen weight, and how far the ways are apart; checks all other
+    weights bit for bit."""
     base = copy.deepcopy(model.state_dict())
+    start = WeightEdit.capture(neurons, model).values
     compact = CompactNeurons(model, neurons, master_dtype=dtype)
     with compact.attached():
         fast = train(model, torch.optim.AdamW(compact.trained.values(), **settings), iter(data))
@@ -70,7 +72,8 @@ def differences(
 
     trained = WeightEdit.capture(neurons, twin).values
     mine = compact.to_edit().values
-    assert trained is not None and mine is not None and mine.keys() == trained.keys()
+    assert trained is not None and mine is not None and start is not None
+    far = apart(mine, trained, start)
     worst = max(float((mine[key] - trained[key]).abs().max()) for key in mine)
     assert all(torch.equal(value, base[name]) for name, value in model.state_dict().items())
     with compact.to_edit().applied(model):
@@ -79,26 +82,25 @@ def differences(
             mask = oracle.masks.get(name, torch.zeros((), dtype=torch.bool)).expand(parameter.shape)
             assert torch.equal(parameter[~mask], base[name][~mask]), name
             assert not mask.any() or float((parameter != base[name])[mask].float().mean()) > 0.99, name
-    return fast, slow, worst
+    return fast, slow, worst, far
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["float32", "float64"]
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_equals_masked_adamw(name: str, dtype: torch.dtype, tolerance: float) -> None:
-    """tolerance: of a chosen weight (its size is about 0.25) after 20 steps, and, relatively, of a loss. Found: at
-    most 1e-6 and 4e-15."""
+def test_equals_masked_adamw(name: str, dtype: torch.dtype) -> None:
+    """The mathematics in float64, weight by weight; what float32 makes of it, in losses and as a whole."""
     model, twin = tiny_model(name), tiny_model(name)
     if dtype == torch.float64:
         model, twin = float64_copy(model), float64_copy(twin)
-    fast, slow, worst = differences(
+    fast, slow, worst, far = differences(
         model, twin, random_neurons(model, 4), list(batches(N_STEPS)), dtype, **ADAMW
     )
     loss = max(abs(a / b - 1) for a, b in zip(fast, slow, strict=True))
-    print(f"\n{name}: loss {loss:.1e}, weight {worst:.1e}")
-    assert slow == pytest.approx(fast, rel=tolerance)
-    assert worst < tolerance
+    print(f"\n{name}: loss {loss:.1e}, weight {worst:.1e}, apart {far:.1e} of the way")
+    if dtype == torch.float64:
+        assert loss < ROUNDED_64 and worst < ROUNDED_64
+    else:
+        assert loss < 1e-5 and far < APART_32
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -252,12 +254,13 @@ def test_smollm2_50_steps() -> None:
     neurons = chosen_share(model, 0.005)
     data = list(batches(50, model.config.vocab_size, (2, 32)))
     settings = dict(lr=1e-4, weight_decay=0.1)
-    fast, slow, worst = differences(model, twin, neurons, data, torch.float32, **settings)
+    fast, slow, worst, far = differences(model, twin, neurons, data, torch.float32, **settings)
     loss = max(abs(a - b) for a, b in zip(fast, slow, strict=True))
     print(
-        f"\nSmolLM2-135M, {len(neurons)} neurons: loss {loss:.1e} nats of {slow[0]:.2f}, weight {worst:.1e}"
+        f"\nSmolLM2-135M, {len(neurons)} neurons: loss {loss:.1e} nats of {slow[0]:.2f}, weight {worst:.1e}, "
+        f"apart {far:.1e} of the way"
     )
-    assert loss < 1e-4 and worst < settings["lr"]  # one step of fifty
+    assert loss < 1e-4 and far < APART_32
 
 
 def chosen_share(model: Any, share: float) -> NeuronSet:
