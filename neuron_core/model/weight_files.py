@@ -22,15 +22,20 @@ _CHUNK_BYTES = 16 << 20
 """What is held besides the destination while values change their dtype or device."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredTensor:
-    """Where one tensor lies: its file, its first byte in it, its dtype and shape; and what the file was then (`file_stamp`)."""
+    """Where one tensor lies."""
 
     path: Path
+    """Its file."""
     first_byte: int
+    """Where in the file it begins."""
     dtype: torch.dtype
+    """Of its elements there."""
     shape: torch.Size
+    """Its shape."""
     stamp: tuple[int, int, int]
+    """`file_stamp` of the file when its header was read."""
 
 
 class WeightFiles:
@@ -125,11 +130,11 @@ def _header(path: Path) -> dict[str, StoredTensor]:
         )
     return {
         name: StoredTensor(
-            path,
-            8 + length + entry["data_offsets"][0],
-            _DTYPES[entry["dtype"]],
-            torch.Size(entry["shape"]),
-            stamp,
+            path=path,
+            first_byte=8 + length + entry["data_offsets"][0],
+            dtype=_DTYPES[entry["dtype"]],
+            shape=torch.Size(entry["shape"]),
+            stamp=stamp,
         )
         for name, entry in entries.items()
     }

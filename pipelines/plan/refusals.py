@@ -11,13 +11,13 @@ from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import EngineError, ModelError, PolyneuronError, StoreError
 from polyneuron.neuron_core.corpora.contents import check_contents
-from polyneuron.neuron_core.training.data.documents import documents, mixture_of
+from polyneuron.neuron_core.training.data.documents import documents
 from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig, TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.units import config_of_model, is_at_hand, lies_here
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
-from polyneuron.pipelines.stages.corpora import read_sentences
+from polyneuron.pipelines.stages.corpora import mixture_for, read_sentences
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
 from polyneuron.pipelines.stages.training_job import require_local
@@ -71,7 +71,7 @@ def _require_usable(store: Store) -> None:
 
 def _read_documents(training: TrainingConfig) -> None:
     """Raises CorpusError where a mixture on this machine has too few documents."""
-    mixture, n_documents = mixture_of(training.mixture), training.n_documents
+    mixture, n_documents = mixture_for(training), training.n_documents
     if not all(lies_here(source) for source, _ in mixture):
         return
     for language in {language for group in training.groups for language in group}:

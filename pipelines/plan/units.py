@@ -8,7 +8,8 @@ from typing import Any
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
-from polyneuron.pipelines.config.study import CorpusConfig, ModelConfig, StudyConfig
+from polyneuron.pipelines.config.corpus import CorpusConfig
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
