@@ -24,6 +24,7 @@ from xxhash import xxh3_64, xxh3_128, xxh3_128_hexdigest
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError
+from polyneuron.neuron_core.common.files import temporary_beside
 from polyneuron.neuron_core.model.folder import CONFIG, GENERATION, INDEX, TOKENIZER_FILES, commit_of
 from polyneuron.neuron_core.model.skeleton import weight_paths
 from polyneuron.neuron_core.model.weight_files import StoredTensor, WeightFiles, all_finite
@@ -244,7 +245,7 @@ class _Known:
         """Writes what is new, whole or not at all."""
         if self._place is None or not self._changed:
             return
-        temporary = self._place.with_name(f"{self._place.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+        temporary = temporary_beside(self._place)
         try:
             temporary.write_text(json.dumps({"version": _VERSION, "files": self._entries}), encoding="utf-8")
             temporary.replace(self._place)
