@@ -63,6 +63,10 @@ class HfEngine:
         batches = micro_batches(sentences, self.settings.max_num_seqs)
         return sentence_nlls(LayerMajor(self._model), batches, [None])[0]
 
+    def lives(self) -> bool:
+        """As `Engine.lives`; it has no process of its own."""
+        return True
+
     def close(self) -> None:
         """Drops the model, which frees its memory."""
         del self._model, self.lm

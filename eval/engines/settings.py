@@ -82,6 +82,10 @@ class Engine(Protocol):
         """Negative log likelihood of every sentence under the change in force, ordered by language, sentence."""
         ...
 
+    def lives(self) -> bool:
+        """Whether all its processes run; without one of them it is of no use."""
+        ...
+
     def close(self) -> None:
         """Frees the engine's processes and memory."""
         ...

@@ -120,6 +120,11 @@ class VllmEngine:
         )
         return found
 
+    def lives(self) -> bool:
+        """As `Engine.lives`: vLLM notes that its core, or a rank, has ended. A core in this process lives as long as it."""
+        resources = getattr(self._llm.llm_engine.engine_core, "resources", None)
+        return not getattr(resources, "engine_dead", False)
+
     def close(self) -> None:
         """Ends the engine's core and its workers."""
         self._llm.llm_engine.engine_core.shutdown()
