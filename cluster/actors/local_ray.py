@@ -5,7 +5,7 @@ import ctypes
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ray._private import ray_constants
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
-from polyneuron.cluster.actors.vigil import started_by, vigil
+from polyneuron.cluster.actors.vigil import started_by, survived, vigil
 
 _LAST_PROCESSES_S = 10
 _PR_SET_CHILD_SUBREAPER = 36
@@ -54,6 +54,11 @@ def nothing_left(folders: Sequence[Path]) -> Iterator[None]:
     """Inside, Ray may start, fail to, lose a process or be interrupted; after, none of its processes is alive. Signals stay ours:
     Ray would end this process at SIGTERM by itself, without a word to the store. folders: to be removed where this process
     must be ended because Ray's calls do not come back."""
+    with survived(f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}", folders) as closed:
+        yield from _nothing_left(folders, closed)
+
+
+def _nothing_left(folders: Sequence[Path], closed: Callable[[], None]) -> Iterator[None]:
     nodes: list[Node] = []
     own = psutil.Process()
     before = set(own.children(recursive=True))
@@ -68,6 +73,7 @@ def nothing_left(folders: Sequence[Path]) -> Iterator[None]:
     Node.__init__ = made  # type: ignore[method-assign, assignment]
 
     def end_all() -> None:
+        closed()
         _end_processes(nodes, before)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

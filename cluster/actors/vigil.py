@@ -2,13 +2,16 @@
 process without a word; here the loss is an error at once, and where Ray's own waits cannot be left, a message and an end."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+from polyneuron.cluster.actors import survivor
 from polyneuron.neuron_core.common.errors import ClusterError
 
 _NEEDED = ("gcs_server", "raylet")
@@ -18,6 +21,10 @@ _PATIENCE_S, _TO_CLOSE_S = 15.0, 45.0
 """From the loss until this process is ended, should it hang in one of Ray's calls, or while Ray is shut down. Ray ends it
 after 60."""
 _EXIT_CODE = 2
+_KILLED = (
+    "The study was killed, or ended by Ray, which lost a process of its own. Finished units are in the store: run the same "
+    "command again"
+)
 _ended: Callable[[], str | None] | None = None
 
 
@@ -26,6 +33,7 @@ def _to_stderr(message: str) -> None:
 
 
 _say: Callable[[str], None] = _to_stderr
+_terminal: int | None = None
 
 
 def is_lost() -> bool:
@@ -40,14 +48,33 @@ def raise_if_lost(cause: BaseException | None = None) -> None:
 
 
 @contextmanager
-def last_words(say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, `say` is given the message of an end that nothing else can tell of."""
-    global _say
-    before, _say = _say, say
+def last_words(say: Callable[[str], None], terminal: int | None) -> Iterator[None]:
+    """Inside, `say` is given the message of an end that nothing else in this process can tell of; terminal: the file descriptor
+    where another process tells of it, stderr where there is none."""
+    global _say, _terminal
+    before = _say, _terminal
+    _say, _terminal = say, terminal
     try:
         yield
     finally:
-        _say = before
+        _say, _terminal = before
+
+
+@contextmanager
+def survived(entry: str, folders: Sequence[Path]) -> Iterator[Callable[[], None]]:
+    """Inside, another process waits for this one to be killed, to clean up after it. entry: of the environment of all processes
+    of a session; folders: of that session. Yields what tells it that there is nothing to do; so does the end of the block."""
+    line = [sys.executable, "-I", "-S", survivor.__file__, entry, _KILLED, *map(str, folders)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=_terminal, start_new_session=True) as waiting:
+
+        def closed() -> None:
+            with suppress(OSError, ValueError), waiting.stdin as stream:  # type: ignore[union-attr]
+                stream.write(b"closed")
+
+        try:
+            yield closed
+        finally:
+            closed()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyC
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.chatter import libraries_quiet
 from polyneuron.pipelines.run.ending import log_of, unforeseen
-from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.progress import say, terminal
 
 _VERSIONS = (
     "polyneuron",
@@ -129,7 +129,7 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
             run.record("failed")
 
         try:
-            with last_words(last):
+            with last_words(last, terminal()):
                 run.record("running")
                 yield run
                 run.record(run.outcome)
