@@ -28,6 +28,8 @@ class ModelSpec:
     """Of the hub; None: the newest."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    fingerprint: str | None = None
+    """What `model_fingerprint` gave the driver; workers that find other files are refused. None: not compared."""
     offload: Offload = "none"
     """Where parameter shards rest between gathers: on the device, or in host memory."""
     weights: Weights = "shard"

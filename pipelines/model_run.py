@@ -36,7 +36,8 @@ class ModelRun:
 
     def __init__(self, config: StudyConfig, model: ModelConfig, store: Store, run_id: str) -> None:
         """Raises ModelError when the model cannot be opened."""
-        self.config, self.model, self.slot = config, StudiedModel.open(model), Slot()
+        self.config, self.slot = config, Slot()
+        self.model = StudiedModel.open(model, config.cluster.device)
         self.ledger = Ledger(store, model.label, run_id)
         self.workers = Workers(self.model, config.cluster, self.slot)
         self.engine = JudgingEngine(self.model, config.evaluation, self.slot, seed=config.seed)

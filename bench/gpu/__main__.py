@@ -46,7 +46,7 @@ def answer(ask: Question, scale: Scale, seconds: float) -> dict[str, Any]:
     line: dict[str, Any] = {"question": ask.__name__, "status": "not reached", "seconds": 0.0, "cases": []}
     if seconds <= 0:
         return line
-    began = time.monotonic()
+    began, with_gradients = time.monotonic(), torch.is_grad_enabled()
     signal.signal(signal.SIGALRM, _stop)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, 10.0)  # and again, should a callback swallow the first
@@ -61,6 +61,7 @@ def answer(ask: Question, scale: Scale, seconds: float) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()
         line |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    torch.set_grad_enabled(with_gradients)  # an alarm that comes while no_grad ends leaves it on
     return line | {"seconds": time.monotonic() - began}
 
 

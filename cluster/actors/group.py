@@ -71,6 +71,7 @@ class ModelGroup(Supervised):
         name = function.__name__
 
         def work() -> list[Any]:
+            raise_if_stopped()
             inputs = ray.put(list(batches)), ray.put(kwargs)
             pending = [worker.run.remote(name, function, *inputs) for worker in self._actors]
             return self._collect(name, pending, progress, self.spec.hang_timeout_s)

@@ -2,12 +2,10 @@
 afterwards, neither a process nor a file."""
 
 import ctypes
-import fcntl
 import os
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,37 +16,18 @@ from ray._private import ray_constants
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
-_PREFIX = "polyneuron-ray-"
-_LONGEST_FOLDER = 43
-"""In bytes: Ray makes sockets 64 bytes further down, and no socket may have a path of more than 107."""
+from polyneuron.cluster.actors.vigil import started_by, survived, vigil
+
 _LAST_PROCESSES_S = 10
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder for Ray's session, which ends with the block. Those of processes that were killed are removed first."""
-    base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    if len(os.fsencode(base)) + len(_PREFIX) + 11 > _LONGEST_FOLDER:
-        base = Path("/tmp")
-    for abandoned in base.glob(f"{_PREFIX}*"):
-        with suppress(OSError), (abandoned / "lock").open() as lock:  # somebody else's, or just being made
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(abandoned, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    try:
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def private(folder: Path) -> Iterator[None]:
+def private(folder: Path, temporary: Path) -> Iterator[None]:
     """Inside, a Ray that starts listens on 127.0.0.1 alone, and asks for a token that lies in a file of `folder`, which only
-    this user can read. On Linux Ray replaces 127.0.0.1 by an address that others can reach, unless it believes that there are
-    no clusters; it reads the variable when it is imported, and its processes read it again."""
+    this user can read; its processes put their temporary files, and their libraries', into `temporary`. On Linux Ray replaces
+    127.0.0.1 by an address that others can reach, unless it believes that there are no clusters; it reads the variable when it
+    is imported, and its processes read it again."""
     clusters, loader = ray_constants.ENABLE_RAY_CLUSTER, AuthenticationTokenLoader.instance()
     file = folder / "token"
     file.touch(mode=0o600)
@@ -56,6 +35,7 @@ def private(folder: Path) -> Iterator[None]:
     variables = {
         ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
         "RAY_AUTH_TOKEN_PATH": str(file),
+        "TMPDIR": str(temporary),
         "RAY_AUTH_MODE": None,  # without a mode Ray turns tokens on
         "RAY_AUTH_TOKEN": None,
     }
@@ -70,39 +50,65 @@ def private(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nothing_left() -> Iterator[None]:
-    """Inside, Ray may start, fail to, or be interrupted; after, none of its processes is alive. Signals stay ours: Ray would
-    end this process at SIGTERM by itself, without a word to the store."""
+def nothing_left(folders: Sequence[Path]) -> Iterator[None]:
+    """Inside, Ray may start, fail to, lose a process or be interrupted; after, none of its processes is alive. Signals stay ours:
+    Ray would end this process at SIGTERM by itself, without a word to the store. folders: to be removed where this process
+    must be ended because Ray's calls do not come back."""
+    with survived(f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}", folders) as closed:
+        yield from _nothing_left(folders, closed)
+
+
+def _nothing_left(folders: Sequence[Path], closed: Callable[[], None]) -> Iterator[None]:
     nodes: list[Node] = []
     own = psutil.Process()
     before = set(own.children(recursive=True))
     _adopt_orphans(True)
-    register, set_handler = Node._register_shutdown_hooks, ray._private.utils.set_sigterm_handler
+    make, set_handler = Node.__init__, ray._private.utils.set_sigterm_handler
     ray._private.utils.set_sigterm_handler = lambda handler: None
-    Node._register_shutdown_hooks = lambda node: nodes.append(node)  # type: ignore[method-assign]
+
+    def made(node: Node, *arguments: Any, **named: Any) -> None:
+        nodes.append(node)
+        make(node, *arguments, **named)
+
+    Node.__init__ = made  # type: ignore[method-assign, assignment]
+
+    def end_all() -> None:
+        closed()
+        _end_processes(nodes, before)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
     try:
-        yield
+        with vigil(nodes, end_all) as closing:
+            try:
+                yield
+            finally:
+                closing.set()
+                Node.__init__ = make  # type: ignore[method-assign]
+                ray._private.utils.set_sigterm_handler = set_handler
+                with suppress(Exception):  # what could not start may not be able to end in order either
+                    ray.shutdown()
     finally:
-        Node._register_shutdown_hooks = register  # type: ignore[method-assign]
-        ray._private.utils.set_sigterm_handler = set_handler
-        processes = {process for node in nodes for process in _processes_of(node)}
-        with suppress(Exception):  # what could not start may not be able to end in order either
-            ray.shutdown()
-        for node in nodes:
-            with suppress(Exception):
-                node.kill_all_processes(check_alive=False, allow_graceful=False)
-        psutil.wait_procs(processes, timeout=_LAST_PROCESSES_S)
-        for _ in range(_LAST_PROCESSES_S):  # what Ray started while it ended may start something itself
-            alive = {
-                p for p in (*processes, *own.children(recursive=True)) if p not in before and _is_rays(p)
-            }
-            if not alive:
-                break
-            for process in alive:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(alive, timeout=1)
+        _end_processes(nodes, before)
         _adopt_orphans(False)
+
+
+def _end_processes(nodes: Sequence[Node], before: Collection[psutil.Process]) -> None:
+    """Ends what the nodes started, and what that started, but nothing of `before`."""
+    processes = {process for node in nodes for process in _processes_of(node)}
+    for node in nodes:
+        with suppress(Exception):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+    psutil.wait_procs(processes, timeout=_LAST_PROCESSES_S)
+    own = psutil.Process()
+    for _ in range(_LAST_PROCESSES_S):  # what Ray started while it ended may start something itself
+        alive = {p for p in (*processes, *own.children(recursive=True)) if p not in before and _is_rays(p)}
+        if not alive:
+            break
+        for process in alive:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=1)
 
 
 def _adopt_orphans(adopt: bool) -> None:
@@ -120,9 +126,9 @@ def _is_rays(process: psutil.Process) -> bool:
 
 def _processes_of(node: Any) -> Iterator[psutil.Process]:
     """What a node started, and what that started."""
-    for started in [info for infos in node.all_processes.values() for info in infos]:
+    for info in [info for infos in started_by(node).values() for info in infos]:
         with suppress(psutil.Error):
-            process = psutil.Process(started.process.pid)
+            process = psutil.Process(info.process.pid)
             yield process
             yield from process.children(recursive=True)
 

@@ -11,7 +11,8 @@ from typing import Any
 import ray
 
 import polyneuron
-from polyneuron.cluster.actors.local_ray import nothing_left, private, private_folder
+from polyneuron.cluster.actors.local_ray import nothing_left, private
+from polyneuron.cluster.actors.session_folder import private_folders
 from polyneuron.neuron_core.common.errors import ClusterError
 
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
@@ -81,9 +82,9 @@ def _start(n_cpus: int | None, stack: ExitStack) -> None:
     if os.environ.get("RAY_ADDRESS"):
         stack.callback(ray.shutdown)
     else:
-        folder = stack.enter_context(private_folder())
-        stack.enter_context(private(folder))
-        stack.enter_context(nothing_left())
+        folder, temporary = stack.enter_context(private_folders())
+        stack.enter_context(private(folder, temporary))
+        stack.enter_context(nothing_left((folder, temporary)))
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         local = {
             "address": "local",

@@ -1,13 +1,13 @@
 """One supervised Ray actor that owns something costly, such as an inference engine."""
 
 import time
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import ray
 
 from polyneuron.cluster.actors.placement import Room, Tell
 from polyneuron.cluster.actors.stopping import raise_if_stopped
-from polyneuron.cluster.actors.supervised import Supervised, answer
+from polyneuron.cluster.actors.supervised import Lost, Supervised, answer, first_line
 from polyneuron.neuron_core.common.errors import ClusterError
 
 _POLL_S = 0.5
@@ -62,6 +62,15 @@ class SoloActor(Supervised):
         return answer(reference, what)
 
 
+@runtime_checkable
+class Mortal(Protocol):
+    """An owned object that is of no use any more once a process has ended that it started."""
+
+    def lives(self) -> bool:
+        """Whether it can still work."""
+        ...
+
+
 class _Shell:
     """The actor: makes the owned object when asked, so that its errors reach the caller as they are."""
 
@@ -74,4 +83,9 @@ class _Shell:
         self._object = owned(*arguments)
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        return getattr(self._object, method)(*arguments)
+        try:
+            return getattr(self._object, method)(*arguments)
+        except Exception as error:
+            if isinstance(self._object, Mortal) and not self._object.lives():
+                raise Lost(f"a process of it has ended: {first_line(error)}") from error
+            raise

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from polyneuron.cluster.actors.vigil import raise_if_lost
+
 _stopped = threading.Event()
 
 
@@ -22,6 +24,7 @@ def stoppable() -> Iterator[threading.Event]:
 
 
 def raise_if_stopped() -> None:
-    """Raises Stopped when the switch is on."""
+    """Raises Stopped when the switch is on, and ClusterError when the local Ray is lost."""
     if _stopped.is_set():
         raise Stopped
+    raise_if_lost()

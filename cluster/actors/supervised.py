@@ -20,13 +20,14 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from polyneuron.cluster.actors.placement import Room, Tell, reserve
 from polyneuron.cluster.actors.session import import_path
+from polyneuron.cluster.actors.vigil import is_lost, raise_if_lost
 from polyneuron.neuron_core.common.errors import ClusterError, PolyneuronError
 
 Result = TypeVar("Result")
 
 
 class Lost(Exception):
-    """No rank advanced for too long, or a rank lost its peer. Starting anew may help."""
+    """No rank advanced for too long, a rank lost its peer, or an actor a process of its own. Starting anew may help."""
 
 
 GONE = (
@@ -71,13 +72,15 @@ class Supervised:
         self.close()
 
     def close(self) -> None:
-        """Ends all actors; no process of them is left."""
-        for actor in self._actors:
+        """Ends all actors; no process of them is left. Where Ray itself is lost, its session does that."""
+        actors, placement = self._actors, self._placement
+        self._actors, self._placement = [], None
+        if is_lost():
+            return
+        for actor in actors:
             ray.kill(actor)
-        self._actors = []
-        if self._placement is not None:
-            remove_placement_group(self._placement)
-            self._placement = None
+        if placement is not None:
+            remove_placement_group(placement)
 
     def _start(self) -> None:
         """Launches the actors and makes them ready for work."""
@@ -95,12 +98,16 @@ class Supervised:
 
     def _supervised(self, work: Callable[[], Result]) -> Result:
         """Returns what `work` does with actors that are started; both are done again when actors are lost. Raises ClusterError
-        when they were lost more often than they may be."""
+        when they were lost more often than they may be, or Ray itself is."""
         while True:
             try:
+                raise_if_lost()
                 self._ensure_started()
                 return work()
-            except GONE as failure:
+            except Exception as failure:
+                raise_if_lost(failure)
+                if not isinstance(failure, GONE):
+                    raise
                 reason = first_line(failure)
                 self.close()
                 if self.n_restarts >= self._max_restarts:
@@ -146,11 +153,14 @@ def answer(reference: Any, who: str, has_peers: bool = False) -> Any:
     Raises:
         GONE: one of these errors, where starting anew may help.
         PolyneuronError: what the call raised for people.
-        ClusterError: the call, or Ray, failed otherwise.
+        ClusterError: Ray is lost, or the call or Ray failed otherwise.
     """
+    raise_if_lost()  # without a raylet, Ray would end this process
     try:
         return ray.get(reference)
-    except GONE:
+    except GONE as error:
+        if isinstance(error, RayTaskError):  # Ray gives what a task raised the class of its cause, too
+            raise error.cause from None
         raise
     except RayTaskError as error:
         if isinstance(error.cause, PolyneuronError):

@@ -3,9 +3,14 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from polyneuron.cluster.spec import ModelSpec, Seat
+
+_DECIDING = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+"""What names the maker and the model of a processor, on x86 and on Arm."""
 
 
 class Worker:
@@ -35,12 +40,20 @@ class Worker:
 
         import torch
 
+        maker = ""
         if torch.cuda.is_available():
             return torch.cuda.get_device_name(), socket.gethostname()
-        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", socket.gethostname()
+        with suppress(OSError):
+            maker = maker_and_model(Path("/proc/cpuinfo").read_text(errors="replace"))
+        capability = torch.backends.cpu.get_cpu_capability()
+        return f"{platform.machine()} {capability}{maker}", socket.gethostname()
 
     def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> None:
         """Joins the group that meets at address:port, and loads this rank's share. kind: as of `ModelGroup`."""
+        if spec.fingerprint is not None:
+            from polyneuron.neuron_core.model.identity import require_fingerprint
+
+            require_fingerprint(spec.source, spec.fingerprint, spec.revision, spec.trust_remote_code)
         seat = Seat(self._rank, self._world_size, address, port)
         # Imported here: the driver has no need of DeepSpeed.
         if kind == "passes":
@@ -77,3 +90,14 @@ class Worker:
     def reset_stats(self) -> None:
         """Makes the model count anew from here on."""
         self._model.reset_stats()
+
+
+def maker_and_model(cpuinfo: str) -> str:
+    """Maker and model of the processor that Linux describes, as " (GenuineIntel 6 207)", empty where it names none. MKL and
+    oneDNN choose their routines by them, so processors with the same instructions may round differently."""
+    first = cpuinfo.partition("\n\n")[0]
+    about = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
+    }
+    found = [about[key] for key in _DECIDING if about.get(key)]
+    return f" ({' '.join(found)})" if found else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyneuron.eval.engines.settings import EngineSettings, apply_bos_rule
 from polyneuron.neuron_core.measures.perplexity import SentenceNll, sentence_nlls
+from polyneuron.neuron_core.model.identity import require_fingerprint
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, require_rows
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
@@ -20,11 +21,15 @@ class HfEngine:
     """lm-eval's HFLM around a model loaded by `load_model`."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        """Raises ModelError, UnsupportedArchitecture: as `load_model`."""
+        """Raises ModelError, UnsupportedArchitecture: as `load_model`; ModelError for other files than the driver's."""
         from lm_eval.models.huggingface import HFLM
 
         self.settings = settings
-        device = "cuda" if settings.gpus else "cpu"
+        device = settings.device
+        if settings.fingerprint is not None:
+            require_fingerprint(
+                settings.source, settings.fingerprint, settings.revision, settings.trust_remote_code
+            )
         self._model, tokenizer = load_model(
             settings.source,
             settings.dtype,
@@ -57,6 +62,10 @@ class HfEngine:
         """As `Engine.sentence_nlls`, in layer-major order."""
         batches = micro_batches(sentences, self.settings.max_num_seqs)
         return sentence_nlls(LayerMajor(self._model), batches, [None])[0]
+
+    def lives(self) -> bool:
+        """As `Engine.lives`; it has no process of its own."""
+        return True
 
     def close(self) -> None:
         """Drops the model, which frees its memory."""

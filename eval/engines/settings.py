@@ -39,6 +39,8 @@ class EngineSettings:
     """The hub's commit, branch or tag."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    fingerprint: str | None = None
+    """What `model_fingerprint` gave the driver; an engine that finds other files is refused. None: not compared."""
     tensor_parallel: int = 1
     """Ranks that share each layer."""
     pipeline_parallel: int = 1
@@ -58,6 +60,11 @@ class EngineSettings:
     scratch: str | None = None
     """Folder that all ranks see, for the files of edits; None: this machine's temporary folder."""
 
+    @property
+    def device(self) -> str:
+        """The kind of device that it computes on, as torch names it."""
+        return "cuda" if self.gpus else "cpu"
+
 
 class Engine(Protocol):
     """What the harness needs of a backend. One change is in force at a time."""
@@ -73,6 +80,10 @@ class Engine(Protocol):
 
     def sentence_nlls(self, sentences: Sequence[Sentence]) -> list[SentenceNll]:
         """Negative log likelihood of every sentence under the change in force, ordered by language, sentence."""
+        ...
+
+    def lives(self) -> bool:
+        """Whether all its processes run; without one of them it is of no use."""
         ...
 
     def close(self) -> None:

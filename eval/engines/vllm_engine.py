@@ -17,7 +17,7 @@ from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
 from polyneuron.neuron_core.model.folder import INDEX
-from polyneuron.neuron_core.model.identity import require_finite_files
+from polyneuron.neuron_core.model.identity import require_fingerprint, require_finite_files
 from polyneuron.neuron_core.model.load import dtype_of
 from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
 from polyneuron.neuron_core.model.skeleton import skeleton_of
@@ -120,6 +120,11 @@ class VllmEngine:
         )
         return found
 
+    def lives(self) -> bool:
+        """As `Engine.lives`: vLLM notes that its core, or a rank, has ended. A core in this process lives as long as it."""
+        resources = getattr(self._llm.llm_engine.engine_core, "resources", None)
+        return not getattr(resources, "engine_dead", False)
+
     def close(self) -> None:
         """Ends the engine's core and its workers."""
         self._llm.llm_engine.engine_core.shutdown()
@@ -138,7 +143,10 @@ def _look_at_files(settings: EngineSettings) -> None:
     config = load_config(settings.source, revision, trusted)
     load_tokenizer(settings.source, config, revision, trusted)
     files = skeleton_of(settings.source, config, dtype_of(settings.dtype), revision, trusted).files
-    require_finite_files(files.paths)
+    if settings.fingerprint is None:
+        require_finite_files(files.paths)
+    else:
+        require_fingerprint(settings.source, settings.fingerprint, revision, trusted)
     folder = files.paths[0].parent
     others = sorted(path.name for path in folder.glob("*.safetensors") if path not in files.paths)
     if others and not (folder / INDEX).is_file():

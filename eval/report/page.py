@@ -1,6 +1,5 @@
 """Store in, HTML file out: reads the studies, makes an article of each, and writes the page in one move."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from polyneuron.eval.report.words.wording import GROUP_NAMES, count, language_na
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Column, Grid, grid
 from polyneuron.neuron_core.common.errors import StoreError
+from polyneuron.neuron_core.common.files import remove, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def write_report(
     """
     path = Path(out)
     page = render(read_report(store, run), title)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(page, encoding="utf-8")
@@ -61,6 +61,8 @@ def write_report(
         raise StoreError(
             f"The report cannot be written to {path}: {error.strerror}. Name another file, or make room."
         ) from error
+    finally:
+        remove(part)
     return path
 
 

@@ -63,6 +63,10 @@ class Judge:
                 by_change.append(self._engine.sentence_nlls(sentences))
         return by_change
 
+    def lives(self) -> bool:
+        """Whether the engine and its processes run."""
+        return self._engine.lives()
+
     def close(self) -> None:
         """Ends the engine and its processes."""
         self._engine.close()

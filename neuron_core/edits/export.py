@@ -1,14 +1,13 @@
 """Writes an edited model as a Hugging Face folder that plain transformers opens."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.common.files import remove, temporary_beside
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.whole import require_whole
 
@@ -29,7 +28,7 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
         )
     require_whole(model)
     edit.require_fit(model)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(folder)
     try:
         temporary.mkdir(parents=True)
         with edit.applied(model):
@@ -51,5 +50,5 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
     except OSError as error:
         raise SetError(f"The model cannot be exported to {folder}: {error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
     return folder

@@ -32,6 +32,7 @@ TOKENIZER_FILES = (
 """Names of a tokenizer's files, as patterns."""
 
 _AGAIN = "Download or export the model again"
+_WAY_OUT = "Give a hub id, a local folder with config.json and safetensors files, or a .gguf file"
 _MOST_LAYERS = 1000
 _MOST = 2**31 - 1
 _MOST_OF = {"num_hidden_layers": _MOST_LAYERS}
@@ -112,6 +113,17 @@ def file_of(source: str | Path, name: str, revision: str | None = None) -> Path 
     return None if found is None else Path(found)
 
 
+def commit_of(source: str | Path, revision: str | None = None) -> str | None:
+    """The commit that a revision of a hub's model means now; None for a local folder. Raises ModelError when there is none."""
+    if Path(source).is_dir():
+        return None
+    with errors_become(ModelError, f"No model at {source}", _WAY_OUT):
+        from transformers.utils.hub import extract_commit_hash
+
+        config = file_of(source, CONFIG, revision)
+        return None if config is None else extract_commit_hash(str(config), None)
+
+
 def checked_config(source: str | Path, revision: str | None = None) -> dict[str, Any]:
     """The content of a model's config.json, after all that can be said from the small files of its folder.
 
@@ -120,8 +132,7 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
     """
     if Path(source).is_file():
         raise ModelError(f"{source} is a file, not a model. Give the folder that it lies in, or a .gguf file")
-    way_out = "Give a hub id, a local folder with config.json and safetensors files, or a .gguf file"
-    with errors_become(ModelError, f"No model at {source}", way_out):
+    with errors_become(ModelError, f"No model at {source}", _WAY_OUT):
         path = file_of(source, CONFIG, revision)
         names = _ADAPTER if Path(source).is_dir() else _ADAPTER[:1]
         adapter = next((name for name in names if file_of(source, name, revision) is not None), None)
@@ -132,7 +143,7 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
             "folder, or remove the adapter's files to study the bare model"
         )
     if path is None:
-        raise ModelError(f"No model at {source}: {_what_is_there(Path(source))}. {way_out}")
+        raise ModelError(f"No model at {source}: {_what_is_there(Path(source))}. {_WAY_OUT}")
     config = json_object(path)
     _refuse_quantised(config, path)
     for where, part in _parts(config):

@@ -6,11 +6,14 @@ is remembered under the file's size, times and inode, so that a model is read on
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,8 @@ from xxhash import xxh3_64, xxh3_128, xxh3_128_hexdigest
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError
-from polyneuron.neuron_core.model.folder import CONFIG, GENERATION, INDEX, TOKENIZER_FILES
+from polyneuron.neuron_core.common.files import temporary_beside
+from polyneuron.neuron_core.model.folder import CONFIG, GENERATION, INDEX, TOKENIZER_FILES, commit_of
 from polyneuron.neuron_core.model.skeleton import weight_paths
 from polyneuron.neuron_core.model.weight_files import StoredTensor, WeightFiles, all_finite
 
@@ -31,34 +35,50 @@ _WIDEST = 8
 """Bytes of the widest element, which may begin in one block and end in the next."""
 _SETTLED_S = 2.0
 """A file changed less than this ago may change again within the resolution of its times, so it is not remembered."""
-_VERSION = 1
+_VERSION = 2
 
 Progress = Callable[[int, int], None]
 """Bytes read and bytes in all."""
 
 
 def model_fingerprint(
-    source: str | Path, config: Any, progress: Progress | None = None, *, trust_remote_code: bool = False
+    source: str | Path,
+    revision: str | None = None,
+    progress: Progress | None = None,
+    *,
+    trust_remote_code: bool = False,
 ) -> str:
     """16 hex digits for all that decides what a model computes.
 
     A local folder is its config, weights, tokenizer and generation config, byte for byte, and its own code where that is
-    trusted; a hub's model is its commit. `config` is what `load_config` gave. A folder's weights have been looked through.
+    trusted; a hub's model is its commit, and its weights, which are fetched, byte for byte. Weights have been looked through.
 
     Raises:
         ModelError: a file cannot be read, changes while it is read, or holds weights that are not finite.
     """
-    folder, commit = Path(source), getattr(config, "_commit_hash", None)
-    if not folder.is_dir() and commit is not None:
-        return xxh3_64(f"{source}@{commit}".encode()).hexdigest()
-    weights = weight_paths(source)
+    weights, digest = weight_paths(source, revision), xxh3_64()
     folder = weights[0].parent
-    others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
+    if (commit := commit_of(source, revision)) is None:
+        others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
+    else:  # which small files have been fetched is another question on every node
+        others = []
+        digest.update(f"{source}@{commit};".encode())
     seen = _looked_through(folder, [*weights, *others], set(weights), progress)
-    digest = xxh3_64()
     for path in sorted(seen, key=lambda path: path.relative_to(folder).as_posix()):
         digest.update(f"{path.relative_to(folder).as_posix()}={seen[path].digest};".encode())
     return digest.hexdigest()
+
+
+def require_fingerprint(
+    source: str | Path, expected: str, revision: str | None = None, trust_remote_code: bool = False
+) -> None:
+    """Raises ModelError when the model as this machine has it is not the one of which `model_fingerprint` gave `expected`."""
+    if model_fingerprint(source, revision, trust_remote_code=trust_remote_code) != expected:
+        raise ModelError(
+            f"The files of {source} on {socket.gethostname()} are not those that this run began with: they were changed "
+            "since, or this node has another copy. Let nothing write to them while it runs, give all nodes the same files, "
+            "and start again"
+        )
 
 
 def require_finite_files(paths: Sequence[Path], progress: Progress | None = None) -> None:
@@ -88,16 +108,15 @@ class _Seen:
 def _looked_through(
     folder: Path, paths: Iterable[Path], weights: set[Path], progress: Progress | None
 ) -> dict[Path, _Seen]:
-    known = _Known(folder)
-    seen = {path: entry for path in dict.fromkeys(paths) if (entry := known.of(path)) is not None}
-    unknown = [path for path in dict.fromkeys(paths) if path not in seen]
-    with errors_become(
-        ModelError, f"The files of {folder} cannot be read", "Look whether they are still there"
-    ):
-        count = _Count(progress, unknown)
-        for path in unknown:
-            seen[path] = _read(path, path in weights, known, count)
-    known.keep()
+    with _Known.of_folder(folder) as known:
+        seen = {path: entry for path in dict.fromkeys(paths) if (entry := known.of(path)) is not None}
+        unknown = [path for path in dict.fromkeys(paths) if path not in seen]
+        with errors_become(
+            ModelError, f"The files of {folder} cannot be read", "Look whether they are still there"
+        ):
+            count = _Count(progress, unknown)
+            for path in unknown:
+                seen[path] = _read(path, path in weights, known, count)
     for path, entry in seen.items():
         if entry.bad is not None:
             raise ModelError(
@@ -161,9 +180,10 @@ def _block(path: Path, start: int, tensors: dict[str, StoredTensor]) -> tuple[by
 
 
 def _stamp(path: Path) -> list[int]:
-    """What changes when a file does: size, times of change (of contents and of the entry), inode and device."""
+    """What changes when a file does: size, times of change (of contents and of the entry) and inode. Not the device, whose
+    number is another on every node that mounts it."""
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 class _Known:
@@ -180,6 +200,28 @@ class _Known:
             self._entries = dict(kept["files"]) if kept["version"] == _VERSION else {}
         except (OSError, ValueError, KeyError, TypeError, ConfigError):
             pass
+
+    @staticmethod
+    @contextmanager
+    def of_folder(folder: Path) -> Iterator[_Known]:
+        """What is known of a folder; what is added inside is kept. Of the processes of a machine that start on one model, one
+        reads it and the others wait."""
+        descriptor = None
+        try:
+            name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
+            descriptor = os.open(writable_cache("identity") / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except (OSError, ConfigError):
+            pass
+        try:
+            known = _Known(folder)
+            try:
+                yield known
+            finally:
+                known.keep()
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def of(self, path: Path) -> _Seen | None:
         """What is known of a file that has not changed since."""
@@ -203,7 +245,7 @@ class _Known:
         """Writes what is new, whole or not at all."""
         if self._place is None or not self._changed:
             return
-        temporary = self._place.with_name(f"{self._place.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+        temporary = temporary_beside(self._place)
         try:
             temporary.write_text(json.dumps({"version": _VERSION, "files": self._entries}), encoding="utf-8")
             temporary.replace(self._place)

@@ -22,14 +22,20 @@ _CHUNK_BYTES = 16 << 20
 """What is held besides the destination while values change their dtype or device."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredTensor:
-    """Where one tensor lies: its file, its first byte in it, its dtype and shape."""
+    """Where one tensor lies."""
 
     path: Path
+    """Its file."""
     first_byte: int
+    """Where in the file it begins."""
     dtype: torch.dtype
+    """Of its elements there."""
     shape: torch.Size
+    """Its shape."""
+    stamp: tuple[int, int, int]
+    """`file_stamp` of the file when its header was read."""
 
 
 class WeightFiles:
@@ -50,7 +56,7 @@ class WeightFiles:
 
     def read(self, name: str, into: Tensor, start: int = 0) -> None:
         """Fills `into` (contiguous, one dimension, any float dtype and device) with the elements from `start` on. Raises
-        ModelError when the file ends early, cannot be read, or holds NaN or infinity there."""
+        ModelError when the file ends early, cannot be read, was changed since its header was, or holds NaN or infinity there."""
         stored = self.tensors[name]
         item = stored.dtype.itemsize
         first = stored.first_byte + start * item
@@ -67,12 +73,21 @@ class WeightFiles:
                         _fill(file.fileno(), staged, first + at * item)
                         _require_finite(staged, name, stored.path)
                         part.copy_(staged)
+                if file_stamp(os.fstat(file.fileno())) != stored.stamp:
+                    raise ModelError(
+                        f"{stored.path} was changed while the model was in use. Let nothing write to it, and start again"
+                    )
         except OSError as error:
             raise ModelError(
                 f"The tensor {name} cannot be read from {stored.path}: {error.strerror}. Look whether the file is still "
                 "there and whole, or download the model again"
             ) from error
         self.bytes_read += len(into) * item
+
+
+def file_stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a file's contents do: size, time of change and inode."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def all_finite(values: Tensor) -> bool:
@@ -106,6 +121,7 @@ def _header(path: Path) -> dict[str, StoredTensor]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(length))
+            stamp = file_stamp(os.fstat(file.fileno()))
     entries.pop("__metadata__", None)
     if other := sorted({entry["dtype"] for entry in entries.values()} - _DTYPES.keys()):
         raise ModelError(
@@ -114,7 +130,11 @@ def _header(path: Path) -> dict[str, StoredTensor]:
         )
     return {
         name: StoredTensor(
-            path, 8 + length + entry["data_offsets"][0], _DTYPES[entry["dtype"]], torch.Size(entry["shape"])
+            path=path,
+            first_byte=8 + length + entry["data_offsets"][0],
+            dtype=_DTYPES[entry["dtype"]],
+            shape=torch.Size(entry["shape"]),
+            stamp=stamp,
         )
         for name, entry in entries.items()
     }

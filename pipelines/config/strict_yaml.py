@@ -1,5 +1,6 @@
 """Reads YAML as a configuration may use it: plain values, lists and mappings, each key once, of a size that people write."""
 
+import re
 from typing import Any, ClassVar
 
 import yaml
@@ -7,6 +8,7 @@ import yaml
 from polyneuron.neuron_core.common.errors import ConfigError
 
 _MOST_VALUES = 100_000
+_OF_ANOTHER_BASE = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 _CORE = ("null", "bool", "int", "float", "str", "seq", "map")
 _DATE = "tag:yaml.org,2002:timestamp"
 
@@ -58,6 +60,15 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """As PyYAML; what cannot be read has its line."""
+        if (
+            isinstance(node, yaml.ScalarNode)
+            and node.style is None
+            and _OF_ANOTHER_BASE.fullmatch(node.value)
+        ):
+            raise ConfigError(
+                f"line {node.start_mark.line + 1} has {node.value}, which YAML reads as a number of base 60 or 8: write the "
+                "number itself, or put text in quotes"
+            )
         try:
             return super().construct_object(node, deep=deep)
         except (ConfigError, RecursionError, yaml.YAMLError):

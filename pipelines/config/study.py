@@ -22,6 +22,7 @@ from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
 from polyneuron.neuron_core.training.loop.settings import Schedule
+from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart
 from polyneuron.pipelines.config.section import Once, Place, Section, Seed
 
 
@@ -61,48 +62,6 @@ def require_different_names(models: tuple[ModelConfig, ...]) -> None:
     """Raises ValueError when two models would be stored under one name."""
     if len({model.label for model in models}) != len(models):
         raise ValueError("two models have the same name; give each its own `name`")
-
-
-class SourceConfig(Section):
-    """Where and how texts are read. What is not set is as in `corpus`, and there as the preset or the kind of source has it."""
-
-    source: str | None = None
-    """Preset, path, pattern, URL or dataset id; `{language}` stands for the code."""
-    text_column: str | None = None
-    """The column or key of the text; `outer.inner` inside a struct or object."""
-    running_text: bool | None = None
-    """Whether a text is a document, to be split into sentences."""
-    escaped_newlines: bool | None = None
-    """Whether the texts hold backslash-n for a line break."""
-    data_files: str | None = None
-    """A pattern of file names below the source."""
-    revision: str | None = None
-    """The commit of a hub dataset."""
-
-
-class CorpusConfig(SourceConfig):
-    """Where sentences come from; `sources`: what differs by language, or the source alone."""
-
-    source: str = "embedded"
-    sources: dict[str, SourceConfig] = Field(default_factory=dict)
-    n_detection: int = Field(default=100, ge=1)
-    n_heldout: int = Field(default=50, ge=1)
-    min_tokens: int = Field(default=3, ge=2)
-    max_tokens: int = Field(default=48, ge=2)
-    max_documents: int = Field(default=100_000, ge=1)
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _source_alone(cls, sources: object) -> object:
-        if not isinstance(sources, dict):
-            return sources
-        return {code: {"source": own} if isinstance(own, str) else own for code, own in sources.items()}
-
-    @model_validator(mode="after")
-    def _room_for_a_sentence(self) -> CorpusConfig:
-        if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}")
-        return self
 
 
 class DetectionConfig(Section):
@@ -228,13 +187,14 @@ class EvaluationConfig(Section):
 
 class TrainingConfig(Section):
     """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"
-    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with weights; batches in blocks of `max_tokens`. An entry of
-    `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last; `patience`: validations."""
+    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with shares, or with how they are read; batches in blocks of
+    `max_tokens`. An entry of `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last;
+    `patience`: validations."""
 
     languages: Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=1)], ...], Once] = ()
     strategies: Annotated[tuple[Strategy, ...], Once] = Field(default=("auto",), min_length=1)
     seeds: Annotated[tuple[Seed, ...], Once] = Field(default=(0,), min_length=1)
-    mixture: str | dict[str, float] = "paper"
+    mixture: dict[str, MixturePart] = Field(default={"paper": MixturePart()}, min_length=1)
     n_documents: Annotated[int, Field(ge=1)] | Literal["all"] = 100_000
     max_tokens: int = Field(default=1024, ge=3)
     epochs: int = Field(default=1, ge=1)
@@ -254,6 +214,15 @@ class TrainingConfig(Section):
     patience: int | None = Field(default=None, ge=1)
     low_score: float = LOW_SCORE
     high_score: float = HIGH_SCORE
+
+    @field_validator("mixture", mode="before")
+    @classmethod
+    def _name_or_share_alone(cls, mixture: object) -> object:
+        if isinstance(mixture, str):
+            return {mixture: {}}
+        if not isinstance(mixture, dict):
+            return mixture
+        return {name: part if isinstance(part, dict) else {"share": part} for name, part in mixture.items()}
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -282,6 +251,11 @@ class ClusterConfig(Section):
     offload: Offload = "none"
     max_restarts: int = Field(default=2, ge=0)
     hang_timeout_s: float = Field(default=600, gt=0)
+
+    @property
+    def device(self) -> str:
+        """The kind of device that workers compute on, as torch names it."""
+        return "cuda" if self.gpus_per_worker else "cpu"
 
     @model_validator(mode="after")
     def _a_device_for_each_rank(self) -> ClusterConfig:

@@ -11,11 +11,11 @@ from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.edits.modes import Constant, Mode
 from polyneuron.neuron_core.training.choices.names import TransferChoice
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES
+from polyneuron.pipelines.config.corpus import CorpusConfig
 from polyneuron.pipelines.config.section import Once, Place, Section, Seed
 from polyneuron.pipelines.config.study import (
     BenchmarkConfig,
     ClusterConfig,
-    CorpusConfig,
     EngineConfig,
     EvaluationConfig,
     Languages,

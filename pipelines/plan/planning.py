@@ -144,12 +144,15 @@ def _measured(case: PlannedCase, hf_config: Any) -> LayerMeasurement:
 
     config, batch = case.config, case.config.detection.batch_size
     on_gpu = config.cluster.gpus_per_worker > 0
+    corpus, own = Corpus(batch, config.corpus.max_tokens, batch), torch.get_num_threads()
     if not on_gpu:
         torch.set_num_threads(config.cluster.threads_per_worker)
-    corpus = Corpus(batch, config.corpus.max_tokens, batch)
-    return calibrate(
-        hf_config, case.shape, case.model.dtype, corpus, planned_detection(config), on_gpu=on_gpu
-    )
+    try:
+        return calibrate(
+            hf_config, case.shape, case.model.dtype, corpus, planned_detection(config), on_gpu=on_gpu
+        )
+    finally:
+        torch.set_num_threads(own)
 
 
 def transfer_stages(config: TransferConfig, case: PlannedCase, anatomy: Anatomy) -> Iterator[Stage]:

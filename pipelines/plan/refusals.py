@@ -11,13 +11,13 @@ from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import EngineError, ModelError, PolyneuronError, StoreError
 from polyneuron.neuron_core.corpora.contents import check_contents
-from polyneuron.neuron_core.training.data.documents import documents, mixture_of
+from polyneuron.neuron_core.training.data.documents import documents
 from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig, TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.units import config_of_model, is_at_hand, lies_here
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
-from polyneuron.pipelines.stages.corpora import read_sentences
+from polyneuron.pipelines.stages.corpora import mixture_for, read_sentences
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
 from polyneuron.pipelines.stages.training_job import require_local
@@ -71,7 +71,7 @@ def _require_usable(store: Store) -> None:
 
 def _read_documents(training: TrainingConfig) -> None:
     """Raises CorpusError where a mixture on this machine has too few documents."""
-    mixture, n_documents = mixture_of(training.mixture), training.n_documents
+    mixture, n_documents = mixture_for(training), training.n_documents
     if not all(lies_here(source) for source, _ in mixture):
         return
     for language in {language for group in training.groups for language in group}:
@@ -93,7 +93,8 @@ def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -
 
 def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store) -> None:
     """Raises ModelError or CorpusError where the model or its sentences cannot be used."""
-    opened = _with_tokenizer_alone(model) if model_path(model).endswith(".gguf") else StudiedModel.open(model)
+    lies_here = Path(model_path(model)).expanduser().is_dir()
+    opened = StudiedModel.open(model) if lies_here else _with_tokenizer_alone(model)
     if is_at_hand(config.corpus, config.languages):
         ledger = Ledger(store, model.label)
         _, samples = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
@@ -101,17 +102,24 @@ def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store
 
 
 def _with_tokenizer_alone(model: ModelConfig) -> StudiedModel:
-    """The model of a GGUF file without dequantising it, which takes a start a minute or more."""
+    """The model of a GGUF file without dequantising it, which takes a start a minute or more, or a hub's without fetching its
+    weights."""
     from transformers import AutoTokenizer
 
-    path, hf_config = Path(model_path(model)).expanduser(), config_of_model(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except Exception as error:  # of whatever library reads that kind of tokenizer
-        raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+    from polyneuron.neuron_core.model.opening import load_tokenizer
+
+    source, hf_config = model_path(model), config_of_model(model)
+    if source.endswith(".gguf"):
+        path = Path(source).expanduser()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        except Exception as error:  # of whatever library reads that kind of tokenizer
+            raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
+    else:
+        tokenizer = load_tokenizer(source, hf_config, model.revision, model.trust_remote_code)
     return StudiedModel(
         config=model,
-        source=str(path),
+        source=source,
         hf_config=hf_config,
         tokenizer=tokenizer,
         fingerprint="",

@@ -8,7 +8,8 @@ from typing import Any
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
-from polyneuron.pipelines.config.study import CorpusConfig, ModelConfig, StudyConfig
+from polyneuron.pipelines.config.corpus import CorpusConfig
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
@@ -61,7 +62,7 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         return todo
     if not is_at_hand(config.corpus, config.languages):
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
-    opened, ledger = StudiedModel.open(model), Ledger(store, model.label)
+    opened, ledger = StudiedModel.open(model, config.cluster.device), Ledger(store, model.label)
     sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
     rule, n_controls = rule_of(config.selection), config.ablation.n_controls
     missing, selection = n_languages, ""

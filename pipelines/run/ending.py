@@ -48,9 +48,13 @@ def ended_by_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
 
     def ignored(lost: "sys.UnraisableHookArgs") -> None:
-        """An interruption is lost where it meets a destructor or a callback, such as those of a fork: it comes once more."""
+        """An interruption is lost where it meets a destructor or a callback, such as those of a fork: it comes once more. As
+        the signal that it was: in a shell's background SIGINT is ignored."""
+        nonlocal closing_until
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+            closing_until = 0.0
+            number = received.pop() if received else signal.SIGINT
+            threading.Timer(_AGAIN_S, _thread.interrupt_main, [number]).start()
         else:
             unraisable(lost)
 

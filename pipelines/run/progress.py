@@ -49,6 +49,14 @@ _speaker: ContextVar[str] = ContextVar("speaker", default="")
 _shared: Progress | None = None
 
 
+def terminal() -> int | None:
+    """The file descriptor of the console; None where it has none."""
+    try:
+        return console.file.fileno()
+    except (OSError, ValueError):
+        return None
+
+
 def say(text: str) -> None:
     """One line to the user, after the model's name while several are at work; without credentials."""
     name = _speaker.get()

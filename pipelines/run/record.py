@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from polyneuron.cluster.actors.session_folder import remove_abandoned
+from polyneuron.cluster.actors.vigil import last_words
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
 from polyneuron.neuron_core.common.redact import redacted, redacted_within
@@ -22,7 +24,7 @@ from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyC
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.chatter import libraries_quiet
 from polyneuron.pipelines.run.ending import log_of, unforeseen
-from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.progress import say, terminal
 
 _VERSIONS = (
     "polyneuron",
@@ -114,16 +116,23 @@ def recorded(config: StudyConfig | NightlyConfig | TransferConfig, store: Store)
         )
     for model in config.models:
         warn_of_trusted_code(model)
+    remove_abandoned()
     with store.lock() as set_aside, libraries_quiet(log_of(config.store)):
         for path in set_aside:
             say(
                 f"damaged, or of a unit with a damaged file: {path}; moved to damaged/ in the store, to be made anew"
             )
         run = Run(store, config)
+
+        def last(message: str) -> None:
+            say(f"polyneuron: {message}")
+            run.record("failed")
+
         try:
-            run.record("running")
-            yield run
-            run.record(run.outcome)
+            with last_words(last, terminal()):
+                run.record("running")
+                yield run
+                run.record(run.outcome)
         except BaseException as error:
             # what went wrong is told, not that a full disk has no room for the record of it
             with suppress(StoreError):

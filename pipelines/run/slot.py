@@ -87,7 +87,8 @@ class Workers:
         spec = ModelSpec(
             source=model.source,
             dtype=model.dtype,
-            revision=model.config.revision,
+            revision=model.revision,
+            fingerprint=model.fingerprint,
             trust_remote_code=model.config.trust_remote_code,
             nf4=nf4,
             **cluster.model_dump(include=_OF_EACH_MODEL),
@@ -109,7 +110,8 @@ class JudgingEngine:
             source=model.source,
             dtype=model.dtype,
             add_bos=model.adds_bos,
-            revision=model.config.revision,
+            revision=model.revision,
+            fingerprint=model.fingerprint,
             trust_remote_code=model.config.trust_remote_code,
             seed=seed,
             **config.engine.model_dump(exclude={"threads", "max_restarts"}),  # which are the actor's

@@ -33,9 +33,13 @@ class StudiedModel:
     """Hash of its weights and configuration."""
     adds_bos: bool
     """Whether its prompts start with BOS: as configured, else as its tokenizer does."""
+    revision: str | None = None
+    """The hub's commit when the model was opened, so that whoever loads it later gets the same; None: a local folder."""
+    device: str = "cpu"
+    """The kind of device that passes over it run on, as torch names it."""
 
     @staticmethod
-    def open(config: ModelConfig) -> StudiedModel:
+    def open(config: ModelConfig, device: str = "cpu") -> StudiedModel:
         """Resolves the model, loads its configuration and tokenizer, and looks at its files as `load_model` would.
 
         Raises:
@@ -43,17 +47,18 @@ class StudiedModel:
             ConfigError: a BOS is asked of a tokenizer that has none.
         """
         with _OPENING:
+            from polyneuron.neuron_core.model.folder import commit_of
             from polyneuron.neuron_core.model.identity import model_fingerprint
             from polyneuron.neuron_core.model.load import dtype_of, resolve_model
             from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
             from polyneuron.neuron_core.model.skeleton import skeleton_of
 
             source = resolve_model(model_path(config))
-            trusted, revision = config.trust_remote_code, config.revision
+            trusted = config.trust_remote_code
+            revision = commit_of(source, config.revision) or config.revision
             hf_config = load_config(source, revision, trusted)
             tokenizer = load_tokenizer(source, hf_config, revision, trusted)
-            if Path(source).is_dir():  # of a hub's model workers fetch the weights, and look at them then
-                skeleton_of(source, hf_config, dtype_of(config.dtype), trust_remote_code=trusted)
+            skeleton_of(source, hf_config, dtype_of(config.dtype), revision, trusted)
         if config.add_bos and tokenizer.bos_token_id is None:
             raise ConfigError(
                 f"models.add_bos is true, but the tokenizer of {config.label} has no BOS token. Leave models.add_bos unset"
@@ -61,7 +66,7 @@ class StudiedModel:
         with bar("files of the model, MiB") as report:
             fingerprint = model_fingerprint(
                 source,
-                hf_config,
+                revision,
                 lambda done, total: report(done >> 20, total >> 20),
                 trust_remote_code=config.trust_remote_code,
             )
@@ -72,6 +77,8 @@ class StudiedModel:
             tokenizer=tokenizer,
             fingerprint=fingerprint,
             adds_bos=_adds_bos(tokenizer) if config.add_bos is None else config.add_bos,
+            revision=revision,
+            device=device,
         )
 
     @property
@@ -86,7 +93,12 @@ class StudiedModel:
 
     def deciding(self) -> dict[str, str]:
         """What decides its results, as parts of a unit's key."""
-        return {"model": self.label, "weights": self.fingerprint, "dtype": self.dtype}
+        return {
+            "model": self.label,
+            "weights": self.fingerprint,
+            "dtype": self.dtype,
+            "device": self.device,
+        }
 
 
 def _adds_bos(tokenizer: Any) -> bool:

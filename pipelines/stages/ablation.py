@@ -80,8 +80,14 @@ class Ablation:
             heldout=sentences_hash(self._heldout),
             dtype=self._workers.model.dtype,
             batch_size=self._config.batch_size,
-            through=self._config.through,
+            through=self._through(),
         )
+
+    def _through(self) -> list[str]:
+        """What computes the perplexities. The workers' kind of device is in the key of what was selected."""
+        if self._config.through == "workers":
+            return ["workers", self._workers.model.device]
+        return ["engine", self._engine.settings.backend, self._engine.settings.device]
 
     def _units_without(self, selection: str, variants: Iterable[Variant]) -> Units:
         """The units of the variants whose set is not empty; the others are named."""

@@ -12,7 +12,7 @@ from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.detectors.act_prob import ActProb, ActProbPooled
 from polyneuron.neuron_core.detectors.detector import Detected, Detector
 from polyneuron.neuron_core.detectors.lape import Lape
-from polyneuron.neuron_core.detectors.names import DetectorName
+from polyneuron.neuron_core.detectors.names import IMPACT_METHODS, DetectorName
 from polyneuron.neuron_core.passes.batches import MicroBatch, micro_batches
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
@@ -23,9 +23,6 @@ from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
 from polyneuron.pipelines.stages.detection import Selected
 from polyneuron.pipelines.stages.variants import Variant, set_rows, with_controls
-
-IMPACT_METHODS = ("impact_related", "impact_exclusive")
-"""Under these names the table set_overlaps has the sets of the impact selection."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,10 +143,10 @@ def store_overlaps(ledger: Ledger, selected: Selected, found: Sequence[DetectedS
     if ledger.done("set_overlaps", unit):
         return
     selection = selected.selection
-    methods = dict(zip(IMPACT_METHODS, (selection.related, selection.exclusive), strict=True))
+    methods = {name: getattr(selection, kind) for name, kind in IMPACT_METHODS.items()}
     rows = overlaps(methods | {each.detector: each.sets for each in found})
     # the exclusive sets are part of the related ones, so their overlap says nothing
-    table = overlap_table(row for row in rows if (row.method_a, row.method_b) != IMPACT_METHODS)
+    table = overlap_table(row for row in rows if (row.method_a, row.method_b) != tuple(IMPACT_METHODS))
     ledger.put("set_overlaps", unit, table, selection=selected.name)
 
 

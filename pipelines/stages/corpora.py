@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import xxhash
@@ -14,7 +14,9 @@ from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.passes.batches import Sentence, tokenize
-from polyneuron.pipelines.config.study import CorpusConfig, SourceConfig
+from polyneuron.neuron_core.training.data.documents import Mixture, mixture_of
+from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart, ReadingConfig, SourceConfig
+from polyneuron.pipelines.config.study import TrainingConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -123,15 +125,29 @@ def source_for(config: CorpusConfig, language: str) -> CorpusSource:
         CorpusError: no such preset, path or dataset.
     """
     own = config.sources.get(language, SourceConfig())
-    source = source_of(own.source or config.source)
+    return _read_as(source_of(own.source or config.source), config, own)
+
+
+def mixture_for(config: TrainingConfig) -> Mixture:
+    """The corpora that documents for training come from, with their shares.
+
+    Raises:
+        CorpusError: no such preset, path or dataset, or no corpus at all.
+    """
+    if config.mixture == {"paper": MixturePart()}:
+        return mixture_of("paper")
+    mixture = mixture_of({name: part.share for name, part in config.mixture.items()})
+    parts = config.mixture.values()
+    return [(_read_as(source, part), share) for (source, share), part in zip(mixture, parts, strict=True)]
+
+
+def _read_as(source: CorpusSource, *said: ReadingConfig) -> CorpusSource:
+    """A source with all that is said of how it is read; what is said later counts."""
     if source.kind == "embedded":
         return source
-    said = {
-        name: next((v for v in (getattr(own, name), getattr(config, name)) if v is not None), None)
-        for name in SourceConfig.model_fields
-        if name != "source"
-    }
-    return replace(source, **{name: value for name, value in said.items() if value is not None})
+    ways = {field.name for field in fields(CorpusSource)}
+    given = [part.model_dump(include=ways, exclude_none=True) for part in said]
+    return replace(source, **{name: value for part in given for name, value in part.items()})
 
 
 def _revisions(ledger: Ledger) -> dict[tuple[str, str], str | None]:

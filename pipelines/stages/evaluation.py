@@ -83,7 +83,10 @@ class _Scoring:
         self._settings: Mapping[str, Any] = {
             "bos": settings.add_bos,
             "versions": {name: found for name, found in versions().items() if name in _DECIDING},
-            **{name: getattr(settings, name) for name in ("backend", "dtype", "max_model_len", "seed")},
+            **{
+                name: getattr(settings, name)
+                for name in ("backend", "device", "dtype", "max_model_len", "seed")
+            },
         }
 
     def unit(self, variant: Variant, task: Asked) -> str:

@@ -15,7 +15,6 @@ from polyneuron.neuron_core.training.choices.names import Strategy
 from polyneuron.neuron_core.training.choices.strategies import Choice, choose, neurons_to_train
 from polyneuron.neuron_core.training.data.block_cache import prepare_blocks
 from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
-from polyneuron.neuron_core.training.data.documents import mixture_of
 from polyneuron.neuron_core.training.data.feed import Feed, with_attention
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.validation import Validation
@@ -26,7 +25,7 @@ from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
+from polyneuron.pipelines.stages.corpora import Sentences, mixture_for, sentences_hash
 from polyneuron.pipelines.stages.detection import Selected
 from polyneuron.pipelines.stages.training_job import TrainingJob, rank_work, require_local, trained_edit
 from polyneuron.pipelines.stages.variants import Variant
@@ -92,7 +91,7 @@ def _blocks(
     with bar(f"tokenising {language}") as report:
         return prepare_blocks(
             writable_cache("blocks"),
-            mixture_of(config.mixture),
+            mixture_for(config),
             language,
             tokenizer,
             max_tokens=config.max_tokens,

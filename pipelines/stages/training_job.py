@@ -60,6 +60,9 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
     work = job.work
     kept = _kept_edit(ledger, work.key)
     if kept is not None:
+        shutil.rmtree(
+            work.folder, ignore_errors=True
+        )  # of a run that was killed right after it had stored the training
         say(f"  {job.name}: in the store")
         return kept
     what = f"{len(work.neuron_set)} neurons" if work.lora is None else f"adapters of rank {work.lora.rank}"

@@ -74,7 +74,8 @@ def _transfer_model(
     config: TransferConfig, model: ModelConfig, store: Store, run: Run
 ) -> tuple[list[Grid], set[str]]:
     """The tables of a model, and the runs that wrote what they show."""
-    opened, ledger = StudiedModel.open(model), Ledger(store, model.label, run.id)
+    opened = StudiedModel.open(model, config.cluster.device)
+    ledger = Ledger(store, model.label, run.id)
     with Slot() as slot:
         workers = Workers(opened, config.cluster, slot)
         engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)

@@ -1,5 +1,6 @@
 """Ray's start, without Ray: tries, the message when all fail, and what is undone."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from ray._private.node import Node
 
 from polyneuron.cluster.actors import session
 from polyneuron.cluster.actors.session import ray_session
+from polyneuron.cluster.actors.session_folder import remove_abandoned
 from polyneuron.neuron_core.common.errors import ClusterError
 
 
@@ -47,13 +49,13 @@ def slow_ray(monkeypatch: pytest.MonkeyPatch, n_failures: int, error: BaseExcept
 
 @pytest.mark.parametrize("n_failures", [0, 1, 2])
 def test_a_slow_start_is_tried_again(n_failures: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow, hooks = slow_ray(monkeypatch, n_failures), Node._register_shutdown_hooks
+    slow, make = slow_ray(monkeypatch, n_failures), Node.__init__
     with ray_session(1):
         assert len(slow.folders) == n_failures + 1
-        assert list(place.iterdir()) == [Path(slow.folders[-1]).parent]
+        assert Path(slow.folders[-1]).parent in place.iterdir()
         assert Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent.parent == place
     assert list(place.iterdir()) == [] and "RAY_AUTH_TOKEN_PATH" not in os.environ
-    assert Node._register_shutdown_hooks is hooks
+    assert Node.__init__ is make
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,34 @@ def test_a_long_temporary_folder_is_not_used(place: Path, monkeypatch: pytest.Mo
     with ray_session(1):
         assert len(slow.folders[0]) < 43 and list(long.iterdir()) == []
     assert not Path(slow.folders[0]).parent.exists()
+
+
+def test_temporary_files_of_actors_lie_where_the_user_wants_them_and_end_with_the_session(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = place / ("x" * 60)
+    wanted.mkdir()
+    monkeypatch.setenv("TMPDIR", str(wanted))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("RAY_TMPDIR")
+    slow = slow_ray(monkeypatch, 0)
+    with ray_session(1):
+        temporary = Path(os.environ["TMPDIR"])
+        assert temporary.parent == wanted and temporary.is_dir()
+        assert wanted not in Path(slow.folders[0]).parents
+        assert tempfile.gettempdir() == str(wanted)
+    assert list(wanted.iterdir()) == [] and os.environ["TMPDIR"] == str(wanted)
+
+
+def test_folders_of_killed_sessions_are_removed_and_others_left_alone(place: Path) -> None:
+    killed, alive = place / "polyneuron-ray-killed", place / "polyneuron-ray-alive"
+    for folder in (killed, alive):
+        folder.mkdir()
+        (folder / "lock").touch()
+    with (alive / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        remove_abandoned()
+        assert list(place.iterdir()) == [alive]
 
 
 def test_cores_that_nobody_has_are_not_offered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ class ExplicitLora:
         assert first_a.keys() == self.masks.keys()
         self.a = {name: value.clone().requires_grad_() for name, value in first_a.items()}
         self.b = {
-            name: torch.zeros(len(mask), spec.rank).requires_grad_() for name, mask in self.masks.items()
+            name: first_a[name].new_zeros(len(mask), spec.rank).requires_grad_()
+            for name, mask in self.masks.items()
         }
         self.optimizer = torch.optim.AdamW(
             [*self.a.values(), *self.b.values()],

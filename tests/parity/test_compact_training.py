@@ -17,7 +17,7 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.trainable.compact import CompactNeurons
-from tests.edits import random_neurons
+from tests.edits import APART_32, ROUNDED_64, apart, random_neurons
 from tests.parity.masked_adamw import MaskedAdamW
 from tests.parity.oracle import float64_copy
 from tests.real_models import smollm2_gguf
@@ -59,9 +59,11 @@ class _Oracle(MaskedAdamW):
 
 def differences(
     model: Any, twin: Any, neurons: NeuronSet, data: list[Tensor], dtype: torch.dtype, **settings: Any
-) -> tuple[list[float], list[float], float]:
-    """Losses of both ways, and the largest difference of a chosen weight; checks all others bit for bit."""
+) -> tuple[list[float], list[float], float, float]:
+    """Losses of both ways, the largest difference of a chosen weight, and how far the ways are apart; checks all other
+    weights bit for bit."""
     base = copy.deepcopy(model.state_dict())
+    start = WeightEdit.capture(neurons, model).values
     compact = CompactNeurons(model, neurons, master_dtype=dtype)
     with compact.attached():
         fast = train(model, torch.optim.AdamW(compact.trained.values(), **settings), iter(data))
@@ -70,7 +72,8 @@ def differences(
 
     trained = WeightEdit.capture(neurons, twin).values
     mine = compact.to_edit().values
-    assert trained is not None and mine is not None and mine.keys() == trained.keys()
+    assert trained is not None and mine is not None and start is not None
+    far = apart(mine, trained, start)
     worst = max(float((mine[key] - trained[key]).abs().max()) for key in mine)
     assert all(torch.equal(value, base[name]) for name, value in model.state_dict().items())
     with compact.to_edit().applied(model):
@@ -79,36 +82,36 @@ def differences(
             mask = oracle.masks.get(name, torch.zeros((), dtype=torch.bool)).expand(parameter.shape)
             assert torch.equal(parameter[~mask], base[name][~mask]), name
             assert not mask.any() or float((parameter != base[name])[mask].float().mean()) > 0.99, name
-    return fast, slow, worst
+    return fast, slow, worst, far
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["float32", "float64"]
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_equals_masked_adamw(name: str, dtype: torch.dtype, tolerance: float) -> None:
-    """tolerance: of a chosen weight (its size is about 0.25) after 20 steps, and, relatively, of a loss. Found: at
-    most 1e-6 and 4e-15."""
+def test_equals_masked_adamw(name: str, dtype: torch.dtype) -> None:
+    """The mathematics in float64, weight by weight; what float32 makes of it, in losses and as a whole."""
     model, twin = tiny_model(name), tiny_model(name)
     if dtype == torch.float64:
         model, twin = float64_copy(model), float64_copy(twin)
-    fast, slow, worst = differences(
+    fast, slow, worst, far = differences(
         model, twin, random_neurons(model, 4), list(batches(N_STEPS)), dtype, **ADAMW
     )
     loss = max(abs(a / b - 1) for a, b in zip(fast, slow, strict=True))
-    print(f"\n{name}: loss {loss:.1e}, weight {worst:.1e}")
-    assert slow == pytest.approx(fast, rel=tolerance)
-    assert worst < tolerance
+    print(f"\n{name}: loss {loss:.1e}, weight {worst:.1e}, apart {far:.1e} of the way")
+    if dtype == torch.float64:
+        assert loss < ROUNDED_64 and worst < ROUNDED_64
+    else:
+        assert loss < 1e-5 and far < APART_32
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_edit_is_the_trained_model_and_detaching_gives_the_base_back(name: str) -> None:
-    model, ids = tiny_model(name), next(batches(1))
-    compact = CompactNeurons(model, random_neurons(model, 4))
+    """In float64, where what is added in another order is far below what a wrong value does."""
+    model, ids = float64_copy(tiny_model(name)), next(batches(1))
+    compact = CompactNeurons(model, random_neurons(model, 4), master_dtype=torch.float64)
     with torch.no_grad():
         base = model(input_ids=ids).logits
         with compact.attached():
-            torch.testing.assert_close(model(input_ids=ids).logits, base, rtol=2e-5, atol=2e-5)
+            torch.testing.assert_close(model(input_ids=ids).logits, base, rtol=0, atol=1e-10)
         for value in compact.trained.values():
             value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(2)))
         with compact.attached():
@@ -118,8 +121,8 @@ def test_the_edit_is_the_trained_model_and_detaching_gives_the_base_back(name: s
             with compact.attached():  # right whatever the base columns hold
                 both = model(input_ids=ids).logits
         assert float((trained - base).abs().max()) > 0.1
-        torch.testing.assert_close(trained, edited, rtol=2e-5, atol=2e-5)
-        torch.testing.assert_close(both, edited, rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(trained, edited, rtol=0, atol=1e-10)
+        torch.testing.assert_close(both, edited, rtol=0, atol=1e-10)
         assert torch.equal(model(input_ids=ids).logits, base)
 
 
@@ -169,9 +172,14 @@ def test_bfloat16_base_with_float32_master_values(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     edit = compact.to_edit()
     assert edit.values is not None and {value.dtype for value in edit.values.values()} == {torch.bfloat16}
+    for key, value in edit.values.items():
+        assert torch.equal(value, compact.trained[key].bfloat16()), key
     with edit.applied(model), torch.no_grad():
         edited = model(input_ids=ids).logits
-    assert float((edited - trained).float().norm() / edited.float().norm()) < 0.02
+        exact = float64_copy(model)(input_ids=ids).logits
+    # What bfloat16 makes of one model, on this processor, is the measure of what it makes of two ways to it.
+    noise = float((edited - exact).norm())
+    assert 0 < noise < 0.1 * float(exact.norm()) and float((edited - trained).norm()) < 4 * noise
 
 
 def test_only_compact_tensors_get_gradients_and_lower_layers_need_none() -> None:
@@ -202,19 +210,19 @@ def test_refuses_an_empty_set_another_model_and_coarse_master_values() -> None:
 
 @pytest.mark.parametrize("name", ["qwen2", "phi3"])
 def test_weights_may_be_whole_only_around_each_modules_forward(name: str) -> None:
-    model, ids = tiny_model(name), next(batches(1))
+    model, ids = float64_copy(tiny_model(name)), next(batches(1))
     neurons = random_neurons(model, 4)
     with torch.no_grad(), WeightEdit.zero(neurons).applied(model):
         wanted = model(input_ids=ids).logits
     sharded = _Sharded(model)
     with pytest.raises(SetError, match="sharded"):
         CompactNeurons(model, neurons)
-    compact = CompactNeurons(model, neurons, gather=sharded)
+    compact = CompactNeurons(model, neurons, master_dtype=torch.float64, gather=sharded)
     assert sharded.largest <= 10
     with torch.no_grad(), compact.attached():
         for value in compact.trained.values():
             value.zero_()
-        torch.testing.assert_close(model(input_ids=ids).logits, wanted, rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(model(input_ids=ids).logits, wanted, rtol=0, atol=1e-10)
 
 
 class _Sharded:
@@ -252,12 +260,13 @@ def test_smollm2_50_steps() -> None:
     neurons = chosen_share(model, 0.005)
     data = list(batches(50, model.config.vocab_size, (2, 32)))
     settings = dict(lr=1e-4, weight_decay=0.1)
-    fast, slow, worst = differences(model, twin, neurons, data, torch.float32, **settings)
+    fast, slow, worst, far = differences(model, twin, neurons, data, torch.float32, **settings)
     loss = max(abs(a - b) for a, b in zip(fast, slow, strict=True))
     print(
-        f"\nSmolLM2-135M, {len(neurons)} neurons: loss {loss:.1e} nats of {slow[0]:.2f}, weight {worst:.1e}"
+        f"\nSmolLM2-135M, {len(neurons)} neurons: loss {loss:.1e} nats of {slow[0]:.2f}, weight {worst:.1e}, "
+        f"apart {far:.1e} of the way"
     )
-    assert loss < 1e-4 and worst < settings["lr"]  # one step of fifty
+    assert loss < 1e-4 and far < APART_32
 
 
 def chosen_share(model: Any, share: float) -> NeuronSet:

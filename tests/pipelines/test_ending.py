@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,16 +90,23 @@ def test_the_first_signal_counts_and_ignored_ones_stay_ignored() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_signal_that_meets_a_destructor_is_not_lost() -> None:
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_signal_that_meets_a_destructor_is_not_lost(interrupts: Any) -> None:
     class Dying:
         def __del__(self) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.5)
 
-    hook = sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt), ended_by_signals() as received:
-        Dying()
-        time.sleep(5)
+    hook, before = (
+        sys.unraisablehook,
+        signal.signal(signal.SIGINT, interrupts),
+    )  # ignored in a shell's background
+    try:
+        with pytest.raises(KeyboardInterrupt), ended_by_signals() as received:
+            Dying()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert received == [signal.SIGTERM] and sys.unraisablehook is hook
 
 

@@ -126,6 +126,7 @@ def _top(**values: Any) -> Change:
         pytest.param(_set("ablation", n_bootstrap=30), {"metrics"}, id="resamples"),
         pytest.param(_set("ablation", variants_per_pass=1), set(), id="variants a pass"),
         pytest.param(_set("cluster", world_size=2, threads_per_worker=1), set(), id="workers"),
+        pytest.param(_set("cluster", gpus_per_worker=1), OF_SENTENCES, id="the device of the workers"),
         pytest.param(_top(title="Another", report="elsewhere.html"), set(), id="title and place of the report"),
     ],
 )  # fmt: skip

@@ -38,6 +38,20 @@ class Counter:
         raise ZeroDivisionError("by zero")
 
 
+class Hollow(Counter):
+    """Loses a process of its own, as often as a file says."""
+
+    def lives(self) -> bool:
+        return False
+
+    def answer(self, value: int) -> tuple[int, int]:
+        left = int(self._deaths.read_text())
+        if left:
+            self._deaths.write_text(str(left - 1))
+            raise RuntimeError("the core is dead")
+        return value, os.getpid()
+
+
 class Unstartable:
     """Fails for a reason people can mend."""
 
@@ -49,6 +63,14 @@ class Unstartable:
 def session() -> Iterator[None]:
     with ray_session(1):
         yield
+
+
+def test_an_actor_that_lost_a_process_of_its_own_is_started_anew(session: None, tmp_path: Path) -> None:
+    deaths, told = tmp_path / "deaths", list[str]()
+    deaths.write_text("2")
+    with SoloActor(Hollow, (str(deaths),), max_restarts=2, tell=told.append) as actor:
+        assert actor.call("answer", 7)[0] == 7 and actor.n_restarts == 2
+    assert len(told) == 2 and all("the core is dead" in line for line in told)
 
 
 def test_a_call_survives_two_deaths(session: None, tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN
 from polyneuron.eval.report.numbers.units import Row, StudiedTables
 from polyneuron.eval.report.numbers.variants import Variants, variants_of
-from polyneuron.neuron_core.detectors.names import DETECTORS
+from polyneuron.neuron_core.detectors.names import DETECTORS, IMPACT_METHODS
 
-IMPACT_METHODS = {"impact_related": "related", "impact_exclusive": "exclusive"}
-"""Names of the impact study's sets in the table set_overlaps, and their kinds."""
 DEGENERATE = "act_prob"
 """The published form that can hardly tell neurons apart."""
 EMPTY, APART = "empty", "apart"

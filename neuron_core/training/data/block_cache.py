@@ -77,8 +77,8 @@ def prepare_blocks(
 ) -> PreparedBlocks:
     """The blocks of one language, from the cache if they were made before, else made whole or not at all.
 
-    The cache folder is named by everything that decides its content: sources with revisions (of files, their sizes and
-    samples of their bytes), tokenizer, seed and settings. Several processes may prepare the same blocks; one of the equal
+    The cache folder is named by everything that decides its content: sources with revisions (of files, every byte),
+    tokenizer, seed and settings. Several processes may prepare the same blocks; one of the equal
     results stays. Prepare on one and open on the others to save the work. A hub source without a revision is read at its
     newest commit, which a later run may find moved: to go on, give each source the revision that the summary holds.
 

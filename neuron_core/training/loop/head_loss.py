@@ -14,9 +14,9 @@ from polyneuron.neuron_core.passes.limits import TRAINING_LOGIT_BYTES
 
 
 def summed_head_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """The summed negative log likelihood in nats, float32, of `labels` int64 [N] given final hidden states [N, d]. The head
-    of `model` must be frozen: then the gradient of the hidden states is all that the backward pass needs, so it is computed
-    with each chunk of positions in the forward pass, and no logits are kept or computed again."""
+    """The summed negative log likelihood in nats, float32 (float64 of float64 states), of `labels` int64 [N] given final
+    hidden states [N, d]. The head of `model` must be frozen: then the gradient of the hidden states is all that the backward
+    pass needs, so it is computed with each chunk of positions in the forward pass, and no logits are kept or computed again."""
     config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
     head: Any = model.get_output_embeddings()  # type: ignore[operator]
     cap = getattr(config, "final_logit_softcapping", None)
@@ -36,12 +36,13 @@ class _HeadLoss(torch.autograd.Function):
         ctx: Any, hidden: Tensor, labels: Tensor, logits_of: Callable[[Tensor], Tensor], n_chunk: int
     ) -> Tensor:
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), dtype=wide, device=hidden.device)
         for start in range(0, len(labels), n_chunk):
             chunk = slice(start, start + n_chunk)
             with torch.set_grad_enabled(d_hidden is not None):
                 part = hidden[chunk].detach().requires_grad_(d_hidden is not None)
-                loss = cross_entropy(logits_of(part).float(), labels[chunk], reduction="sum")
+                loss = cross_entropy(logits_of(part).to(wide), labels[chunk], reduction="sum")
             if d_hidden is not None:
                 (d_hidden[chunk],) = torch.autograd.grad(loss, part)
             total += loss.detach()

@@ -53,7 +53,7 @@ class Stepper(Protocol):
 
 
 def summed_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """The summed negative log likelihood in nats of the batch's predicted tokens, float32. The head must be frozen."""
+    """The summed negative log likelihood in nats of predicted tokens (`summed_head_loss`). The head must be frozen."""
     hidden = model.get_decoder()(**batch.inputs(), use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
     labels = batch.labels[:, 1:].to(hidden.device)
     predicted = labels != NO_LABEL

@@ -9,6 +9,7 @@ from polyneuron.neuron_core.impacts import scores
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.detect import LeftOutWarning, measure_impacts
 from polyneuron.neuron_core.impacts.modes import DetectionMode
+from tests.parity.test_impacts_oracle import TOLERANCE
 from tests.tiny_models import tiny_model, token_ids
 
 CORPORA = {"aa": token_ids([5, 9, 7, 12, 6, 8, 11], seed=1), "bb": token_ids([6, 8, 10, 7, 13], seed=2)}
@@ -32,7 +33,8 @@ def test_batches_agree_with_single_sentences(name: str) -> None:
         "impact_mean",
     )
     for column in together:
-        np.testing.assert_allclose(together[column], alone[column], rtol=3e-5, atol=1e-7)
+        # Either may be TOLERANCE off the exact impact.
+        np.testing.assert_allclose(together[column], alone[column], rtol=2 * TOLERANCE, atol=1e-6)
 
 
 @pytest.mark.parametrize("floor_fraction", [0.05, 0.3])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ os.environ |= {"HF_HOME": str(root / "hf"), "HF_HUB_CACHE": str(root / "hub"), "
 
 import polyneuron as pn  # noqa: E402
 from polyneuron.neuron_core.common.errors import PolyneuronError  # noqa: E402
+from polyneuron.neuron_core.model.identity import require_fingerprint  # noqa: E402
 from polyneuron.neuron_core.model.stored_model import StoredModel  # noqa: E402
 from polyneuron.pipelines.config.study import ModelConfig  # noqa: E402
 from polyneuron.pipelines.run.studied_model import StudiedModel  # noqa: E402
@@ -37,6 +39,23 @@ def on_hub(name: str) -> Path:
     return folder
 
 
+def moved() -> dict[str, str]:
+    """What is said of a model whose branch goes on to another commit after a study has opened it."""
+    folder = on_hub("moved")
+    opened = StudiedModel.open(ModelConfig(path="org/moved", name="m"))
+    later = folder.with_name("b" * 40)
+    shutil.copytree(folder, later)
+    (folder.parents[1] / "refs" / "main").write_text(later.name)
+    said = {"commit": str(opened.revision)}
+    for name, revision in (("kept", opened.revision), ("newest", None)):
+        try:
+            require_fingerprint("org/moved", opened.fingerprint, revision)
+            said[name] = ""
+        except PolyneuronError as error:
+            said[name] = error.message
+    return said
+
+
 def main() -> None:
     """Prints what each door says about each model."""
     on_hub("whole")
@@ -59,6 +78,7 @@ def main() -> None:
             except Exception as error:
                 said = f"CRASH {type(error).__name__} {error}"
             found.setdefault(model, {})[door] = said
+    found["moved"] = moved()
     print_found(found)
 
 

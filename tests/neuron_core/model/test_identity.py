@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from polyneuron.neuron_core.common.errors import ModelError
 from polyneuron.neuron_core.model import identity
-from polyneuron.neuron_core.model.identity import model_fingerprint, require_finite_files
-from polyneuron.neuron_core.model.opening import load_config
+from polyneuron.neuron_core.model.identity import model_fingerprint, require_fingerprint, require_finite_files
 from tests.tiny_models import save_tiny_model, tiny_model
 
 SHARDS = "model-00001-of-"
@@ -39,11 +39,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_any_changed_byte_of_a_deciding_file_changes_it(folder: Path) -> None:
-    config, draw = load_config(folder), random.Random(0)
+    draw = random.Random(0)
     files = sorted(folder.iterdir())
     assert {"config.json", "tokenizer.json", "generation_config.json"} < {path.name for path in files}
     assert sum(path.suffix == ".safetensors" for path in files) > 2
-    before, seen = model_fingerprint(folder, config), set()
+    before, seen = model_fingerprint(folder), set()
     for path in files:
         whole = path.read_bytes()
         header = 8 + int.from_bytes(whole[:8], "little") if path.suffix == ".safetensors" else 0
@@ -53,14 +53,13 @@ def test_any_changed_byte_of_a_deciding_file_changes_it(folder: Path) -> None:
             changed[at] ^= 1 << draw.randrange(3)  # not so high a bit that a float becomes infinite
             path.write_bytes(changed)
             if not path.name.endswith("index.json"):  # which may name other files now
-                seen.add(model_fingerprint(folder, config))
+                seen.add(model_fingerprint(folder))
         path.write_bytes(whole)
-    assert model_fingerprint(folder, config) == before and before not in seen
+    assert model_fingerprint(folder) == before and before not in seen
 
 
 def test_what_decides_nothing_changes_nothing(folder: Path) -> None:
-    config = load_config(folder)
-    before = model_fingerprint(folder, config)
+    before = model_fingerprint(folder)
     for name in (
         "README.md",
         "training_args.bin",
@@ -73,21 +72,20 @@ def test_what_decides_nothing_changes_nothing(folder: Path) -> None:
     (folder / "runs").mkdir()
     for path in folder.glob("*.safetensors"):
         os.utime(path, (1, 1))
-    assert model_fingerprint(folder, config) == before
-    assert model_fingerprint(folder, config, trust_remote_code=True) != before
+    assert model_fingerprint(folder) == before
+    assert model_fingerprint(folder, trust_remote_code=True) != before
 
 
 def test_names_of_files_count(folder: Path) -> None:
-    config = load_config(folder)
-    before = model_fingerprint(folder, config)
+    before = model_fingerprint(folder)
     (folder / "added_tokens.json").write_bytes((folder / "special_tokens_map.json").read_bytes())
-    assert model_fingerprint(folder, config) != before
+    assert model_fingerprint(folder) != before
 
 
 def read_bytes(folder: Path) -> int:
     """How much a fingerprint has to read."""
     done = [0]
-    model_fingerprint(folder, load_config(folder), lambda at, total: done.append(at))
+    model_fingerprint(folder, None, lambda at, total: done.append(at))
     return done[-1]
 
 
@@ -100,14 +98,14 @@ def test_files_are_read_once(folder: Path) -> None:
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(folder: Path) -> None:
-    before = model_fingerprint(folder, load_config(folder))
+    before = model_fingerprint(folder)
     one = next(folder.glob("*.safetensors"))
     stat, content = one.stat(), bytearray(one.read_bytes())
     content[-4] ^= 1
     with one.open("r+b") as file:
         file.write(content)
     os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert model_fingerprint(folder, load_config(folder)) != before
+    assert model_fingerprint(folder) != before
 
 
 def test_files_of_a_moment_ago_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,16 +117,16 @@ def test_files_of_a_moment_ago_are_read_again(folder: Path, monkeypatch: pytest.
     "content", ["", "[]", "{}", '{"version": 1, "files": 3}', '{"version": 1, "files": {"config.json": 3}}']
 )
 def test_a_damaged_memory_costs_only_time(folder: Path, own_cache: Path, content: str) -> None:
-    before = model_fingerprint(folder, load_config(folder))
-    (kept,) = (own_cache / "identity").iterdir()
+    before = model_fingerprint(folder)
+    (kept,) = (own_cache / "identity").glob("*.json")
     kept.write_text(content)
-    assert model_fingerprint(folder, load_config(folder)) == before
+    assert model_fingerprint(folder) == before
 
 
 def test_an_unwritable_cache_costs_only_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = model_fingerprint(folder, load_config(folder))
+    before = model_fingerprint(folder)
     monkeypatch.setenv("POLYNEURON_CACHE", "/proc/nope")
-    assert model_fingerprint(folder, load_config(folder)) == before
+    assert model_fingerprint(folder) == before
 
 
 def test_a_file_that_changes_meanwhile_is_refused(folder: Path) -> None:
@@ -138,7 +136,7 @@ def test_a_file_that_changes_meanwhile_is_refused(folder: Path) -> None:
             os.utime(path, (done, done))
 
     with pytest.raises(ModelError, match="changed while it was read"):
-        model_fingerprint(folder, load_config(folder), change)
+        model_fingerprint(folder, None, change)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -161,21 +159,43 @@ def test_nan_and_infinity_are_found_wherever_they_are(
             tensors[name].view(-1)[at] = 0
 
 
+def test_other_files_than_those_of_the_start_are_refused(folder: Path) -> None:
+    before = model_fingerprint(folder)
+    require_fingerprint(folder, before)
+    one = next(folder.glob("*.safetensors"))
+    content = bytearray(one.read_bytes())
+    content[-4] ^= 1
+    one.write_bytes(content)
+    with pytest.raises(ModelError, match=f"{folder} on .* are not those"):
+        require_fingerprint(folder, before)
+
+
+def test_of_several_that_start_on_a_model_one_reads_it(folder: Path) -> None:
+    read: list[list[int]] = [[0] for _ in range(4)]
+
+    def look(done: list[int]) -> str:
+        return model_fingerprint(folder, None, lambda at, total: done.append(at))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(look, read))) == 1
+    assert sorted(done[-1] for done in read)[:3] == [0, 0, 0]
+
+
 def test_the_hash_does_not_depend_on_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = model_fingerprint(folder, load_config(folder))
+    before = model_fingerprint(folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.setenv("POLYNEURON_CACHE", "/proc/nope")
-    assert model_fingerprint(folder, load_config(folder)) == before
+    assert model_fingerprint(folder) == before
 
 
 def test_a_row_of_zeros_is_seen(tmp_path: Path) -> None:
     """What a hash of samples of the file did not see."""
     folder = save_tiny_model(tmp_path / "model")
-    before = model_fingerprint(folder, load_config(folder))
+    before = model_fingerprint(folder)
     tensors = load_file(folder / "model.safetensors")
     for row in range(3):
         tensors["model.layers.1.mlp.up_proj.weight"][row] = 0
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        now = model_fingerprint(folder, load_config(folder))
+        now = model_fingerprint(folder)
         assert now != before
         before = now

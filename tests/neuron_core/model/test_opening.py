@@ -24,7 +24,6 @@ from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.run.studied_model import StudiedModel
-from tests.own_process import found_by
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import save_tiny_model, tiny_model
 
@@ -382,17 +381,6 @@ def test_the_command_refuses_an_adapter_beside(folder: Path) -> None:
 @pytest.mark.parametrize("kind", WRONG)
 def test_the_command_refuses_each_in_one_message(folder: Path, kind: str) -> None:
     check_cli(folder, kind)
-
-
-def test_models_of_the_hub_are_looked_at_too(tmp_path: Path) -> None:
-    found = found_by("tests.neuron_core.model.hub_models", tmp_path, threads=1, timeout_s=120)
-    assert set(found.pop("whole").values()) == {""}
-    for model, named in (("adapter", "adapter_config.json"), ("awq", "awq"), ("nowhere", "No model at"), ("outside", "../model-"),
-                         ("lost", "org/lost")):  # fmt: skip
-        for door, said in found[model].items():
-            if door == "study" and model in ("outside", "lost"):
-                continue  # whose weights the workers fetch
-            assert named in said and "CRASH" not in said, (model, door, said)
 
 
 @pytest.mark.parametrize("change", [{"use_bidirectional_attention": True}, {"is_causal": False}])

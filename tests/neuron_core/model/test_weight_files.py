@@ -1,5 +1,6 @@
 """Any run of elements comes out of the files as safetensors itself would give it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_reading_beyond_the_file_is_an_error(files: WeightFiles) -> None:
     last = max(files.tensors, key=lambda name: (files.tensors[name].path, files.tensors[name].first_byte))
     with pytest.raises(ModelError, match="the file ends before the tensor does"):
         files.read(last, torch.empty(1000, dtype=files.tensors[last].dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_file_that_is_written_meanwhile_is_refused(files: WeightFiles, dtype: torch.dtype) -> None:
+    path = files.tensors["a"].path
+    content = path.read_bytes()
+    files.read("a", torch.empty(77, dtype=dtype))
+    with path.open("r+b") as file:  # in place, as rsync --inplace or a finetuning script would
+        file.seek(len(content) - 300)
+        file.write(bytes(2))
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))  # times of files may be coarse
+    with pytest.raises(ModelError, match=r"1\.safetensors was changed"):
+        files.read("a", torch.empty(77, dtype=dtype))
+    path.unlink()
+    path.write_bytes(content)  # the same bytes again, and another file
+    with pytest.raises(ModelError, match=r"1\.safetensors was changed"):
+        files.read("b", torch.empty(50, dtype=dtype))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

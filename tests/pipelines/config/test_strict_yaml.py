@@ -21,6 +21,9 @@ from polyneuron.pipelines.config.study import StudyConfig
         ("a: !!timestamp never", ["!!timestamp"]),
         ("a:\n  b: !!int abc", ["line 2", "int"]),
         ("a: !!float ''", ["line 1", "float"]),
+        ("x: 1\na: 1:30", ["line 2", "1:30"]),
+        ("a: [1, 010]", ["line 1", "010"]),
+        ("a: 190:20:30.15", ["190:20:30.15"]),
         ("a: 1\n---\nb: 2", ["line 2"]),
         ("[" * 50_000, ["deep"]),
         ("a: &a [*a]", ["100,000"]),
@@ -55,7 +58,7 @@ def test_merges_of_merges_take_no_memory() -> None:
 
 
 def test_a_plain_file_reads_as_before() -> None:
-    data = {"a": [1, 2.5, None, True, "x"], "b": {"c": "1e-5"}}
+    data = {"a": [1, 2.5, None, True, "x", 0, -10, "010", "1:30"], "b": {"c": "1e-5", "d": "12:x"}}
     assert parsed_yaml(yaml.safe_dump(data), "it") == data
 
 

@@ -215,7 +215,9 @@ def test_a_measured_rate_goes_with_the_threads_and_is_of_its_dtype(
     monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     evaluation = {"benchmarks": [{"name": "xnli"}], "engine": {"threads": 16}}
     config = large(tmp_path / "store", cluster={"threads_per_worker": 2}, evaluation=evaluation)
+    own = torch.get_num_threads()
     (row,) = plan(config, parse_devices("8x80GB"), calibrated=True).models
+    assert torch.get_num_threads() == own
     rates = rates_of(row)
     assert (rates["detection"].flops_per_s, rates["evaluation"].flops_per_s) == (1e10, 8e10)
     other = with_overrides(config, ["models.0.dtype=float32"])

@@ -90,7 +90,6 @@ def test_a_dry_run_says_what_a_start_would(
         ),
         ("training={languages: [sw], mixture: /nowhere.txt}", "/nowhere.txt"),
         ("training={languages: [sw], mixture: embedded, n_documents: 5000}", "5000"),
-        ("training={languages: [sw], mixture: {embedded: -1}}", "-1"),
         ("store=/dev/null", "/dev/null"),
     ],
 )

@@ -9,8 +9,10 @@ import pytest
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
-from polyneuron.pipelines.config.study import CorpusConfig
-from polyneuron.pipelines.stages.corpora import source_for
+from polyneuron.neuron_core.training.data.documents import documents
+from polyneuron.pipelines.config.corpus import CorpusConfig
+from polyneuron.pipelines.config.study import TrainingConfig
+from polyneuron.pipelines.stages.corpora import mixture_for, source_for
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
@@ -94,3 +96,27 @@ def test_documents_of_one_language_are_split(tmp_path: Path, model: Path) -> Non
     (folder / "part_1.jsonl").write_text("".join(json.dumps({"content": d}) + "\n" for d in documents))
     own = {"sw": {"source": str(folder), "text_column": "content", "running_text": True}}
     assert _rows(model, tmp_path / "store", sources=own)["sw"]["n_read"] == 24
+
+
+def test_a_local_copy_gives_training_the_documents_of_its_preset(tmp_path: Path) -> None:
+    texts = ["One line.\nAnother line.", "A second document."]
+    for name in ("plain", "escaped"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "plain" / "sw.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    rows = [json.dumps({"page": {"body": text.replace("\n", "\\n")}}) for text in texts]
+    (tmp_path / "escaped" / "part-0.jsonl").write_text("\n".join(rows))
+    (tmp_path / "escaped" / "other.jsonl").write_text('{"page": {"body": "Not of the corpus."}}')
+    said = {"share": 2.0, "text_column": "page.body", "escaped_newlines": True, "data_files": "part-*"}
+    ways = ({str(tmp_path / "plain"): 2}, {str(tmp_path / "escaped"): said})
+    plain, escaped = (mixture_for(TrainingConfig.model_validate({"mixture": way})) for way in ways)
+    assert [share for _, share in (*plain, *escaped)] == [2.0, 2.0]
+    read = [sorted(documents(mixture, "sw", "all")) for mixture in (plain, escaped)]
+    assert read[0] == read[1] == sorted(texts)
+
+
+@pytest.mark.parametrize(
+    "part", [0, -1, "much", True, None, [], {"share": 0}, {"column": "text"}, {"text_column": ""}]
+)
+def test_a_part_of_a_mixture_that_means_nothing_is_refused(part: object) -> None:
+    with pytest.raises(ValueError, match="mixture"):
+        TrainingConfig.model_validate({"mixture": {"embedded": part}})

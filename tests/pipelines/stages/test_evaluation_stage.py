@@ -1,5 +1,7 @@
 """The evaluation stage without Ray: what it stores, what it leaves alone, and perplexity through the engine."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,19 @@ def test_scores_samples_and_verdicts_are_stored_once(study: TinyStudy) -> None:
     assert {unit for table, unit in listed if table == "verdicts"} == {verdicts[0]["unit"]}
     study.do("evaluation")
     assert judge.n_calls == 9 and study.store.read("verdicts").to_pylist() == verdicts
+
+
+def test_scores_of_another_device_are_others(
+    study: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, on_cpu = Store(tmp_path / "store"), study.engine.settings
+    study.judge_by(LocalJudge(on_cpu))  # in both cases: only the settings say what it computes on
+    (before,) = set(judged(study, store)[:1])
+    monkeypatch.setattr(study.engine, "settings", replace(on_cpu, gpus=1))
+    after = judged(study, store)
+    assert before not in after
+    devices = {json.loads(row["settings_json"])["device"] for row in store.read("scores").to_pylist()}
+    assert devices == {"cpu", "cuda"}
 
 
 class Stop(Exception):
