@@ -1,0 +1,1 @@
+"""Whole studies whose processes are killed one after the other."""
