@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.load.case import LoadCase, Step
+from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.report import write_report
 from polyneuron.eval.store.files import LocalFiles
 from polyneuron.eval.store.query import query
@@ -178,7 +179,7 @@ class SyntheticStudy:
             model=self.model,
             runs=True,
             data=SimpleNamespace(locate=lambda task: SimpleNamespace(revision="r", kind="local")),
-            settings=SimpleNamespace(add_bos=False, backend="hf", dtype="float32", max_model_len=1, seed=0),
+            settings=EngineSettings(source=_MODEL, backend="hf", dtype="float32", add_bos=False),
             judge=lambda: SimpleNamespace(call=self._evaluation),
         )
         evaluated = evaluate(self.ledger, engine, variants, tasks)
