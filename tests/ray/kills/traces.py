@@ -40,6 +40,9 @@ class Traces:
     def environment(self) -> dict[str, str]:
         """That of the command."""
         own = {_VARIABLE: self._mark, "TMPDIR": str(self.temporary), "POLYNEURON_CACHE": str(self.cache)}
+        own["TORCHINDUCTOR_CACHE_DIR"] = str(
+            self.cache / "torch"
+        )  # torch makes it in TMPDIR when transformers imports it
         own["RAY_worker_niceness"] = "0"  # else everything else that a machine does comes before the study
         return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | own
 
