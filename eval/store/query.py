@@ -25,10 +25,12 @@ def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
     The connection is in memory and cannot read or write files, load extensions, or see Python variables. Files of tables that
     the SQL does not name are not looked at.
-    Raises StoreError when the SQL is not one valid SELECT (listing tables and columns), and as `Store.dataset`.
+    Raises StoreError when the SQL is not one valid SELECT (listing tables and columns), and as `Store.check_marker` and
+    `Store.dataset`.
     """
     import duckdb
 
+    store.check_marker()
     named = _named(sql)
     datasets = {
         table: store.dataset(table) if table in named else ds.dataset(spec.schema.empty_table())

@@ -76,7 +76,7 @@ class Store:
         with ExitStack() as stack:
             with store_errors(self.root, "lock"):
                 stack.enter_context(exclusive_lock(self._files.lock_path, self.root))
-            self._check_marker()
+            self.check_marker()
             moved = self._set_aside()
             self.check()
             self._require_marker()
@@ -85,9 +85,34 @@ class Store:
                     self._files.remove(path)
             yield moved
 
+    def check_marker(self) -> bool:
+        """False when the store has no `store.json` yet, and no tables. Raises StoreError for a folder that is no store, or one of
+        another version."""
+        marker = self._files.read_bytes(_STORE_FILE)
+        where = self._files.full_path(_STORE_FILE)
+        if marker is None:
+            if table := next((table for table in TABLES if self._data_files(table)), None):
+                raise StoreError(
+                    f"{where} is missing, though there are tables ({table}), so nobody knows by which version they were "
+                    f"written. If it was this one, put {_marker().decode().strip()} there; or choose another store folder."
+                )
+            return False
+        try:
+            content = json.loads(marker)
+        except (ValueError, RecursionError):
+            content = None
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if type(version) is not int or version < 0 or content.get("format") != _FORMAT_NAME:
+            raise StoreError(
+                f"{where} is damaged, or of another program: it should hold {_marker().decode().strip()}. "
+                "Mend it, or choose another store folder."
+            )
+        require_version(version, where)
+        return True
+
     def check(self) -> None:
         """Raises StoreError for a store of another version, and for a foreign, truncated or damaged file in its tables."""
-        self._check_marker()
+        self.check_marker()
         for table in TABLES:
             self.dataset(table)
 
@@ -154,7 +179,7 @@ class Store:
         """The files of `table` that `filters` do not rule out by their folders or by the units asked for, for scans that need not
         fit into memory. Every such file is read once to check it: raises StoreError as `check`."""
         spec = table_spec(table)
-        self._check_marker()
+        self.check_marker()
         names = None if spec.lists_units else _file_names(filters)
         paths = [
             path
@@ -200,32 +225,8 @@ class Store:
         for table in TABLES:
             yield from self._files.list_files(table)
 
-    def _check_marker(self) -> bool:
-        """False when the store has no `store.json` yet, and no tables."""
-        marker = self._files.read_bytes(_STORE_FILE)
-        where = self._files.full_path(_STORE_FILE)
-        if marker is None:
-            if table := next((table for table in TABLES if self._data_files(table)), None):
-                raise StoreError(
-                    f"{where} is missing, though there are tables ({table}), so nobody knows by which version they were "
-                    f"written. If it was this one, put {_marker().decode().strip()} there; or choose another store folder."
-                )
-            return False
-        try:
-            content = json.loads(marker)
-        except (ValueError, RecursionError):
-            content = None
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if type(version) is not int or version < 0 or content.get("format") != _FORMAT_NAME:
-            raise StoreError(
-                f"{where} is damaged, or of another program: it should hold {_marker().decode().strip()}. "
-                "Mend it, or choose another store folder."
-            )
-        require_version(version, where)
-        return True
-
     def _require_marker(self) -> None:
-        if not self._check_marker():
+        if not self.check_marker():
             self._files.write(_STORE_FILE, _marker())
 
 
