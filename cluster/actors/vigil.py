@@ -17,7 +17,7 @@ from polyneuron.neuron_core.common.errors import ClusterError
 _NEEDED = ("gcs_server", "raylet")
 """As Ray names the kinds of its processes."""
 _POLL_S = 0.5
-_PATIENCE_S, _TO_CLOSE_S = 15.0, 45.0
+_PATIENCE_S, _TO_CLOSE_S = 15.0, 30.0
 """From the loss until this process is ended, should it hang in one of Ray's calls, or while Ray is shut down. Ray ends it
 after 60."""
 _EXIT_CODE = 2
