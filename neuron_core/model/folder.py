@@ -114,8 +114,8 @@ def file_of(source: str | Path, name: str, revision: str | None = None) -> Path 
 
 
 def commit_of(source: str | Path, revision: str | None = None) -> str | None:
-    """The commit that a revision of a hub's model means now; None for a local folder. Raises ModelError when there is none."""
-    if Path(source).is_dir():
+    """The commit that a revision of a hub's model means now; None for what lies here. Raises ModelError when there is none."""
+    if Path(source).exists():
         return None
     with errors_become(ModelError, f"No model at {source}", _WAY_OUT):
         from transformers.utils.hub import extract_commit_hash

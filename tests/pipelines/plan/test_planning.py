@@ -346,14 +346,14 @@ def test_host_memory_belongs_to_stated_devices(capsys: pytest.CaptureFixture[str
 
 
 def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A micro-batch that takes 120 times what is planned must be halved; fewer ranks, which cost less, would not help."""
-    measured = layer_measured(detection_memory=120.0)
+    """A micro-batch that takes 400 times what is planned must be halved; fewer ranks, which cost less, would not help."""
+    measured = layer_measured(detection_memory=400.0)
     monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     config, machines = large(tmp_path / "store"), parse_devices("8x80GB")
     (without,) = plan(config, machines).models
     (row,) = plan(config, machines, calibrated=True).models
     taken = [one.stages[0].stage.phases[-1].device["activations"] for one in (without, row)]
-    assert taken[1] == 120 * taken[0] and without.stages[0].fits and not row.stages[0].fits
+    assert taken[1] == 400 * taken[0] and without.stages[0].fits and not row.stages[0].fits
     assert row.advice is not None and row.advice.by_stage["detection"] == ("detection.batch_size=4",)
     assert row.mended[0].stage.name == "detection"
     rates = rates_of(row)["detection"]
@@ -362,7 +362,7 @@ def test_advice_rests_on_what_was_measured(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_a_gpu_takes_is_not_said_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = layer_measured(score_slowdown=9.0, detection_memory=120.0)
+    measured = layer_measured(score_slowdown=9.0, detection_memory=400.0)
     monkeypatch.setattr("polyneuron.pipelines.plan.planning.calibrate", lambda *_, **__: measured)
     config = large(tmp_path / "store", cluster={"world_size": 1, "threads_per_worker": 8})
     (row,), (without,) = (plan(config, parse_devices("8x80GB"), c).models for c in (True, False))
