@@ -26,6 +26,7 @@ from tests.own_process import found_by, print_found
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 LIST_NODES = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
+ROOT = Path(__file__).parents[2]
 SERVICES = {
     "gcs_server": LIST_NODES,
     "raylet": "/ray.rpc.NodeManagerService/GetNodeStats",
@@ -199,3 +200,27 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
 
 if __name__ == "__main__":
     main()
+
+
+SIGNALS = """
+import re, signal
+from pathlib import Path
+from polyneuron.cluster.actors.session import ray_session
+
+def caught():
+    mask = re.search(r"SigCgt:\\s*([0-9a-f]+)", Path("/proc/self/status").read_text())
+    return bool(int(mask[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+signal.signal(signal.SIGTERM, lambda *_: None)
+for _ in range(2):
+    with ray_session(1):
+        print(caught())
+    print(caught())
+"""
+
+
+@pytest.mark.long
+def test_signals_are_caught_during_and_after_every_session() -> None:
+    """Ray's C++ sets SIGTERM to its default, of which Python's own table says nothing."""
+    ran = subprocess.run([sys.executable, "-c", SIGNALS], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout.split() == ["True"] * 4, ran.stderr[-2000:]
