@@ -142,7 +142,7 @@ def test_attention_is_gathered_for_as_many_neurons_as_are_worked_on_at_once(
             gathered.append(found.weights_BMTT.numel())
         return found
 
-    model, corpora = tiny_model("llama-gqa-tied"), {"aa": token_ids([40] * 2, seed=3)}
+    model, corpora = tiny_model("llama-gqa-tied"), {"aa": token_ids([40] * 4, seed=3)}
     whole = measure_impacts(model, None, corpora, batch_size=1, floor_fraction=0.9).to_arrow()
     monkeypatch.setattr(scores.Heads, "select", recorded)
     monkeypatch.setattr(scores, "SCORE_CHUNK_ELEMENTS", 2 * 40 * 40)
