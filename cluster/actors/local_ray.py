@@ -109,6 +109,10 @@ def _end_processes(nodes: Sequence[Node], before: Collection[psutil.Process]) ->
             with suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(alive, timeout=1)
+    ended = [p for p in own.children() if p not in before and _is_zombie(p)]
+    psutil.wait_procs(
+        ended, timeout=1
+    )  # adopted ones stay in the table of processes until they are asked for
 
 
 def _adopt_orphans(adopt: bool) -> None:
@@ -120,7 +124,13 @@ def _adopt_orphans(adopt: bool) -> None:
 def _is_rays(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         words = " ".join(process.cmdline())
-        return process.status() != psutil.STATUS_ZOMBIE and ("ray::" in words or "/ray/" in words)
+        return not _is_zombie(process) and ("ray::" in words or "/ray/" in words)
+    return False
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
     return False
 
 

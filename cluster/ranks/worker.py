@@ -40,9 +40,9 @@ class Worker:
 
         import torch
 
-        maker = ""
         if torch.cuda.is_available():
             return torch.cuda.get_device_name(), socket.gethostname()
+        maker = ""
         with suppress(OSError):
             maker = maker_and_model(Path("/proc/cpuinfo").read_text(errors="replace"))
         capability = torch.backends.cpu.get_cpu_capability()

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,16 +189,16 @@ def _stamp(path: Path) -> list[int]:
 class _Known:
     """What earlier runs found of a folder's files; nothing where the cache cannot be used, which costs only time."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._place: Path | None = None
+    def __init__(self, folder: Path, place: Path | None) -> None:
+        """`place`: the file of what is known; None where there can be none."""
+        self._folder, self._place = folder, place
         self._entries, self._changed = dict[str, Any](), False
+        if place is None:
+            return
         try:
-            name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
-            self._place = writable_cache("identity") / f"{name}.json"
-            kept = json.loads(self._place.read_text(encoding="utf-8"))
+            kept = json.loads(place.read_text(encoding="utf-8"))
             self._entries = dict(kept["files"]) if kept["version"] == _VERSION else {}
-        except (OSError, ValueError, KeyError, TypeError, ConfigError):
+        except (OSError, ValueError, KeyError, TypeError):
             pass
 
     @staticmethod
@@ -206,22 +206,18 @@ class _Known:
     def of_folder(folder: Path) -> Iterator[_Known]:
         """What is known of a folder; what is added inside is kept. Of the processes of a machine that start on one model, one
         reads it and the others wait."""
-        descriptor = None
-        try:
-            name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
-            descriptor = os.open(writable_cache("identity") / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except (OSError, ConfigError):
-            pass
-        try:
-            known = _Known(folder)
+        place = None
+        with ExitStack() as held:
+            with suppress(OSError, ConfigError):
+                name = xxh3_128_hexdigest(os.fsencode(folder.resolve()))
+                place = writable_cache("identity") / f"{name}.json"
+                lock = held.enter_context(place.with_suffix(".lock").open("a"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            known = _Known(folder, place)
             try:
                 yield known
             finally:
                 known.keep()
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
 
     def of(self, path: Path) -> _Seen | None:
         """What is known of a file that has not changed since."""

@@ -93,8 +93,8 @@ def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -
 
 def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store) -> None:
     """Raises ModelError or CorpusError where the model or its sentences cannot be used."""
-    lies_here = Path(model_path(model)).expanduser().is_dir()
-    opened = StudiedModel.open(model) if lies_here else _with_tokenizer_alone(model)
+    is_folder = Path(model_path(model)).expanduser().is_dir()
+    opened = StudiedModel.open(model) if is_folder else _with_tokenizer_alone(model)
     if is_at_hand(config.corpus, config.languages):
         ledger = Ledger(store, model.label)
         _, samples = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)

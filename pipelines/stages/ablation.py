@@ -84,7 +84,7 @@ class Ablation:
         )
 
     def _through(self) -> list[str]:
-        """What computes the perplexities. The workers' kind of device is in the key of what was selected."""
+        """What computes the perplexities, and on which kind of device."""
         if self._config.through == "workers":
             return ["workers", self._workers.model.device]
         return ["engine", self._engine.settings.backend, self._engine.settings.device]
