@@ -5,6 +5,8 @@ import ctypes
 import os
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,11 +88,30 @@ def _nothing_left(folders: Sequence[Path], closed: Callable[[], None]) -> Iterat
                 closing.set()
                 Node.__init__ = make  # type: ignore[method-assign]
                 ray._private.utils.set_sigterm_handler = set_handler
-                with suppress(Exception):  # what could not start may not be able to end in order either
-                    ray.shutdown()
+                _shut_down()
     finally:
         _end_processes(nodes, before)
         _adopt_orphans(False)
+
+
+def _shut_down() -> None:
+    """Disconnects from Ray, whose processes are then ended here: Ray would do so with its own handlers of signals gone and ours
+    not back yet, and once more when this process ends, which makes the session's folder anew."""
+    ray._private.worker._global_node = None
+    try:
+        with suppress(Exception):  # what could not start may not be able to end in order either
+            ray.shutdown()
+    finally:
+        install_signals_again()
+
+
+def install_signals_again() -> None:
+    """To be called after Ray was started or shut down: its own code, below Python, sets SIGTERM and others to their defaults,
+    and Python does not notice."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            if (handler := signal.getsignal(number)) is not None:  # which Python did not install
+                signal.signal(number, handler)
 
 
 def _end_processes(nodes: Sequence[Node], before: Collection[psutil.Process]) -> None:

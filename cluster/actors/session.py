@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +11,7 @@ from typing import Any
 import ray
 
 import polyneuron
-from polyneuron.cluster.actors.local_ray import nothing_left, private
+from polyneuron.cluster.actors.local_ray import install_signals_again, nothing_left, private
 from polyneuron.cluster.actors.session_folder import private_folders
 from polyneuron.neuron_core.common.errors import ClusterError
 
@@ -80,7 +78,7 @@ def _started(n_cpus: int | None, session: ExitStack) -> None:
 
 def _start(n_cpus: int | None, stack: ExitStack) -> None:
     """One try; what was made on the way is undone by `stack`."""
-    stack.callback(_install_signals_again)
+    stack.callback(install_signals_again)
     local: dict[str, Any] = {}
     if os.environ.get("RAY_ADDRESS"):
         stack.callback(ray.shutdown)
@@ -100,15 +98,7 @@ def _start(n_cpus: int | None, stack: ExitStack) -> None:
             ),  # which Ray opens to everybody, inside a folder that is ours alone
         }
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-    _install_signals_again()
-
-
-def _install_signals_again() -> None:
-    """Ray's own code, below Python, sets SIGTERM and others to their defaults when it ends, and Python does not notice."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            if (handler := signal.getsignal(number)) is not None:  # which Python did not install
-                signal.signal(number, handler)
+    install_signals_again()
 
 
 def import_path() -> str:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 _PREFIX = "polyneuron-ray-"
 _LONGEST_FOLDER = 43
 """In bytes: Ray makes sockets 64 bytes further down, and no socket may have a path of more than 107."""
+_REMOVALS, _BETWEEN_REMOVALS_S = 25, 0.2
+_MADE_S = 60.0
+"""A folder without a lock is being made for less than this."""
 
 
 @contextmanager
@@ -34,12 +38,28 @@ def remove_abandoned() -> None:
     """Removes the folders of sessions that were killed."""
     for base in {_base(), Path(tempfile.gettempdir())}:
         for abandoned in base.glob(f"{_PREFIX}*"):
-            with (
-                suppress(OSError),
-                (abandoned / "lock").open() as lock,
-            ):  # somebody else's, or just being made
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(abandoned, ignore_errors=True)
+            with suppress(OSError):  # somebody else's
+                if _is_old(abandoned) and not (abandoned / "lock").exists():  # half removed
+                    remove_session(abandoned)
+                    continue
+                with (abandoned / "lock").open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_session(abandoned)
+
+
+def remove_session(folder: Path) -> None:
+    """Removes a session's folder. Again and again for a few seconds: what ends may write in it to the last, and a folder that is
+    no longer empty stays."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_BETWEEN_REMOVALS_S)
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether a folder is no longer just being made."""
+    return time.time() - folder.stat().st_mtime > _MADE_S
 
 
 @contextmanager
@@ -50,7 +70,7 @@ def _private_folder(base: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_session(folder)
 
 
 def _base() -> Path:
