@@ -103,13 +103,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def file_of(source: str | Path, name: str, revision: str | None = None) -> Path | None:
-    """The path of one file of a model, fetched where it is a hub's; None where the model has no such file."""
+    """The path of one file of a model, fetched where it is a hub's; None where the model has no such file. Raises OSError where
+    a hub's config.json cannot be had, since without it nothing is known of the model."""
     if Path(source).is_dir():
         path = Path(source, name)
         return path if path.is_file() else None
     from transformers.utils.hub import cached_file
 
-    found = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    needed = name == CONFIG  # by default a hub out of reach is taken for a model without the file
+    found = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=needed)
     return None if found is None else Path(found)
 
 
@@ -118,10 +120,14 @@ def commit_of(source: str | Path, revision: str | None = None) -> str | None:
     if Path(source).exists():
         return None
     with errors_become(ModelError, f"No model at {source}", _WAY_OUT):
-        from transformers.utils.hub import extract_commit_hash
-
         config = file_of(source, CONFIG, revision)
-        return None if config is None else extract_commit_hash(str(config), None)
+        return None if config is None else _commit_in(config)
+
+
+def _commit_in(path: Path) -> str | None:
+    from transformers.utils.hub import extract_commit_hash
+
+    return extract_commit_hash(str(path), None)
 
 
 def checked_config(source: str | Path, revision: str | None = None) -> dict[str, Any]:
@@ -134,8 +140,11 @@ def checked_config(source: str | Path, revision: str | None = None) -> dict[str,
         raise ModelError(f"{source} is a file, not a model. Give the folder that it lies in, or a .gguf file")
     with errors_become(ModelError, f"No model at {source}", _WAY_OUT):
         path = file_of(source, CONFIG, revision)
-        names = _ADAPTER if Path(source).is_dir() else _ADAPTER[:1]
-        adapter = next((name for name in names if file_of(source, name, revision) is not None), None)
+        is_local = Path(source).is_dir()
+        # a hub's cache answers for a commit without asking the hub again
+        pinned = revision if is_local or path is None else _commit_in(path) or revision
+        names = _ADAPTER if is_local else _ADAPTER[:1]
+        adapter = next((name for name in names if file_of(source, name, pinned) is not None), None)
     if adapter is not None:
         raise ModelError(
             f"{source} holds an adapter ({adapter}), which would not be applied. Merge it first (peft: "

@@ -87,7 +87,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("POLYNEURON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("tempfile.tempdir", None)
 
     def no_cluster(*arguments: object, **named: object) -> Any:
@@ -211,7 +210,7 @@ REAL: list[list[str | bytes]] = [
     "asked", [REAL[:5], pytest.param(REAL[5:], marks=pytest.mark.slow)], ids=["some", "others"]
 )
 def test_real_processes_answer_too(asked: list[list[str | bytes]], tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     (tmp_path / "work").mkdir()
     waiting = asked
     while waiting:

@@ -65,10 +65,20 @@ def test_a_file_size_limit(tmp_path: Path) -> None:
     assert store.has("impacts", "u")
 
 
+def is_everybodys(folder: Path) -> bool:
+    return all(place.stat().st_mode & 0o001 for place in (folder.resolve(), *folder.resolve().parents))
+
+
 @pytest.fixture
 def read_only() -> Iterator[Path]:
-    """A folder this user may read but not write; root steps down, since it may write anywhere."""
-    with tempfile.TemporaryDirectory() as name:
+    """A folder this user may read but not write; root steps down, since it may write anywhere, and needs a folder that others
+    may look into."""
+    everybodys = [
+        place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp") if is_everybodys(Path(place))
+    ]
+    if not everybodys:
+        pytest.skip("no folder for temporary files that every user may look into")
+    with tempfile.TemporaryDirectory(dir=everybodys[0]) as name:
         root = Path(name)
         Store(root).write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
         root.chmod(0o555)

@@ -73,9 +73,8 @@ def test_a_missing_folder_says_what_to_download(tmp_path: Path) -> None:
 
 def test_the_hub_without_a_connection_says_which_files_to_put_where(monkeypatch: pytest.MonkeyPatch) -> None:
     # No host of this name exists, whatever network the test runs on.
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")
     with pytest.raises(BenchmarkError, match=r"local-dir DATA/juletxara/mgsm.*evaluation\.data=DATA"):
         BenchmarkData("hub").locate(planned("mgsm_direct", "sw"))
 

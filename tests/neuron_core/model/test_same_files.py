@@ -10,6 +10,8 @@ from polyneuron.eval.engines.hf_engine import HfEngine
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.engines.vllm_engine import VllmEngine
 from polyneuron.neuron_core.common.errors import ModelError
+from polyneuron.neuron_core.model.folder import commit_of
+from polyneuron.neuron_core.model.opening import load_config
 from tests.own_process import found_by
 from tests.tiny_models import save_tiny_model
 
@@ -35,3 +37,17 @@ def test_models_of_the_hub_are_looked_at_too(tmp_path: Path) -> None:
                          ("lost", "org/lost")):  # fmt: skip
         for door, said in found[model].items():
             assert named in said and "CRASH" not in said, (model, door, said)
+
+
+@pytest.mark.parametrize("door", [load_config, commit_of], ids=["load_config", "commit_of"])
+def test_a_hub_out_of_reach_is_no_model_without_files(
+    monkeypatch: pytest.MonkeyPatch, door: Callable[[str], object]
+) -> None:
+    """And it is asked for one file only: each costs half a minute of the library's patience."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    waits = list[float]()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waits.append)
+    with pytest.raises(ModelError, match=r"No model at org/any: .*couldn't connect"):
+        door("org/any")
+    assert 0 < sum(waits) < 40
