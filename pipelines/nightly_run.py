@@ -90,7 +90,16 @@ def _judge_model(
                     "at its scores, and accept it with --baseline none"
                 )
             named = good.label
-        judged = judge(store, model.label, config.night, named, names, seed=config.seed, **standard)
+        judged = judge(
+            store,
+            model.label,
+            config.night,
+            named,
+            names,
+            few_items_pass=config.few_items == "pass",
+            seed=config.seed,
+            **standard,
+        )
         say(f"  against night {named}: {_STATUS[judged.outcome]}")
         return judged
     except Exception as error:

@@ -2,17 +2,18 @@
 
 What is controlled. Every primary metric of every variant, benchmark and language is compared with the baseline night, item by
 item, and all these comparisons together are one family. Each is tested one-sided: "has it become worse?" Right-or-wrong metrics
-use McNemar's exact test, which looks only at the items that changed sides; others use a paired bootstrap of the mean difference.
+use McNemar's exact test, which looks only at the items that changed sides; others flip the signs of the differences.
 The p-values are then adjusted by Holm's method over the family. So if nothing has changed but chance, the probability that a
 night alarms at all, however many languages and benchmarks it has, is at most `alpha`: at 0.05, at most one needless alarm in
 twenty such nights. No assumption is made on how the comparisons depend on each other. A drop counts only if it is also at least
 `min_effect`, which can make alarms rarer, never more frequent. Not controlled: how often a real drop is missed (that depends on
 the number of items; `bench/nightly_power.py` measures it), the rate over many nights (each has its own alpha), and the rate over
-many models (each is a family). McNemar's test is exact; the bootstrap is approximate, and its rate is measured by the same
-benchmark. Both take the items of one benchmark and language to fall independently of each other. Improvements are found by a
-second family of two-sided tests, adjusted on its own, and never hide or cause an alarm; among nights without change at most alpha
-show one. What cannot be compared (a score missing, other prompts, other items) is never passed over: the night then ends as
-"could not judge", unless something else has become worse.
+many models (each is a family). Both tests keep their level with any number of items; both take the items of one benchmark and
+language to fall independently of each other. A comparison with so few items that no loss could ever count is not judged.
+Improvements are found by a second family of two-sided tests, adjusted on its own, and never hide or cause an alarm; among
+nights without change at most alpha show one. What cannot be compared (a score missing, other prompts, other items) is never
+passed over: the night then ends as "could not judge", unless something else has become worse; too few items alone may be let
+pass.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,11 +57,14 @@ class Judgement:
     """The smallest loss that counts, a fraction of 1."""
     verdicts: tuple[Verdict, ...]
     """One for each variant, benchmark, language and primary metric."""
+    few_items_pass: bool = False
+    """Whether what has too few items to be judged is let pass, as long as something was judged."""
 
     @property
     def outcome(self) -> Outcome:
         """REGRESSION if anything is worse; else NOT_JUDGED if anything, or everything, was not judged; else OK."""
-        return worst(_OUTCOMES.get(verdict.verdict, Outcome.OK) for verdict in self.verdicts)
+        counted = [v for v in self.verdicts if not (self.few_items_pass and v.has_too_few_items)]
+        return worst(_OUTCOMES.get(verdict.verdict, Outcome.OK) for verdict in counted)
 
     def table(self) -> pa.Table:
         """Rows for the store's table verdicts, without run_id and unit."""
@@ -113,6 +117,7 @@ def judge(
     *,
     alpha: float,
     min_effect: float,
+    few_items_pass: bool = False,
     seed: int = 0,
 ) -> Judgement:
     """Compares two nights of `model`, named by label or run id. Writes nothing.
@@ -132,7 +137,16 @@ def judge(
             raise StoreError(
                 f"Neither night {labels[0]} nor night {labels[1]} of {model} has scores of the variant {variant!r}."
             )
-    return judge_results(model, tonight, before, variants, alpha=alpha, min_effect=min_effect, seed=seed)
+    return judge_results(
+        model,
+        tonight,
+        before,
+        variants,
+        alpha=alpha,
+        min_effect=min_effect,
+        few_items_pass=few_items_pass,
+        seed=seed,
+    )
 
 
 def judge_results(
@@ -143,6 +157,7 @@ def judge_results(
     *,
     alpha: float,
     min_effect: float,
+    few_items_pass: bool = False,
     seed: int = 0,
 ) -> Judgement:
     """`judge` on results in memory, raising SettingsMismatch as it does. A benchmark that has no task in a language in either
@@ -179,6 +194,7 @@ def judge_results(
         alpha=alpha,
         min_effect=min_effect,
         verdicts=tuple(_gate(measured)),
+        few_items_pass=few_items_pass,
     )
 
 

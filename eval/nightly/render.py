@@ -14,14 +14,15 @@ import jinja2
 from markupsafe import Markup
 
 from polyneuron.eval.nightly.judge import Outcome
-from polyneuron.eval.nightly.sections import NOT_SCORED, Case, ModelNight, headline, section
+from polyneuron.eval.nightly.sections import LET_PASS, NOT_SCORED, Case, ModelNight, headline, section
 from polyneuron.eval.report.shell import environment
 from polyneuron.eval.tables import text
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED, WORSE
 
 _TONES = {Outcome.OK: "yes", Outcome.REGRESSION: "no", Outcome.NOT_JUDGED: "mixed"}
-_FAULTS = {WORSE: ("failure", "regression")} | {name: ("error", name) for name in (NOT_JUDGED, NOT_SCORED)}
-"""Element and type by which JUnit shows a case."""
+_FAULTS = {WORSE: ("failure", "regression"), LET_PASS: ("skipped", LET_PASS)}
+_FAULTS |= {name: ("error", name) for name in (NOT_JUDGED, NOT_SCORED)}
+"""Element and type by which JUnit shows a case that is not simply good."""
 _FORBIDDEN_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -55,8 +56,8 @@ def _templates(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
 def junit(nights: Sequence[ModelNight]) -> str:
     """The summary as JUnit XML: one test case a comparison, or a score where there is nothing to compare with.
 
-    Worse is a failure; not judged and not scored are errors. A night without cases has one that says so, since a test
-    suite without any would pass for a good night.
+    Worse is a failure; not judged and not scored are errors; too few items that may pass are skipped. A night without cases has
+    one that says so, since a test suite without any would pass for a good night.
     """
     root = Element("testsuites", name="polyneuron nightly")
     sentence = _templates("sentence.j2", str).get_template("sentence.j2")
@@ -72,7 +73,7 @@ def junit(nights: Sequence[ModelNight]) -> str:
             tests=str(len(cases)),
             failures=str(faults["failure"]),
             errors=str(faults["error"]),
-            skipped="0",
+            skipped=str(faults["skipped"]),
         )
         for case in cases:
             element = SubElement(suite, "testcase", classname=_xml(case.owner), name=_xml(case.name))

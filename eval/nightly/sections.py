@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 from polyneuron.eval.nightly.baseline import Row
@@ -14,7 +14,7 @@ from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WO
 ModelNight: TypeAlias = Judgement | FirstNight
 """One model in a night, compared or not."""
 
-NOT_SCORED = "not scored"
+NOT_SCORED, LET_PASS = "not scored", "let pass"
 _ORDER = (WORSE, NOT_JUDGED, BETTER, NO_EVIDENCE)
 """What needs attention comes first."""
 _COMPARED = {
@@ -33,7 +33,8 @@ _REMARK = Column(text="remark", align="left")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One comparison or score in words. kind: a verdict, or `NOT_SCORED`, or "" for a score of a first night."""
+    """One comparison or score in words. kind: a verdict, or `NOT_SCORED`, `LET_PASS` for too few items that may be, or "" for a
+    score of a first night."""
 
     owner: str
     name: str
@@ -52,9 +53,10 @@ def section(night: ModelNight) -> dict[str, Any]:
     """What the templates show of one model.
 
     ``counts``: how many comparisons ended how, such as "1 worse"; ``results``: a `Grid` of its comparisons or scores; in both
-    what needs attention comes first. ``cases``: a `Case` for each row, in the order in which they were judged.
+    what needs attention comes first. ``n_family``: how many comparisons p-values are adjusted over. ``cases``: a `Case` for each
+    row, in the order in which they were judged.
     """
-    counts = Counter[str]()
+    counts, families = Counter[str](), set[int]()
     if isinstance(night, FirstNight):
         columns, rows = _SCORES, sorted(night.scores, key=complete)
         cases = [_score_case(night.model, score) for score in night.scores]
@@ -62,7 +64,12 @@ def section(night: ModelNight) -> dict[str, Any]:
         verdicts = [asdict(verdict) for verdict in night.verdicts]
         columns, rows = _COMPARISONS, sorted(verdicts, key=lambda row: _ORDER.index(row["verdict"]))
         counts.update(row["verdict"] for row in verdicts)
+        families = {row["n_family"] for row in verdicts if row["n_family"] is not None}
         cases = [_case(row) for row in verdicts]
+        few = [v.has_too_few_items and night.few_items_pass for v in night.verdicts]
+        cases = [
+            replace(case, kind=LET_PASS) if passes else case for case, passes in zip(cases, few, strict=True)
+        ]
     texts = [[visible(_texts(row)[column]) for column in (*columns, "remark")] for row in rows]
     return {
         "night": night,
@@ -70,6 +77,7 @@ def section(night: ModelNight) -> dict[str, Any]:
         "headline": headline([night]),
         "counts": [f"{counts[name]} {name}" for name in _ORDER if counts[name]],
         "results": grid(visible(f"Results of {night.model}"), [*columns, _REMARK], texts, tone="tight"),
+        "n_family": max(families, default=0),
         "cases": cases,
     }
 
@@ -103,7 +111,8 @@ def _case(row: Row) -> Case:
     words = (
         f"{shown['tonight']} against {shown['baseline']} in night {row['baseline']}: {shown['difference']} points "
         f"(95% interval {shown['95% interval']}), {shown['items']} items, {row['test']}, adjusted p "
-        f"{shown['p (adjusted)']}" + (f"; {row['reason']}" if row["reason"] else "")
+        f"{shown['p (adjusted)']} over {row['n_family']} comparisons at level {row['alpha']:g}"
+        + (f"; {row['reason']}" if row["reason"] else "")
     )
     return Case(owner, _named(row), row["verdict"], words)
 

@@ -10,6 +10,7 @@ from polyneuron.eval.report.numbers.benchmarks import results_of
 from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.provenance import failures_of, run_of
 from polyneuron.eval.report.numbers.study import Report, ShownStudy, read_report
+from polyneuron.eval.report.numbers.trained_effects import trained_effects
 from polyneuron.eval.report.sections.benchmarks import benchmarks_part
 from polyneuron.eval.report.sections.comparison import benchmark_comparisons, comparison
 from polyneuron.eval.report.sections.methods import methods_part
@@ -107,8 +108,9 @@ def article(study: ShownStudy, id: str) -> Article:
         findings += benchmark_findings(untrained)
         parts["benchmarks"] = benchmarks_part(untrained, len(untrained.variants) < len(results.variants))
     if study.trainings:
-        findings += training_findings(study, effects, trained)
-        parts["training"] = training_part(study, effects, trained)
+        changed = trained_effects(study, effects)
+        findings += training_findings(study, changed, trained)
+        parts["training"] = training_part(study, effects, changed, trained)
     if study.others is not None:
         findings += method_findings(study.others)
         parts["methods"] = methods_part(study.others)

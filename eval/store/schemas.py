@@ -182,7 +182,7 @@ SCORES = table_of(
 )
 """One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in a study. primary:
 the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95% interval by the method `interval`
-("wilson" for right-or-wrong metrics, else "bootstrap"). stand_in: what took the place of a benchmark the language lacks;
+("wilson" where every value is 0 or 1, else "plus-four"). stand_in: what took the place of a benchmark the language lacks;
 null_reason: why there is no value. data: "hub", "local" or "sample"; settings_json: tasks, item limit, seeds, versions."""
 
 SAMPLES = table_of(

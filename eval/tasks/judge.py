@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 from polyneuron.eval.engines.settings import Engine, EngineSettings, start_engine
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask
-from polyneuron.eval.tasks.harness import FEWSHOT_SEED, Tasks
+from polyneuron.eval.tasks.harness import Tasks
 from polyneuron.eval.tasks.item import Item
-from polyneuron.eval.verdicts.statistics import bootstrap_mean, wilson
+from polyneuron.eval.verdicts.statistics import mean_interval, wilson
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
 from polyneuron.neuron_core.passes.batches import Sentence
 
 if TYPE_CHECKING:
     from polyneuron.eval.engines.settings import Change
-
-N_BOOTSTRAP = 2000
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,8 @@ def summary(scored: Sequence[float], n_unscored: int) -> dict[str, Any]:
         interval, stderr = "wilson", math.sqrt(mean * (1 - mean) / n)
         low, high = wilson(int(sum(scored)), n)
     else:
-        found = bootstrap_mean(scored, N_BOOTSTRAP, FEWSHOT_SEED)
-        interval, stderr, low, high = "bootstrap", found.stderr, found.low, found.high
+        found = mean_interval(scored)
+        interval, stderr, low, high = "plus-four", found.stderr, found.low, found.high
     return known | {
         "value": mean,
         "stderr": stderr,

@@ -14,15 +14,29 @@ import xxhash
 
 from polyneuron.eval.store.schemas import VERDICTS
 from polyneuron.eval.verdicts.pairing import Items, Key, paired
-from polyneuron.eval.verdicts.statistics import holm, mcnemar_exact, paired_bootstrap, paired_share_interval
+from polyneuron.eval.verdicts.statistics import (
+    Alternative,
+    fit_to_judge,
+    holm,
+    mcnemar_exact,
+    paired_mean_interval,
+    paired_share_interval,
+    sign_flip,
+    smallest_p,
+)
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, WORSE, Verdict
 
 Sided = Literal["two-sided", "worse"]
 """What is tested: any difference, or only a loss. A test for a loss never finds anything better."""
 
-_N_BOOTSTRAP = 2000
+METHOD = "McNemar or sign-flip; Holm over comparisons with items enough"
+"""What decides a verdict beside the scores, for the keys of stored verdicts."""
+RIGHT_OR_WRONG = frozenset({"acc", "acc_norm", "exact_match"})
+"""Metrics that give every item 0 or 1; all others may give it fractions."""
+
+_N_DRAWS = 10_000
 _DRAWS_BEYOND = 10
-"""So many resampled means beyond the observed one, at the strictest level of the family, make its p-value firm."""
+"""So many sums beyond the observed one, at the strictest level of the family, make its p-value firm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,34 +104,58 @@ def measure(
 ) -> list[Measured]:
     """Pairs the items and tests each key of each pair, two-sided and for a loss. One result per pair and key.
 
-    Right-or-wrong values are tested by McNemar's exact test, others by a paired bootstrap. Its resamples
-    grow with the family: Holm multiplies the smallest p-value by the family's size, so with few resamples even
-    the smallest possible one could not reach alpha.
+    Right-or-wrong metrics are tested by McNemar's exact test, others by flipping signs. Its draws grow with the family: Holm
+    multiplies the smallest p-value by the family's size, so with few draws even the smallest possible one could not reach alpha.
     """
     family = sum(len(keys) for _, keys in chosen)
-    n_resamples = max(_N_BOOTSTRAP, math.ceil(_DRAWS_BEYOND * family / alpha))
+    n_draws = max(_N_DRAWS, math.ceil(_DRAWS_BEYOND * family / alpha))
     measured = []
     for pair, keys in chosen:
         for key in sorted(keys):
             digest = xxhash.xxh3_64_intdigest("\0".join((pair.variant, *key)).encode())
             unjudged = pair.unjudged(key, alpha=alpha, min_effect=min_effect)
             measured.append(
-                _tested(unjudged, pair.samples.get(key), pair.baseline.get(key), n_resamples, [seed, digest])
+                _tested(unjudged, pair.samples.get(key), pair.baseline.get(key), n_draws, [seed, digest])
             )
     return measured
 
 
 def decide(measured: Sequence[Measured], alternative: Sided) -> list[Verdict]:
-    """Verdicts of `measured`, adjusted over all of them (Holm).
+    """Verdicts of `measured`. The family is all of them that have items enough to be judged (`fit_to_judge`); p-values are
+    adjusted over it (Holm).
 
     "worse" or "better": p_adjusted <= alpha and the difference in that direction is at least `min_effect`
-    (a fraction of 1 for benchmarks) and not 0. "no evidence": tested, and not so. "not judged": no test.
+    (a fraction of 1 for benchmarks) and not 0. "no evidence": tested, and not so. "not judged": no test, or too few items.
     """
-    p_values = [None if each.p_values is None else each.p_values[alternative] for each in measured]
+    tested = [(at, each) for at, each in enumerate(measured) if each.p_values is not None]
+    if not tested:
+        return [each.verdict for each in measured]
+    alpha, tails = tested[0][1].verdict.alpha, _TAILS[alternative]
+    fit = fit_to_judge([each.verdict.n_pairs for _, each in tested], alpha, tails)
+    p_values: list[float | None] = [None] * len(measured)
+    few = dict[int, str]()
+    for (at, each), is_fit in zip(tested, fit, strict=True):
+        if is_fit and each.p_values is not None:
+            p_values[at] = each.p_values[alternative]
+        else:
+            few[at] = _too_few(each.verdict.n_pairs, alpha, tails)
     return [
-        each.verdict if p is None or adjusted is None else _decided(each.verdict, p, adjusted, alternative)
-        for each, p, adjusted in zip(measured, p_values, holm(p_values), strict=True)
+        replace(each.verdict, reason=_joined(few.get(at), each.verdict.reason))
+        if p is None or adjusted is None
+        else _decided(replace(each.verdict, n_family=sum(fit)), p, adjusted, alternative)
+        for at, (each, p, adjusted) in enumerate(zip(measured, p_values, holm(p_values), strict=True))
     ]
+
+
+def _too_few(n: int, alpha: float, tails: Alternative) -> str:
+    return (
+        f"too few items: {n} cannot give a p-value below {smallest_p(n, tails):.2g}, "
+        f"and the level is {alpha:g} over all comparisons that are judged together"
+    )
+
+
+def _joined(*reasons: str | None) -> str | None:
+    return "; ".join(reason for reason in reasons if reason) or None
 
 
 def _decided(unjudged: Verdict, p_value: float, adjusted: float, alternative: Sided) -> Verdict:
@@ -130,6 +168,7 @@ def _decided(unjudged: Verdict, p_value: float, adjusted: float, alternative: Si
 
 
 _SIDES: dict[Sided, str] = {"two-sided": "two-sided", "worse": "one-sided (worse)"}
+_TAILS: dict[Sided, Alternative] = {"two-sided": "two-sided", "worse": "less"}
 
 
 def verdict_table(verdicts: Iterable[Verdict]) -> pa.Table:
@@ -141,7 +180,7 @@ def _tested(
     unjudged: Verdict,
     left: pa.Table | None,
     right: pa.Table | None,
-    n_resamples: int,
+    n_draws: int,
     seed: Sequence[int],
 ) -> Measured:
     """`unjudged` with its means and p-values, or the reason why it has none."""
@@ -159,21 +198,26 @@ def _tested(
         reason = f"none of {n_dropped} items is scored on both sides"
         return Measured(replace(unjudged, reason=reason))
     p_values: dict[Sided, float]
-    if np.isin(values, (0, 1)).all() and np.isin(base, (0, 1)).all():
+    differences = values - base
+    if unjudged.metric in RIGHT_OR_WRONG:
+        if other := int((~(np.isin(values, (0, 1)) & np.isin(base, (0, 1)))).sum()):
+            return Measured(
+                replace(unjudged, reason=f"{unjudged.metric} is 0 or 1, but not for {other} items")
+            )
         test, only, only_base = "McNemar's exact test", int((values > base).sum()), int((base > values).sum())
         low, high = paired_share_interval(only, only_base, n)
         worse = mcnemar_exact(only, only_base, "less")
         p_values = {"two-sided": mcnemar_exact(only, only_base), "worse": worse}
     else:
-        test, found = "paired bootstrap", paired_bootstrap(values - base, n_resamples, seed)
-        low, high = found.low, found.high
-        p_values = {"two-sided": found.p_values["two-sided"], "worse": found.p_values["less"]}
+        test, found = "sign-flip test", sign_flip(differences, n_draws, seed)
+        low, high = paired_mean_interval(differences)
+        p_values = {name: found[tails] for name, tails in _TAILS.items()}
     measured = replace(
         unjudged,
         n_pairs=n,
         value=float(values.mean()),
         baseline_value=float(base.mean()),
-        delta=float((values - base).mean()),
+        delta=float(differences.mean()),
         low=low,
         high=high,
         test=test,

@@ -18,13 +18,18 @@ Reals = npt.NDArray[np.float64]
 Alternative = Literal["two-sided", "less"]
 """What is suspected: that a differs from b, or that a is below b."""
 
-_LEVEL = 0.95
-_TAILS = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
-_Z = float(norm.ppf(_TAILS[1]))
+_Z = float(norm.ppf((1 + 0.95) / 2))
 """All intervals are 95% intervals."""
 
+_MOST_SUMS = 100_000
+"""Choices of signs up to which all are gone through."""
+_FIRST_DRAWS = 2000
 _CHUNK_DRAWS = 4_000_000
-"""Draws held in memory at once."""
+"""Signs drawn at first, and held in memory at once."""
+_ENOUGH_BEYOND = 200
+"""Draws beyond the observed sum that make a p-value firm: its relative standard error is then 7%."""
+_DIGITS = 12
+"""Decimals, relative to the largest, to which sizes of differences count as equal."""
 _ROUNDING = 1e-9
 """Relative slack by which sums of the same numbers in another order still count as equal."""
 
@@ -36,15 +41,6 @@ class MeanInterval:
     low: float
     high: float
     stderr: float
-
-
-@dataclass(frozen=True, slots=True)
-class BootstrapTest:
-    """p-values of a mean difference by what is suspected, and the interval of that mean, in the unit of the differences."""
-
-    p_values: dict[Alternative, float]
-    low: float
-    high: float
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -60,15 +56,16 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def bootstrap_mean(values: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int]) -> MeanInterval:
-    """95% percentile interval and standard error of the mean of `values` [n] (Efron & Tibshirani 1993, §6 and §13.3).
+def mean_interval(values: npt.ArrayLike) -> MeanInterval:
+    """95% interval and standard error of the mean of scores [n] in [0, 1].
 
-    Equal values, or a single one, give an interval without width: nothing in them says how they vary.
-    Raises ValueError when there is no value.
+    Agresti and Coull's "plus four" (1998, Am. Stat. 52:119), for scores that may lie between 0 and 1 too: two of 0 and two of 1
+    are added before the normal interval is taken. So it has width also where all scores are equal, and for a single one. Raises
+    ValueError when there is no score, or one is outside [0, 1].
     """
-    data = _finite(values)
-    means = _resampled_means(data, n_resamples, seed)
-    return MeanInterval(*_percentiles(means), float(means.std()))
+    data = _between(values, 0.0, 1.0)
+    low, high = _adjusted(data, np.array([0.0, 0.0, 1.0, 1.0]))
+    return MeanInterval(low, high, float(data.std()) / math.sqrt(len(data)))
 
 
 def mcnemar_exact(only_a: int, only_b: int, alternative: Alternative = "two-sided") -> float:
@@ -112,24 +109,74 @@ def paired_share_interval(only_a: int, only_b: int, n: int) -> tuple[float, floa
     return _root(lambda d: score(d) - _Z, -1.0, estimate), _root(lambda d: score(d) + _Z, estimate, 1.0)
 
 
-def paired_bootstrap(
-    differences: npt.ArrayLike, n_resamples: int, seed: int | Sequence[int]
-) -> BootstrapTest:
-    """Tests whether the mean of `differences` [n], a - b item by item, is zero; with its 95% percentile interval.
+def paired_mean_interval(differences: npt.ArrayLike) -> tuple[float, float]:
+    """95% interval of the mean of paired `differences` [n] in [-1, 1].
 
-    Shift method (Efron & Tibshirani 1993, §16.4): the differences are centred, so that their mean is zero as the null says, and
-    resampled; k is the number of the B resampled means that lie at least as far out as the observed one. p = (k + 1) / (B + 1),
-    which is never 0 (Davison & Hinkley 1997, §4.2). Raises ValueError when there is no difference.
+    Bonett and Price's adjustment (2012, J. Educ. Behav. Stat. 37:479), for differences that may be fractions: one of -1 and one
+    of 1 are added before the normal interval is taken. So it has width also where no item differs, and it keeps its level where
+    few do. It may disagree with a test near the level. Raises ValueError when there is no difference, or one is outside [-1,
+    1].
+    """
+    return _adjusted(_between(differences, -1.0, 1.0), np.array([-1.0, 1.0]))
+
+
+def sign_flip(
+    differences: npt.ArrayLike, n_draws: int, seed: int | Sequence[int]
+) -> dict[Alternative, float]:
+    """p-values that `differences` [n], a - b item by item, are as likely to be turned round as not (Fisher 1935, §21).
+
+    Where a and b are the same but for chance, every item's two values may be exchanged: the sum of the differences is held
+    against its values under all choices of signs. Exact where equal sizes leave few enough distinct choices, as in McNemar's
+    case; otherwise with up to `n_draws` random choices: p = (k + 1) / (draws + 1) for k at least as far out as the observed one,
+    or h / l where the h-th of them comes at draw l and h is enough (Besag & Clifford 1991, Biometrika 78:301). Either way p is at
+    most x with probability at most x, however few items there are, and never 0. Raises ValueError when there is no difference.
     """
     data = _finite(differences)
-    observed, means = float(data.mean()), _resampled_means(data, n_resamples, seed)
-    centred, slack = means - observed, _ROUNDING * abs(observed)
-    beyond: dict[Alternative, npt.NDArray[np.bool_]] = {
-        "two-sided": np.abs(centred) >= abs(observed) - slack,
-        "less": centred <= observed + slack,
-    }
-    p_values = {name: (int(found.sum()) + 1) / (len(means) + 1) for name, found in beyond.items()}
-    return BootstrapTest(p_values, *_percentiles(means))
+    if n_draws < 1:
+        raise ValueError(f"A test needs at least one draw, not {n_draws}")
+    sizes, counts = _sizes(data)
+    observed, slack = float(data.sum()), _ROUNDING * float(np.abs(data).sum())
+
+    def beyond(sums: Reals) -> dict[Alternative, npt.NDArray[np.bool_]]:
+        return {"two-sided": np.abs(sums) >= abs(observed) - slack, "less": sums <= observed + slack}
+
+    if math.prod((counts + 1).tolist()) <= _MOST_SUMS:
+        sums, chances = _all_sums(sizes, counts)
+        tails = {name: float(chances[found].sum()) for name, found in beyond(sums).items()}
+        return {name: min(1.0, max(tail, sys.float_info.min)) for name, tail in tails.items()}
+    generator = np.random.default_rng(seed)
+    n_beyond: dict[Alternative, int] = {"two-sided": 0, "less": 0}
+    p_values: dict[Alternative, float] = {}
+    drawn = 0
+    while n_beyond and drawn < n_draws:
+        step = min(n_draws - drawn, max(1, min(drawn + _FIRST_DRAWS, _CHUNK_DRAWS // len(sizes))))
+        for name, found in beyond(_random_sums(sizes, counts, step, generator)).items():
+            if name in p_values:
+                continue
+            places, missing = np.flatnonzero(found), _ENOUGH_BEYOND - n_beyond[name]
+            if len(places) >= missing:
+                p_values[name] = _ENOUGH_BEYOND / (drawn + int(places[missing - 1]) + 1)
+                del n_beyond[name]
+            else:
+                n_beyond[name] += len(places)
+        drawn += step
+    return p_values | {name: (k + 1) / (n_draws + 1) for name, k in n_beyond.items()}
+
+
+def smallest_p(n: int, alternative: Alternative) -> float:
+    """The smallest p-value that a paired test of `n` items can give: every item differs, and all in one direction."""
+    return math.ldexp(1.0, -n) if alternative == "less" else min(1.0, math.ldexp(1.0, 1 - n))
+
+
+def fit_to_judge(n_items: Sequence[int], alpha: float, alternative: Alternative) -> list[bool]:
+    """Which comparisons, of so many paired items each, have items enough to be judged as one family at level `alpha`: the largest
+    family, from the most items downwards, of which each could be rejected on its own, at Holm's first level, alpha over the
+    family's size. It depends on how many items there are, and not on what they say."""
+    for least in sorted(set(n_items)):
+        members = [n >= least for n in n_items]
+        if smallest_p(least, alternative) <= alpha / sum(members):
+            return members
+    return [False] * len(n_items)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -147,37 +194,56 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _resampled_means(data: Reals, n_resamples: int, seed: int | Sequence[int]) -> Reals:
-    """Means of `n_resamples` resamples of `data` [n] with replacement.
-
-    Zeros add nothing to a sum, so only how often anything else is drawn is drawn, and then what: the same
-    distribution, and many times faster for two nights that agree on almost every item.
-    """
-    if n_resamples < 1:
-        raise ValueError(f"A bootstrap needs at least one resample, not {n_resamples}")
-    generator = np.random.default_rng(seed)
-    n, others = len(data), data[data != 0]
-    sums = np.zeros(n_resamples)
-    if len(others):
-        times = generator.binomial(n, len(others) / n, n_resamples)
-        step = max(1, _CHUNK_DRAWS // len(others))
-        for start in range(0, n_resamples, step):
-            drawn = times[start : start + step]
-            picks = generator.integers(0, len(others), int(drawn.sum()))
-            owner = np.repeat(np.arange(len(drawn)), drawn)
-            sums[start : start + step] = np.bincount(owner, others[picks], minlength=len(drawn))
-    return np.asarray(sums / n, np.float64)
+def _sizes(data: Reals) -> tuple[Reals, npt.NDArray[np.int64]]:
+    """The distinct sizes of the differences, and how often each occurs. A difference of 0 has no sign."""
+    sizes = np.abs(data[data != 0])
+    scale = sizes.max() if len(sizes) else 1.0
+    distinct, counts = np.unique(np.round(sizes / scale, _DIGITS), return_counts=True)
+    return distinct * scale, counts.astype(np.int64)
 
 
-def _percentiles(means: Reals) -> tuple[float, float]:
-    low, high = np.quantile(means, _TAILS)
-    return float(low), float(high)
+def _all_sums(sizes: Reals, counts: npt.NDArray[np.int64]) -> tuple[Reals, Reals]:
+    """Every sum that signs can give, and its probability."""
+    sums, chances = np.zeros(1), np.ones(1)
+    for size, count in zip(sizes, counts, strict=True):
+        sums = np.add.outer(sums, size * (2 * np.arange(count + 1) - count)).ravel()
+        ways = [math.comb(count, ups) / 2 ** int(count) for ups in range(count + 1)]
+        chances = np.multiply.outer(chances, ways).ravel()
+    return sums, chances
+
+
+def _random_sums(
+    sizes: Reals, counts: npt.NDArray[np.int64], n_draws: int, generator: np.random.Generator
+) -> Reals:
+    """Sums under random signs, [n_draws]. What occurs once takes a bit, what occurs often a binomial number."""
+    once, sums = sizes[counts == 1], np.zeros(n_draws)
+    if len(once):
+        packed = generator.integers(0, 256, (n_draws, -(-len(once) // 8)), np.uint8)
+        sums += 2.0 * (np.unpackbits(packed, axis=1, count=len(once)) @ once) - once.sum()
+    if (often := counts > 1).any():
+        ups = generator.binomial(counts[often], 0.5, (n_draws, int(often.sum())))
+        sums += (2.0 * ups - counts[often]) @ sizes[often]
+    return sums
+
+
+def _adjusted(data: Reals, added: Reals) -> tuple[float, float]:
+    """The normal 95% interval of the mean after more values were added, within their range."""
+    values = np.concatenate([data, added])
+    centre, half = float(values.mean()), _Z * float(values.std()) / math.sqrt(len(values))
+    return max(float(added.min()), centre - half), min(float(added.max()), centre + half)
+
+
+def _between(values: npt.ArrayLike, low: float, high: float) -> Reals:
+    data = _finite(values)
+    if data.min() < low or data.max() > high:
+        raise ValueError(f"Values from {data.min():g} to {data.max():g} do not lie in [{low:g}, {high:g}]")
+    return data
 
 
 def _finite(values: npt.ArrayLike) -> Reals:
     data = np.asarray(values, np.float64)
     if data.ndim != 1 or not len(data) or not np.isfinite(data).all():
-        raise ValueError("A bootstrap needs a list of at least one finite value")
+        raise ValueError("There must be a list of at least one value, all finite")
     return data
 
 

@@ -43,6 +43,8 @@ class Verdict:
     """Of the test."""
     p_adjusted: float | None = None
     """The p-value, adjusted by Holm's method over the family."""
+    n_family: int | None = None
+    """How many comparisons the family has; None where there was no test."""
     alpha: float
     """The largest adjusted p-value that counts."""
     min_effect: float
@@ -51,3 +53,8 @@ class Verdict:
     """One of "better", "worse", "no evidence" and "not judged"."""
     reason: str | None = None
     """Why it was not judged, or which items were left out."""
+
+    @property
+    def has_too_few_items(self) -> bool:
+        """Whether everything was there to judge, but for enough items."""
+        return self.verdict == NOT_JUDGED and self.delta is not None

@@ -277,12 +277,14 @@ class VariantFile(Section):
 
 
 class NightlyConfig(Section):
-    """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC)."""
+    """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC);
+    `few_items`: what a comparison with too few items to be judged does to the night, fail it (exit code 2) or pass."""
 
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     variants: tuple[VariantFile, ...] = ()
     languages: Annotated[tuple[str, ...], Once] = Field(min_length=1)
     evaluation: EvaluationConfig
+    few_items: Literal["fail", "pass"] = "fail"
     store: Place = "stores/nightly"
     night: str | None = None
     seed: Seed = 0

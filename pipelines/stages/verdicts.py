@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polyneuron.eval.verdicts.comparisons import Pair, verdict_table, verdicts_of
+from polyneuron.eval.verdicts.comparisons import METHOD, Pair, verdict_table, verdicts_of
 from polyneuron.eval.verdicts.pairing import Items, grouped_by_variant
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import EvaluationConfig
@@ -45,11 +45,12 @@ def store_verdicts(
 ) -> str:
     """Makes the comparisons, over the same items and as one family (Holm), and stores the verdicts; returns their unit.
 
-    `evaluated`: the units of the variants' scores; `seed`: of the resampling; `metrics`: what counts, by benchmark (None:
+    `evaluated`: the units of the variants' scores; `seed`: of the draws; `metrics`: what counts, by benchmark (None:
     the primary metrics that are scored).
     """
     unit = stage_unit(
         "verdicts",
+        method=METHOD,
         pairs=[[":".join((*(each.place or ()), str(each.variant))), str(each.baseline)] for each in compared],
         evaluations=sorted(evaluated),
         alpha=config.alpha,

@@ -1,22 +1,30 @@
 """What changing a model does to its held-out perplexity, with paired bootstrap intervals over sentences.
 
 Perplexity is exp(sum of nats / predicted tokens). An effect is a multiplier, PPL(variant) / PPL(base), because the changes
-span orders of magnitude; a multiplier below 1 is an improvement and is shown as such.
+span orders of magnitude; a multiplier below 1 is an improvement and is shown as such. "Better" and "worse" are said of effects
+that were judged as a family, by the tests that benchmarks are judged by.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
+from polyneuron.eval.verdicts.statistics import fit_to_judge, holm, sign_flip
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.common.errors import StoreError
 
 RESAMPLES = 1000
 SEED = 0
+ALPHA = 0.05
+"""Level of a family of effects."""
+_N_DRAWS = 10_000
+_DRAWS_BEYOND = 10
 ABOVE, WITHIN, BELOW = "above", "within", "below"
 """Where a number lies beside chance or beside random neurons."""
 _ROUNDING = 1e-9
@@ -37,15 +45,45 @@ class Effect:
     """Its upper end."""
     n_sentences: int
     """How many sentences were resampled."""
+    differences: NDArray[np.float64] = field(compare=False, repr=False)
+    """Nats of each sentence with the change, less those without, [n_sentences]."""
+    p_adjusted: float | None = None
+    """Of a sign-flip test over sentences, adjusted by Holm's method over the family it was judged in; None: not judged."""
 
     @property
     def verdict(self) -> str:
-        """Whether the interval leaves ×1 out: better, worse, no evidence, or not judged for a single sentence."""
+        """Better, worse or no evidence, at the level of the family; or not judged, also for too few sentences."""
+        if self.p_adjusted is None:
+            return NOT_JUDGED
+        if self.p_adjusted > ALPHA:
+            return NO_EVIDENCE
+        return WORSE if self.times > 1 else BETTER
+
+    @property
+    def side(self) -> str:
+        """Where its own interval lies beside ×1: above, below, within it, or not judged for a single sentence."""
         if self.n_sentences < 2:
             return NOT_JUDGED
         if self.high < 1 - _ROUNDING:
-            return BETTER
-        return WORSE if self.low > 1 + _ROUNDING else NO_EVIDENCE
+            return BELOW
+        return ABOVE if self.low > 1 + _ROUNDING else WITHIN
+
+
+K = TypeVar("K")
+
+
+def judged(effects: Mapping[K, Effect]) -> dict[K, Effect]:
+    """The effects with their p-values, as one family. What has too few sentences to be judged is no part of it."""
+    fit = fit_to_judge([effect.n_sentences for effect in effects.values()], ALPHA, "two-sided")
+    n_draws = max(_N_DRAWS, math.ceil(_DRAWS_BEYOND * sum(fit) / ALPHA))
+    p_values = [
+        sign_flip(effect.differences, n_draws, SEED)["two-sided"] if is_fit else None
+        for effect, is_fit in zip(effects.values(), fit, strict=True)
+    ]
+    return {
+        key: replace(effect, p_adjusted=p)
+        for (key, effect), p in zip(effects.items(), holm(p_values), strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +141,19 @@ def effect_between(base: ShownVariant, variant: ShownVariant, language: str) -> 
     low, high = np.percentile(delta_B, [2.5, 97.5])
     with np.errstate(over="ignore"):
         ppl, times, low, high = (float(np.exp(x)) for x in (nats.sum() / own_tokens.sum(), delta, low, high))
-    return Effect(ppl=ppl, times=times, low=low, high=high, n_sentences=len(nats))
+    return Effect(
+        ppl=ppl, times=times, low=low, high=high, n_sentences=len(nats), differences=nats - base_nats
+    )
 
 
 def beside_random(variants: Variants, variant: ShownVariant, language: str) -> str:
     """Whether a change does more than every one of its random draws on the same sentences. Above: for each draw the 95% interval
     of their ratio of perplexities lies above ×1; below: under it; not judged: there is no draw, or a single sentence."""
     draws = [effect_between(draw, variant, language) for draw in variants.controls_of(variant.name)]
-    verdicts = {effect.verdict for effect in draws if effect is not None}
-    if not verdicts or NOT_JUDGED in verdicts:
+    sides = {effect.side for effect in draws if effect is not None}
+    if not sides or NOT_JUDGED in sides:
         return NOT_JUDGED
-    return ABOVE if verdicts == {WORSE} else BELOW if verdicts == {BETTER} else WITHIN
+    return sides.pop() if len(sides) == 1 else WITHIN
 
 
 @lru_cache(maxsize=8)

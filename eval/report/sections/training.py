@@ -8,8 +8,9 @@ import numpy as np
 
 from polyneuron.eval.report.charts.training import curve_legend, loss_curves, validated_in
 from polyneuron.eval.report.numbers.benchmarks import Results
-from polyneuron.eval.report.numbers.effects import Effect, Effects
+from polyneuron.eval.report.numbers.effects import ALPHA, Effect, Effects
 from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.trained_effects import TrainedEffects
 from polyneuron.eval.report.numbers.training import (
     RANDOM,
     ShownTraining,
@@ -28,7 +29,6 @@ from polyneuron.eval.report.sections.benchmarks import (
 )
 from polyneuron.eval.report.sections.perplexity import shade
 from polyneuron.eval.report.sections.trained_table import Form, TrainedOutcome, trained_grids
-from polyneuron.eval.report.words.training_findings import against_random
 from polyneuron.eval.report.words.wording import (
     DASH,
     count,
@@ -46,8 +46,11 @@ _FEW = 12
 _UNTRAINED = "no random neurons trained"
 
 
-def training_part(study: ShownStudy, effects: Effects | None, results: Results | None) -> dict[str, Any]:
-    """``results``: the trained part of the benchmark results, where there are any."""
+def training_part(
+    study: ShownStudy, effects: Effects | None, changed: TrainedEffects, results: Results | None
+) -> dict[str, Any]:
+    """``changed``: what training did, of ``effects``; ``results``: the trained part of the benchmark results, where there are
+    any."""
     trainings = study.trainings
     validated = validated_in(trainings, study.languages)
     corpora = dict.fromkeys(name for training in trainings for name in training.corpora)
@@ -62,7 +65,7 @@ def training_part(study: ShownStudy, effects: Effects | None, results: Results |
         "random": any(training.strategy == RANDOM for training in trainings),
         "other_selection": _other_selection(study),
         "benchmarks": _benchmarks(results, trainings) if results and results.changed else None,
-        "perplexity": _perplexity(study, effects),
+        "perplexity": _perplexity(study, effects, changed),
         "curves": loss_curves(trainings, study.languages),
         "legend": curve_legend(trainings),
         "validation": validation_grid(trainings, validated) if validated else None,
@@ -93,12 +96,12 @@ def trained_grid(study: ShownStudy) -> Grid:
     return grid("What was trained", heads, rows, tone="heat scores")
 
 
-def perplexity_matrix(study: ShownStudy, effects: Effects) -> Grid:
+def perplexity_matrix(study: ShownStudy, effects: Effects, changed: TrainedEffects) -> Grid:
     """Multipliers of every trained variant on every language."""
     codes, seeds = [code for code in study.languages if code in effects.base], several_seeds(study.trainings)
 
     def cell(training: ShownTraining, language: str) -> Cell:
-        own, effect = language in training.languages, effects.by.get(training.name, {}).get(language)
+        own, effect = language in training.languages, changed.on_base(training, language)
         if effect is None:
             return Cell(details=("not measured",), shade=0, framed=own, tone="quiet")
         return Cell(
@@ -143,7 +146,7 @@ def validation_grid(trainings: Sequence[ShownTraining], validated: Sequence[str]
     return grid("Validation losses", heads, rows, tone="heat scores trained")
 
 
-def perplexity_form(study: ShownStudy, effects: Effects) -> Form:
+def perplexity_form(study: ShownStudy, effects: Effects, changed: TrainedEffects) -> Form:
     """Held-out perplexity in Table 1: ratios are averaged as logarithms, so that their mean is the geometric one."""
 
     def base(language: str) -> TrainedOutcome:
@@ -154,13 +157,13 @@ def perplexity_form(study: ShownStudy, effects: Effects) -> Form:
         return TrainedOutcome(value=math.log(effects.base[language]), n=scored)
 
     def measure(training: ShownTraining, language: str) -> TrainedOutcome:
-        effect = effects.by.get(training.name, {}).get(language)
+        effect = changed.on_base(training, language)
         if effect is None:
             return TrainedOutcome(reason="not measured")
         return _outcome(effect, math.log(effect.ppl))
 
     def against(training: ShownTraining, language: str) -> TrainedOutcome:
-        effect = against_random(study, training, language)
+        effect = changed.on_random(training, language)
         return TrainedOutcome(reason=_UNTRAINED) if effect is None else _outcome(effect, None)
 
     return Form(
@@ -245,13 +248,14 @@ def _benchmarks(results: Results, trainings: Sequence[ShownTraining]) -> dict[st
     return {**introduction(results), "tables": tables}
 
 
-def _perplexity(study: ShownStudy, effects: Effects | None) -> dict[str, Grid | None] | None:
+def _perplexity(study: ShownStudy, effects: Effects | None, changed: TrainedEffects) -> dict[str, Any] | None:
     """None when no trained variant was measured beside the base model."""
-    if effects is None or not any(effects.by.get(training.name) for training in study.trainings):
+    if effects is None or not changed.effects:
         return None
-    form = perplexity_form(study, effects)
+    form = perplexity_form(study, effects, changed)
     table, seeds = trained_grids(study.trainings, form, "Held-out perplexity after training")
-    return {"table": table, "seeds": seeds, "matrix": perplexity_matrix(study, effects)}
+    matrix = perplexity_matrix(study, effects, changed)
+    return {"table": table, "seeds": seeds, "matrix": matrix, "n_family": changed.n_family, "alpha": ALPHA}
 
 
 def _other_selection(study: ShownStudy) -> list[tuple[str, int, int]]:

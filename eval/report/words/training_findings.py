@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from polyneuron.eval.report.numbers.benchmarks import SAMPLE, Results
-from polyneuron.eval.report.numbers.effects import Effect, Effects, effect_between
 from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.trained_effects import TrainedEffects
 from polyneuron.eval.report.numbers.training import RANDOM, ShownTraining, several_seeds, twin_of
 from polyneuron.eval.report.words.benchmark_findings import median_reach, tally
 from polyneuron.eval.report.words.findings import Finding, Tone, tone_of
@@ -14,7 +14,7 @@ from polyneuron.eval.verdicts.verdict import BETTER, NOT_JUDGED, WORSE
 _MOST_SENTENCES = 3
 
 
-def training_findings(study: ShownStudy, effects: Effects | None, results: Results | None) -> list[Finding]:
+def training_findings(study: ShownStudy, effects: TrainedEffects, results: Results | None) -> list[Finding]:
     """On held-out perplexity, and on benchmarks. ``results``: the trained part, None where nothing was scored. Where the
     documents can teach nothing, both are one note."""
     chosen = [t for t in study.trainings if t.strategy != RANDOM] or list(study.trainings)
@@ -27,22 +27,19 @@ def training_findings(study: ShownStudy, effects: Effects | None, results: Resul
     return found
 
 
-def against_random(study: ShownStudy, training: ShownTraining, language: str) -> Effect | None:
-    """Perplexity of a variant over that of the random neurons trained alike, on the same sentences."""
-    twin = twin_of(study.trainings, training)
-    own, other = study.variants.named(training.name), study.variants.named(twin.name) if twin else None
-    return None if own is None or other is None else effect_between(other, own, language)
-
-
 def _perplexity(
-    study: ShownStudy, effects: Effects | None, chosen: Sequence[ShownTraining], judged: bool
+    study: ShownStudy, effects: TrainedEffects, chosen: Sequence[ShownTraining], judged: bool
 ) -> Finding:
-    by = {} if effects is None else effects.by
-    measured = [(t, code, e) for t in chosen for code in t.languages if (e := by.get(t.name, {}).get(code))]
+    measured = [(t, code, e) for t in chosen for code in t.languages if (e := effects.on_base(t, code))]
     if not measured:
         return Finding("training_perplexity_unmeasured", "note", {"judged": judged})
-    twins = [effect for t, code, _ in measured if (effect := against_random(study, t, code)) is not None]
-    others = [(t, c, e) for t in chosen for c, e in by.get(t.name, {}).items() if c not in t.languages]
+    twins = [effect for t, code, _ in measured if (effect := effects.on_random(t, code)) is not None]
+    others = [
+        (t, code, e)
+        for t in chosen
+        for code in effects.languages_of(t)
+        if code not in t.languages and (e := effects.on_base(t, code))
+    ]
     verdicts = Counter(effect.verdict for *_, effect in measured)
     values = {
         "verdicts": verdicts,

@@ -78,6 +78,36 @@ def test_a_missing_score_is_not_judged(store: Store) -> None:
     assert len(found.verdicts) == 3
 
 
+@pytest.mark.parametrize(
+    ("few_items_pass", "values", "outcome"),
+    [
+        (False, {}, Outcome.NOT_JUDGED),
+        (True, {}, Outcome.OK),
+        (True, WORSE, Outcome.REGRESSION),
+    ],
+)
+def test_too_few_items_fail_a_night_unless_they_may_pass(
+    store: Store, few_items_pass: bool, values: Values, outcome: Outcome
+) -> None:
+    few = ("xquad", "sw")
+    write_scores(store, "r1", "mon", {few: [0.5]}, metric="f1")
+    write_scores(store, "r2", "tue", {few: [0.0]}, metric="f1")
+    write_scores(store, "r2", "tue", {**GOOD, **values})
+    found = judge(
+        store, MODEL, "tue", "mon", ["base"], alpha=0.05, min_effect=0.01, few_items_pass=few_items_pass
+    )
+    assert found.outcome is outcome and verdicts(found)[few] == "not judged"
+
+
+def test_nothing_but_too_few_items_is_no_good_night(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for run_id, night in (("r1", "mon"), ("r2", "tue")):
+        write_run(store, run_id, night, "ok", "2026-01-01T00:00:00+00:00")
+        write_scores(store, run_id, night, {("xnli", "sw"): [1.0] * 4})
+    found = judge(store, MODEL, "tue", "mon", ["base"], alpha=0.05, min_effect=0.0, few_items_pass=True)
+    assert found.outcome is Outcome.NOT_JUDGED
+
+
 def test_a_score_the_baseline_lacks_is_not_judged(store: Store) -> None:
     found = judged_tuesday(store, {**GOOD, ("xnli", "fr"): [1.0]})
     assert list(verdicts(found)) == [("xnli", "fr"), ("xnli", "sw"), ("xnli", "th"), ("xquad", "th")]

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def verdict(name: str = "no evidence", **changed: Any) -> Verdict:
         "test": "McNemar's exact test, one-sided (worse)",
         "p_value": 0.001,
         "p_adjusted": 0.003,
+        "n_family": 3,
         "alpha": 0.05,
         "min_effect": 0.01,
         "verdict": name,
@@ -44,7 +46,8 @@ def verdict(name: str = "no evidence", **changed: Any) -> Verdict:
     return Verdict(**(given | changed))
 
 
-UNJUDGED = dict.fromkeys(("value", "baseline_value", "delta", "low", "high", "test", "p_value", "p_adjusted"))
+UNTESTED = dict.fromkeys(("p_value", "p_adjusted", "n_family"))
+UNJUDGED = dict.fromkeys(("value", "baseline_value", "delta", "low", "high", "test")) | UNTESTED
 
 
 def judgement(
@@ -131,6 +134,15 @@ def test_summaries_are_the_golden_ones(name: str) -> None:
         assert_golden(render(nights[name]), Path(__file__).parent / "golden" / f"{name}.{suffix}")
 
 
+@pytest.mark.parametrize(
+    ("passes", "tag", "counted"), [(False, "error", "errors"), (True, "skipped", "skipped")]
+)
+def test_junit_skips_too_few_items_that_may_pass(passes: bool, tag: str, counted: str) -> None:
+    few = verdict("not judged", reason="too few items: 3", **UNTESTED)
+    suite = ElementTree.fromstring(junit([replace(judgement(verdict(), few), few_items_pass=passes)]))[0]
+    assert suite.get(counted) == "1" and suite[1][0].tag == tag
+
+
 def test_junit_has_a_case_for_every_comparison() -> None:
     suite = ElementTree.fromstring(junit([ALL]))[0]
     assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
@@ -147,7 +159,7 @@ def test_junit_has_a_case_for_every_comparison() -> None:
     assert suite[2][0].get("message") == "other prompts"
     assert suite[3][0].get("message") == (
         "50.00 against 62.50 in night mon: -12.50 points (95% interval -20.00 to -5.00), 200 items, "
-        "McNemar's exact test, one-sided (worse), adjusted p 0.003"
+        "McNemar's exact test, one-sided (worse), adjusted p 0.003 over 3 comparisons at level 0.05"
     )
 
 

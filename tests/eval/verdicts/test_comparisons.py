@@ -57,17 +57,42 @@ def test_right_or_wrong_values_get_mcnemars_test() -> None:
     assert found.low is not None and found.high is not None and found.low < -0.3 < found.high < 0
 
 
-def test_other_values_get_the_paired_bootstrap() -> None:
+def test_other_values_get_the_sign_flip_test() -> None:
     base = [0.1 * (i % 8) for i in range(40)]
     found = one(samples([value + 0.2 for value in base], "edited", metric="f1"), samples(base, metric="f1"))
-    assert found.test == "paired bootstrap, two-sided" and found.verdict == "better"
-    assert found.delta == pytest.approx(0.2) and found.p_value == 1 / 2001
+    assert found.test == "sign-flip test, two-sided" and found.verdict == "better"
+    assert found.delta == pytest.approx(0.2) and found.p_value == pytest.approx(2 / 2**40)
 
 
-def test_values_that_only_one_side_has_in_fractions_get_the_bootstrap() -> None:
-    right_or_wrong, graded = samples([1.0, 0.0, 1.0], "edited"), samples([0.5, 0.0, 1.0])
-    for left, right in ((right_or_wrong, graded), (graded, right_or_wrong)):
-        assert str(one(left, right).test).startswith("paired bootstrap")
+def test_the_metric_decides_the_test_and_not_the_values() -> None:
+    right_or_wrong = samples([1.0, 0.0] * 10, "edited", metric="f1"), samples([1.0] * 20, metric="f1")
+    assert str(one(*right_or_wrong).test).startswith("sign-flip test")
+    graded = one(samples([0.5, 0.0] * 10, "edited"), samples([1.0] * 20))
+    assert (graded.verdict, graded.reason) == ("not judged", "acc is 0 or 1, but not for 10 items")
+
+
+def test_one_item_is_never_a_verdict() -> None:
+    found = one(samples([0.0], "edited", metric="f1"), samples([0.5], metric="f1"))
+    assert (found.verdict, found.p_value, found.n_family) == ("not judged", None, None)
+    assert str(found.reason).startswith("too few items: 1 ")
+    assert (
+        found.delta == -0.5
+        and found.low is not None
+        and found.high is not None
+        and found.low < -0.9 < 0 < found.high
+    )
+
+
+def test_what_has_too_few_items_does_not_weaken_the_others() -> None:
+    parts = [
+        (samples([0.0] * n, "edited", language=f"l{n}"), samples([1.0] * n, language=f"l{n}"))
+        for n in (2, 3, 7)
+    ]
+    left, right = (pa.concat_tables(side) for side in zip(*parts, strict=True))
+    found = {v.n_pairs: v for v in compared(left, right)}
+    assert [found[n].verdict for n in (2, 3, 7)] == ["not judged", "not judged", "worse"]
+    assert found[7].n_family == 1 and found[7].p_adjusted == found[7].p_value == 2 / 2**7
+    assert found[2].delta == -1.0
 
 
 def test_a_test_for_a_loss_finds_no_gain() -> None:
@@ -99,16 +124,20 @@ def test_items_that_do_not_pair_are_not_judged() -> None:
 
 
 def test_pairs_with_a_null_are_dropped_and_counted() -> None:
-    found = one(samples([None, 1.0, 0.0, 1.0], "edited"), samples([1.0, None, 1.0, 1.0]))
-    assert (found.n_pairs, found.value, found.baseline_value, found.verdict) == (2, 0.5, 1.0, "no evidence")
-    assert found.reason == "2 of 4 items left out: not scored on both sides"
+    found = one(samples([None, *[1.0, 0.0] * 4], "edited"), samples([1.0, None, *[1.0] * 7]))
+    assert (found.n_pairs, found.value, found.baseline_value) == (7, 3 / 7, 1.0)
+    assert (found.verdict, found.reason) == ("no evidence", "2 of 9 items left out: not scored on both sides")
+    few = one(samples([None, 1.0, 0.0, 1.0], "edited"), samples([1.0, None, 1.0, 1.0]))
+    assert str(few.reason).startswith("too few items: 2 ") and str(few.reason).endswith(
+        str(found.reason).replace("9", "4")
+    )
     nothing = one(samples([None, None], "edited"), samples([1.0, None]))
     assert nothing.verdict == "not judged" and nothing.reason == "none of 2 items is scored on both sides"
 
 
 def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
-    left = pa.concat_tables([samples([1.0], "edited"), samples([1.0], "edited", language="th")])
-    judged, missing = compared(left, samples([1.0]))  # in the order of the languages
+    left = pa.concat_tables([samples([1.0] * 9, "edited"), samples([1.0], "edited", language="th")])
+    judged, missing = compared(left, samples([1.0] * 9))  # in the order of the languages
     assert missing.language == "th" and missing.reason == "base holds no items of it"
     assert judged.language == "sw" and judged.verdict == "no evidence"
     night = pair(samples([]), samples([1.0]), night="tue", variant="base", baseline_name="mon")
@@ -118,7 +147,7 @@ def test_a_benchmark_of_one_side_only_is_not_judged() -> None:
 
 def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
     worse = samples([0.0] * 7 + [1.0] * 13, "a"), samples([1.0] * 20)
-    other = samples([0.0] * 5, "a", metric="acc_norm"), samples([1.0] * 5, metric="acc_norm")
+    other = samples([1.0] * 9, "a", metric="acc_norm"), samples([1.0] * 9, metric="acc_norm")
     both = [pa.concat_tables([side, more]) for side, more in zip(worse, other, strict=True)]
     same = samples([1.0] * 20, "b")
     pairs = [pair(both[0], both[1], variant="a"), pair(same, both[1], variant="b")]
@@ -135,25 +164,30 @@ def test_the_family_is_all_primary_metrics_of_all_pairs() -> None:
     assert everything[0].p_adjusted == pytest.approx(3 * 2 / 2**7)
 
 
-def test_resamples_are_enough_for_a_large_family_to_find_anything() -> None:
-    """With 2000 resamples no p-value is below 1/2001, and 101 times that is above 0.05."""
+def test_draws_are_enough_for_a_large_family_to_find_anything() -> None:
+    """With 10,000 draws no p-value is below 1/10,001, and 1001 times that is above 0.05."""
     parts = [
-        (samples([0.5] * 10, "edited", language=f"l{i}"), samples([0.5] * 10, language=f"l{i}"))
-        for i in range(100)
+        (samples([1.0] * 20, "edited", language=f"l{i}"), samples([1.0] * 20, language=f"l{i}"))
+        for i in range(1000)
     ]
-    parts.append((samples([0.1] * 10, "edited", metric="f1"), samples([0.6] * 10, metric="f1")))
+    sizes = [0.3 + 0.01 * i for i in range(20)]
+    parts.append(
+        (samples([0.1] * 20, "edited", metric="f1"), samples([0.1 + size for size in sizes], metric="f1"))
+    )
     left, right = (pa.concat_tables(side) for side in zip(*parts, strict=True))
     verdicts = compared(left, right)
-    assert [v.language for v in verdicts] == [*sorted(f"l{i}" for i in range(100)), "sw"]
+    assert [v.language for v in verdicts] == [*sorted(f"l{i}" for i in range(1000)), "sw"]
     (found,) = [v for v in verdicts if v.metric == "f1"]
     assert found.verdict == "worse" and found.p_adjusted is not None and found.p_adjusted < 0.01
 
 
 def test_the_same_seed_gives_the_same_p_value_in_any_company() -> None:
-    left, right = samples([0.1, 0.7, 0.4, 0.9], "edited"), samples([0.2, 0.6, 0.8, 0.9])
+    sizes = [0.01 * i * (-1) ** (i // 3) for i in range(20)]
+    left = samples([0.5 + size for size in sizes], "edited", metric="f1")
+    right = samples([0.5] * 20, metric="f1")
     alone = one(left, right)
     more = [
-        pa.concat_tables([side, samples([1.0], side["variant"][0].as_py(), language="th")])
+        pa.concat_tables([side, samples([1.0] * 20, side["variant"][0].as_py(), language="th", metric="f1")])
         for side in (left, right)
     ]
     among = [v for v in compared(*more) if v.language == "sw"]

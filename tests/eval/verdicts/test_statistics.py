@@ -1,18 +1,29 @@
 """Intervals and tests against published values, closed forms and numbers derived by hand."""
 
+import itertools
 import math
+import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import permutation_test
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from polyneuron.eval.verdicts.statistics import (
-    bootstrap_mean,
+    Alternative,
+    fit_to_judge,
     holm,
     mcnemar_exact,
-    paired_bootstrap,
+    mean_interval,
+    paired_mean_interval,
     paired_share_interval,
+    sign_flip,
+    smallest_p,
     wilson,
 )
 
@@ -64,6 +75,22 @@ def test_mcnemar_agrees_with_sums_of_binomial_coefficients(only_a: int, only_b: 
     assert mcnemar_exact(only_a, only_b) == pytest.approx(mcnemar_exact(only_b, only_a))
 
 
+@given(
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.integers(1, 60),
+    st.lists(st.floats(1e-9, 1), min_size=1, max_size=20),
+)
+def test_statsmodels_agrees(only_a: int, only_b: int, n: int, p_values: list[float]) -> None:
+    if only_a + only_b:
+        theirs = mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue
+        assert mcnemar_exact(only_a, only_b) == pytest.approx(theirs, rel=1e-9)
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    successes = min(only_a, n)
+    theirs = proportion_confint(successes, n, method="wilson")
+    assert wilson(successes, n) == pytest.approx(theirs, abs=1e-12)
+
+
 def test_the_paired_interval_gives_the_published_value() -> None:
     # Fagerland, Lydersen, Laake 2014, airway hyper-responsiveness: -0.517 to -0.026.
     assert paired_share_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
@@ -101,71 +128,169 @@ def test_the_paired_interval_has_width_where_no_item_differs() -> None:
         paired_share_interval(3, 3, 5)
 
 
-def test_the_bootstrap_of_a_mean_has_the_closed_form_standard_error() -> None:
-    values = np.random.default_rng(0).normal(3, 2, 400)
-    found = bootstrap_mean(values, 20_000, 1)
-    exact = values.std() / math.sqrt(len(values))
-    assert found.stderr == pytest.approx(exact, rel=0.03)
-    assert (found.low, found.high) == pytest.approx(
-        (values.mean() - Z * exact, values.mean() + Z * exact), abs=0.03 * exact * 2
+DIFFERENCES = st.lists(
+    st.one_of(st.sampled_from([-1.0, -0.5, 0.0, 1 / 3, 1.0]), st.floats(-1, 1)), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(DIFFERENCES)
+def test_few_signs_are_all_gone_through_as_scipy_does(differences: list[float]) -> None:
+    found = sign_flip(differences, 1, 0)
+    signs = np.array(list(itertools.product([1, -1], repeat=len(differences))))
+    sums, observed = signs @ np.abs(differences), math.fsum(differences)
+    slack = 1e-9 * math.fsum(map(abs, differences))
+    assert found["less"] == pytest.approx((sums <= observed + slack).mean())
+    assert found["two-sided"] == pytest.approx((np.abs(sums) >= abs(observed) - slack).mean())
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less"])
+@pytest.mark.parametrize("n", [9, 300])
+def test_flipped_signs_agree_with_scipy(n: int, alternative: Alternative) -> None:
+    differences = np.random.default_rng(n).normal(-0.06, 0.5, n)
+    theirs = permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        alternative=alternative,
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+        vectorized=True,
+    ).pvalue
+    assert sign_flip(differences, 20_000, 0)[alternative] == pytest.approx(
+        theirs, abs=1e-12 if n < 10 else 0.02
     )
-    assert found == bootstrap_mean(values, 20_000, 1) != bootstrap_mean(values, 20_000, 2)
 
 
-def test_a_resample_of_mostly_zeros_is_still_a_resample_of_all() -> None:
-    """Zeros are never drawn one by one; mean and variance of the resampled mean must not notice."""
-    values = np.zeros(1000)
-    values[:30] = np.linspace(-1, 0.5, 30)
-    found = bootstrap_mean(values, 50_000, 3)
-    assert found.stderr == pytest.approx(values.std() / math.sqrt(1000), rel=0.02)
-    plain = np.random.default_rng(0).choice(values, (20_000, 1000)).mean(1)
-    assert (found.low, found.high) == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=3e-4)
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 50), st.floats(0.01, 1))
+def test_of_equal_sizes_it_is_mcnemars_test(only_a: int, only_b: int, ties: int, size: float) -> None:
+    found = sign_flip([size] * only_a + [-size] * only_b + [0.0] * (ties + 1), 1, 0)
+    for name, p in found.items():
+        assert p == pytest.approx(mcnemar_exact(only_a, only_b, name), rel=1e-9, abs=1e-300)
 
 
-def test_values_that_do_not_vary_have_no_width() -> None:
-    assert bootstrap_mean([0.25] * 5, 100, 0).low == bootstrap_mean([0.25] * 5, 100, 0).high == 0.25
-    assert bootstrap_mean([0.0], 100, 0).stderr == 0.0
-    for wrong in ([], [math.nan], [[1.0]]):
-        with pytest.raises(ValueError, match="finite"):
-            bootstrap_mean(wrong, 10, 0)
-
-
-def test_the_paired_bootstrap_against_a_distribution_done_by_hand() -> None:
-    # Differences 1, 1, -1, centred 2/3, 2/3, -4/3: the mean of three is 2/3 with probability 8/27, 0 with
-    # 12/27, -2/3 with 6/27 and -4/3 with 1/27. Observed: 1/3.
-    n = 100_000
-    above, below = paired_bootstrap([1, 1, -1], n, 0).p_values, paired_bootstrap([-1, -1, 1], n, 0).p_values
-    assert above["two-sided"] == below["two-sided"] == pytest.approx(15 / 27, abs=0.006)
-    assert below["less"] == pytest.approx(8 / 27, abs=0.006)
-    assert above["less"] == pytest.approx(19 / 27, abs=0.006)
-
-
-def test_means_as_far_out_as_the_observed_one_count_despite_rounding() -> None:
-    # Centred ±0.1: the mean of two is 0.1 a quarter of the time, and exactly as far out as the observed 0.1.
-    found = paired_bootstrap([-0.2, 0.0], 40_000, 0)
-    assert found.p_values["less"] == pytest.approx(0.25, abs=0.01)
-
-
-def test_a_p_value_is_never_zero_and_one_without_any_difference() -> None:
-    assert paired_bootstrap(np.full(50, 0.5), 999, 0).p_values == {"two-sided": 1 / 1000, "less": 1.0}
-    nothing = paired_bootstrap(np.zeros(50), 999, 0)
-    assert (set(nothing.p_values.values()), nothing.low, nothing.high) == ({1.0}, 0.0, 0.0)
+def test_one_item_says_nothing() -> None:
+    """The bootstrap that was here called it significant with p = 0.0005."""
+    assert sign_flip([-0.5], 10_000, 0) == {"two-sided": 1.0, "less": 0.5}
+    assert smallest_p(1, "two-sided") == 1.0 and smallest_p(1, "less") == 0.5
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=40), st.integers(0, 99))
-def test_a_seed_decides_the_resamples_and_p_values_are_shares(differences: list[float], seed: int) -> None:
-    found = paired_bootstrap(differences, 200, seed)
-    assert found == paired_bootstrap(differences, 200, seed) and found.low <= found.high
-    assert all(0 < p <= 1 for p in found.p_values.values())
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=60), st.integers(0, 99))
+def test_a_seed_decides_the_draws_and_no_p_value_is_below_what_the_items_can_give(
+    differences: list[float], seed: int
+) -> None:
+    found = sign_flip(differences, 500, seed)
+    assert found == sign_flip(differences, 500, seed)
+    for name, p in found.items():
+        assert smallest_p(len(differences), name) <= p <= 1
 
 
-def test_the_paired_bootstrap_keeps_its_level_without_a_difference() -> None:
-    generator = np.random.default_rng(5)
-    draws = generator.normal(size=(400, 60)) * (generator.random((400, 60)) < 0.5)
-    rejected = sum(paired_bootstrap(row, 300, i).p_values["less"] <= 0.05 for i, row in enumerate(draws))
-    low, high = wilson(rejected, 400)
-    assert low < 0.06 and high > 0.03
+def test_differences_that_are_equal_but_for_rounding_are_of_one_size() -> None:
+    differences = [0.1 + 0.2, 0.3, 0.9 - 0.6] * 400  # of three sizes there are 6e7 choices, of one size 1201
+    assert sign_flip(np.negative(differences), 1, 0)["less"] == pytest.approx(sys.float_info.min, abs=1e-300)
+
+
+LAWS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
+    "ties": lambda g, shape: g.choice([-0.5, 0.0, 0.5], shape),
+    "heavy zeros": lambda g, shape: g.uniform(-1, 1, shape) * (g.random(shape) < 0.05),
+    "sizes that differ": lambda g, shape: np.sign(g.random(shape) - 0.5) * g.beta(0.3, 3, shape),
+}
+"""Differences that are as likely to be turned round as not."""
+
+
+@pytest.mark.parametrize("n", [1, 3, 12, 40, 200])
+@pytest.mark.parametrize("law", LAWS)
+def test_the_level_is_kept_at_every_size(law: str, n: int) -> None:
+    """`python -m bench.error_rates` has more laws, sizes and families."""
+    nights = 400
+    draws = LAWS[law](np.random.default_rng([n, len(law)]), (nights, n))
+    for name in ("two-sided", "less"):
+        rejected = sum(sign_flip(row, 400, i)[name] <= 0.05 for i, row in enumerate(draws))
+        assert wilson(rejected, nights)[0] <= 0.05
+
+
+def test_draws_stop_early_without_moving_the_p_value() -> None:
+    """Draws go on to the last for a small p-value only; where they stop, it is the share of those drawn."""
+    generator = np.random.default_rng(0)
+    differences = generator.normal(0.02, 0.3, 300)
+    p_values = [sign_flip(differences, 10_000, seed)["two-sided"] for seed in range(40)]
+    exact = sign_flip(differences, 400_000, 99)["two-sided"]
+    assert np.mean(p_values) == pytest.approx(exact, rel=0.06) and np.std(p_values) < 0.1 * exact
+
+
+@pytest.mark.parametrize(
+    ("n_items", "alternative", "fit"),
+    [
+        ([1], "less", [False]),
+        ([5], "less", [True]),
+        ([5], "two-sided", [False]),
+        ([6], "two-sided", [True]),
+        ([6] * 6, "two-sided", [False] * 6),  # 1/32 is above 0.05/6
+        ([8] * 6, "two-sided", [True] * 6),
+        ([1, 300, 6, 3], "two-sided", [False, True, False, False]),  # with 6 items, 1/32 is above 0.05/2
+        ([1, 300, 7, 3], "two-sided", [False, True, True, False]),
+        ([], "less", []),
+    ],
+)
+def test_who_is_fit_to_judge(n_items: list[int], alternative: Alternative, fit: list[bool]) -> None:
+    assert fit_to_judge(n_items, 0.05, alternative) == fit
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.floats(0.001, 0.2))
+def test_who_is_fit_can_be_rejected_alone_and_no_larger_family_could(
+    n_items: list[int], alpha: float
+) -> None:
+    fit = fit_to_judge(n_items, alpha, "less")
+    size = sum(fit)
+    assert all(
+        smallest_p(n, "less") <= alpha / size for n, is_fit in zip(n_items, fit, strict=True) if is_fit
+    )
+    for least in set(n_items):
+        members = [n for n in n_items if n >= least]
+        if len(members) > size:
+            assert smallest_p(least, "less") > alpha / len(members)
+
+
+def test_the_intervals_by_hand() -> None:
+    # Agresti & Coull 1998: 0 of 10 and four more give 2/14, with the variance of 2 of 14.
+    found = mean_interval([0.0] * 10)
+    assert (found.low, found.stderr) == (0.0, 0.0)
+    assert found.high == pytest.approx(2 / 14 + Z * math.sqrt(2 / 14 * 12 / 14 / 14))
+    # Bonett & Price 2012: (b + 1 - c - 1) / (n + 2) and its standard error.
+    b, c, n = 7, 1, 21
+    centre = (b - c) / (n + 2)
+    half = Z * math.sqrt(((b + c + 2) / (n + 2) - centre**2) / (n + 2))
+    assert paired_mean_interval([1.0] * b + [-1.0] * c + [0.0] * (n - b - c)) == pytest.approx(
+        (centre - half, centre + half)
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("n", [1, 3, 50])
+def test_equal_values_leave_room(value: float, n: int) -> None:
+    of_mean, of_difference = mean_interval([value] * n), paired_mean_interval([value] * n)
+    assert 0 <= of_mean.low <= value <= of_mean.high <= 1 and of_mean.high - of_mean.low > 1 / (n + 4)
+    assert -1 <= of_difference[0] <= value <= of_difference[1] <= 1 and np.diff(of_difference) > 1 / (n + 2)
+
+
+@pytest.mark.parametrize("n", [3, 10, 30, 100])
+def test_the_intervals_cover(n: int) -> None:
+    generator = np.random.default_rng(n)
+    losses = -(generator.random((1000, n)) < 0.05).astype(float)
+    covered = sum(low <= -0.05 <= high for low, high in map(paired_mean_interval, losses))
+    assert wilson(covered, 1000)[1] >= 0.95
+    scores = np.round(generator.beta(2, 1, (1000, n)), 1)
+    mean = np.round(generator.beta(2, 1, 400_000), 1).mean()
+    covered = sum(found.low <= mean <= found.high for found in map(mean_interval, scores))
+    assert wilson(covered, 1000)[1] >= 0.95
+
+
+@pytest.mark.parametrize("wrong", [[], [math.nan], [[1.0]], [1.5], [-2.0]])
+def test_what_has_no_mean_in_the_range_is_refused(wrong: list[float]) -> None:
+    for of in (mean_interval, paired_mean_interval):
+        with pytest.raises(ValueError, match=r"finite|do not lie"):
+            of(wrong)
 
 
 def test_holm_by_hand() -> None:

@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from polyneuron.eval.report.numbers.effects import ABOVE, BELOW, WITHIN, Effect, beside_random, effects_of
+from polyneuron.eval.report.numbers.effects import (
+    ABOVE,
+    BELOW,
+    WITHIN,
+    Effect,
+    beside_random,
+    effects_of,
+    judged,
+)
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.common.errors import StoreError
@@ -60,19 +68,35 @@ def test_without_a_base_there_are_no_effects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "n", "verdict"),
+    ("low", "high", "n", "side"),
     [
-        (0.9, 0.99, 20, BETTER),
-        (1.01, 1.1, 20, WORSE),
-        (0.9, 1.1, 20, NO_EVIDENCE),
-        (1.0 + 1e-13, 1.0 + 1e-13, 20, NO_EVIDENCE),
+        (0.9, 0.99, 20, BELOW),
+        (1.01, 1.1, 20, ABOVE),
+        (0.9, 1.1, 20, WITHIN),
+        (1.0 + 1e-13, 1.0 + 1e-13, 20, WITHIN),
         (0.9, 0.9, 1, NOT_JUDGED),
     ],
 )
-def test_a_verdict_needs_an_interval_that_leaves_one_out(
-    low: float, high: float, n: int, verdict: str
-) -> None:
-    assert Effect(ppl=10.0, times=(low + high) / 2, low=low, high=high, n_sentences=n).verdict == verdict
+def test_a_side_needs_an_interval_that_leaves_one_out(low: float, high: float, n: int, side: str) -> None:
+    assert effect(np.zeros(n), low=low, high=high).side == side
+
+
+def effect(differences: np.ndarray, **changed: float) -> Effect:
+    times = math.exp(differences.sum() / (10 * len(differences)))
+    values = {"ppl": 10.0, "times": times, "low": times, "high": times} | changed
+    return Effect(**values, n_sentences=len(differences), differences=differences)
+
+
+def test_effects_are_judged_as_a_family_by_their_sentences() -> None:
+    """Eleven of twelve sentences against one: p = 26 / 4096 alone, too much among nine."""
+    mixed = np.array([0.1] * 11 + [-0.1])
+    assert [each.verdict for each in judged({0: effect(mixed)}).values()] == [WORSE]
+    assert [each.verdict for each in judged({0: effect(-mixed)}).values()] == [BETTER]
+    nine = judged(dict(enumerate([effect(mixed), *[effect(np.zeros(12))] * 8])))
+    assert nine[0].p_adjusted == pytest.approx(9 * 26 / 4096) and nine[0].verdict == NO_EVIDENCE
+    with_few = judged({"few": effect(np.array([1.0] * 3)), "enough": effect(mixed)})
+    assert with_few["few"].verdict == NOT_JUDGED and with_few["enough"].p_adjusted == pytest.approx(26 / 4096)
+    assert effect(mixed).verdict == NOT_JUDGED and judged({}) == {}
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 from polyneuron.eval.report.numbers.benchmarks import results_of
 from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.trained_effects import trained_effects
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
 from polyneuron.eval.report.page import article, render
 from polyneuron.eval.report.sections.trained_table import trained_grids
 from polyneuron.eval.report.sections.training import perplexity_form, perplexity_matrix, training_part
-from polyneuron.eval.report.words.training_findings import against_random
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Grid
 from tests.eval.report.benchmark_rows import add, score, unavailable, usual, usual_verdicts, verdict
@@ -35,7 +35,7 @@ from tests.eval.report.training_rows import (
     usual_training,
 )
 
-PLAN = Plan(languages=("en", "sw", "th"), n_layers=2, n_draws=0, n_sentences=4)
+PLAN = Plan(languages=("en", "sw", "th"), n_layers=2, n_draws=0, n_sentences=12)
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def values(store: Store) -> dict[str, Any]:
     study = studied(store).studies[0]
     results = results_of(study)
     trained = results.of_training(True) if results else None
-    return training_part(study, effects_of(study.variants), trained)
+    effects = effects_of(study.variants)
+    return training_part(study, effects, trained_effects(study, effects), trained)
 
 
 def benchmark_rows(store: Store) -> dict[str, list[str]]:
@@ -74,7 +75,7 @@ def test_table_1_has_score_change_verdict_interval_and_items(store: Store) -> No
         ("exclusive", "exclusive was asked for"),
     ]
     shared = rows_of(found["perplexity"]["table"])["shared"]
-    assert shared[0].endswith("×0.900 ▲ better ×0.900 to ×0.900 4 sentences")
+    assert shared[0].endswith("×0.900 ▲ better ×0.900 to ×0.900 12 sentences")
     assert_sound(render(studied(store), "t"))
 
 
@@ -189,9 +190,9 @@ def test_the_embedded_sample_is_called_one(store: Store) -> None:
 
 
 def losses(name: str, nats_a_token: dict[str, float], kind: str = "tuned") -> ShownVariant:
-    """Three sentences of 2, 3 and 5 tokens, each with the same nats per token."""
-    tokens = np.array([2.0, 3.0, 5.0])
-    nll = {code: (np.arange(3), nats * tokens, tokens) for code, nats in nats_a_token.items()}
+    """Twelve sentences of 2, 3 and 5 tokens, each with the same nats per token."""
+    tokens = np.array([2.0, 3.0, 5.0] * 4)
+    nll = {code: (np.arange(12), nats * tokens, tokens) for code, nats in nats_a_token.items()}
     return ShownVariant(name=name, kind=kind, n_neurons=3, nll=nll)
 
 
@@ -213,17 +214,19 @@ def study(store: Store) -> ShownStudy:
 def perplexity_table(study: ShownStudy) -> Grid:
     effects = effects_of(study.variants)
     assert effects is not None
-    return trained_grids(study.trainings, perplexity_form(study, effects), "title")[0]
+    return trained_grids(
+        study.trainings, perplexity_form(study, effects, trained_effects(study, effects)), "title"
+    )[0]
 
 
 def test_the_table_has_perplexities_and_multiples(study: ShownStudy) -> None:
     base, shared, against, random = (row.cells[1] for row in perplexity_table(study).rows)
-    assert base.text == "100" and base.details == ("3 sentences",)
+    assert base.text == "100" and base.details == ("12 sentences",)
     assert (shared.text, shared.raised, shared.tone, shared.details[1]) == (
         "80.0",
         "×0.800",
         "better",
-        "3 sentences",
+        "12 sentences",
     )
     assert against.text == "×0.889"  # 0.8 / 0.9
     assert random.raised == "×0.900"
@@ -232,7 +235,7 @@ def test_the_table_has_perplexities_and_multiples(study: ShownStudy) -> None:
 def test_the_matrix_shows_what_broke_and_what_is_missing(study: ShownStudy) -> None:
     effects = effects_of(study.variants)
     assert effects is not None
-    table = perplexity_matrix(study, effects)
+    table = perplexity_matrix(study, effects, trained_effects(study, effects))
     assert [column.text for column in table.columns[1:]] == ["English", "Swahili"]
     english, swahili = (cell_of(table, "shared for Swahili", i) for i in (0, 1))
     assert (english.text, english.tone, english.shade, english.framed) == ("×1.200", "worse", 1, False)
@@ -243,15 +246,18 @@ def test_the_matrix_shows_what_broke_and_what_is_missing(study: ShownStudy) -> N
 
 def test_random_is_compared_on_the_same_sentences(study: ShownStudy) -> None:
     shared, random = study.trainings
-    effect = against_random(study, shared, "sw")
+    changed = trained_effects(study, effects_of(study.variants))
+    effect = changed.on_random(shared, "sw")
     assert effect is not None and effect.times == pytest.approx(8 / 9)
-    assert against_random(study, shared, "en") is None and against_random(study, random, "sw") is None
+    assert changed.on_random(shared, "en") is None and changed.on_random(random, "sw") is None
 
 
 def test_without_measurements_there_is_no_table(study: ShownStudy) -> None:
     for variants in (study.variants[1:], study.variants[:1]):
         bare = dataclasses.replace(study, variants=Variants(variants))
-        assert training_part(bare, effects_of(bare.variants), None)["perplexity"] is None
+        effects = effects_of(bare.variants)
+        part = training_part(bare, effects, trained_effects(bare, effects), None)
+        assert part["perplexity"] is None
 
 
 def test_names_are_escaped(store: Store) -> None:

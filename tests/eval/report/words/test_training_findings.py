@@ -8,6 +8,7 @@ import pytest
 
 from polyneuron.eval.report.numbers.benchmarks import results_of
 from polyneuron.eval.report.numbers.effects import effects_of
+from polyneuron.eval.report.numbers.trained_effects import trained_effects
 from polyneuron.eval.report.words.findings import Finding
 from polyneuron.eval.report.words.training_findings import training_findings
 from polyneuron.eval.store.store import Store
@@ -15,7 +16,7 @@ from tests.eval.report.benchmark_rows import add, score, verdict
 from tests.eval.report.synthetic import Plan, store_with, studied
 from tests.eval.report.training_rows import perplexities, put_mixture, put_rows, steps, tuned_score
 
-PLAN = Plan(languages=("en", "sw"), n_layers=2, n_draws=0, n_sentences=4)
+PLAN = Plan(languages=("en", "sw"), n_layers=2, n_draws=0, n_sentences=12)
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def findings(store: Store) -> list[Finding]:
     study = studied(store).studies[0]
     results = results_of(study)
     return training_findings(
-        study, effects_of(study.variants), results.of_training(True) if results else None
+        study,
+        trained_effects(study, effects_of(study.variants)),
+        results.of_training(True) if results else None,
     )
 
 
