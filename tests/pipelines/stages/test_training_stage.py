@@ -60,8 +60,11 @@ def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
         assert all(map(torch.equal, tuned_model.parameters(), base.parameters()))
     absent = run(tmp_path, "tuned-full-sw", str(tmp_path / "other"), command="export")
     assert absent.returncode == 2 and "trained are: tuned-shared-sw" in absent.stderr
+    left = tmp_path / "store" / "edits" / "checkpoints" / log[0]["unit"] / "step-3"
+    left.mkdir(parents=True)  # as a run leaves it that is killed right after it has stored the training
     again = run(tmp_path)
     assert again.returncode == 0 and "in the store" in again.stderr and "starting" not in again.stderr
+    assert not left.parent.exists()
     before = file.read_bytes()
     file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     mended = run(tmp_path)
