@@ -7,6 +7,7 @@ import numpy as np
 
 from polyneuron.eval.report.charts.effects import effect_chart
 from polyneuron.eval.report.numbers.effects import Effects
+from polyneuron.eval.report.numbers.specificity import Margin, specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
 from polyneuron.eval.report.words.wording import DASH, count, language_name, number, times
@@ -25,7 +26,9 @@ def perplexity_part(study: ShownStudy, effects: Effects | None) -> dict[str, Any
 def effect_grid(study: ShownStudy, effects: Effects) -> Grid:
     """Variants by languages: base perplexities, each set's multipliers, under each its random draws."""
     codes = [code for code in study.languages if code in effects.base]
-    rows = [base_line(effects, codes, "")]
+    specificity = specificity_of(study.variants, effects, tuple(study.languages), "exclusive")
+    margins = {} if specificity is None else specificity.margins
+    rows = [base_line(effects, codes, *[""] * bool(margins), "")]
     own = {code: i for i, code in enumerate(study.languages)}
     exclusive = study.variants.of_kind("exclusive")
     exclusive.sort(key=lambda v: own.get(v.set_language or "", len(own)))
@@ -33,12 +36,15 @@ def effect_grid(study: ShownStudy, effects: Effects) -> Grid:
         owner = language_name(variant.set_language or "?")
         name = "shared" if variant.kind == "shared" else f"exclusive to {owner}"
         cells = [_cell(effects, variant, code) for code in codes]
-        rows.append(line(name, *cells, count(variant.n_neurons), tone="set"))
+        beside = [_margin_cell(margins.get(variant.set_language or ""))] * bool(margins)
+        rows.append(line(name, *cells, *beside, count(variant.n_neurons), tone="set"))
         if controls := study.variants.controls_of(variant.name):
             blank = Cell(text=DASH, shade=0)
             drawn = [draws_cell(effects, controls, code, times, "–") or blank for code in codes]
-            rows.append(line(draws_name(len(controls)), *drawn, count(variant.n_neurons), tone="draws"))
-    heads = ["switched off", *map(language_name, codes), "neurons"]
+            beside = [Cell(text=DASH)] * bool(margins)
+            size = count(variant.n_neurons)
+            rows.append(line(draws_name(len(controls)), *drawn, *beside, size, tone="draws"))
+    heads = ["switched off", *map(language_name, codes), *["own ÷ others"] * bool(margins), "neurons"]
     return grid("Perplexity multipliers of every set on every language", heads, rows, tone="heat")
 
 
@@ -68,6 +74,12 @@ def draws_name(n: int) -> str:
 def shade(multiplier: float) -> int:
     """0 (about as before) to 6 (a thousand times worse)."""
     return int(np.searchsorted(_HEAT_STEPS, multiplier, side="right"))
+
+
+def _margin_cell(margin: Margin | None) -> Cell:
+    if margin is None:
+        return Cell(text=DASH)
+    return Cell(text=times(margin.times), details=(f"{times(margin.low)}–{times(margin.high)}",))
 
 
 def _cell(effects: Effects, variant: ShownVariant, language: str) -> Cell:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from polyneuron.eval.report.numbers.effects import Effects
+from polyneuron.eval.report.numbers.effects import ALPHA, Effects
 from polyneuron.eval.report.numbers.estimates import (
     IMPORTANCE,
     SCORE,
@@ -17,6 +17,7 @@ from polyneuron.eval.report.numbers.estimates import (
     estimate,
     sensitivity_band,
 )
+from polyneuron.eval.report.numbers.specificity import specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
 
@@ -106,17 +107,19 @@ def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
 
 def _specificity(study: ShownStudy, effects: Effects) -> Finding | None:
     """Does an exclusive set hurt its own language most?"""
-    own = _own(study, effects)
-    if len(own) < 2:
+    found = specificity_of(study.variants, effects, tuple(study.languages), "exclusive")
+    if found is None:
         return None
-    victims: dict[str, str | None] = {}
-    for code, variant in own.items():
-        by_language = effects.by[variant.name]
-        victim = max(by_language, key=lambda other: by_language[other].times)
-        victims[code] = victim if by_language[victim].times > 1 else None
-    at_home = sum(victim == code for code, victim in victims.items())
-    values = {"victims": victims, "at_home": at_home}
-    return Finding("specificity", tone_of(at_home, len(own)), values)
+    values = {
+        "victims": found.victims,
+        "sets": found.sets,
+        "languages": found.languages,
+        "sure": [code for code, margin in found.margins.items() if margin.low > 1],
+        "alpha": ALPHA,
+    }
+    more_than_chance = found.sets.p_value <= ALPHA
+    tone: Tone = "yes" if more_than_chance and found.sets.found == found.sets.n else "mixed"
+    return Finding("specificity", tone if more_than_chance else "no", values)
 
 
 def _importance(study: ShownStudy) -> Finding | None:

@@ -55,15 +55,6 @@ def test_the_language_without_an_effect_is_named(study: ShownStudy) -> None:
     assert found["importance"].values["nulls"] == ["de"]
 
 
-def test_an_exclusive_set_that_hurts_nobody_does_not_hurt_its_own_most(study: ShownStudy) -> None:
-    effects = effects_of(study.variants)
-    assert effects is not None
-    harmless = {lang: dataclasses.replace(e, times=0.9) for lang, e in effects.by["exclusive-de"].items()}
-    effects.by["exclusive-de"] = harmless | {"de": dataclasses.replace(harmless["de"], times=0.99)}
-    (specific,) = [f for f in findings_of(study, effects) if f.kind == "specificity"]
-    assert specific.values["victims"]["de"] is None and specific.tone == "mixed"
-
-
 def test_few_draws_are_counted(tmp_path: Path) -> None:
     assert findings(study_of(tmp_path, n_draws=2))["shared_off"].values["draws"]["n"] == 2
 

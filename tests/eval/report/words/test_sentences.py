@@ -7,8 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from polyneuron.eval.report.numbers.effects import Effect
 from polyneuron.eval.report.numbers.estimates import ShownEstimate
+from polyneuron.eval.report.numbers.specificity import Hits
 from polyneuron.eval.report.page import sentences
 from polyneuron.eval.report.words.findings import Finding
 from tests.golden import assert_golden
@@ -41,9 +44,10 @@ BENCHMARKS = {
     "against": WORSE,
     "some_samples": False,
 }
-EFFECT = Effect(ppl=9.0, times=0.97, low=0.95, high=0.99, n_sentences=4)
-LONE = Effect(ppl=9.0, times=1.2, low=1.2, high=1.2, n_sentences=1)
-BROKEN = Effect(ppl=9.0, times=1.2, low=1.1, high=1.3, n_sentences=4)
+NATS = np.zeros(4)
+EFFECT = Effect(ppl=9.0, times=0.97, low=0.95, high=0.99, n_sentences=4, differences=NATS, p_adjusted=0.01)
+LONE = Effect(ppl=9.0, times=1.2, low=1.2, high=1.2, n_sentences=1, differences=NATS[:1])
+BROKEN = Effect(ppl=9.0, times=1.2, low=1.1, high=1.3, n_sentences=4, differences=NATS, p_adjusted=0.01)
 TUNED = SimpleNamespace(strategy="shared", languages=("sw", "th"), seed=1, name="tuned-shared-sw")
 OTHER = SimpleNamespace(strategy="mine", languages=("en",), seed=0, name="tuned-mine-en")
 TRAINED = {
@@ -71,6 +75,12 @@ ALIKE = {
 DETECTED = {**SPAN, "verdicts": Counter(above=1, within=1), "hit": 1, "n_rest": 2}
 OFF = {"detectors": {"LAPE": DETECTED, "other": None}, "above": 1, "n": 2, "few_draws": 1}
 
+SPECIFIC = {
+    "victims": {"en": "en", "sw": "sw"},
+    "sets": Hits(2, 2, 1.0, 0.02),
+    "languages": Hits(2, 1, 1.0, 1.0),
+}
+SPECIFIC |= {"sure": ["en"], "alpha": 0.05}
 FINDINGS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
         SIZES,
@@ -87,9 +97,9 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "own_off": [OWN, OWN | {"compared": []}, OWN | {"lost": ["en"], "unharmed": ["en"]}],
     "specificity": [
-        {"victims": {"en": "en", "sw": "sw"}, "at_home": 2},
-        {"victims": {"en": "en", "sw": "sw", "de": None}, "at_home": 2},
-        {"victims": {"en": "sw", "sw": "en"}, "at_home": 0},
+        SPECIFIC,
+        SPECIFIC | {"victims": {"en": "en", "sw": "sw", "de": None}, "sets": Hits(3, 2, 2 / 3, 1 / 6)},
+        SPECIFIC | {"victims": {"en": "sw", "sw": "en"}, "sets": Hits(2, 0, 1.0, 1.0), "sure": []},
     ],
     "importance": [
         IMPORTANCE,
