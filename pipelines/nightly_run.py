@@ -68,7 +68,6 @@ def _judge_model(
 ) -> ModelNight:
     """A model that fails is not judged; the others go on."""
     assert config.night is not None
-    standard = {"alpha": config.evaluation.alpha, "min_effect": config.evaluation.min_effect}
     named = None if baseline in (NO_BASELINE, LAST_GOOD) else baseline
     try:
         opened = StudiedModel.open(model)
@@ -96,9 +95,10 @@ def _judge_model(
             config.night,
             named,
             names,
+            alpha=config.evaluation.alpha,
+            min_effect=config.evaluation.min_effect,
             few_items_pass=config.few_items == "pass",
             seed=config.seed,
-            **standard,
         )
         say(f"  against night {named}: {_STATUS[judged.outcome]}")
         return judged
@@ -107,7 +107,12 @@ def _judge_model(
         say(f"  not judged: {words}")
         reason = _unjudged(model.label, config, baseline, words)
         return Judgement(
-            model=model.label, night=config.night, baseline_night=named, verdicts=(reason,), **standard
+            model=model.label,
+            night=config.night,
+            baseline_night=named,
+            alpha=config.evaluation.alpha,
+            min_effect=config.evaluation.min_effect,
+            verdicts=(reason,),
         )
 
 
