@@ -10,6 +10,7 @@ import xxhash
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.corpora.contents import check_contents
+from polyneuron.neuron_core.corpora.lengths import unequal_lengths
 from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
 from polyneuron.neuron_core.corpora.sources import CorpusSource
@@ -86,11 +87,29 @@ def prepare_corpora(
             "doubts_json": json.dumps(own_doubts, ensure_ascii=False),
         }
         rows[unit_key(stage="corpus", **row)] = row
+    if warning := _of_lengths(sentences):
+        say(f"Warning: {warning}")
     missing = ledger.missing("corpora", rows)
     for unit, row in rows.items():
         if unit in missing:
             ledger.put("corpora", unit, [row])
     return sentences
+
+
+def _of_lengths(sentences: Sentences) -> str | None:
+    """What to say of detection sentences that are longer in some languages."""
+    tokens = {
+        language: sum(s.n_scored for s in read) / len(read)
+        for language, read in sentences.detection.items()
+        if read
+    }
+    if (ends := unequal_lengths(tokens)) is None:
+        return None
+    listed = ", ".join(f"{language} {mean:.1f}" for language, mean in tokens.items())
+    return (
+        f"detection sentences are longer in {ends[1]} than in {ends[0]} (mean tokens: {listed}). Impacts grow with length, so "
+        "the sizes of their sets are not comparable. Lower corpus.max_tokens until most sentences are cut to the same length"
+    )
 
 
 def read_sentences(

@@ -78,6 +78,14 @@ class ShownStudy:
     others: OtherMethods | None = None
     """What detectors found in activations."""
 
+    def detection_tokens(self) -> dict[str, float]:
+        """Mean tokens of the sentences in which each language's neurons were found, where that is stored."""
+        return {
+            row["language"]: row["n_tokens_detection"] / row["n_detection"]
+            for row in self.rows["corpora"]
+            if row["n_detection"]
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -23,8 +23,8 @@ def sets_part(study: ShownStudy) -> dict[str, Any]:
 
 
 def size_grid(study: ShownStudy) -> Grid:
-    """Neurons per set and group."""
-    rows = []
+    """Neurons per set and group, and how long the sentences are in which they were found."""
+    rows, tokens = [], study.detection_tokens()
     named = [("shared", "", "shared")]
     named += [
         (kind, c, f"{words}, {language_name(c)}") for kind, words in _KINDS.items() for c in study.languages
@@ -34,8 +34,10 @@ def size_grid(study: ShownStudy) -> Grid:
         table = study.sets.counts[kind, language]
         size = int(table.sum())
         share = percent(size / total if total else None)
-        rows.append([name, *map(count, table.sum(axis=1)), count(size), share])
-    return grid("Neurons per set and group", ["set", *study.anatomy.groups, "all", "of measured"], rows)
+        length = number(tokens[language], 3) if language in tokens else ""
+        rows.append([name, *map(count, table.sum(axis=1)), count(size), share, length])
+    heads = ["set", *study.anatomy.groups, "all", "of measured", "tokens a sentence"]
+    return grid("Neurons per set and group", heads, rows)
 
 
 def layers_part(study: ShownStudy) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from polyneuron.eval.report.numbers.estimates import (
 from polyneuron.eval.report.numbers.specificity import specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
+from polyneuron.neuron_core.corpora.lengths import unequal_lengths
 
 ENOUGH_DRAWS = 5
 Tone: TypeAlias = Literal["yes", "mixed", "no", "note"]
@@ -57,12 +58,14 @@ def extremes(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
 
 def _sizes(study: ShownStudy) -> Finding:
     own = {code: study.sets.total("exclusive", code) for code in study.languages}
-    shared = study.sets.total("shared")
+    shared, tokens = study.sets.total("shared"), study.detection_tokens()
+    ends = unequal_lengths({code: n for code, n in tokens.items() if code in own})
     values = {
         "shared": shared,
         "n_measured": study.anatomy.n_neurons,
         "n_languages": len(own),
         "chosen": bool(study.rule.get("target_shared")),
+        "lengths": [(code, tokens[code]) for code in ends] if ends else None,
         **(extremes(own) if own else {}),
     }
     return Finding("sizes", "note" if own and shared else "no", values)

@@ -59,6 +59,18 @@ def test_doubts_are_stored_and_told(tmp_path: Path, model: Path, capsys: pytest.
     )
 
 
+@pytest.mark.parametrize("short", [True, False])
+def test_unequal_lengths_are_a_warning_by_name(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], short: bool
+) -> None:
+    """At twelve tokens all sentences of both languages are cut, but not single letters with a number."""
+    english = [f"x {i}" for i in range(9)] if short else embedded()["en"][:9]
+    folder = _written(tmp_path / "texts", en=english, sw=embedded()["sw"][:9])
+    _rows(model, tmp_path / "store", source=str(folder))
+    said = capsys.readouterr().err
+    assert ("longer in sw than in en" in said) is short and ("Impacts grow with length" in said) is short
+
+
 def test_what_was_cut_is_not_counted_as_dropped(tmp_path: Path, model: Path) -> None:
     folder = _written(tmp_path / "texts", en=embedded()["en"][:10], sw=embedded()["sw"][:9])
     rows = _rows(model, tmp_path / "store", source=str(folder))

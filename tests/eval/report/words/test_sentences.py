@@ -23,6 +23,7 @@ SIZES = {
     "n_measured": 900,
     "n_languages": 2,
     "chosen": False,
+    "lengths": None,
     "least": ("en", 4),
     "most": ("sw", 9),
 }
@@ -85,6 +86,7 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
         SIZES,
         SIZES | {"shared": 0, "n_languages": 11, "chosen": True},
+        SIZES | {"lengths": [("en", 16.25), ("sw", 32.0)]},
         SIZES | {"n_measured": None, "n_languages": 1, "most": ("en", 4)},
         {"n_languages": 0, "shared": 0},
     ],
