@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest, norm
 
 Reals = npt.NDArray[np.float64]
 Alternative = Literal["two-sided", "less"]
@@ -23,6 +23,8 @@ _Z = float(norm.ppf((1 + 0.95) / 2))
 
 _MOST_SUMS = 100_000
 """Choices of signs up to which all are gone through."""
+_EXACT_TOSSES = 1000
+"""Tosses up to which probabilities are rounded once only, so that the smallest p-values meet their level exactly."""
 _FIRST_DRAWS = 2000
 _CHUNK_DRAWS = 4_000_000
 """Signs drawn at first, and held in memory at once."""
@@ -207,9 +209,15 @@ def _all_sums(sizes: Reals, counts: npt.NDArray[np.int64]) -> tuple[Reals, Reals
     sums, chances = np.zeros(1), np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         sums = np.add.outer(sums, size * (2 * np.arange(count + 1) - count)).ravel()
-        ways = [math.comb(count, ups) / 2 ** int(count) for ups in range(count + 1)]
-        chances = np.multiply.outer(chances, ways).ravel()
+        chances = np.multiply.outer(chances, _halves(int(count))).ravel()
     return sums, chances
+
+
+def _halves(n: int) -> Reals:
+    """Probabilities of 0 to n heads in n tosses."""
+    if n > _EXACT_TOSSES:
+        return np.asarray(binom.pmf(np.arange(n + 1), n, 0.5), np.float64)
+    return np.array([math.comb(n, heads) / 2**n for heads in range(n + 1)])
 
 
 def _random_sums(
@@ -235,7 +243,7 @@ def _adjusted(data: Reals, added: Reals) -> tuple[float, float]:
 
 def _between(values: npt.ArrayLike, low: float, high: float) -> Reals:
     data = _finite(values)
-    if data.min() < low or data.max() > high:
+    if data.min() < low - _ROUNDING or data.max() > high + _ROUNDING:
         raise ValueError(f"Values from {data.min():g} to {data.max():g} do not lie in [{low:g}, {high:g}]")
     return data
 

@@ -169,6 +169,13 @@ def test_of_equal_sizes_it_is_mcnemars_test(only_a: int, only_b: int, ties: int,
         assert p == pytest.approx(mcnemar_exact(only_a, only_b, name), rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.parametrize("only", [900, 1100, 20_000])
+def test_it_is_mcnemars_for_very_many_items_too(only: int) -> None:
+    found = sign_flip([0.5] * only + [-0.5] * (only + 60), 1, 0)
+    for name, p in found.items():
+        assert p == pytest.approx(mcnemar_exact(only, only + 60, name), rel=1e-8)
+
+
 def test_one_item_says_nothing() -> None:
     """The bootstrap that was here called it significant with p = 0.0005."""
     assert sign_flip([-0.5], 10_000, 0) == {"two-sided": 1.0, "less": 0.5}
