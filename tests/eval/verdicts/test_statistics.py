@@ -75,6 +75,7 @@ def test_mcnemar_agrees_with_sums_of_binomial_coefficients(only_a: int, only_b: 
     assert mcnemar_exact(only_a, only_b) == pytest.approx(mcnemar_exact(only_b, only_a))
 
 
+@settings(deadline=None, max_examples=20)
 @given(
     st.integers(0, 60),
     st.integers(0, 60),
