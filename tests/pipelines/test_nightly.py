@@ -26,8 +26,8 @@ evaluation:
   data: sample
   benchmarks:
     - {{name: xnli, max_items: 33}}
-    - {{name: mgsm_direct, n_shots: 1, max_gen_toks: 4, max_items: 4}}
-    - {{name: xquad, max_gen_toks: 4, max_items: 3}}
+    - {{name: mgsm_direct, n_shots: 1, max_gen_toks: 4, max_items: 8}}
+    - {{name: xquad, max_gen_toks: 4, max_items: 8}}
   min_effect: 0.01
   engine: {{backend: {backend}, max_model_len: 4096, max_num_seqs: 16}}
 store: {store}

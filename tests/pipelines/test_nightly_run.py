@@ -53,8 +53,8 @@ class Nights:
             "evaluation": {
                 "data": "sample",
                 "benchmarks": [
-                    {"name": "xnli", "max_items": 4},
-                    {"name": "xquad", "max_items": 3, "max_gen_toks": 2},
+                    {"name": "xnli", "max_items": 8},
+                    {"name": "xquad", "max_items": 6, "max_gen_toks": 2},
                 ],
                 "engine": {"backend": "hf", "max_model_len": max_model_len},
             },
@@ -84,13 +84,13 @@ def test_a_first_night_is_recorded_and_the_next_is_compared_with_it(nights: Nigh
     for suffix in ("md", "html"):
         assert "othing to compare with" in nights.summary("n1", suffix)
         assert "judge" not in nights.summary("n1", suffix).partition("</style>")[2]
-    assert "3 scores of 11 items are recorded" in nights.summary("n1")
+    assert "3 scores of 22 items are recorded" in nights.summary("n1")
     value = next(
         row["value"]
         for row in nights.store.read("scores").to_pylist()
         if (row["benchmark"], row["language"], row["primary"]) == ("xnli", "sw", True)
     )
-    assert f"| base | xnli | sw | acc | 4 | {100 * value:.2f} | " in nights.summary("n1")
+    assert f"| base | xnli | sw | acc | 8 | {100 * value:.2f} | " in nights.summary("n1")
     assert {name: nights.suite("n1").get(name) for name in ("tests", "failures", "errors")} == {
         "tests": "3",
         "failures": "0",
@@ -106,8 +106,8 @@ def test_a_first_night_is_recorded_and_the_next_is_compared_with_it(nights: Nigh
 def test_a_first_night_with_unscored_items_is_not_accepted(nights: Nights) -> None:
     # XQuAD's paragraphs do not fit.
     assert nights.run("n1", "none", max_model_len=400) == 2
-    assert "not accepted as a baseline: 3 of 11 items were not scored" in nights.summary("n1")
-    assert "none of 3 prompts fits" in nights.summary("n1").replace("\\", "")
+    assert "not accepted as a baseline: 6 of 22 items were not scored" in nights.summary("n1")
+    assert "none of 6 prompts fits" in nights.summary("n1").replace("\\", "")
     assert (nights.suite("n1").get("tests"), nights.suite("n1").get("errors")) == ("3", "1")
     assert nights.run("n2", "last-good", max_model_len=400) == 2  # there is no good night
     assert "Night n2: 1 not judged." in nights.summary("n2") and "holds no good night" in nights.summary("n2")
@@ -115,7 +115,7 @@ def test_a_first_night_with_unscored_items_is_not_accepted(nights: Nights) -> No
     assert nights.run("n3", "n1", max_model_len=400) == 2
     assert "Night n3 against night n1: 1 not judged, 2 no evidence." in nights.summary("n3")
     # The cause mended, the same night is a good one.
-    assert nights.run("n1", "none") == 0 and "3 scores of 11 items" in nights.summary("n1")
+    assert nights.run("n1", "none") == 0 and "3 scores of 22 items" in nights.summary("n1")
     assert sorted(nights.statuses()) == ["not judged"] * 3 + ["ok"]
 
 
@@ -134,7 +134,7 @@ def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, m
     ]
     benchmarks = {
         "data": "sample",
-        "benchmarks": [{"name": "xnli", "max_items": 2}],
+        "benchmarks": [{"name": "xnli", "max_items": 8}],
         "engine": {"backend": "hf"},
     }
     sections: dict[str, Any] = {"models": models, "variants": variants, "evaluation": benchmarks}
