@@ -213,7 +213,9 @@ def test_the_page_has_a_cell_for_everything_asked(ran: Ran) -> None:
     assert "## tiny: XQuAD, exact match (%), lape" in ran.page and "## tiny: XQuAD, F1 (%), lape" in ran.page
     line = next(line for line in ran.page.splitlines() if line.startswith("| target | zh |"))
     assert "no evidence against attention; no evidence against random" in line and line.count("[") == 4
-    assert "not judged" not in ran.page.partition("XQuAD")[0] and "paper" not in ran.page.lower().replace("papers", "")
+    assert "not judged" not in ran.page.partition("XQuAD")[0] and "paper" not in ran.page.lower().replace(
+        "papers", ""
+    )
     assert "Judged on samples" in ran.page
 
 
