@@ -1,6 +1,7 @@
 """What the impact study shows, as kinds and values; `findings.html.j2` says them. A result that is not there is a finding too.
 
-A set "does more than chance" in a language when its perplexity multiplier is above all of its random draws there.
+A set stands out in a language when its perplexity multiplier is above all of its random draws there. Whether that is more than
+chance is a question to all languages together: a few draws give no language a small p-value of its own.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from polyneuron.eval.report.numbers.chance import empirical_p, tail_of_hits
 from polyneuron.eval.report.numbers.effects import ALPHA, Effects
 from polyneuron.eval.report.numbers.estimates import (
     IMPORTANCE,
@@ -87,8 +89,26 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
         "draws": _spread(study, variant, draws),
         "lost": lost if draws else [],
         "margin": min((times[code] / max(draws[code]) for code in won), default=None),
+        "p_value": (p_value := _p_of_all(times, draws)),
+        "alpha": ALPHA,
     }
-    return Finding("shared_off", tone_of(len(won), len(times) if draws else 0), values)
+    tone = tone_of(len(won), len(times) if draws else 0)
+    return Finding("shared_off", "mixed" if tone == "yes" and not _is_small(p_value) else tone, values)
+
+
+def _p_of_all(times: Mapping[str, float], draws: Mapping[str, list[float]]) -> float | None:
+    """Of the mean change over languages beside that of each draw, where every draw was measured in every language."""
+    sizes = {len(draws.get(code, [])) for code in times}
+    if len(sizes) != 1 or sizes == {0}:
+        return None
+    with np.errstate(divide="ignore"):
+        mean = float(np.log([times[code] for code in times]).mean())
+        of_draws = np.log([draws[code] for code in times]).mean(axis=0)
+    return empirical_p(mean, of_draws.tolist())
+
+
+def _is_small(p_value: float | None) -> bool:
+    return p_value is not None and p_value <= ALPHA
 
 
 def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
@@ -99,13 +119,19 @@ def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
     draws = {code: _draws(study, effects, v, [code]).get(code, []) for code, v in own.items()}
     compared = [code for code in own if draws[code]]
     lost = [code for code in compared if times[code] <= max(draws[code])]
+    chances = [1 / (len(draws[code]) + 1) for code in compared]
+    n_won = len(compared) - len(lost)
     values = {
         **extremes(times),
         "unharmed": [code for code in own if times[code] <= 1],
         "compared": compared,
         "lost": lost,
+        "chance": sum(chances),
+        "p_value": (p_value := tail_of_hits(chances, n_won)),
+        "alpha": ALPHA,
     }
-    return Finding("own_off", tone_of(len(compared) - len(lost), len(compared)), values)
+    tone = tone_of(n_won, len(compared))
+    return Finding("own_off", "mixed" if tone == "yes" and not _is_small(p_value) else tone, values)
 
 
 def _specificity(study: ShownStudy, effects: Effects) -> Finding | None:

@@ -36,10 +36,16 @@ def omissions(study: ShownStudy) -> list[tuple[str, dict[str, Any]]]:
 def test_a_strong_shared_set_matters(study: ShownStudy) -> None:
     found = findings(study)
     shared = found["shared_off"]
-    assert shared.tone == "yes" and shared.values["lost"] == [] and shared.values["margin"] > 1
+    assert shared.values["lost"] == [] and shared.values["margin"] > 1
     assert shared.values["draws"]["n"] == 5
+    assert (shared.tone, shared.values["p_value"]) == ("mixed", 1 / 6)  # five draws cannot say more
     assert found["sizes"].values["chosen"] is True  # so the count is no finding
     assert found["sizes"].values["shared"] == study.sets.total("shared")
+
+
+def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
+    shared = findings(study_of(tmp_path, n_draws=20))["shared_off"]
+    assert (shared.tone, shared.values["p_value"]) == ("yes", 1 / 21)
 
 
 def test_a_shared_set_worth_nothing_is_chance(tmp_path: Path) -> None:

@@ -27,8 +27,16 @@ SIZES = {
     "least": ("en", 4),
     "most": ("sw", 9),
 }
-SHARED = {"n_neurons": 3, "draws": DRAWS, "lost": [], "margin": 2.5, **SPAN}
-OWN = {"unharmed": [], "compared": ["en", "sw"], "lost": [], **SPAN}
+SHARED = {"n_neurons": 3, "draws": DRAWS, "lost": [], "margin": 2.5, "p_value": 0.04, "alpha": 0.05, **SPAN}
+OWN = {
+    "unharmed": [],
+    "compared": ["en", "sw"],
+    "lost": [],
+    "chance": 0.5,
+    "p_value": 0.01,
+    "alpha": 0.05,
+    **SPAN,
+}
 IMPORTANCE = {"known": 2, "above": 2, "sure": 1, "nulls": []}
 VALUE = ShownEstimate(1.5, 1.0, 2.0, None)
 OPEN = ShownEstimate(1.5, None, 2.0, "an end is open")
@@ -94,10 +102,16 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
     "shared_unmeasured": [{}],
     "shared_off": [
         SHARED,
-        SHARED | {"draws": None},
+        SHARED | {"draws": None, "p_value": None},
+        SHARED | {"p_value": 1 / 6},
         SHARED | {"lost": ["en", "sw"], "draws": DRAWS | {"n": 1, "few": True}},
     ],
-    "own_off": [OWN, OWN | {"compared": []}, OWN | {"lost": ["en"], "unharmed": ["en"]}],
+    "own_off": [
+        OWN,
+        OWN | {"compared": []},
+        OWN | {"lost": ["en"], "unharmed": ["en"]},
+        OWN | {"p_value": 0.25},
+    ],
     "specificity": [
         SPECIFIC,
         SPECIFIC | {"victims": {"en": "en", "sw": "sw", "de": None}, "sets": Hits(3, 2, 2 / 3, 1 / 6)},
