@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def empirical_p(value: float, draws: Sequence[float]) -> float:
@@ -13,7 +14,7 @@ def empirical_p(value: float, draws: Sequence[float]) -> float:
 
 def tail_of_hits(chances: Sequence[float], n_hits: int) -> float:
     """The probability of at least `n_hits` hits among independent events with these chances."""
-    counts = np.ones(1)
+    counts: NDArray[np.floating] = np.ones(1)
     for chance in chances:
         counts = np.convolve(counts, [1 - chance, chance])
     return min(1.0, float(counts[n_hits:].sum()))
