@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from polyneuron.eval.verdicts.comparisons import RIGHT_OR_WRONG, Measured, Sided, decide
 from polyneuron.eval.verdicts.statistics import (
+    draws_for,
     mcnemar_exact,
     mean_interval,
     paired_mean_interval,
@@ -32,7 +33,6 @@ Law = Callable[[np.random.Generator, int], Values]
 ALPHA = 0.05
 SIZES = (1, 2, 3, 5, 8, 12, 20, 50, 100, 250, 500)
 FAMILIES = (1, 6, 24, 100)
-_DRAWS = 10_000
 
 
 def right_or_wrong(generator: np.random.Generator, n: int) -> Values:
@@ -93,7 +93,7 @@ def alarms(law: str, n: int, size: int, families: int) -> dict[Sided, tuple[int,
     """How many of the families without a change alarm, and how many of them are judged at all."""
     metric, draw = LAWS[law]
     generator = np.random.default_rng([n, size, len(law)])
-    n_draws = max(_DRAWS, round(10 * size / ALPHA))
+    n_draws = draws_for(size, ALPHA)
     counts: dict[Sided, tuple[int, int]] = {"worse": (0, 0), "two-sided": (0, 0)}
     for family in range(families):
         pairs = (draw(generator, n) for _ in range(size))

@@ -3,7 +3,6 @@
 Rows of the table `samples` in, rows of the table `verdicts` out. All metrics are taken to be better when higher.
 """
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -16,6 +15,7 @@ from polyneuron.eval.store.schemas import VERDICTS
 from polyneuron.eval.verdicts.pairing import Items, Key, paired
 from polyneuron.eval.verdicts.statistics import (
     Alternative,
+    draws_for,
     fit_to_judge,
     holm,
     mcnemar_exact,
@@ -33,10 +33,6 @@ METHOD = "McNemar or sign-flip; Holm over comparisons with items enough"
 """What decides a verdict beside the scores, for the keys of stored verdicts."""
 RIGHT_OR_WRONG = frozenset({"acc", "acc_norm", "exact_match"})
 """Metrics that give every item 0 or 1; all others may give it fractions."""
-
-_N_DRAWS = 10_000
-_DRAWS_BEYOND = 10
-"""So many sums beyond the observed one, at the strictest level of the family, make its p-value firm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,11 +100,10 @@ def measure(
 ) -> list[Measured]:
     """Pairs the items and tests each key of each pair, two-sided and for a loss. One result per pair and key.
 
-    Right-or-wrong metrics are tested by McNemar's exact test, others by flipping signs. Its draws grow with the family: Holm
-    multiplies the smallest p-value by the family's size, so with few draws even the smallest possible one could not reach alpha.
+    Right-or-wrong metrics are tested by McNemar's exact test, others by flipping signs, with draws that grow with the family.
     """
     family = sum(len(keys) for _, keys in chosen)
-    n_draws = max(_N_DRAWS, math.ceil(_DRAWS_BEYOND * family / alpha))
+    n_draws = draws_for(family, alpha)
     measured = []
     for pair, keys in chosen:
         for key in sorted(keys):

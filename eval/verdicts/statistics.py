@@ -25,6 +25,8 @@ _MOST_SUMS = 100_000
 """Choices of signs up to which all are gone through."""
 _EXACT_TOSSES = 1000
 """Tosses up to which probabilities are rounded once only, so that the smallest p-values meet their level exactly."""
+_LEAST_DRAWS, _DRAWS_BEYOND = 10_000, 10
+"""Draws of a small family, and draws beyond the observed sum, at the strictest level of a family, that make its p-value firm."""
 _FIRST_DRAWS = 2000
 _CHUNK_DRAWS = 4_000_000
 """Signs drawn at first, and held in memory at once."""
@@ -165,6 +167,12 @@ def sign_flip(
     return p_values | {name: (k + 1) / (n_draws + 1) for name, k in n_beyond.items()}
 
 
+def draws_for(n_family: int, alpha: float) -> int:
+    """How many draws `sign_flip` needs in a family of `n_family` at level `alpha`: Holm multiplies the smallest p-value by the
+    family's size, so with few draws even the smallest possible one could not reach alpha."""
+    return max(_LEAST_DRAWS, math.ceil(_DRAWS_BEYOND * n_family / alpha))
+
+
 def smallest_p(n: int, alternative: Alternative) -> float:
     """The smallest p-value that a paired test of `n` items can give: every item differs, and all in one direction."""
     return math.ldexp(1.0, -n) if alternative == "less" else min(1.0, math.ldexp(1.0, 1 - n))
@@ -209,11 +217,11 @@ def _all_sums(sizes: Reals, counts: npt.NDArray[np.int64]) -> tuple[Reals, Reals
     sums, chances = np.zeros(1), np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         sums = np.add.outer(sums, size * (2 * np.arange(count + 1) - count)).ravel()
-        chances = np.multiply.outer(chances, _halves(int(count))).ravel()
+        chances = np.multiply.outer(chances, _chances_of_heads(int(count))).ravel()
     return sums, chances
 
 
-def _halves(n: int) -> Reals:
+def _chances_of_heads(n: int) -> Reals:
     """Probabilities of 0 to n heads in n tosses."""
     if n > _EXACT_TOSSES:
         return np.asarray(binom.pmf(np.arange(n + 1), n, 0.5), np.float64)

@@ -87,7 +87,7 @@ def prepare_corpora(
             "doubts_json": json.dumps(own_doubts, ensure_ascii=False),
         }
         rows[unit_key(stage="corpus", **row)] = row
-    if warning := _of_lengths(sentences):
+    if warning := _length_warning(sentences):
         say(f"Warning: {warning}")
     missing = ledger.missing("corpora", rows)
     for unit, row in rows.items():
@@ -96,7 +96,7 @@ def prepare_corpora(
     return sentences
 
 
-def _of_lengths(sentences: Sentences) -> str | None:
+def _length_warning(sentences: Sentences) -> str | None:
     """What to say of detection sentences that are longer in some languages."""
     tokens = {
         language: sum(s.n_scored for s in read) / len(read)

@@ -5,7 +5,6 @@ span orders of magnitude; a multiplier below 1 is an improvement and is shown as
 that were judged as a family, by the tests that benchmarks are judged by.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
-from polyneuron.eval.verdicts.statistics import fit_to_judge, holm, sign_flip
+from polyneuron.eval.verdicts.statistics import draws_for, fit_to_judge, holm, sign_flip
 from polyneuron.eval.verdicts.verdict import BETTER, NO_EVIDENCE, NOT_JUDGED, WORSE
 from polyneuron.neuron_core.common.errors import StoreError
 
@@ -23,8 +22,6 @@ RESAMPLES = 1000
 SEED = 0
 ALPHA = 0.05
 """Level of a family of effects."""
-_N_DRAWS = 10_000
-_DRAWS_BEYOND = 10
 ABOVE, WITHIN, BELOW = "above", "within", "below"
 """Where a number lies beside chance or beside random neurons."""
 _ROUNDING = 1e-9
@@ -75,7 +72,7 @@ K = TypeVar("K")
 def judged(effects: Mapping[K, Effect]) -> dict[K, Effect]:
     """The effects with their p-values, as one family. What has too few sentences to be judged is no part of it."""
     fit = fit_to_judge([effect.n_sentences for effect in effects.values()], ALPHA, "two-sided")
-    n_draws = max(_N_DRAWS, math.ceil(_DRAWS_BEYOND * sum(fit) / ALPHA))
+    n_draws = draws_for(sum(fit), ALPHA)
     p_values = [
         sign_flip(effect.differences, n_draws, SEED)["two-sided"] if is_fit else None
         for effect, is_fit in zip(effects.values(), fit, strict=True)

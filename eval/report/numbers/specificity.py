@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +88,15 @@ def _changes(base: ShownVariant, variant: ShownVariant, language: str, place: in
     (_, before, tokens), (_, after, _) = base.nll[language], variant.nll[language]
     both = ~np.isnan(before) & ~np.isnan(after)
     changes, tokens = (after - before)[both], tokens[both]
-    n = len(changes)
-    drawn = np.random.default_rng([SEED, place]).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    weights = np.concatenate([np.ones((1, n)), drawn])
+    weights = _weights(len(changes), place)
     return np.asarray(weights @ changes / (weights @ tokens), np.float64)
+
+
+@lru_cache(maxsize=128)
+def _weights(n: int, place: int) -> NDArray[np.float64]:
+    """How often each sentence counts, [1 + RESAMPLES, n]: the same for all sets, and of each language its own."""
+    drawn = np.random.default_rng([SEED, place]).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return np.concatenate([np.ones((1, n)), drawn])
 
 
 def _margin(changes_LB: NDArray[np.float64], own: int) -> Margin:
