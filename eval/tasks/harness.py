@@ -61,9 +61,12 @@ class Tasks:
         np.random.seed(FEWSHOT_SEED)
         for lm_task in self.tasks.values():
             lm_task.set_fewshot_seed(seed=FEWSHOT_SEED)  # drawing examples goes on where the last run stopped
-        results = evaluate(lm, self._loaded, samples=self._chosen(), bootstrap_iters=0, log_samples=True)
+        chosen = self._chosen()
+        # a task without chosen items would be run whole
+        loaded = self._loaded | {"tasks": {name: self.tasks[name] for name in chosen}, "groups": {}}
+        results = evaluate(lm, loaded, samples=chosen, bootstrap_iters=0, log_samples=True)
         samples = results["samples"]
-        items = [item for name in self.names for sample in samples[name] for item in _items(name, sample, lm)]
+        items = [item for name in chosen for sample in samples[name] for item in _items(name, sample, lm)]
         return sorted(items, key=lambda item: (item.task, item.item, item.filter, item.metric))
 
     def _chosen(self) -> dict[str, list[int]]:

@@ -71,6 +71,14 @@ def test_generation_is_judged_by_one_primary_filter(judge: Judge) -> None:
     assert len(found.samples) == 6
 
 
+@pytest.mark.parametrize("max_items", [1, 2, 3, 5])
+def test_fewer_items_than_subjects_are_asked_all_the_same(judge: Judge, max_items: int) -> None:
+    """lm-eval runs a subject whole of which no item is named."""
+    samples = judge.evaluate(None, planned("mmmlu", "sw", max_items=max_items)).samples
+    primary = [row for row in samples if row["metric"] == "acc"]
+    assert len(primary) == max_items and len({row["task"] for row in primary}) == min(max_items, 4)
+
+
 def test_subjects_are_taken_in_turn(judge: Judge) -> None:
     found = judge.evaluate(None, planned("mmmlu", "sw", max_items=6))
     acc = [row for row in found.samples if row["metric"] == "acc"]
