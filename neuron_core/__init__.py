@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.model.load import load_model
     from polyneuron.neuron_core.selection.select import select
-    from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+    from polyneuron.neuron_core.sets.controls import matched_control
+    from polyneuron.neuron_core.sets.neuron_set import NeuronSet
     from polyneuron.neuron_core.sets.overlap import overlap_table, overlaps
 
 __all__ = [
@@ -55,7 +56,8 @@ _MODULES = {
     "model.anatomy": ("anatomy_of",),
     "model.load": ("load_model",),
     "selection.select": ("select",),
-    "sets.neuron_set": ("NeuronSet", "matched_control"),
+    "sets.controls": ("matched_control",),
+    "sets.neuron_set": ("NeuronSet",),
     "sets.overlap": ("overlap_table", "overlaps"),
 }
 """Names by the module that defines them; no name is also the name of a room, which would hide it once imported."""

@@ -95,7 +95,7 @@ class Shape:
     sentences: int = 50
     """Held-out sentences of each language."""
     controls: int = 2
-    """Random draws beside each set."""
+    """Draws of each kind of control beside each set."""
     items: int = 20
     """Items of each benchmark and language."""
     benchmarks: tuple[str, ...] = ("xnli",)
@@ -129,7 +129,7 @@ class SyntheticStudy:
         )
         self.evaluation = EvaluationConfig(
             benchmarks=tuple(BenchmarkConfig(name=name) for name in shape.benchmarks),
-            variants=("*",),
+            variants=("shared", "exclusive-*", "control-shared-*", "control-exclusive-*"),
         )
 
     def begin(self) -> None:
@@ -240,7 +240,7 @@ def _impacts(code: str, number: int, shape: Shape) -> tuple[pa.Table, pa.Table]:
                 pa.array(np.full(width, layer, np.int32)),
                 pa.array([group] * width),
                 pa.array(np.arange(width, dtype=np.int32)),
-                *(pa.array(values) for _ in range(4)),
+                *(pa.array(values) for _ in range(5)),
                 pa.array([[value] * 5 for value in values.tolist()], pa.list_(pa.float32())),
                 pa.array(values),
                 pa.array(np.zeros(width, bool)),

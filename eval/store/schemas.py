@@ -70,8 +70,21 @@ NEURON_SETS = table_of(
         of_schema(SET_SCHEMA),
     ],
 )
-"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose
-selection the table detectors describes) or control; language null: all of them."""
+"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose selection
+the table detectors describes), or of a control: control (random neurons), impact_control (of like impact), language_control
+(of other languages); language null: all of them."""
+
+CONTROLS = table_of(
+    "controls",
+    "model selection variant",
+    [
+        each("string", "model selection variant kind set_language? control_of"),
+        each("int64", "seed n_neurons n_asked"),
+        each("double", "impact_ratio?"),
+    ],
+)
+"""One row per control. n_asked: neurons of the set that it stands beside; impact_ratio: geometric mean of its neurons' pooled
+impacts over that of the set, null for a detector's."""
 
 SELECTIONS = table_of(
     "selections",

@@ -159,7 +159,7 @@ def detect_language(
             stacklevel=2,
         )
     seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
-    impacts = run_pass(micro_batches(seed, batch_size), None)
+    impacts = of_seed = run_pass(micro_batches(seed, batch_size), None)
     seed_squares = {group: _mean_squares(impacts, group, len(seed)) for group in groups}
     floors: dict[str, tuple[float, float]] = {}
     pruned: dict[tuple[int, str], tuple[Tensor, Impacts]] = {}
@@ -181,6 +181,7 @@ def detect_language(
         n_tokens=sum(sentence.n_scored for sentence in usable),
         n_sentences=len(usable),
         impacts=impacts,
+        seed=of_seed,
         pruned=pruned,
         floors=floors,
         seed_squares=seed_squares,

@@ -9,14 +9,16 @@ IMPACTS_SCHEMA = pa.schema(
         ("group", pa.string()),
         ("neuron", pa.int32()),
         *((f"impact_{kind}", pa.float32()) for kind in ("min", "mean", "max", "rms_min")),
+        ("impact_seed", pa.float32()),
         ("impact_smallest", pa.list_(pa.float32())),
         ("rank_worst", pa.float32()),
         ("bounded", pa.bool_()),
     ]
 )
 """impact_min, mean, max: Frobenius norm of the change, over sentences. impact_rms_min: minimum of the per-token impact
-(norm over the root of the scored tokens); impact_smallest: its up to 5 smallest values, ascending. rank_worst: largest rank
-fraction within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only."""
+(norm over the root of the scored tokens); impact_smallest: its up to 5 smallest values, ascending. impact_seed: root mean square
+of the per-token impact over the seed sentences, which are measured in full in every mode. rank_worst: largest rank fraction
+within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only."""
 
 SUMMARY_SCHEMA = pa.schema(
     [

@@ -34,14 +34,15 @@ class LanguageImpacts:
         n_tokens: int,
         n_sentences: int,
         impacts: Mapping[tuple[int, str], Impacts],
+        seed: Mapping[tuple[int, str], Impacts],
         pruned: Mapping[tuple[int, str], tuple[Tensor, Impacts]],
         floors: Mapping[str, tuple[float, float]],
         seed_squares: Mapping[str, tuple[float, float]],
     ) -> LanguageImpacts:
-        """Lays out what `detect_language` measured. `pruned`: for the keys whose `impacts` cover some neurons only, those
-        neurons, and the seed's impacts of all."""
+        """Lays out what `detect_language` measured. `seed`: the impacts over the seed sentences alone. `pruned`: for the keys
+        whose `impacts` cover some neurons only, those neurons, and the seed's impacts of all."""
         keys = sorted(impacts, key=lambda key: (key[0], GROUPS.index(key[1])))
-        blocks = [_rows(language, key, impacts[key], pruned.get(key)) for key in keys]
+        blocks = [_rows(language, key, impacts[key], seed[key], pruned.get(key)) for key in keys]
         rows = [
             {
                 "language": language,
@@ -79,7 +80,11 @@ class ImpactTable:
 
 
 def _rows(
-    language: str, key: tuple[int, str], impacts: Impacts, pruned: tuple[Tensor, Impacts] | None
+    language: str,
+    key: tuple[int, str],
+    impacts: Impacts,
+    seed: Impacts,
+    pruned: tuple[Tensor, Impacts] | None,
 ) -> pa.Table:
     source = impacts if pruned is None else pruned[1]
     n = len(source.minimum)
@@ -100,6 +105,7 @@ def _rows(
         pa.array(mean, mask=~measured),
         pa.array(maximum, mask=~measured),
         pa.array(smallest[:, 0].copy()),
+        pa.array((seed.square_per_token / seed.n_sentences).sqrt().float().numpy()),
         _lists(smallest, measured, min(impacts.n_sentences, N_SMALLEST)),
         pa.nulls(n, pa.float32()) if impacts.worst_rank is None else pa.array(impacts.worst_rank.numpy()),
         pa.array(~measured),

@@ -128,6 +128,16 @@ class ImpactGrid:
         value = self._summaries[language, group].get(column)
         return None if value is None else float(value)
 
+    def pooled(self) -> dict[tuple[int, str], Floats]:
+        """The impact of each neuron on the text of all languages: the root mean square, over languages, of its impact on their
+        seed sentences. By (layer, group), float32 [width]."""
+        pooled_N = np.sqrt(np.square(self.floats("impact_seed").astype(np.float64)).mean(axis=0))
+        return {
+            (layer, group): values.astype(np.float32)
+            for group, span in self.spans.items()
+            for layer, values in enumerate(pooled_N[span].reshape(self._n_layers, self.widths[group]))
+        }
+
     def to_set(self, mask: Mask) -> NeuronSet:
         """The neurons at the True positions of a bool [N]."""
         members = {}

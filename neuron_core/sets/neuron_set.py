@@ -1,4 +1,4 @@
-"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts, Parquet and matched random controls."""
+"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts and Parquet."""
 
 from __future__ import annotations
 
@@ -268,24 +268,3 @@ class NeuronSet:
             raise SetError(
                 f"No neuron set can be read from {path}: {error}. Give a file that NeuronSet.save wrote"
             ) from error
-
-
-def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronSet:
-    """Random neurons, as many in each (layer, group) as `target` has, drawn outside `target` and `outside`. The draw
-    depends on the seed and on the target alone, so equal calls give equal controls in every process. Raises SetError when
-    too few neurons are left in a (layer, group), which is named, the seed is negative, or the sets are of two models."""
-    if seed < 0:
-        raise SetError(f"The seed of a control must be 0 or more, not {seed}")
-    taken = target | outside
-    generator = np.random.default_rng([seed, int(target.fingerprint(), 16)])
-    members = {}
-    for layer, group in target.places():
-        wanted = len(target.indices(layer, group))
-        free = np.setdiff1d(np.arange(target.widths[group]), taken.indices(layer, group))
-        if len(free) < wanted:
-            raise SetError(
-                f"No matched control: (layer {layer}, group {group!r}) needs {wanted} neurons but only {len(free)} of "
-                f"{target.widths[group]} are in no language's set. Choose a stricter selection rule"
-            )
-        members[layer, group] = generator.choice(free, wanted, replace=False)
-    return NeuronSet.from_indices(target.model, target.widths, target.n_layers, members)

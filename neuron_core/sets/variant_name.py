@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+ControlKind = Literal["control", "impact_control", "language_control"]
+"""What a set is compared with: random neurons; others of like impact; other languages' neurons."""
+CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
 
 VariantKind = Literal[
     "base",
@@ -13,13 +17,15 @@ VariantKind = Literal[
     "strict_exclusive",
     "detected",
     "control",
+    "impact_control",
+    "language_control",
     "tuned",
     "tuned and intervened",
     "edit",
     "intervention",
 ]
-"""What a variant stands for: the model as it is; a set that is switched off, found in impacts or by a detector, or a random
-control of one; trained neurons, with activations held fixed or not; a change that somebody's file holds."""
+"""What a variant stands for: the model as it is; a set that is switched off, found in impacts or by a detector, or a control
+of one; trained neurons, with activations held fixed or not; a change that somebody's file holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +37,7 @@ class VariantName:
     language: str | None = None
     """Whose neurons they are, or which languages they were trained for, joined by "+"; None where all or none are meant."""
     control_of: VariantName | None = None
-    """The variant whose set a random control is as large as."""
+    """The variant whose set a control is drawn for."""
     seed: int | None = None
     """Of a control's draw or of a training."""
     names_seed: bool = True
@@ -53,8 +59,8 @@ class VariantName:
         match self.kind:
             case "base" | "shared":
                 return self.kind
-            case "control":
-                return f"control-{self.control_of}-{self.seed}"
+            case "control" | "impact_control" | "language_control":
+                return f"{self.kind.replace('_', '-')}-{self.control_of}-{self.seed}"
             case "detected":
                 return f"{self.detector}-{self.language}"
             case "tuned":
@@ -67,9 +73,9 @@ class VariantName:
                 return str(self.label)
         return f"{self.kind}-{self.language}"
 
-    def control(self, seed: int) -> VariantName:
-        """The name of a random control of this variant's set."""
-        return VariantName(kind="control", language=self.language, control_of=self, seed=seed)
+    def control(self, seed: int, kind: ControlKind = "control") -> VariantName:
+        """The name of a control of this variant's set."""
+        return VariantName(kind=kind, language=self.language, control_of=self, seed=seed)
 
     def columns(self) -> dict[str, str | int | None]:
         """The columns of the store that say which variant a row is about; the name itself is `variant`."""
@@ -89,3 +95,8 @@ SHARED = VariantName(kind="shared")
 def exclusive(language: str) -> VariantName:
     """The name of a language's exclusive set, switched off."""
     return VariantName(kind="exclusive", language=language)
+
+
+def strict_exclusive(language: str) -> VariantName:
+    """The name of a language's strictly exclusive set, switched off."""
+    return VariantName(kind="strict_exclusive", language=language)

@@ -108,10 +108,11 @@ class ActivationsConfig(Section):
 
 
 class AblationConfig(Section):
-    """Deactivation: seeds of the matched controls, and how many variants one pass over the model serves."""
+    """Deactivation: draws of each kind of control, of the shared set and of each language's exclusive and strict set, and how
+    many variants one pass over the model serves."""
 
-    shared_control_seeds: int = Field(default=5, ge=0, le=1000)
-    exclusive_control_seeds: int = Field(default=3, ge=0, le=1000)
+    shared_control_seeds: int = Field(default=20, ge=0, le=1000)
+    exclusive_control_seeds: int = Field(default=20, ge=0, le=1000)
     n_bootstrap: int = Field(default=2000, ge=1, le=1_000_000)
     variants_per_pass: int = Field(default=4, ge=1)
     batch_size: int = Field(default=8, ge=1)
@@ -119,7 +120,7 @@ class AblationConfig(Section):
 
     @property
     def n_controls(self) -> dict[str, int]:
-        """Random controls of the shared set and of each exclusive set."""
+        """Draws of each kind of control, of the shared set and of each set of a language."""
         return {"shared": self.shared_control_seeds, "exclusive": self.exclusive_control_seeds}
 
 
@@ -178,7 +179,12 @@ class EvaluationConfig(Section):
     data: str = "hub"
     revisions: dict[str, str] = Field(default_factory=dict)
     mmmlu_files: dict[str, str] = Field(default_factory=dict)
-    variants: Annotated[tuple[str, ...], Once] = ("shared", "exclusive-*", "control-*-0")
+    variants: Annotated[tuple[str, ...], Once] = (
+        "shared",
+        "exclusive-*",
+        "control-shared-0",
+        "control-exclusive-*-0",
+    )
     languages: Annotated[tuple[str, ...], Field(min_length=1), Once] | None = None
     alpha: float = Field(default=0.05, gt=0, lt=1)
     min_effect: float = Field(default=0.0, ge=0)

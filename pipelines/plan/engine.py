@@ -7,7 +7,12 @@ from polyneuron.cluster.memory import GIB
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
-from polyneuron.pipelines.plan.units import n_activation_units, n_judged, n_variants
+from polyneuron.pipelines.plan.units import (
+    n_activation_units,
+    n_judged,
+    n_variants_at_home,
+    n_variants_everywhere,
+)
 
 _SAMPLE_ITEMS = 20
 """Items of a benchmark's sample, at most."""
@@ -22,8 +27,8 @@ def study_requests(config: StudyConfig) -> Requests:
     times = n_judged(config) * len(evaluation.languages or config.languages)
     requests = sum((task_requests(config, asked) for asked in evaluation.benchmarks), Requests()) * times
     if config.ablation.through == "engine":
-        n_all = n_variants(config) + n_activation_units(config)[1]
-        n_sentences = n_all * len(config.languages) * config.corpus.n_heldout
+        n_times = n_variants_everywhere(config) + n_variants_at_home(config) + n_activation_units(config)[1]
+        n_sentences = n_times * len(config.languages) * config.corpus.n_heldout
         requests += Requests(n_sentences * config.corpus.max_tokens)
     return requests
 

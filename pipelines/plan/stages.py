@@ -13,7 +13,12 @@ from polyneuron.cluster.memory import GIB
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
-from polyneuron.pipelines.plan.units import n_activation_units, n_trainings, n_variants
+from polyneuron.pipelines.plan.units import (
+    n_activation_units,
+    n_trainings,
+    n_variants_at_home,
+    n_variants_everywhere,
+)
 
 TRAINED_SHARE = 0.01
 """Neurons of each group that a chosen set is assumed to have; how many it has is known after detection."""
@@ -79,19 +84,24 @@ def activation_stage(case: PlannedCase) -> Stage:
 
 
 def perplexity_stage(case: PlannedCase) -> Stage:
-    """Held-out sentences of all languages under every variant, some variants a pass."""
+    """Held-out sentences of all languages, or of its own, under every variant, some variants a pass."""
     config, at_once = case.config, case.config.ablation.variants_per_pass
     n_sentences = len(config.languages) * config.corpus.n_heldout
     corpus = passes.Corpus(n_sentences, config.corpus.max_tokens, config.ablation.batch_size)
-    n_all = n_variants(config) + n_activation_units(config)[1]
-    n_passes, n_copies = math.ceil(n_all / at_once), min(n_all, at_once)
+    n_everywhere = n_variants_everywhere(config) + n_activation_units(config)[1]
+    n_at_home, n_languages = n_variants_at_home(config), len(config.languages)
+    # one round of every language's own variants reads each sentence once, as a pass over all languages does
+    n_whole, n_at_home_passes = math.ceil(n_everywhere / at_once), math.ceil(n_at_home / at_once)
+    n_passes, n_copies = n_whole + n_languages * n_at_home_passes, min(n_everywhere, at_once)
+    n_all = n_everywhere + n_languages * n_at_home
     return _pass_stage(
         "perplexity",
         case,
         corpus,
         passes.perplexity_phases(case.placing, corpus, n_copies),
-        flops=n_all * passes.forward_flops(case.shape, corpus, with_head=True),
+        flops=(n_everywhere + n_at_home) * passes.forward_flops(case.shape, corpus, with_head=True),
         n_passes=n_passes,
+        n_rounds=n_whole + n_at_home_passes,
         with_head=True,
         n_copies=n_copies,
         notes=(f"{n_all} variants in {n_passes} passes",),

@@ -7,7 +7,14 @@ from typing import Any
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.corpora.sources import CorpusSource
-from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive
+from polyneuron.neuron_core.sets.variant_name import (
+    CONTROL_KINDS,
+    SHARED,
+    ControlKind,
+    VariantName,
+    exclusive,
+    strict_exclusive,
+)
 from polyneuron.pipelines.config.corpus import CorpusConfig
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -107,19 +114,43 @@ def n_trainings(config: StudyConfig) -> int:
 
 
 def n_variants(config: StudyConfig) -> int:
-    """Variants whose perplexity is measured: base, shared, exclusive and trained ones, and controls."""
-    seeds, n_languages = config.ablation, len(config.languages)
-    controls = seeds.shared_control_seeds + n_languages * seeds.exclusive_control_seeds
-    return 2 + n_languages + n_trainings(config) + controls
+    """Variants whose perplexity is measured."""
+    return n_variants_everywhere(config) + len(config.languages) * n_variants_at_home(config)
+
+
+def n_variants_everywhere(config: StudyConfig) -> int:
+    """Variants measured in all languages: the base model, sets, controls of the shared set, and trained ones."""
+    sets = _deactivated(config, controls=False)
+    controls = len(_kinds(SHARED)) * config.ablation.shared_control_seeds
+    return 1 + len(sets) + controls + n_trainings(config)
+
+
+def n_variants_at_home(config: StudyConfig) -> int:
+    """Variants measured in one language alone, for each language: controls of its sets."""
+    sets = (exclusive(""), strict_exclusive(""))
+    return config.ablation.exclusive_control_seeds * sum(len(_kinds(name)) for name in sets)
+
+
+def _kinds(name: VariantName) -> tuple[ControlKind, ...]:
+    """The kinds of controls of a set; no neuron of another language is a control of what all share."""
+    return CONTROL_KINDS if name.language is not None else CONTROL_KINDS[:2]
+
+
+def _deactivated(config: StudyConfig, controls: bool) -> list[VariantName]:
+    """The names of the sets that are switched off, and of their controls."""
+    n_draws = config.ablation.n_controls
+    names = []
+    for name in (SHARED, *map(exclusive, config.languages), *map(strict_exclusive, config.languages)):
+        names.append(name)
+        seeds = range(n_draws["shared" if name == SHARED else "exclusive"] * controls)
+        names += [name.control(seed, kind) for kind in _kinds(name) for seed in seeds]
+    return names
 
 
 def n_judged(config: StudyConfig) -> int:
     """Variants judged on benchmarks, the base model and trained ones included."""
-    evaluation, seeds = config.evaluation, config.ablation
-    names = [SHARED, *map(SHARED.control, range(seeds.shared_control_seeds))]
-    for own in map(exclusive, config.languages):
-        names += [own, *map(own.control, range(seeds.exclusive_control_seeds))]
-    named = [n for n in names if any(fnmatch.fnmatchcase(str(n), pattern) for pattern in evaluation.variants)]
+    names, patterns = map(str, _deactivated(config, controls=True)), config.evaluation.variants
+    named = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
     return 1 + len(named) + n_trainings(config)
 
 

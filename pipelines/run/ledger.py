@@ -10,7 +10,7 @@ from polyneuron.eval.store.units import unit_key
 
 VERSION = 1
 """Raised when the mathematics of a stage changes, so that old units are not taken for new ones."""
-_PARTS = frozenset({"impacts", "neuron_sets", "sensitivity", "samples", "validations"})
+_PARTS = frozenset({"impacts", "neuron_sets", "controls", "sensitivity", "samples", "validations"})
 """Tables in which a part of a unit is written first; the unit is done when it is in the table that is written last."""
 
 

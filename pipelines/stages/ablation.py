@@ -1,11 +1,11 @@
-"""Stage ablation: perplexity of the base model and of every variant on the held-out sentences of every language."""
+"""Stage ablation: perplexity of the base model and of every variant on held-out sentences, of every language or of its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
-from polyneuron.neuron_core.passes.batches import micro_batches
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import AblationConfig
@@ -33,7 +33,7 @@ class Ablation:
         workers: Workers,
         engine: JudgingEngine,
     ) -> None:
-        self._ledger, self._config, self._heldout = ledger, config, sentences.all_heldout
+        self._ledger, self._config, self._sentences = ledger, config, sentences
         self._workers, self._engine = workers, engine
 
     def without_sets(self, selected: Selected) -> Units:
@@ -46,7 +46,7 @@ class Ablation:
         """
         like = selected.selection.shared
         nothing = NeuronSet.empty(like.model, like.widths, like.n_layers)
-        base = {BASE: self._unit(selected.unit, BASE, nothing.fingerprint())}
+        base = {BASE: self._unit(selected.unit, BASE_VARIANT, nothing.fingerprint())}
         units = base | self._units_without(selected.unit, selected.variants)
         self._measure_missing(selected.name, (BASE_VARIANT, *selected.variants), units)
         return units
@@ -59,7 +59,7 @@ class Ablation:
         under each detector's selection, so that it can be read alone; they are not measured again.
         """
         for detected in found:
-            copied = self._unit(detected.unit, BASE, BASE_VARIANT.fingerprint)
+            copied = self._unit(detected.unit, BASE_VARIANT, BASE_VARIANT.fingerprint)
             if not self._ledger.done("perplexities", copied):
                 rows = self._ledger.read("perplexities", [base]).drop_columns(["run_id", "unit", "selection"])
                 self._ledger.put("perplexities", copied, rows, selection=detected.name)
@@ -68,16 +68,20 @@ class Ablation:
 
     def of_tuned(self, selected: Selected, tuned: Sequence[Variant]) -> None:
         """Measures trained variants on the same held-out sentences."""
-        units = {each.name: self._unit(selected.unit, each.name, each.fingerprint) for each in tuned}
+        units = {each.name: self._unit(selected.unit, each, each.fingerprint) for each in tuned}
         self._measure_missing(selected.name, tuned, units)
 
-    def _unit(self, selection: str, variant: VariantName, change: str) -> str:
+    def _read(self, measured_in: str | None) -> list[Sentence]:
+        """The held-out sentences on which a variant is measured."""
+        return self._sentences.all_heldout if measured_in is None else self._sentences.heldout[measured_in]
+
+    def _unit(self, selection: str, variant: Variant, change: str) -> str:
         return stage_unit(
             "ablate",
             selection=selection,
-            variant=str(variant),
+            variant=str(variant.name),
             edit=change,
-            heldout=sentences_hash(self._heldout),
+            heldout=sentences_hash(self._read(variant.measured_in)),
             dtype=self._workers.model.dtype,
             batch_size=self._config.batch_size,
             through=self._through(),
@@ -94,7 +98,7 @@ class Ablation:
         units = {}
         for variant in variants:
             if variant.neurons:
-                units[variant.name] = self._unit(selection, variant.name, variant.neurons.fingerprint())
+                units[variant.name] = self._unit(selection, variant, variant.neurons.fingerprint())
             else:
                 say(f"  {variant.name} is empty: nothing to deactivate, so it has no perplexity")
         return units
@@ -105,9 +109,10 @@ class Ablation:
         missing = self._ledger.missing("perplexities", units.values())
         at_once = self._config.variants_per_pass
         todo = [variant for variant in variants if units.get(variant.name) in missing]
-        for start in range(0, len(todo), at_once):
-            part = todo[start : start + at_once]
-            title = f"perplexity, variants {start + 1} to {start + len(part)} of {len(todo)}"
+        n_begun = 0
+        for part in _passes(todo, at_once):
+            title = f"perplexity, variants {n_begun + 1} to {n_begun + len(part)} of {len(todo)}"
+            n_begun += len(part)
             for variant, rows in zip(part, self._measured(title, part), strict=True):
                 self._ledger.put("perplexities", units[variant.name], rows, selection=selection)
             say(f"  measured {', '.join(str(variant.name) for variant in part)}")
@@ -115,12 +120,12 @@ class Ablation:
             say(f"  perplexity: all variants of {selection} are in the store")
 
     def _measured(self, title: str, variants: Sequence[Variant]) -> list[list[dict[str, Any]]]:
-        """Rows of the table perplexities for each variant."""
-        edits = [variant.change for variant in variants]
+        """Rows of the table perplexities for each variant; all are measured on the same sentences."""
+        edits, heldout = [variant.change for variant in variants], self._read(variants[0].measured_in)
         if self._config.through == "engine":
-            by_rank = [self._engine.judge().call("sentence_nlls", edits, self._heldout)]
+            by_rank = [self._engine.judge().call("sentence_nlls", edits, heldout)]
         else:
-            batches = micro_batches(self._heldout, self._config.batch_size)
+            batches = micro_batches(heldout, self._config.batch_size)
             by_rank = self._workers.run(title, sentence_nlls, batches, edits=edits)
         rows = []
         for index, variant in enumerate(variants):
@@ -128,3 +133,13 @@ class Ablation:
             nlls = sorted((nll for rank in by_rank for nll in rank[index]), key=attrgetter(*_OF_SENTENCE[:2]))
             rows.append([constants | {name: getattr(nll, name) for name in _OF_SENTENCE} for nll in nlls])
         return rows
+
+
+def _passes(variants: Iterable[Variant], at_once: int) -> Iterator[Sequence[Variant]]:
+    """Variants that are measured on the same sentences, `at_once` at most; those of all languages first."""
+    together: dict[str | None, list[Variant]] = {None: []}
+    for variant in variants:
+        together.setdefault(variant.measured_in, []).append(variant)
+    for alike in together.values():
+        for start in range(0, len(alike), at_once):
+            yield alike[start : start + at_once]

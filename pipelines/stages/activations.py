@@ -22,7 +22,7 @@ from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
 from polyneuron.pipelines.stages.detection import Selected
-from polyneuron.pipelines.stages.variants import Variant, set_rows, with_controls
+from polyneuron.pipelines.stages.variants import ControlSource, Variant, control_rows, set_rows, with_controls
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +131,7 @@ def find_sets(
             }
             switched_off = set_rows(sets.name, ((v.name, v.neurons) for v in sets.variants))
             ledger.put("neuron_sets", unit, switched_off, selection=sets.name)
+            ledger.put("controls", unit, control_rows(sets.name, sets.variants), selection=sets.name)
             ledger.put("detectors", unit, [row], selection=sets.name)
         sizes = ", ".join(f"{language} {len(neurons)}" for language, neurons in detected.sets.items())
         say(f"  {detector.name} found {sizes}")
@@ -153,4 +154,5 @@ def store_overlaps(ledger: Ledger, selected: Selected, found: Sequence[DetectedS
 def _variants(detected: Detected, n_controls: int) -> Iterator[Variant]:
     for language, neurons in detected.sets.items():
         name = VariantName(kind="detected", detector=detected.detector.name, language=language)
-        yield from with_controls(name, neurons, detected.everything, n_controls)
+        source = ControlSource(n_draws=n_controls, outside=detected.everything)
+        yield from with_controls(name, neurons, source)

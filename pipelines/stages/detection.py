@@ -20,17 +20,19 @@ from polyneuron.neuron_core.impacts.detect import (
 )
 from polyneuron.neuron_core.impacts.table import LanguageImpacts
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
+from polyneuron.neuron_core.selection.grid import ImpactGrid
 from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
 from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import sensitivity
-from polyneuron.neuron_core.sets.variant_name import SHARED, VariantName, exclusive
+from polyneuron.neuron_core.sets.controls import Pooled
+from polyneuron.neuron_core.sets.variant_name import SHARED, VariantName, exclusive, strict_exclusive
 from polyneuron.pipelines.config.study import DetectionConfig, SelectionConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
-from polyneuron.pipelines.stages.variants import Variant, set_rows, with_controls
+from polyneuron.pipelines.stages.variants import ControlSource, Variant, control_rows, set_rows, with_controls
 
 
 def detection_units(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> dict[str, str]:
@@ -117,7 +119,7 @@ def selection_name_and_unit(
 ) -> tuple[str, str]:
     """What the selection by `rule` from these units of impacts is called in the store, and its unit.
 
-    `n_controls`: random controls of the shared set and of each exclusive set.
+    `n_controls`: draws of each kind of control, of the shared set and of each set of a language.
     """
     unit = unit_key(
         stage="select", detections=list(detections), rule=rule.describe(), controls=dict(n_controls)
@@ -163,7 +165,8 @@ def detect_and_select(
             ledger.dismiss("detections", units)
             continue
         name, unit = selection_name_and_unit(rule, n_controls, units)
-        selected = Selected(sets, tuple(_variants(sets, n_controls)), name, unit)
+        pooled = ImpactGrid(impacts, summaries, sets.languages, ledger.model).pooled()
+        selected = Selected(sets, tuple(_variants(sets, pooled, n_controls)), name, unit)
         if not ledger.done("selections", unit):
             band = sensitivity(impacts, summaries, rule, sets.languages, ledger.model)
             _store(ledger, selected, band)
@@ -182,15 +185,23 @@ def _store(ledger: Ledger, selected: Selected, band: pa.Table) -> None:
     }
     named = [(variant.name, variant.neurons) for variant in selected.variants]
     named += [(VariantName(kind="related", language=of), found) for of, found in sets.related.items()]
-    strict = sets.strict_exclusive.items()
-    named += [(VariantName(kind="strict_exclusive", language=of), found) for of, found in strict]
+    ledger.put("controls", unit, control_rows(selected.name, selected.variants), **where)
     ledger.put("neuron_sets", unit, set_rows(selected.name, named), **where)
     ledger.put("sensitivity", unit, band, **where)
     ledger.put("selections", unit, [row], **where)
 
 
-def _variants(sets: Selection, n_controls: Mapping[str, int]) -> Iterator[Variant]:
+def _variants(sets: Selection, pooled: Pooled, n_controls: Mapping[str, int]) -> Iterator[Variant]:
     outside = reduce(operator.or_, sets.related.values(), sets.shared)
-    yield from with_controls(SHARED, sets.shared, outside, n_controls["shared"])
-    for language, own in sets.exclusive.items():
-        yield from with_controls(exclusive(language), own, outside, n_controls["exclusive"])
+    source = ControlSource(n_draws=n_controls["shared"], outside=outside, pooled=pooled)
+    yield from with_controls(SHARED, sets.shared, source)
+    for named, of_kind in ((exclusive, sets.exclusive), (strict_exclusive, sets.strict_exclusive)):
+        for language, own in of_kind.items():
+            source = ControlSource(
+                n_draws=n_controls["exclusive"],
+                outside=outside,
+                pooled=pooled,
+                others=reduce(operator.or_, (of_kind[code] for code in of_kind if code != language), own),
+                measured_in=language,
+            )
+            yield from with_controls(named(language), own, source)

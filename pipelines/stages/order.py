@@ -63,7 +63,7 @@ STAGES = (
     ),
     StudyStage(
         name="detection",
-        title="measure impacts (a unit a language), and select sets and random controls",
+        title="measure impacts (a unit a language), and select sets and their controls",
         needs=("corpora",),
     ),
     StudyStage(
@@ -74,7 +74,7 @@ STAGES = (
     ),
     StudyStage(
         name="ablation",
-        title="measure perplexity without each set (a unit a variant)",
+        title="measure perplexity without each set and each control (a unit a variant)",
         needs=("detection",),
     ),
     StudyStage(

@@ -22,6 +22,7 @@ def impacts(language: str, n: int = 4, model: str = MODEL, **changed: Any) -> pa
         "impact_mean": pa.array([1.5 + i for i in range(n - 1)] + [None], pa.float32()),
         "impact_max": pa.array([2.5 + i for i in range(n - 1)] + [None], pa.float32()),
         "impact_rms_min": pa.array([0.25 + i for i in range(n)], pa.float32()),
+        "impact_seed": pa.array([0.75 + i for i in range(n)], pa.float32()),
         "impact_smallest": pa.array(
             [[0.25 + i, 0.5 + i] for i in range(n - 1)] + [None], pa.list_(pa.float32())
         ),

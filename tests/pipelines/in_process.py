@@ -58,11 +58,12 @@ def judge_locally(monkeypatch: pytest.MonkeyPatch) -> list[LocalJudge]:
 
 
 def tiny_config(model: Path, store: Path, **sections: object) -> StudyConfig:
-    """Two languages of the embedded corpus, six sentences each."""
+    """Two languages of the embedded corpus, six sentences each, and one draw of each kind of control."""
     values: dict[str, object] = {
         "models": [{"path": str(model), "name": "tiny"}],
         "languages": ["en", "sw"],
         "corpus": {"n_detection": 6, "n_heldout": 3, "max_tokens": 12},
+        "ablation": {"shared_control_seeds": 1, "exclusive_control_seeds": 1},
         "store": str(store),
         **sections,
     }

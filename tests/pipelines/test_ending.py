@@ -53,6 +53,7 @@ def test_a_signal_is_recorded_as_an_interruption(
     store, waiting = tmp_path / "store", tmp_path / "waiting"
     study = ["study", f"models=[{{path: {model}, name: tiny}}]", "languages=[en, sw]", f"store={store}"]
     small = ["corpus={n_detection: 4, n_heldout: 2, max_tokens: 12}", "training={}", "evaluation={}"]
+    small.append("ablation={shared_control_seeds: 1, exclusive_control_seeds: 1}")
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(waiting), where, *study, *small],
         cwd=ROOT,

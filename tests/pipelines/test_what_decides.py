@@ -15,7 +15,15 @@ from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
 STAGES = ("corpora", "detection", "activations", "ablation", "metrics")
-OF_THE_RULE = {"neuron_sets", "selections", "sensitivity", "set_overlaps", "perplexities", "metrics"}
+OF_THE_RULE = {
+    "neuron_sets",
+    "controls",
+    "selections",
+    "sensitivity",
+    "set_overlaps",
+    "perplexities",
+    "metrics",
+}
 OF_SENTENCES = {"impacts", "detections", "activations", "detectors", *OF_THE_RULE}
 ALL = {"corpora", *OF_SENTENCES}
 Change = Callable[[Path, dict[str, Any]], None]

@@ -17,6 +17,7 @@ from polyneuron.eval.report.numbers.units import Row, StudiedTables, studies_of
 from polyneuron.eval.report.numbers.variants import Variants, variants_of
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.model.groups import GROUPS
+from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
     thresholds = {group: float(value) for group, value in stored.items() if value is not None}
     detections, impacts = tables.read("detections"), tables.read("impacts")
     sets = tables.read("neuron_sets", selection)
-    sets = sets.filter(pc.not_equal(sets["kind"], "control"))
+    sets = sets.filter(pc.invert(pc.is_in(sets["kind"], pa.array(CONTROL_KINDS))))
     rows = {name: tables.read(name).to_pylist() for name in ("corpora", "scores", "verdicts")}
     rows |= {name: tables.read(name, selection).to_pylist() for name in ("metrics", "sensitivity")}
     languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in rows["corpora"]))
@@ -124,7 +125,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
         languages=languages,
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),
-        variants=variants_of(tables.read("perplexities", selection)),
+        variants=variants_of(tables.read("perplexities", selection), tables.read("controls", selection)),
         rows=rows | {"detections": detections.to_pylist()},
         curves=read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds),
         other_selections=tables.other_selections(selection),

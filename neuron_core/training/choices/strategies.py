@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.neuron_core.sets.controls import matched_control
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy, TransferChoice
 
 

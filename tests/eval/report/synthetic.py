@@ -112,6 +112,7 @@ def _impacts(plan: Plan, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
                         "impact_mean": pa.array(value * 5, pa.float32(), mask=below),
                         "impact_max": pa.array(value * 9, pa.float32(), mask=below),
                         "impact_rms_min": pa.array(value, pa.float32()),
+                        "impact_seed": pa.array(rms[i].ravel(), pa.float32()),
                         "impact_smallest": pa.array(
                             [[v * k for k in (1, 1.1, 1.2)] for v in value], pa.list_(pa.float32())
                         ),

@@ -1,6 +1,7 @@
 """Detection: pruning, batching and merging change nothing that a selection can see."""
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -71,6 +72,22 @@ def test_bounded_rows_have_no_mean_and_no_rank() -> None:
     assert all((row["impact_mean"] is None) == row["bounded"] for row in table)
     assert all((row["rank_worst"] is None) == (row["group"] in ("q", "k")) for row in table)
     assert all(row["group"] in ("q", "k") for row in table if row["bounded"])
+
+
+@pytest.mark.parametrize("mode", ["certified", "full"])
+def test_the_impact_on_the_seed_is_known_of_every_neuron(mode: DetectionMode) -> None:
+    """That of the three shortest sentences measured alone, whose three smallest impacts are all there are."""
+    model = tiny_model("llama-gqa-tied")
+    table = measure_impacts(model, None, CORPORA, mode=mode, floor_fraction=0.05)
+    shortest = {code: sorted(corpus, key=len)[:3] for code, corpus in CORPORA.items()}
+    alone = measure_impacts(model, None, shortest, mode="full").to_arrow()["impact_smallest"].to_pylist()
+    expected = np.sqrt(np.square(np.array(alone, np.float64)).mean(axis=1))
+    found = table.to_arrow()["impact_seed"].to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for row in table.summaries.to_pylist():
+        mine = pc.and_(*(pc.equal(table.to_arrow()[name], row[name]) for name in ("language", "group")))
+        squares = np.square(table.to_arrow().filter(mine)["impact_seed"].to_numpy().astype(np.float64))
+        assert row["seed_mean_square"] == pytest.approx(squares.mean(), rel=1e-5)
 
 
 def test_accumulators_merge_to_what_one_gives() -> None:

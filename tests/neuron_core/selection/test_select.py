@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified, SetError
 from polyneuron.neuron_core.impacts.detect import measure_impacts
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
+from polyneuron.neuron_core.selection.grid import ImpactGrid
 from polyneuron.neuron_core.selection.rules import Quantile, ScaledSigma, Sigma, TopRatio
 from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import OWN_RULE, sensitivity
@@ -40,7 +41,7 @@ def tables(
                     rows.append({
                         "language": language, "layer": layer, "group": group, "neuron": neuron,
                         "impact_min": 10 * value, "impact_mean": None if pruned else 20 * value,
-                        "impact_max": None if pruned else 30 * value, "impact_rms_min": value,
+                        "impact_max": None if pruned else 30 * value, "impact_rms_min": value, "impact_seed": 5 * value,
                         "impact_smallest": None if pruned else [value, 2 * value, 3 * value],
                         "rank_worst": None if floors and group == "q" else rank, "bounded": pruned,
                     })  # fmt: skip
@@ -77,6 +78,17 @@ def test_sigma_by_hand() -> None:
     assert found.exclusive == found.strict_exclusive and found.n_exclusive() == {"en": 1, "sw": 1}
     assert (found.n_measured, found.shared.model, dict(found.shared.widths)) == (10, "m", {"q": 2, "ffn": 3})
     assert found.thresholds == {"q": 0.5, "ffn": 0.5}
+
+
+def test_pooled_impacts_are_root_mean_squares_over_languages() -> None:
+    impacts, summaries = tables()
+    pooled = ImpactGrid(impacts, summaries).pooled()
+    assert {place: len(values) for place, values in pooled.items()} == {
+        (layer, group): width for layer in range(2) for group, width in (("q", 2), ("ffn", 3))
+    }
+    for (layer, group), values in pooled.items():
+        of_languages = np.array([EXAMPLE[code][group][layer] for code in ("en", "sw")])
+        np.testing.assert_allclose(values, 5 * np.sqrt(np.square(of_languages).mean(axis=0)), rtol=1e-6)
 
 
 def test_frobenius_norm_is_another_column() -> None:

@@ -1,4 +1,4 @@
-"""NeuronSet: algebra as of Python sets, files that come back equal, controls that match and stay outside."""
+"""NeuronSet: algebra as of Python sets, files that come back equal."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.sets.neuron_set import NeuronSet, matched_control
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 
 WIDTHS = {"q": 8, "k": 4, "v": 4, "ffn": 12}
 LAYERS = 3
@@ -129,25 +129,3 @@ def test_equal_sets_have_equal_hashes_and_survive_pickling() -> None:
     assert pickle.loads(pickle.dumps(a)) == a
     assert a.fingerprint() != make({(0, "q"): [1, 3]}).fingerprint()
     assert a.fingerprint() != make({(1, "q"): [1, 2]}).fingerprint()
-
-
-@settings(max_examples=20, deadline=None)
-@given(NEURONS, st.integers(0, 5))
-def test_controls_match_and_stay_outside(neurons: set, seed: int) -> None:
-    target = of({(layer, group, n) for layer, group, n in neurons if n < 2})
-    outside = of({(layer, group, n) for layer, group, n in neurons if n < 2} | {(0, "q", 5), (1, "ffn", 11)})
-    control = matched_control(target, outside, seed)
-    assert control.counts_by_layer() == target.counts_by_layer()
-    assert len(control & target) == 0 and len(control & outside) == 0
-    assert control == matched_control(target, outside, seed)
-
-
-def test_controls_differ_by_seed_and_by_target() -> None:
-    target = make({(0, "ffn"): [0, 1], (1, "ffn"): [2, 3]})
-    draws = {matched_control(target, target, seed) for seed in range(8)}
-    assert len(draws) > 4
-
-
-def test_too_few_left_names_the_place() -> None:
-    with pytest.raises(SetError, match=r"layer 1, group 'k'.* 2 neurons but only 1 of 4"):
-        matched_control(make({(1, "k"): [0, 1]}), make({(1, "k"): [2]}), 0)

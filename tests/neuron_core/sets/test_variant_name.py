@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive
+from polyneuron.neuron_core.sets.variant_name import BASE, SHARED, VariantName, exclusive, strict_exclusive
 
 TUNED = VariantName(kind="tuned", strategy="shared", language="en+sw", seed=1, names_seed=False)
 TRANSFER = VariantName(
@@ -22,9 +22,19 @@ TRANSFER = VariantName(
         (SHARED.control(0), "control-shared-0", ("control", None, "shared", 0)),
         (exclusive("th").control(1), "control-exclusive-th-1", ("control", "th", "exclusive-th", 1)),
         (
-            VariantName(kind="strict_exclusive", language="sw"),
+            strict_exclusive("sw"),
             "strict_exclusive-sw",
             ("strict_exclusive", "sw", None, None),
+        ),
+        (
+            SHARED.control(3, "impact_control"),
+            "impact-control-shared-3",
+            ("impact_control", None, "shared", 3),
+        ),
+        (
+            strict_exclusive("th").control(0, "language_control"),
+            "language-control-strict_exclusive-th-0",
+            ("language_control", "th", "strict_exclusive-th", 0),
         ),
         (
             VariantName(kind="detected", detector="lape", language="vi").control(2),

@@ -55,7 +55,8 @@ def test_parameters_and_neurons_are_those_of_the_model(model: Path, tmp_path: Pa
     assert row.shape.parameters == sum(p.numel() for p in live.parameters())
     assert row.neurons == {"q": 3 * 32, "k": 3 * 16, "v": 3 * 16, "ffn": 3 * 40}
     assert row.stages[0].stage.peak.host["shard"] == row.shape.parameters * 4 // 2
-    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3
+    # base and shared, two kinds of sets, two kinds of controls of the shared one and three of each language's
+    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 * 2 + 2 * 1 + 2 * 2 * 3 * 1
 
 
 def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> No
     )
     assert row.units["training"] == {"to_do_at_most": 2 * 2 * 3}
     assert row.units["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
-    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 + 5 + 2 * 3 + 12
+    assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 * 2 + 2 * 1 + 2 * 2 * 3 * 1 + 12
 
 
 def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) -> None:
@@ -250,8 +251,15 @@ def test_hidden_states_move_once_a_layer_in_every_round_and_copy(tmp_path: Path)
     activations = {"detectors": ["lape"], "sites": ["matched", "pre_activation"]}
     assert stage("activations", activations=activations).moved_bytes == 2 * 2 * once
     ablation = {"shared_control_seeds": 0, "exclusive_control_seeds": 0, "variants_per_pass": 3}
-    variants = stage("perplexity", ablation=ablation)  # base, shared, two exclusive and a trained one
-    assert variants.moved_bytes == 2 * 3 * 2 * 80 * (400 // 8) * 64 * 8192 * 2
+    variants = stage("perplexity", ablation=ablation)  # base, shared, four of languages and a trained one
+    whole_pass = 3 * 2 * 80 * (400 // 8) * 64 * 8192 * 2
+    assert variants.moved_bytes == 3 * whole_pass
+    drawn = stage("perplexity", ablation=ablation | {"exclusive_control_seeds": 1})
+    assert (
+        drawn.moved_bytes == (3 + 2) * whole_pass
+    )  # six controls of a language in two passes, in half the sentences
+    assert drawn.flops == variants.flops * (7 + 6) / 7
+    assert drawn.received_bytes == variants.received_bytes * (3 + 2 * 2) / 3
 
 
 def test_on_a_cpu_no_hidden_state_moves(model: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ languages: [en, sw]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
 detection: {{floor_fraction: 0.5}}
 selection: {{target_shared: 0.02}}
+ablation: {{shared_control_seeds: 1, exclusive_control_seeds: 1}}
 training: {{languages: [sw], strategies: [shared], mixture: embedded, n_documents: all, max_tokens: 64, global_batch: 4,
   max_steps: 3, learning_rate: 0.001, validate_every: 2, n_validation: 4}}
 store: {store}
