@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.measures.perplexity import perplexity
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.model.load import load_model
+    from polyneuron.neuron_core.passes.windows import equal_windows
     from polyneuron.neuron_core.selection.select import select
     from polyneuron.neuron_core.sets.controls import matched_control
     from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -31,6 +32,7 @@ __all__ = [
     "NeuronSet",
     "WeightEdit",
     "anatomy_of",
+    "equal_windows",
     "export_checkpoint",
     "load_model",
     "matched_control",
@@ -55,6 +57,7 @@ _MODULES = {
     "measures.perplexity": ("perplexity",),
     "model.anatomy": ("anatomy_of",),
     "model.load": ("load_model",),
+    "passes.windows": ("equal_windows",),
     "selection.select": ("select",),
     "sets.controls": ("matched_control",),
     "sets.neuron_set": ("NeuronSet",),

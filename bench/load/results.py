@@ -122,7 +122,7 @@ class SyntheticStudy:
             code: [Sentence(code, i, tuple(range(i, i + 8))) for i in range(shape.sentences)]
             for code in self.codes
         }
-        self.sentences = Sentences(texts, texts)
+        self.sentences = Sentences(texts, texts, {})
         self.workers: Any = SimpleNamespace(model=self.model, run=self._likelihoods)
         self.ablation = AblationConfig(
             shared_control_seeds=shape.controls, exclusive_control_seeds=shape.controls, variants_per_pass=16
@@ -146,6 +146,7 @@ class SyntheticStudy:
                 "source": "synthetic",
                 "revision": None,
                 "sha": code,
+                "detect_in": "windows",
                 **dict.fromkeys(("n_read", "n_detection", "n_heldout"), self.shape.sentences),
                 **dict.fromkeys(("n_tokens_detection", "n_tokens_heldout", "n_cut"), 0),
                 "dropped_json": "{}",

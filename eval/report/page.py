@@ -132,10 +132,12 @@ def sentences() -> jinja2.Environment:
 def corpus_grid(study: ShownStudy) -> Grid:
     """The texts that a model was studied with, and where they come from."""
     columns = ("n_detection", "n_tokens_detection", "n_heldout", "n_tokens_heldout")
-    heads = ["language", "detection sentences", "tokens", "held-out sentences", "tokens"]
+    heads = ["language", "detection reads", "tokens", "held-out sentences", "tokens"]
     rows = []
     for row in study.rows["corpora"]:
         revision = f" @ {row['revision']}" if row["revision"] else ""
         source = f"{row['source']}{revision} · {row['sha'][:12]}"
-        rows.append([language_name(row["language"]), *(count(row[name]) for name in columns), source])
+        numbers = [count(row[name]) for name in columns]
+        numbers[0] += f" {row['detect_in']}"
+        rows.append([language_name(row["language"]), *numbers, source])
     return grid("Corpora", [*heads, Column(text="source", align="left", code=True)], rows)

@@ -27,6 +27,7 @@ from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor, attention_replaced
+from polyneuron.neuron_core.passes.lengths import UnequalReadingWarning, unequal_reading
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
 from polyneuron.neuron_core.passes.live_model import measured
 
@@ -229,9 +230,10 @@ def measure_impacts(
 ) -> ImpactTable:
     """Measures the impact of every neuron of `model` for each language, in this process (Eq. 8, 10, 11).
 
-    `corpora` maps a language to sentences: strings, or lists of token ids, which are used as they are, whole, and need no
-    tokenizer. A leading BOS that the tokenizer adds is attended to but not scored. `groups`, `mode`: as `detect_language`.
-    A model in training mode is measured in evaluation mode and put back.
+    `corpora` maps a language to sentences: windows of equal length, as `equal_windows` makes them; strings; or lists of token
+    ids, which are used as they are, whole, and need no tokenizer. Where sentences of some language are longer or fewer than of
+    another, an `UnequalReadingWarning` says so. A leading BOS that the tokenizer adds is attended to but not scored. `groups`,
+    `mode`: as `detect_language`. A model in training mode is measured in evaluation mode and put back.
 
     Raises:
         UnsupportedArchitecture: the family is not declared.
@@ -244,14 +246,21 @@ def measure_impacts(
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
         return detection_pass(runner, batches, groups, candidates, progress)
 
-    languages = []
+    languages, sentences = [], dict[str, list[Sentence]]()
     with measured(model):
         runner = LayerMajor(model)
         for language, items in corpora.items():
             if not items:
                 raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
-            sentences = as_sentences(tokenizer, language, items, max_tokens)
+            sentences[language] = as_sentences(tokenizer, language, items, max_tokens)
+        if doubt := unequal_reading(sentences):
+            warnings.warn(
+                f"{doubt[0].upper()}{doubt[1:]}. Give windows of equal length, as `equal_windows` makes them",
+                UnequalReadingWarning,
+                stacklevel=2,
+            )
+        for read in sentences.values():
             languages.append(
-                detect_language(run_pass, sentences, groups, mode, batch_size, floor_fraction=floor_fraction)
+                detect_language(run_pass, read, groups, mode, batch_size, floor_fraction=floor_fraction)
             )
     return ImpactTable(languages)

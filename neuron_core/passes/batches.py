@@ -113,7 +113,9 @@ def _first_tokens(tokenizer: Any, text: str, n: int | None, *, special: bool) ->
 def as_sentences(
     tokenizer: Any, language: str, items: Sequence[Any], max_tokens: int | None = None
 ) -> list[Sentence]:
-    """Sentences from strings, or from lists of token ids, which are used as they are and count whole."""
+    """Sentences from strings, or from lists of token ids, which are used as they are and count whole; `Sentence`s stay."""
+    if items and all(isinstance(item, Sentence) for item in items):
+        return list(items)
     if all(isinstance(item, str) for item in items):
         if tokenizer is None:
             raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from polyneuron.pipelines.config.section import Section
@@ -30,7 +32,8 @@ class SourceConfig(ReadingConfig):
 
 
 class CorpusConfig(SourceConfig):
-    """Where sentences come from; `sources`: what differs by language, or the source alone."""
+    """Where sentences come from; `sources`: what differs by language, or the source alone. detect_in: windows, all of
+    `max_tokens` tokens and equally many of every language, at most `n_detection`, or sentences as they are."""
 
     source: str = "embedded"
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
@@ -38,6 +41,7 @@ class CorpusConfig(SourceConfig):
     n_heldout: int = Field(default=50, ge=1)
     min_tokens: int = Field(default=3, ge=2)
     max_tokens: int = Field(default=48, ge=2)
+    detect_in: Literal["windows", "sentences"] = "windows"
     max_documents: int = Field(default=100_000, ge=1)
 
     @field_validator("sources", mode="before")

@@ -10,11 +10,12 @@ import xxhash
 from polyneuron.eval.store.units import unit_key
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.corpora.contents import check_contents
-from polyneuron.neuron_core.corpora.lengths import unequal_lengths
 from polyneuron.neuron_core.corpora.presets import source_of
 from polyneuron.neuron_core.corpora.sampling import CorpusSample, sample_corpus
 from polyneuron.neuron_core.corpora.sources import CorpusSource
 from polyneuron.neuron_core.passes.batches import Sentence, tokenize
+from polyneuron.neuron_core.passes.lengths import unequal_reading
+from polyneuron.neuron_core.passes.windows import equal_windows
 from polyneuron.neuron_core.training.data.documents import Mixture, mixture_of
 from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart, ReadingConfig, SourceConfig
 from polyneuron.pipelines.config.study import TrainingConfig
@@ -28,9 +29,11 @@ class Sentences:
     """What one model reads, by language in the order of the configuration."""
 
     detection: Mapping[str, list[Sentence]]
-    """Sentences in which neurons are looked for."""
+    """Windows of equal length, or sentences, in which neurons are looked for."""
     heldout: Mapping[str, list[Sentence]]
     """Other sentences, on which perplexity is measured."""
+    texts: Mapping[str, tuple[str, ...]]
+    """All that was drawn for both, as text."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -70,6 +73,7 @@ def prepare_corpora(
     rows: dict[str, dict[str, Any]] = {}
     for sample in samples:
         detection, heldout = sentences.detection[sample.language], sentences.heldout[sample.language]
+        cuttable = heldout if config.detect_in == "windows" else [*detection, *heldout]
         own_doubts = [doubt for code, doubt in doubts if code == sample.language]
         row = {
             "model": ledger.model,
@@ -77,18 +81,22 @@ def prepare_corpora(
             "source": sample.source,
             "revision": sample.revision,
             "sha": sample.sha,
+            "detect_in": config.detect_in,
             "n_read": sample.n_read,
             "n_detection": len(detection),
             "n_heldout": len(heldout),
             "n_tokens_detection": sum(s.n_scored for s in detection),
             "n_tokens_heldout": sum(len(s.token_ids) - 1 for s in heldout),
-            "n_cut": sum(len(s.token_ids) == longest for s in (*detection, *heldout)),
+            "n_cut": sum(len(s.token_ids) == longest for s in cuttable),
             "dropped_json": json.dumps(sample.dropped, sort_keys=True, ensure_ascii=False),
             "doubts_json": json.dumps(own_doubts, ensure_ascii=False),
         }
         rows[unit_key(stage="corpus", **row)] = row
-    if warning := _length_warning(sentences):
-        say(f"Warning: {warning}")
+    say(f"  detection reads {_reading(sentences, config)}")
+    if unlike := unequal_reading(sentences.detection):
+        say(
+            f"Warning: in detection, {unlike}. Leave corpus.detect_in at windows, which are alike in every language"
+        )
     missing = ledger.missing("corpora", rows)
     for unit, row in rows.items():
         if unit in missing:
@@ -96,20 +104,18 @@ def prepare_corpora(
     return sentences
 
 
-def _length_warning(sentences: Sentences) -> str | None:
-    """What to say of detection sentences that are longer in some languages."""
-    tokens = {
-        language: sum(s.n_scored for s in read) / len(read)
-        for language, read in sentences.detection.items()
-        if read
-    }
-    if (ends := unequal_lengths(tokens)) is None:
-        return None
-    listed = ", ".join(f"{language} {mean:.1f}" for language, mean in tokens.items())
-    return (
-        f"detection sentences are longer in {ends[1]} than in {ends[0]} (mean tokens: {listed}). Impacts grow with length, so "
-        "the sizes of their sets are not comparable. Lower corpus.max_tokens until most sentences are cut to the same length"
-    )
+def _reading(sentences: Sentences, config: CorpusConfig) -> str:
+    """How much detection reads of every language."""
+    counts = [len(read) for read in sentences.detection.values()]
+    tokens = [s.n_scored for read in sentences.detection.values() for s in read]
+    said = f"{_range(counts)} {config.detect_in} of {_range(tokens)} tokens in each language"
+    fewer = config.detect_in == "windows" and max(counts) < config.n_detection
+    return f"{said}, as many as the language with the least text fills" if fewer else said
+
+
+def _range(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def read_sentences(
@@ -118,7 +124,7 @@ def read_sentences(
     """The sentences as tokens, and the samples that they come from; writes nothing, and raises as `prepare_corpora`."""
     longest = _longest(model, config)
 
-    def tokens(language: str, texts: Sequence[str]) -> list[Sentence]:
+    def tokens(language: str, texts: Sequence[str], longest: int = longest) -> list[Sentence]:
         try:
             return tokenize(model.tokenizer, language, texts, longest, model.config.add_bos)
         except ValueError as error:
@@ -132,9 +138,15 @@ def read_sentences(
             described = source.for_language(language).describe()
             source = replace(source, revision=revisions.get((language, described)))
         samples.append(_sample(source, model, config, language, others=others, seed=seed))
-    detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
     heldout = {sample.language: tokens(sample.language, sample.heldout) for sample in samples}
-    return Sentences(detection, heldout), samples
+    if config.detect_in == "windows":
+        enough = longest * config.n_detection  # of one sentence: all windows could be cut out of it
+        whole = {sample.language: tokens(sample.language, sample.detection, enough) for sample in samples}
+        detection = equal_windows(model.tokenizer, whole, longest, config.n_detection)
+    else:
+        detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
+    texts = {sample.language: (*sample.detection, *sample.heldout) for sample in samples}
+    return Sentences(detection, heldout, texts), samples
 
 
 def source_for(config: CorpusConfig, language: str) -> CorpusSource:

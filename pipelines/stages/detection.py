@@ -65,8 +65,7 @@ def detect(ledger: Ledger, sentences: Sentences, workers: Workers, config: Detec
             measured = _impacts(language, sentences.detection[language], workers, config)
             ledger.put("impacts", unit, measured.impacts, language=language)
             ledger.put("detections", unit, measured.summary, language=language)
-            n_sentences = len(sentences.detection[language])
-            say(f"  detected {language}: {measured.impacts.num_rows:,} neurons over {n_sentences} sentences")
+            say(f"  detected {language}: {measured.impacts.num_rows:,} neurons")
     if not missing:
         say("  detection: all languages are in the store")
     return units

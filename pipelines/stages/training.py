@@ -86,18 +86,16 @@ def _blocks(
     model: StudiedModel, sentences: Sentences, language: str, config: TrainingConfig, seed: int
 ) -> PreparedBlocks:
     """Documents of a language as token blocks, without the sentences that the study detects with and is judged on."""
-    tokenizer = model.tokenizer
-    read = (*sentences.detection[language], *sentences.heldout[language])
     with bar(f"tokenising {language}") as report:
         return prepare_blocks(
             writable_cache("blocks"),
             mixture_for(config),
             language,
-            tokenizer,
+            model.tokenizer,
             max_tokens=config.max_tokens,
             n_documents=config.n_documents,
             seed=seed,
-            exclude=[tokenizer.decode(s.token_ids, skip_special_tokens=True).strip() for s in read],
+            exclude=sentences.texts[language],
             add_bos=model.config.add_bos,
             report=report,
         )

@@ -80,7 +80,7 @@ class ShownStudy:
     """What detectors found in activations."""
 
     def detection_tokens(self) -> dict[str, float]:
-        """Mean tokens of the sentences in which each language's neurons were found, where that is stored."""
+        """Mean tokens of the windows or sentences in which each language's neurons were found, where that is stored."""
         return {
             row["language"]: row["n_tokens_detection"] / row["n_detection"]
             for row in self.rows["corpora"]

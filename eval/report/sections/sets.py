@@ -23,7 +23,7 @@ def sets_part(study: ShownStudy) -> dict[str, Any]:
 
 
 def size_grid(study: ShownStudy) -> Grid:
-    """Neurons per set and group, and how long the sentences are in which they were found."""
+    """Neurons per set and group, and how many tokens were read at a time when they were found."""
     rows, tokens = [], study.detection_tokens()
     named = [("shared", "", "shared")]
     named += [
@@ -36,7 +36,7 @@ def size_grid(study: ShownStudy) -> Grid:
         share = percent(size / total if total else None)
         length = number(tokens[language], 3) if language in tokens else ""
         rows.append([name, *map(count, table.sum(axis=1)), count(size), share, length])
-    heads = ["set", *study.anatomy.groups, "all", "of measured", "tokens a sentence"]
+    heads = ["set", *study.anatomy.groups, "all", "of measured", "tokens at a time"]
     return grid("Neurons per set and group", heads, rows)
 
 

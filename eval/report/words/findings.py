@@ -22,7 +22,7 @@ from polyneuron.eval.report.numbers.estimates import (
 from polyneuron.eval.report.numbers.specificity import specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
-from polyneuron.neuron_core.corpora.lengths import unequal_lengths
+from polyneuron.neuron_core.passes.lengths import unequal
 
 ENOUGH_DRAWS = 5
 Tone: TypeAlias = Literal["yes", "mixed", "no", "note"]
@@ -61,7 +61,7 @@ def extremes(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
 def _sizes(study: ShownStudy) -> Finding:
     own = {code: study.sets.total("exclusive", code) for code in study.languages}
     shared, tokens = study.sets.total("shared"), study.detection_tokens()
-    ends = unequal_lengths({code: n for code, n in tokens.items() if code in own})
+    ends = unequal({code: n for code, n in tokens.items() if code in own})
     values = {
         "shared": shared,
         "n_measured": study.anatomy.n_neurons,

@@ -229,6 +229,7 @@ def _corpora(plan: Plan) -> Iterator[dict[str, Any]]:
             "sha": f"{i}f3a9c2d1e4b5a6978",
             "n_read": 160,
             "n_detection": 100,
+            "detect_in": "sentences",
             "n_heldout": plan.n_sentences,
             "n_tokens_detection": 2400 + 31 * i,
             "n_tokens_heldout": 700 + 13 * i,

@@ -102,7 +102,7 @@ def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
     """One of two languages measured, without any worker: its pass is run here."""
     study = tiny_config(model, tmp_path / "store")
     with TinyStudy(study, model) as tiny:
-        english = Sentences({"en": tiny.do("corpora").sentences.detection["en"]}, {})
+        english = Sentences({"en": tiny.do("corpora").sentences.detection["en"]}, {}, {})
         detect(tiny.ledger, english, tiny.workers, study.detection)
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}

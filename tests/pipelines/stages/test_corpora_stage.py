@@ -59,23 +59,37 @@ def test_doubts_are_stored_and_told(tmp_path: Path, model: Path, capsys: pytest.
     )
 
 
-@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize(
+    ("short", "detect_in"), [(True, "sentences"), (False, "sentences"), (True, "windows")]
+)
 def test_unequal_lengths_are_a_warning_by_name(
-    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], short: bool
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], short: bool, detect_in: str
 ) -> None:
-    """At twelve tokens all sentences of both languages are cut, but not single letters with a number."""
+    """At twelve tokens all sentences of both languages are cut, but not single letters with a number; windows are alike."""
     english = [f"x {i}" for i in range(9)] if short else embedded()["en"][:9]
     folder = _written(tmp_path / "texts", en=english, sw=embedded()["sw"][:9])
-    _rows(model, tmp_path / "store", source=str(folder))
+    rows = _rows(model, tmp_path / "store", source=str(folder), detect_in=detect_in)
     said = capsys.readouterr().err
-    assert ("longer in sw than in en" in said) is short and ("Impacts grow with length" in said) is short
+    warned = short and detect_in == "sentences"
+    assert ("longer in sw than in en" in said) is warned and ("not comparable" in said) is warned
+    read = {(row["n_detection"], row["n_tokens_detection"], row["detect_in"]) for row in rows.values()}
+    assert (len(read) == 1) is not warned
+    if detect_in == "windows":  # six sentences of three tokens fill one window of twelve
+        assert read == {(1, 12, "windows")} and "as many as the language with the least text fills" in said
+
+
+def test_too_little_text_for_a_window_says_which_language_and_what_to_do(tmp_path: Path, model: Path) -> None:
+    folder = _written(tmp_path / "texts", en=[f"x {i}" for i in range(9)], sw=embedded()["sw"][:9])
+    with pytest.raises(CorpusError, match=r"sentences of en have 18 tokens.*corpus\.max_tokens"):
+        _rows(model, tmp_path / "store", source=str(folder), max_tokens=19)
+    assert Store(tmp_path / "store").read("corpora").num_rows == 0
 
 
 def test_what_was_cut_is_not_counted_as_dropped(tmp_path: Path, model: Path) -> None:
     folder = _written(tmp_path / "texts", en=embedded()["en"][:10], sw=embedded()["sw"][:9])
     rows = _rows(model, tmp_path / "store", source=str(folder))
     dropped = {code: sum(json.loads(row["dropped_json"]).values()) for code, row in rows.items()}
-    assert dropped == {"en": 1, "sw": 0} and rows["sw"]["n_cut"] == 9
+    assert dropped == {"en": 1, "sw": 0} and rows["sw"]["n_cut"] == 3
 
 
 def test_a_local_copy_is_read_as_its_preset_reads_the_hub() -> None:
