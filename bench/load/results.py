@@ -245,6 +245,7 @@ def _impacts(code: str, number: int, shape: Shape) -> tuple[pa.Table, pa.Table]:
                 pa.array([[value] * 5 for value in values.tolist()], pa.list_(pa.float32())),
                 pa.array(values),
                 pa.array(np.zeros(width, bool)),
+                *(pa.nulls(width, pa.float32()) for _ in range(2)),
             ]
             parts.append(pa.Table.from_arrays(columns, schema=IMPACTS_SCHEMA))
     summaries = [

@@ -45,7 +45,13 @@ were dropped, by reason; doubts_json: what speaks against the sample being of th
 IMPACTS = table_of(
     "impacts",
     "model language layer group neuron",
-    [_MODEL, of_schema(IMPACTS_SCHEMA, optional="impact_mean impact_max impact_smallest rank_worst")],
+    [
+        _MODEL,
+        of_schema(
+            IMPACTS_SCHEMA,
+            optional="impact_mean impact_max impact_smallest rank_worst impact_seed_min impact_seed_rms_min",
+        ),
+    ],
 )
 """One row per language and neuron."""
 

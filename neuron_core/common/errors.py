@@ -1,5 +1,7 @@
 """Errors a user can act on. Each message says what was wrong, where, and how to mend it; credentials are taken out of it."""
 
+from collections.abc import Mapping
+
 from polyneuron.neuron_core.common.redact import redacted
 
 _MOST_LINES = 10
@@ -59,7 +61,18 @@ class BenchmarkError(PolyneuronError):
 
 
 class NotCertified(PolyneuronError):
-    """A selection threshold below the floor to which pruned detection proved its result."""
+    """A selection threshold below the floor to which pruned detection proved its result. `thresholds`: by language, group
+    and the column of the summaries that holds the floor, what the floor may be at most; empty where no floor would do.
+    `setting`: what decided, were the upper bounds impacts; None as before."""
+
+    def __init__(
+        self,
+        message: str = "",
+        thresholds: Mapping[tuple[str, str, str], float] | None = None,
+        setting: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.thresholds, self.setting = dict(thresholds or {}), setting
 
 
 def in_few_lines(text: str) -> str:

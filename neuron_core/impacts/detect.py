@@ -149,7 +149,7 @@ def detect_language(
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if mode not in DETECTION_MODES:
         raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
-    usable = sorted(filter(_is_measured, sentences), key=lambda s: (len(s.token_ids), s.index))
+    usable = usable_sentences(sentences)
     if not usable:
         raise CorpusError("None of the sentences has two tokens, one of them to score; give longer sentences")
     if n_left_out := len(sentences) - len(usable):
@@ -189,8 +189,10 @@ def detect_language(
     )
 
 
-def _is_measured(sentence: Sentence) -> bool:
-    return sentence.n_scored > 0 and len(sentence.token_ids) > 1
+def usable_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Those that are measured, in their order: the shortest first."""
+    usable = [each for each in sentences if each.n_scored > 0 and len(each.token_ids) > 1]
+    return sorted(usable, key=lambda s: (len(s.token_ids), s.index))
 
 
 def _mean_squares(impacts: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:
@@ -209,10 +211,14 @@ def _floor(impacts: Accumulated, group: str, fraction: float) -> tuple[float, fl
     of_group = [of_key for key, of_key in impacts.items() if key[1] == group]
     floors = []
     for parts in ([each.minimum for each in of_group], [each.smallest[0] for each in of_group]):
-        values = torch.cat(parts)
-        keep = min(len(values), max(1, round(fraction * len(values))))
-        floors.append(float(values.topk(keep).values[-1]))
+        floors.append(floor_of(torch.cat(parts), fraction))
     return floors[0], floors[1]
+
+
+def floor_of(seed_minima: Tensor, fraction: float) -> float:
+    """The value that `fraction` of the neurons of a group [N] reach."""
+    keep = min(len(seed_minima), max(1, round(fraction * len(seed_minima))))
+    return float(seed_minima.topk(keep).values[-1])
 
 
 @torch.no_grad()

@@ -13,12 +13,15 @@ IMPACTS_SCHEMA = pa.schema(
         ("impact_smallest", pa.list_(pa.float32())),
         ("rank_worst", pa.float32()),
         ("bounded", pa.bool_()),
+        *((f"impact_seed_{kind}", pa.float32()) for kind in ("min", "rms_min")),
     ]
 )
 """impact_min, mean, max: Frobenius norm of the change, over sentences. impact_rms_min: minimum of the per-token impact
 (norm over the root of the scored tokens); impact_smallest: its up to 5 smallest values, ascending. impact_seed: root mean square
 of the per-token impact over the seed sentences, which are measured in full in every mode. rank_worst: largest rank fraction
-within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only."""
+within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only, over the seed
+sentences. impact_seed_min, impact_seed_rms_min: the same minima over the seed sentences of q and k neurons that pruned
+detection went on to measure, from which a lower floor follows; null elsewhere."""
 
 SUMMARY_SCHEMA = pa.schema(
     [

@@ -26,6 +26,11 @@ class LanguageImpacts:
     summary: pa.Table
     """`SUMMARY_SCHEMA`, one row per group."""
 
+    @property
+    def n_bounded(self) -> int:
+        """Neurons of which only an upper bound is known."""
+        return sum(self.summary["n_bounded"].to_pylist())
+
     @staticmethod
     def build(
         language: str,
@@ -64,6 +69,53 @@ class LanguageImpacts:
         summary = pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
         return LanguageImpacts(language, pa.concat_tables(blocks).combine_chunks(), summary)
 
+    def lowered(
+        self,
+        measured: Mapping[tuple[int, str], tuple[np.ndarray, Impacts]],
+        floors: Mapping[str, tuple[float, float]],
+    ) -> LanguageImpacts:
+        """The same with lower `floors` of some groups, and with the impacts of neurons that were bounded: by layer and group
+        their rows of the table, ascending, and what was measured."""
+        blocks = [self._measured_rows(*of_key) for of_key in measured.values()]
+        order = np.arange(self.impacts.num_rows)
+        for rows, _ in measured.values():
+            order[rows] = -1
+        unchanged = order[order >= 0]
+        order = np.concatenate([unchanged, *(rows for rows, _ in measured.values())])
+        impacts = pa.concat_tables([self.impacts.take(pa.array(unchanged)), *blocks]).combine_chunks()
+        summary = self.summary.to_pylist()
+        for row in summary:
+            if row["group"] in floors:
+                row["floor_raw"], row["floor_rms"] = floors[row["group"]]
+                row["n_bounded"] -= sum(
+                    len(rows) for (_, group), (rows, _) in measured.items() if group == row["group"]
+                )
+        return LanguageImpacts(
+            self.language,
+            impacts.take(pa.array(np.argsort(order))),
+            pa.Table.from_pylist(summary, schema=SUMMARY_SCHEMA),
+        )
+
+    def _measured_rows(self, rows: np.ndarray, impacts: Impacts) -> pa.Table:
+        """Those rows, measured now, where they were bounded: what was their bound is what the seed gave."""
+        before, n = self.impacts.take(pa.array(rows)), len(rows)
+        everyone = np.ones(n, dtype=bool)
+        smallest = impacts.smallest.numpy().T.copy()
+        columns = [
+            *(before[name].combine_chunks() for name in ("language", "layer", "group", "neuron")),
+            pa.array(impacts.minimum.numpy()),
+            pa.array((impacts.total / impacts.n_sentences).float().numpy()),
+            pa.array(impacts.maximum.numpy()),
+            pa.array(smallest[:, 0].copy()),
+            before["impact_seed"].combine_chunks(),
+            _lists(smallest, everyone, min(impacts.n_sentences, N_SMALLEST)),
+            pa.nulls(n, pa.float32()),
+            pa.array(~everyone),
+            before["impact_min"].combine_chunks(),
+            before["impact_rms_min"].combine_chunks(),
+        ]
+        return pa.Table.from_arrays(columns, schema=IMPACTS_SCHEMA)
+
 
 class ImpactTable:
     """Impacts of several languages. `impacts` and `summaries` are Arrow tables."""
@@ -96,6 +148,7 @@ def _rows(
     minimum[kept], smallest[kept] = impacts.minimum.numpy(), impacts.smallest.numpy().T
     mean[kept] = (impacts.total / impacts.n_sentences).float().numpy()
     maximum[kept] = impacts.maximum.numpy()
+    goes_on = measured & (pruned is not None)
     columns = [
         pa.array([language]).take(pa.array(np.zeros(n, np.int32))),
         pa.array(np.full(n, key[0], np.int32)),
@@ -109,6 +162,8 @@ def _rows(
         _lists(smallest, measured, min(impacts.n_sentences, N_SMALLEST)),
         pa.nulls(n, pa.float32()) if impacts.worst_rank is None else pa.array(impacts.worst_rank.numpy()),
         pa.array(~measured),
+        pa.array(source.minimum.numpy(), mask=~goes_on),
+        pa.array(source.smallest[0].numpy(), mask=~goes_on),
     ]
     return pa.Table.from_arrays(columns, schema=IMPACTS_SCHEMA)
 

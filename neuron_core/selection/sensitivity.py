@@ -29,8 +29,8 @@ def sensitivity(
     factors: Sequence[float] = FACTORS,
 ) -> pa.Table:
     """Sizes, Eq. 4 and likeness of the sets of `rule` (default `ScaledSigma()`) and of its neighbours,
-    `SENSITIVITY_SCHEMA`. A neighbour that pruned detection does not prove, or that cannot exist (a fraction above 1), has
-    nulls and the reason. Raises as `select`, for the rule itself."""
+    `SENSITIVITY_SCHEMA`. A neighbour that pruned detection does not prove (see `prove`), or that cannot exist (a fraction
+    above 1), has nulls and the reason. Raises as `select`, for the rule itself."""
     grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
     own = rule.passing(grid)
     rows = list(_rows(grid, OWN_RULE, own, own.passes))
@@ -45,6 +45,39 @@ def sensitivity(
                 for language in grid.languages
             ]
     return pa.Table.from_pylist(rows, schema=SENSITIVITY_SCHEMA)
+
+
+def prove(
+    impacts: pa.Table,
+    summaries: pa.Table,
+    rule: Rule,
+    languages: Sequence[str] | None = None,
+    model: str = "",
+    *,
+    factors: Sequence[float] = FACTORS,
+) -> None:
+    """Raises NotCertified when pruned detection does not prove `rule`, or one of its neighbours that can exist, with the
+    least of all their thresholds; otherwise as `select`."""
+    grid, refused = ImpactGrid(impacts, summaries, languages, model), list[NotCertified]()
+    try:
+        setting = rule.passing(grid).setting
+    except NotCertified as refusal:
+        if refusal.setting is None:
+            raise
+        refused.append(refusal)
+        setting = refusal.setting
+    for factor in factors:
+        try:
+            rule.neighbour(setting * factor).passing(grid)
+        except ConfigError:
+            continue
+        except NotCertified as refusal:
+            refused.append(refusal)
+    if refused:
+        least: dict[tuple[str, str, str], float] = {}
+        for each in refused:
+            least |= {cell: min(least.get(cell, of), of) for cell, of in each.thresholds.items()}
+        raise NotCertified(str(refused[0]), least)
 
 
 def _rows(grid: ImpactGrid, name: str, passing: Passing, own: Mask) -> Iterator[dict[str, Any]]:

@@ -71,20 +71,26 @@ def at_least(
     """Eq. 2: value / scale >= least. Values are divided as they were when `least` was chosen, so its own neuron passes.
     Raises NotCertified when a threshold lies below the floor down to which pruned detection is proved."""
     passes = np.zeros(values.shape, bool)
-    thresholds, unproved = {}, []
+    thresholds, unproved = {}, dict[tuple[str, str, str], float]()
+    floor_column = "floor_rms" if per_token else "floor_raw"
     for at, language in enumerate(grid.languages):
         for group, span in grid.spans.items():
             wanted, scale = least[language, group], 1.0 if scales is None else scales[group]
             thresholds[language, group] = wanted * scale
             passes[at, span] = values[at, span].astype(np.float64) / scale >= wanted
-            floor = grid.number(language, group, "floor_rms" if per_token else "floor_raw")
+            floor = grid.number(language, group, floor_column)
             if grid.bounded[at, span].any() and (floor is None or wanted < floor / scale):
-                unproved.append(f"group {group}, {language}: threshold {wanted * scale:.6g}, floor {floor}")
+                unproved[language, group, floor_column] = wanted * scale
     if unproved:
+        where = "; ".join(
+            f"group {group}, {language}: threshold {threshold:.6g}, floor {grid.number(language, group, column)}"
+            for (language, group, column), threshold in unproved.items()
+        )
         raise NotCertified(
-            "The threshold is below the floor down to which pruned detection is proved ("
-            + "; ".join(unproved)
-            + "). Choose a stricter rule, or detect with a larger floor_fraction or in mode 'full'"
+            f"The threshold is below the floor down to which pruned detection is proved ({where}). Choose a stricter rule, or "
+            "detect with a larger floor_fraction or in mode 'full'",
+            unproved,
+            setting,
         )
     return Passing(passes, thresholds, setting)
 

@@ -20,12 +20,14 @@ from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
 from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
-from polyneuron.pipelines.stages.corpora import read_sentences, source_for
+from polyneuron.pipelines.stages.corpora import Sentences, read_sentences, source_for
 from polyneuron.pipelines.stages.detection import (
+    Route,
     detection_units,
+    first_route,
+    lower_floors,
     rule_of,
     selection_name_and_unit,
-    with_lower_floors,
 )
 
 _LOCAL_CORPORA = ("embedded", "files")
@@ -71,22 +73,35 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
         return {"unknown": "the units of a corpus on the hub are known once it is read"}
     opened, ledger = StudiedModel.open(model, config.cluster.device), Ledger(store, model.label)
     sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
-    rule, n_controls = rule_of(config.selection), config.ablation.n_controls
-    missing, selection = n_languages, ""
-    for detection in with_lower_floors(config.detection, config.selection):
-        units = detection_units(opened, sentences, detection).values()
-        missing_here = len(ledger.missing("detections", units))
-        if selection and missing_here == n_languages:
-            break
-        missing, (selection, unit) = missing_here, selection_name_and_unit(rule, n_controls, units)
-        if missing or ledger.done("selections", unit):
-            break
+    missing, selection = _stored_detection(config, opened, sentences, ledger)
     todo["detection"] = {"done": n_languages - missing, "to_do": missing}
     if not missing:
         measured = ledger.read("perplexities", columns=["variant"], selection=selection)
         done = len(set(measured["variant"].to_pylist()))
         todo["perplexity"] = {"done": done, "to_do_at_most": n_variants(config) - done}
     return todo
+
+
+def _stored_detection(
+    config: StudyConfig, model: StudiedModel, sentences: Sentences, ledger: Ledger
+) -> tuple[int, str]:
+    """How many languages are still to be measured, and what the selection is called then. Which floors a study goes to is known
+    once it has measured; the store has some of them."""
+    rule, n_controls = rule_of(config.selection), config.ablation.n_controls
+
+    def reached(route: Route) -> tuple[bool, Route, int, str]:
+        """Whether the selection is done, how far the route goes, how much is missing there, the selection's name."""
+        units = detection_units(model, sentences, config.detection, route).values()
+        missing = len(ledger.missing("detections", units))
+        selection, unit = selection_name_and_unit(rule, n_controls, units)
+        here = (ledger.done("selections", unit), route, missing, selection)
+        if missing or here[0] or route[-1] == 1:
+            return here
+        further = map(reached, lower_floors(route))
+        return max([here, *(each for each in further if each[2] < len(units))])
+
+    _, _, missing, selection = reached(first_route(config.detection, config.selection))
+    return missing, selection
 
 
 def is_at_hand(corpus: CorpusConfig, languages: Sequence[str]) -> bool:

@@ -1,5 +1,5 @@
-"""Stage detection: impacts of every neuron (a unit a language), and sets selected by them. Where a rule reaches below the floor,
-it detects again."""
+"""Stage detection: impacts of every neuron (a unit a language), and sets selected by them. Where a rule or its neighbours reach
+below the floor, it lowers the floor."""
 
 import json
 import operator
@@ -14,16 +14,20 @@ from polyneuron.neuron_core.common.errors import NotCertified, SetError
 from polyneuron.neuron_core.impacts.detect import (
     Accumulated,
     Candidates,
+    RunPass,
     detect_language,
     detection_pass,
     merge_passes,
 )
+from polyneuron.neuron_core.impacts.extend import extend_language, proving_fraction
+from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.impacts.table import LanguageImpacts
+from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
 from polyneuron.neuron_core.selection.grid import ImpactGrid
 from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
 from polyneuron.neuron_core.selection.select import Selection, select
-from polyneuron.neuron_core.selection.sensitivity import sensitivity
+from polyneuron.neuron_core.selection.sensitivity import prove, sensitivity
 from polyneuron.neuron_core.sets.controls import Pooled
 from polyneuron.neuron_core.sets.variant_name import SHARED, VariantName, exclusive, strict_exclusive
 from polyneuron.pipelines.config.study import DetectionConfig, SelectionConfig
@@ -34,9 +38,30 @@ from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
 from polyneuron.pipelines.stages.variants import ControlSource, Variant, control_rows, set_rows, with_controls
 
+Route = tuple[float, ...]
+"""Floor fractions: the one detected with, and those to which the floor was lowered since, each from the one before."""
 
-def detection_units(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> dict[str, str]:
-    """The unit of each language."""
+
+def first_route(detection: DetectionConfig, selection: SelectionConfig) -> Route:
+    """What is detected with first: all neurons where the rule's share is below 1, which is answered from values that only
+    measured neurons have."""
+    return (detection.floor_fraction if selection.share == 1 else 1.0,)
+
+
+def lower_floors(route: Route) -> Iterator[Route]:
+    """The ways on from a route: to twice, four times, … its last fraction, the last covering every neuron."""
+    fraction = route[-1]
+    while fraction < 1:
+        fraction = min(1.0, 2 * fraction)
+        yield (*route, fraction)
+
+
+def detection_units(
+    model: StudiedModel, sentences: Sentences, config: DetectionConfig, route: Route | None = None
+) -> dict[str, str]:
+    """The unit of each language; `route` None: detected with the configuration's floor. A lowered floor is told from one that
+    was detected with, since impacts may differ by rounding."""
+    fractions = list(route or (config.floor_fraction,))
     return {
         language: stage_unit(
             "detect",
@@ -46,47 +71,98 @@ def detection_units(model: StudiedModel, sentences: Sentences, config: Detection
             groups=list(config.groups),
             mode=config.mode,
             batch_size=config.batch_size,
-            floor_fraction=config.floor_fraction if config.mode == "certified" else None,
+            floor_fraction=(fractions if fractions[1:] else fractions[0])
+            if config.mode == "certified"
+            else None,
         )
         for language, read in sentences.detection.items()
     }
 
 
-def detect(ledger: Ledger, sentences: Sentences, workers: Workers, config: DetectionConfig) -> dict[str, str]:
-    """Measures the languages whose unit is missing; returns every language's unit.
+def detect(
+    ledger: Ledger,
+    sentences: Sentences,
+    workers: Workers,
+    config: DetectionConfig,
+    route: Route | None = None,
+) -> dict[str, str]:
+    """Measures the languages whose unit is missing; returns every language's unit. The floor is lowered along `route` (None:
+    not at all), from the units of the route without its last fraction, which must be in the store.
 
     Raises:
         ModelError: impacts that are not finite. ClusterError: workers that cannot be kept alive.
     """
-    units = detection_units(workers.model, sentences, config)
+    route = route or (config.floor_fraction,)
+    units = detection_units(workers.model, sentences, config, route)
     missing = ledger.missing("detections", units.values())
+    before = detection_units(workers.model, sentences, config, route[:-1]) if route[1:] else {}
     for language, unit in units.items():
-        if unit in missing:
-            measured = _impacts(language, sentences.detection[language], workers, config)
-            ledger.put("impacts", unit, measured.impacts, language=language)
-            ledger.put("detections", unit, measured.summary, language=language)
-            say(f"  detected {language}: {measured.impacts.num_rows:,} neurons")
+        if unit not in missing:
+            continue
+        read = sentences.detection[language]
+        if before:
+            higher = stored_impacts(ledger, language, before[language])
+            measured = _lowered(higher, read, workers, config, route[-1])
+            n_more = higher.n_bounded - measured.n_bounded
+            said = f"lowered the floor of {language} to the largest {route[-1]:.4g}: {n_more:,} more neurons"
+        else:
+            measured = _impacts(language, read, workers, config, route[0])
+            said = f"detected {language}: {measured.impacts.num_rows:,} neurons"
+        ledger.put("impacts", unit, measured.impacts, language=language)
+        ledger.put("detections", unit, measured.summary, language=language)
+        say(f"  {said}")
     if not missing:
         say("  detection: all languages are in the store")
     return units
 
 
-def _impacts(
-    language: str, sentences: Sequence[Sentence], workers: Workers, config: DetectionConfig
-) -> LanguageImpacts:
-    def run_pass(batches: Sequence[MicroBatch], candidates: Candidates | None) -> Accumulated:
-        title = f"detecting {language}, {sum(len(batch.sentences) for batch in batches)} sentences"
-        by_rank = workers.run(title, detection_pass, batches, groups=config.groups, candidates=candidates)
-        return merge_passes(by_rank)
+def stored_impacts(ledger: Ledger, language: str, unit: str) -> LanguageImpacts:
+    """The impacts of one language that a unit holds."""
+    impacts = ledger.read("impacts", [unit], IMPACTS_SCHEMA.names).cast(IMPACTS_SCHEMA)
+    return LanguageImpacts(
+        language, impacts, ledger.read("detections", [unit], SUMMARY_SCHEMA.names).cast(SUMMARY_SCHEMA)
+    )
 
+
+def _impacts(
+    language: str,
+    sentences: Sequence[Sentence],
+    workers: Workers,
+    config: DetectionConfig,
+    floor_fraction: float,
+) -> LanguageImpacts:
     return detect_language(
-        run_pass,
+        _pass_of(workers, f"detecting {language}", config.groups),
         sentences,
         config.groups,
         mode=config.mode,
         batch_size=config.batch_size,
-        floor_fraction=config.floor_fraction,
+        floor_fraction=floor_fraction,
     )
+
+
+def _lowered(
+    higher: LanguageImpacts,
+    sentences: Sequence[Sentence],
+    workers: Workers,
+    config: DetectionConfig,
+    floor_fraction: float,
+) -> LanguageImpacts:
+    return extend_language(
+        _pass_of(workers, f"lowering the floor of {higher.language}", SCORE_GROUPS),
+        sentences,
+        higher,
+        config.batch_size,
+        floor_fraction=floor_fraction,
+    )
+
+
+def _pass_of(workers: Workers, doing: str, groups: Sequence[str]) -> RunPass:
+    def run_pass(batches: Sequence[MicroBatch], candidates: Candidates | None) -> Accumulated:
+        title = f"{doing}, {sum(len(batch.sentences) for batch in batches)} sentences"
+        return merge_passes(workers.run(title, detection_pass, batches, groups=groups, candidates=candidates))
+
+    return run_pass
 
 
 @dataclass(frozen=True)
@@ -126,18 +202,6 @@ def selection_name_and_unit(
     return f"{rule.name}-{unit[:8]}", unit
 
 
-def with_lower_floors(detection: DetectionConfig, selection: SelectionConfig) -> Iterator[DetectionConfig]:
-    """What to measure in turn: each floor twice the one before, the last covering every neuron.
-
-    A share below 1 is answered from values that only measured neurons have, so it starts with the last.
-    """
-    fraction = detection.floor_fraction if selection.share == 1 else 1.0
-    while fraction < 1:
-        yield detection.model_copy(update={"floor_fraction": fraction})
-        fraction *= 2
-    yield detection.model_copy(update={"floor_fraction": 1.0})
-
-
 def detect_and_select(
     ledger: Ledger,
     sentences: Sentences,
@@ -147,32 +211,47 @@ def detect_and_select(
     selection: SelectionConfig,
     n_controls: Mapping[str, int],
 ) -> Selected:
-    """Measures impacts and selects sets. `floor_fraction` is doubled, at most to all neurons, until the sets are certified.
+    """Measures impacts and selects sets. `floor_fraction` is doubled, at most to all neurons, until the rule and its neighbours
+    are certified.
 
     Raises:
         SetError: the impacts cannot answer the rule. ModelError, ClusterError: as `detect`.
     """
-    rule = rule_of(selection)
-    for measured in with_lower_floors(detection, selection):
-        units = list(detect(ledger, sentences, workers, measured).values())
-        impacts, summaries = ledger.read("impacts", units), ledger.read("detections", units)
+    rule, route = rule_of(selection), first_route(detection, selection)
+    while True:
+        units = detect(ledger, sentences, workers, detection, route)
+        impacts, summaries = (ledger.read(table, units.values()) for table in ("impacts", "detections"))
+        name, unit = selection_name_and_unit(rule, n_controls, units.values())
+        is_new = not ledger.done("selections", unit)
         try:
-            sets = select(impacts, summaries, rule, sentences.languages, ledger.model)
+            if is_new:
+                prove(impacts, summaries, rule, sentences.languages, ledger.model)
         except NotCertified as error:
-            refused = error
-            say(f"  the rule selects what floor_fraction={measured.floor_fraction:g} does not prove")
-            ledger.dismiss("detections", units)
+            if not error.thresholds:
+                raise SetError(f"{error.message}. Set detection.mode=full") from error
+            say(f"  floor_fraction={route[-1]:g} does not prove the rule and its neighbours")
+            route = (*route, _next_fraction(ledger, units, error, route[-1]))
+            ledger.dismiss("detections", units.values())
             continue
-        name, unit = selection_name_and_unit(rule, n_controls, units)
+        sets = select(impacts, summaries, rule, sentences.languages, ledger.model)
         pooled = ImpactGrid(impacts, summaries, sets.languages, ledger.model).pooled()
         selected = Selected(sets, tuple(_variants(sets, pooled, n_controls)), name, unit)
-        if not ledger.done("selections", unit):
-            band = sensitivity(impacts, summaries, rule, sets.languages, ledger.model)
-            _store(ledger, selected, band)
+        if is_new:
+            _store(ledger, selected, sensitivity(impacts, summaries, rule, sets.languages, ledger.model))
         sizes = ", ".join(f"{language} {len(own)}" for language, own in sets.exclusive.items())
         say(f"  selected {len(sets.shared)} shared neurons; exclusive: {sizes}")
         return selected
-    raise SetError(f"{refused.message}. Set detection.mode=full")
+
+
+def _next_fraction(ledger: Ledger, units: Mapping[str, str], error: NotCertified, fraction: float) -> float:
+    """The smallest doubling of `fraction` whose floors are at or below what the rule and its neighbours ask for."""
+    asked: dict[str, dict[tuple[str, str], float]] = {}
+    for (language, group, column), threshold in error.thresholds.items():
+        asked.setdefault(language, {})[group, column] = threshold
+    return max(
+        proving_fraction(stored_impacts(ledger, language, units[language]), thresholds, fraction)
+        for language, thresholds in asked.items()
+    )
 
 
 def _store(ledger: Ledger, selected: Selected, band: pa.Table) -> None:

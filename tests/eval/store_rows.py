@@ -28,6 +28,8 @@ def impacts(language: str, n: int = 4, model: str = MODEL, **changed: Any) -> pa
         ),
         "rank_worst": pa.array([0.1 * i for i in range(n - 1)] + [None], pa.float32()),
         "bounded": [False] * (n - 1) + [True],
+        "impact_seed_min": pa.array([0.75 + i for i in range(n - 1)] + [None], pa.float32()),
+        "impact_seed_rms_min": pa.array([0.5 + i for i in range(n - 1)] + [None], pa.float32()),
     }
     return pa.table(columns | changed)
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,15 @@ from polyneuron.cluster.actors.group import ModelGroup
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import ClusterError, ModelError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.impacts.detect import Accumulated, detection_pass, merge_passes
+from polyneuron.neuron_core.impacts.detect import (
+    Accumulated,
+    RunPass,
+    detect_language,
+    detection_pass,
+    merge_passes,
+)
+from polyneuron.neuron_core.impacts.extend import extend_language
+from polyneuron.neuron_core.impacts.table import LanguageImpacts
 from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import from_pretrained
@@ -64,6 +73,22 @@ def some_edit(runner: LayerMajor) -> WeightEdit:
 def test_two_actors_measure_what_one_process_measures(pair: ModelGroup, one_process: LayerMajor) -> None:
     expected = detection_pass(one_process, BATCHES, GROUPS)
     assert_same(merge_passes(pair.run(detection_pass, BATCHES, groups=GROUPS)), expected)
+
+
+def test_two_actors_lower_a_floor_as_one_process_does(pair: ModelGroup, one_process: LayerMajor) -> None:
+    def lowered(run: Callable[..., list[Accumulated]]) -> LanguageImpacts:
+        def passes(groups: Sequence[str]) -> RunPass:
+            return lambda batches, candidates: merge_passes(
+                run(detection_pass, batches, groups=groups, candidates=candidates)
+            )
+
+        measured = detect_language(passes(GROUPS), SENTENCES, GROUPS, batch_size=2, floor_fraction=0.1)
+        return extend_language(passes(("q", "k")), SENTENCES, measured, batch_size=2, floor_fraction=0.4)
+
+    found = lowered(pair.run)
+    expected = lowered(lambda function, *rest, **kwargs: [function(one_process, *rest, **kwargs)])
+    assert found.summary.equals(expected.summary)
+    assert found.impacts.drop(["impact_mean"]).equals(expected.impacts.drop(["impact_mean"]))
 
 
 def test_one_actor_is_no_special_case(tiny_folder: Path, one_process: LayerMajor) -> None:

@@ -118,6 +118,8 @@ def _impacts(plan: Plan, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
                         ),
                         "rank_worst": pa.array(ranks[i].ravel(), pa.float32(), mask=below),
                         "bounded": pa.array(below),
+                        "impact_seed_min": pa.array(value * 4, pa.float32(), mask=below | (not prunes)),
+                        "impact_seed_rms_min": pa.array(value, pa.float32(), mask=below | (not prunes)),
                     }
                 )
             )
