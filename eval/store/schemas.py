@@ -150,7 +150,7 @@ TRAINING = table_of(
     "training",
     "model variant step",
     [
-        each("string", "model variant strategy reason language"),
+        each("string", "model variant strategy control_of? reason language"),
         each("int64", "seed n_neurons n_trainable"),
         each("int32", "step"),
         each("double", "loss_nats learning_rate gradient_norm"),
@@ -158,9 +158,10 @@ TRAINING = table_of(
         each("string", "edit?"),
     ],
 )
-"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
-trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
-step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by which damage to its file is found."""
+"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; control_of: the strategy whose set
+random neurons are as many as; language: languages trained together are joined by "+"; loss_nats: mean over the n_tokens
+predicted tokens of the global batch, before the step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by
+which damage to its file is found."""
 
 VALIDATIONS = table_of(
     "validations",
