@@ -8,7 +8,7 @@ from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.measures.language_agnostic import Estimate
 from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA
-from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
+from polyneuron.neuron_core.selection.schema import NOISE_FLOOR_SCHEMA, SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, SET_SCHEMA
 
 _MODEL, _SELECTION = each("string", "model"), each("string", "model selection")
@@ -126,6 +126,19 @@ SENSITIVITY = table_of(
     ],
 )
 """What a neighbouring rule would have selected."""
+
+NOISE_FLOOR = table_of(
+    "noise_floor",
+    "model kind language",
+    [
+        each("string", "model"),
+        of_schema(
+            NOISE_FLOOR_SCHEMA,
+            optional=" ".join(set(NOISE_FLOOR_SCHEMA.names) - {"kind", "n_neurons"}),
+        ),
+    ],
+)
+"""How large the sets of a selection are by chance, and how alike those of two halves of the sentences."""
 
 PERPLEXITIES = table_of(
     "perplexities",
