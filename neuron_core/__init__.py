@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.model.anatomy import anatomy_of
     from polyneuron.neuron_core.model.load import load_model
     from polyneuron.neuron_core.passes.windows import equal_windows
+    from polyneuron.neuron_core.selection.noise_floor import noise_floor
     from polyneuron.neuron_core.selection.select import select
     from polyneuron.neuron_core.sets.controls import matched_control
     from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -38,6 +39,7 @@ __all__ = [
     "matched_control",
     "measure_activations",
     "measure_impacts",
+    "noise_floor",
     "overlap_table",
     "overlaps",
     "perplexity",
@@ -58,6 +60,7 @@ _MODULES = {
     "model.anatomy": ("anatomy_of",),
     "model.load": ("load_model",),
     "passes.windows": ("equal_windows",),
+    "selection.noise_floor": ("noise_floor",),
     "selection.select": ("select",),
     "sets.controls": ("matched_control",),
     "sets.neuron_set": ("NeuronSet",),

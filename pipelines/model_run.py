@@ -17,6 +17,7 @@ from polyneuron.pipelines.stages.corpora import Sentences, prepare_corpora
 from polyneuron.pipelines.stages.detection import Selected, detect_and_select
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.metrics import compute_metrics
+from polyneuron.pipelines.stages.noise_floor import measure_noise_floor
 from polyneuron.pipelines.stages.training import train
 from polyneuron.pipelines.stages.variants import Variant, variants_named
 from polyneuron.pipelines.stages.verdicts import comparisons, store_verdicts
@@ -59,6 +60,17 @@ class ModelRun:
             detection=self.config.detection,
             selection=self.config.selection,
             n_controls=self.config.ablation.n_controls,
+        )
+
+    def noise_floor(self) -> None:
+        """Draws how large the sets are by chance, and how stable."""
+        measure_noise_floor(
+            self.ledger,
+            self.sentences,
+            self.workers,
+            self.selected,
+            detection=self.config.detection,
+            seed=self.config.seed,
         )
 
     def activations(self) -> None:

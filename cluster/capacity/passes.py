@@ -117,6 +117,15 @@ def detection_phases(
     return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running, waiting)
 
 
+def sentence_impact_phases(where: Placing, corpus: Corpus, detection: Detection) -> tuple[Phase, ...]:
+    """A language's impacts on single sentences: embedding, then a layer, while those of a rank's share of sentences wait."""
+    widths = [where.shape.width(group) for group in detection.groups]
+    n_values = where.share(corpus.n_sentences) * where.shape.n_layers * sum(widths)
+    running = {"activations": impact_activation_bytes(where.shape, corpus, detection)}
+    waiting = {"impacts": 4 * n_values}
+    return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running, waiting)
+
+
 def activation_phases(where: Placing, corpus: Corpus, n_languages: int) -> tuple[Phase, ...]:
     """All languages in one pass: `corpus` holds the sentences of all. While a layer is counted, its sketches and those of the
     layer before wait in host memory; counting takes 21 bytes a value of a micro-batch. Statistics are made from cumulative

@@ -8,7 +8,7 @@ from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.measures.language_agnostic import Estimate
 from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA
-from polyneuron.neuron_core.selection.schema import SENSITIVITY_SCHEMA
+from polyneuron.neuron_core.selection.schema import NOISE_FLOOR_SCHEMA, SENSITIVITY_SCHEMA
 from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, SET_SCHEMA
 
 _MODEL, _SELECTION = each("string", "model"), each("string", "model selection")
@@ -133,6 +133,19 @@ SENSITIVITY = table_of(
 )
 """What a neighbouring rule would have selected."""
 
+NOISE_FLOOR = table_of(
+    "noise_floor",
+    "model kind language",
+    [
+        each("string", "model"),
+        of_schema(
+            NOISE_FLOOR_SCHEMA,
+            optional=" ".join(set(NOISE_FLOOR_SCHEMA.names) - {"kind", "n_neurons"}),
+        ),
+    ],
+)
+"""How large the sets of a selection are by chance, and how alike those of two halves of the sentences."""
+
 PERPLEXITIES = table_of(
     "perplexities",
     "model selection variant language sentence",
@@ -156,7 +169,7 @@ TRAINING = table_of(
     "training",
     "model variant step",
     [
-        each("string", "model variant strategy reason language"),
+        each("string", "model variant strategy control_of? reason language"),
         each("int64", "seed n_neurons n_trainable"),
         each("int32", "step"),
         each("double", "loss_nats learning_rate gradient_norm"),
@@ -164,9 +177,10 @@ TRAINING = table_of(
         each("string", "edit?"),
     ],
 )
-"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; language: languages
-trained together are joined by "+"; loss_nats: mean over the n_tokens predicted tokens of the global batch, before the
-step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by which damage to its file is found."""
+"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; control_of: the strategy whose set
+random neurons are as many as; language: languages trained together are joined by "+"; loss_nats: mean over the n_tokens
+predicted tokens of the global batch, before the step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by
+which damage to its file is found."""
 
 VALIDATIONS = table_of(
     "validations",

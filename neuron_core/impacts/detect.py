@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,36 @@ def detection_pass(
 ) -> Accumulated:
     """Impacts of every neuron (q and k: of the candidates only) over the micro-batches of one worker. Raises ModelError
     when an impact is not finite; names the layer and group."""
-    device, accumulated = runner.device, Accumulated()
+    accumulated = Accumulated()
+
+    def collector(layer: int) -> Collector:
+        return _Collected(accumulated, layer, complete=candidates is None)
+
+    measure_layers(runner, batches, groups, collector, candidates=candidates, progress=progress)
+    return accumulated
+
+
+class Collector(Protocol):
+    """What becomes of the impacts of one layer."""
+
+    def add(self, impacts: Mapping[str, Tensor], batch: MicroBatch) -> None:
+        """Takes the impacts [B, N] per group of one micro-batch."""
+
+    def flush(self) -> None:
+        """Is called once, when the layer has measured every micro-batch."""
+
+
+def measure_layers(
+    runner: LayerMajor,
+    batches: Sequence[MicroBatch],
+    groups: Sequence[str],
+    collector: Callable[[int], Collector],
+    *,
+    candidates: Candidates | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Measures the micro-batches of one worker layer by layer, and gives what it finds to the `collector` of each layer."""
+    device = runner.device
     config = runner.model.config.get_text_config()  # type: ignore[union-attr, operator]
     any_scores = bool(set(groups) & set(SCORE_GROUPS))
     # sdpa takes the same masks, and is faster where a layer has no candidate left
@@ -71,8 +100,7 @@ def detection_pass(
             wanted = {g: candidates[index, g].to(device) for g in groups if g in SCORE_GROUPS}
         with_scores = any_scores and (wanted is None or any(len(neurons) for neurons in wanted.values()))
         with recording(with_scores or always_recording), runner.gathered_layer(index):
-            measure = LayerImpacts(layer, runner.anatomy, groups)
-            collected = _Collected(accumulated, index, complete=candidates is None)
+            measure, collected = LayerImpacts(layer, runner.anatomy, groups), collector(index)
             for inputs in running:
                 with recorded(layer, runner.anatomy, with_scores) as record:
                     runner.run_layer(index, inputs)
@@ -80,7 +108,6 @@ def detection_pass(
             collected.flush()
         if progress is not None:
             progress(index + 1, len(runner.layers))
-    return accumulated
 
 
 class _Collected:
@@ -104,16 +131,21 @@ class _Collected:
     def flush(self) -> None:
         """Accumulates what was added since the last flush. Raises ModelError when an impact is not finite."""
         for group, parts in self._parts.items():
-            values = torch.cat(parts).cpu()
-            if not torch.isfinite(values).all():
-                raise ModelError(
-                    f"Layer {self._layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, "
-                    "or its dtype overflows; check the checkpoint, or load it in float32"
-                )
+            values = finite(torch.cat(parts).cpu(), self._layer, group)
             complete = self._complete or group not in SCORE_GROUPS
             impacts = Impacts.of(values, torch.tensor(self._n_scored), complete)
             _add(self._accumulated, (self._layer, group), impacts)
         self._parts, self._n_scored, self._n_values = {}, [], 0
+
+
+def finite(impacts: Tensor, layer: int, group: str) -> Tensor:
+    """The impacts as they are. Raises ModelError when one is not finite."""
+    if not torch.isfinite(impacts).all():
+        raise ModelError(
+            f"Layer {layer}, group {group}: an impact is not finite. The model's weights hold NaN or infinity, "
+            "or its dtype overflows; check the checkpoint, or load it in float32"
+        )
+    return impacts
 
 
 def merge_passes(parts: Sequence[Accumulated]) -> Accumulated:
@@ -149,7 +181,8 @@ def detect_language(
         raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
     if mode not in DETECTION_MODES:
         raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
-    usable = usable_sentences(sentences)
+    seed, rest = seed_and_rest(sentences)
+    usable = [*seed, *rest]
     if not usable:
         raise CorpusError("None of the sentences has two tokens, one of them to score; give longer sentences")
     if n_left_out := len(sentences) - len(usable):
@@ -159,7 +192,6 @@ def detect_language(
             LeftOutWarning,
             stacklevel=2,
         )
-    seed, rest = usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
     impacts = of_seed = run_pass(micro_batches(seed, batch_size), None)
     seed_squares = {group: _mean_squares(impacts, group, len(seed)) for group in groups}
     floors: dict[str, tuple[float, float]] = {}
@@ -189,10 +221,11 @@ def detect_language(
     )
 
 
-def usable_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Those that are measured, in their order: the shortest first."""
-    usable = [each for each in sentences if each.n_scored > 0 and len(each.token_ids) > 1]
-    return sorted(usable, key=lambda s: (len(s.token_ids), s.index))
+def seed_and_rest(sentences: Sequence[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
+    """The sentences of a language that can be measured, shortest first: its seed, and all others."""
+    usable = [s for s in sentences if s.n_scored > 0 and len(s.token_ids) > 1]
+    usable.sort(key=lambda s: (len(s.token_ids), s.index))
+    return usable[:N_SEED_SENTENCES], usable[N_SEED_SENTENCES:]
 
 
 def _mean_squares(impacts: Accumulated, group: str, n_sentences: int) -> tuple[float, float]:

@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 import torch
 
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.neuron_core.impacts.detect import RunPass, floor_of, usable_sentences
+from polyneuron.neuron_core.impacts.detect import RunPass, floor_of, seed_and_rest
 from polyneuron.neuron_core.impacts.table import LanguageImpacts
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
-from polyneuron.neuron_core.passes.limits import N_SEED_SENTENCES
 
 _FLOORS = ("floor_raw", "floor_rms")
 
@@ -37,7 +36,8 @@ def extend_language(
     `sentences`. `run_pass` measures the groups q and k alone. What has no floor (mode "full", or no sentence beside the
     seed) is returned as it is. Raises CorpusError when the sentences are others than those of `measured`, ValueError when
     `floor_fraction` is smaller than that of `measured`."""
-    usable = usable_sentences(sentences)
+    parts = seed_and_rest(sentences)
+    usable = [sentence for part in parts for sentence in part]
     for row in measured.summary.to_pylist():
         if (row["n_sentences"], row["n_tokens"]) != (len(usable), sum(each.n_scored for each in usable)):
             raise CorpusError(
@@ -57,8 +57,8 @@ def extend_language(
     nobody = torch.zeros(0, dtype=torch.int64)
     candidates = {(layer, group): nobody for layer, _ in seed.keys for group in SCORE_GROUPS}
     candidates |= {key: torch.from_numpy(seed.neurons[at]) for key, at in rows.items()}
-    batches = micro_batches(usable[:N_SEED_SENTENCES], batch_size)
-    impacts = run_pass(batches + micro_batches(usable[N_SEED_SENTENCES:], batch_size), candidates)
+    batches = [batch for part in parts for batch in micro_batches(part, batch_size)]
+    impacts = run_pass(batches, candidates)
     return measured.lowered({key: (rows[key], of_key) for key, of_key in impacts.items()}, floors)
 
 

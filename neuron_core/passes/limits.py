@@ -33,3 +33,6 @@ N_SEED_SENTENCES = 3
 
 FLOOR_FRACTION = 0.03
 """Share of a group's neurons at or above the floor of certified detection."""
+
+NOISE_FLOOR_BYTES = 1 << 30
+"""Impacts of every neuron on every sentence, up to which the noise floor is measured without being asked for."""

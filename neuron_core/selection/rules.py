@@ -1,4 +1,4 @@
-"""Selection rules: when is a neuron related to a language? Each rule turns an `ImpactGrid` into a mask and thresholds.
+"""Selection rules: when is a neuron related to a language? Each rule turns a `RuleGrid` into a mask and thresholds.
 
 Shapes: L languages, N measured neurons. Impacts are compared in float64. "Per-token impact" is the Frobenius norm of the
 change over the root of the sentence's scored tokens; without it, longer sentences and languages with more tokens score higher.
@@ -13,7 +13,7 @@ import numpy as np
 
 from polyneuron.neuron_core.common.errors import ConfigError, NotCertified
 from polyneuron.neuron_core.selection import thresholds
-from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid
+from polyneuron.neuron_core.selection.grid import Floats, RuleGrid
 from polyneuron.neuron_core.selection.names import RuleName
 
 _SHARES = ("share", "target_shared", "fraction", "ratio")
@@ -45,7 +45,7 @@ class Rule(ABC):
         return replace(self, **{self.setting_name: setting})
 
     @abstractmethod
-    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
+    def passing(self, grid: RuleGrid) -> thresholds.Passing:
         """Applies the rule to the impacts of all languages. Raises NotCertified when pruned detection does not prove the
         answer (it names groups, languages, thresholds and floors), SetError when the impacts cannot answer the rule."""
 
@@ -60,7 +60,7 @@ class Sigma(Rule):
     name = "sigma"
     setting_name = "sigma"
 
-    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
+    def passing(self, grid: RuleGrid) -> thresholds.Passing:
         """Compares every impact with sigma; raises as `Rule.passing`."""
         values = thresholds.reached_values(grid, self.per_token, self.share)
         return thresholds.at_least(
@@ -85,7 +85,7 @@ class ScaledSigma(Rule):
         """Returns the fields; target_shared is null when sigma was given, since it decided nothing then."""
         return super().describe() | ({} if self.sigma is None else {"target_shared": None})
 
-    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
+    def passing(self, grid: RuleGrid) -> thresholds.Passing:
         """Chooses sigma where it is open, and compares the scaled impacts with it; raises as `Rule.passing`."""
         values = thresholds.reached_values(grid, self.per_token, self.share)
         scales = {group: thresholds.group_scale(grid, group, self.per_token) for group in grid.widths}
@@ -93,7 +93,7 @@ class ScaledSigma(Rule):
         least = dict.fromkeys(grid.cells, sigma)
         return thresholds.at_least(grid, values, least, sigma, per_token=self.per_token, scales=scales)
 
-    def _chosen_sigma(self, grid: ImpactGrid, values: Floats, scales: dict[str, float]) -> float:
+    def _chosen_sigma(self, grid: RuleGrid, values: Floats, scales: dict[str, float]) -> float:
         """The K-th largest over neurons of the smallest scaled impact over languages, K = round(target_shared N)."""
         smallest = values.min(axis=0).astype(np.float64)
         for group, span in grid.spans.items():
@@ -112,7 +112,7 @@ class Quantile(Rule):
     name = "quantile"
     setting_name = "fraction"
 
-    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
+    def passing(self, grid: RuleGrid) -> thresholds.Passing:
         """Compares every impact with the threshold of its language and group; raises as `Rule.passing`."""
         values = thresholds.reached_values(grid, self.per_token, self.share)
         least = {
@@ -132,7 +132,7 @@ class TopRatio(Rule):
     name = "top_ratio"
     setting_name = "ratio"
 
-    def passing(self, grid: ImpactGrid) -> thresholds.Passing:
+    def passing(self, grid: RuleGrid) -> thresholds.Passing:
         """Compares worst ranks with the ratio. Raises NotCertified where ranks are missing."""
         ranks = grid.floats("rank_worst")
         for language, group in grid.cells:

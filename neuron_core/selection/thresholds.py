@@ -1,4 +1,4 @@
-"""Thresholds: what selection rules compute on an `ImpactGrid`. Shapes: L languages, N measured neurons; float64 compares."""
+"""Thresholds: what selection rules compute on a `RuleGrid`. Shapes: L languages, N measured neurons; float64 compares."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from polyneuron.neuron_core.common.errors import NotCertified, SetError
-from polyneuron.neuron_core.selection.grid import Floats, ImpactGrid, LanguageGroup, Mask
+from polyneuron.neuron_core.selection.grid import Floats, LanguageGroup, Mask, RuleGrid
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Passing:
     """The number that decided: sigma, fraction or ratio."""
 
 
-def reached_values(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
+def reached_values(grid: RuleGrid, per_token: bool, share: float) -> Floats:
     """float32 [L, N]: the impact that `share` of a neuron's sentences reach; an upper bound where it is bounded. Raises
     SetError when impacts are missing, or fewer small values are stored than `share` needs, and NotCertified when pruned
     detection does not know more than the smallest impact."""
@@ -35,7 +35,7 @@ def reached_values(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
     return values
 
 
-def _nearly_smallest(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
+def _nearly_smallest(grid: RuleGrid, per_token: bool, share: float) -> Floats:
     if not per_token:
         raise SetError(
             "A share below 1 is answered from stored per-token impacts; set per_token, or share to 1"
@@ -60,7 +60,7 @@ def _nearly_smallest(grid: ImpactGrid, per_token: bool, share: float) -> Floats:
 
 
 def at_least(
-    grid: ImpactGrid,
+    grid: RuleGrid,
     values: Floats,
     least: dict[LanguageGroup, float],
     setting: float,
@@ -95,7 +95,7 @@ def at_least(
     return Passing(passes, thresholds, setting)
 
 
-def group_scale(grid: ImpactGrid, group: str, per_token: bool) -> float:
+def group_scale(grid: RuleGrid, group: str, per_token: bool) -> float:
     """Root of the mean over languages of the group's mean squared impact. Raises SetError when the summaries lack it, or no
     neuron of the group does anything."""
     column = "seed_mean_square" if per_token else "seed_mean_square_raw"

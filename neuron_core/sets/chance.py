@@ -4,7 +4,7 @@ Two random sets of n_a and n_b of the w neurons of a layer share c of them with 
 layers are independent, so the count over several is distributed as the convolution of theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,27 @@ from scipy.stats import hypergeom
 
 Probabilities = npt.NDArray[np.float64]
 """Entry c is the probability of a count of c."""
+NEGLIGIBLE = 1e-15
+"""Probabilities below it are taken for 0 on the way to others."""
 
 
 def common_of_random(n_a: int, n_b: int, width: int) -> Probabilities:
     """float64 [min(n_a, n_b) + 1]: the distribution of the neurons common to two random sets of one layer."""
     probabilities: Probabilities = hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b)
     return probabilities
+
+
+def common_to_all_random(sizes: Sequence[int], width: int) -> Probabilities:
+    """float64 [min(sizes) + 1]: the distribution of the neurons common to random sets of these sizes of one layer. Counts with
+    less than 1e-15 of it are left out on the way."""
+    smallest, *others = sorted(sizes)
+    chances: Probabilities = np.zeros(smallest + 1)
+    chances[smallest] = 1.0
+    for size in others:
+        counts = np.flatnonzero(chances > NEGLIGIBLE)
+        joint = hypergeom.pmf(np.arange(smallest + 1)[:, None], width, counts[None], size)
+        chances = (joint @ chances[counts]).astype(np.float64)
+    return chances
 
 
 def summed(distributions: Iterable[Probabilities]) -> Probabilities:

@@ -37,7 +37,7 @@ class VariantName:
     language: str | None = None
     """Whose neurons they are, or which languages they were trained for, joined by "+"; None where all or none are meant."""
     control_of: VariantName | None = None
-    """The variant whose set a control is drawn for."""
+    """The variant whose set a control is drawn for: neurons that are switched off, or random ones that were trained."""
     seed: int | None = None
     """Of a control's draw or of a training."""
     names_seed: bool = True
@@ -65,7 +65,8 @@ class VariantName:
                 return f"{self.detector}-{self.language}"
             case "tuned":
                 seed = str(self.seed) if self.names_seed else None
-                parts = (self.task or "tuned", self.strategy, self.detector, self.language, seed)
+                matched = None if self.control_of is None else self.control_of.strategy
+                parts = (self.task or "tuned", self.strategy, matched, self.detector, self.language, seed)
                 return "-".join(part for part in parts if part is not None)
             case "tuned and intervened":
                 return f"{self.tuned}+{self.detector}-{self.language}-{self.intervention}"

@@ -65,12 +65,19 @@ def require_different_names(models: tuple[ModelConfig, ...]) -> None:
 
 
 class DetectionConfig(Section):
-    """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured."""
+    """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured. `noise_floor`: how large
+    the sets are by chance; auto measures it where impacts on every sentence fit into 1 GiB."""
 
     groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, min_length=1)
     mode: DetectionMode = "certified"
     batch_size: int = Field(default=8, ge=1)
     floor_fraction: float = Field(default=0.03, gt=0, le=1)
+    noise_floor: Literal["auto", "on", "off"] = "auto"
+
+    @field_validator("noise_floor", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @field_validator("groups")
     @classmethod

@@ -10,6 +10,7 @@ from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Phase, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.cluster.memory import GIB
+from polyneuron.neuron_core.passes.limits import NOISE_FLOOR_BYTES
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
@@ -32,6 +33,8 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
     """Every stage that the configuration asks for, in order."""
     config = case.config
     yield detection_stage(case)
+    if n_bytes := noise_floor_bytes(case):
+        yield noise_floor_stage(case, n_bytes)
     if config.activations.detectors:
         yield activation_stage(case)
     if config.ablation.through == "workers":
@@ -58,6 +61,33 @@ def detection_stage(case: PlannedCase) -> Stage:
         score_flops=scores,
         n_passes=2 * n_languages,
         n_rounds=n_languages,
+    )
+
+
+def noise_floor_bytes(case: PlannedCase) -> int:
+    """Impacts on every detection sentence in float32; 0 where the noise floor is not measured."""
+    config = case.config
+    neurons = case.shape.n_layers * sum(case.shape.width(group) for group in config.detection.groups)
+    n_bytes = 4 * neurons * len(config.languages) * config.corpus.n_detection
+    asked = {"on": True, "off": False, "auto": n_bytes <= NOISE_FLOOR_BYTES}
+    return n_bytes if asked[config.detection.noise_floor] else 0
+
+
+def noise_floor_stage(case: PlannedCase, n_bytes: int) -> Stage:
+    """One pass a language, in full; a worker holds what it measured of a language until it is handed over."""
+    config, n_languages = case.config, len(case.config.languages)
+    corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
+    what = passes.Detection(config.detection.groups, certified=False, floor_fraction=1.0)
+    scores = n_languages * passes.score_flops(case.shape, corpus, what)
+    return _pass_stage(
+        "noise floor",
+        case,
+        corpus,
+        passes.sentence_impact_phases(case.placing, corpus, what),
+        flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False) + scores,
+        score_flops=scores,
+        n_passes=n_languages,
+        notes=(f"the driver holds {n_bytes / GIB:.2f} GiB of impacts",),
     )
 
 

@@ -15,6 +15,7 @@ from polyneuron.neuron_core.sets.variant_name import (
     exclusive,
     strict_exclusive,
 )
+from polyneuron.neuron_core.training.choices.names import SET_STRATEGIES
 from polyneuron.pipelines.config.corpus import CorpusConfig
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -123,9 +124,11 @@ def n_activation_units(config: StudyConfig) -> tuple[int, int]:
 
 
 def n_trainings(config: StudyConfig) -> int:
-    """Sets that a study trains."""
+    """What a study trains, random controls of its sets included."""
     training = config.training
-    return len(training.groups) * len(training.strategies) * len(training.seeds)
+    sets = [strategy for strategy in training.strategies if strategy in (*SET_STRATEGIES, "auto")]
+    controls = (len(sets) or 1) - 1 if "random" in training.strategies else 0
+    return len(training.groups) * (len(training.strategies) + controls) * len(training.seeds)
 
 
 def n_variants(config: StudyConfig) -> int:

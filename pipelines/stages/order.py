@@ -67,6 +67,12 @@ STAGES = (
         needs=("corpora",),
     ),
     StudyStage(
+        name="noise_floor",
+        title="draw how large the sets are by chance, and how stable, from impacts on single sentences (one unit)",
+        needs=("detection",),
+        is_asked_for=lambda config: config.detection.noise_floor != "off",
+    ),
+    StudyStage(
         name="activations",
         title="measure activations (a unit a site), and let detectors find sets, where detectors are asked for",
         needs=("detection",),
@@ -105,7 +111,7 @@ COMMANDS = {
         tuple(stage.name for stage in STAGES),
         reports=True,
     ),
-    "detect": StudyCommand("Measure impacts and select sets.", _FINDS_SETS),
+    "detect": StudyCommand("Measure impacts and select sets.", (*_FINDS_SETS, "noise_floor")),
     "ablate": StudyCommand(
         "Measure perplexity without each set (detects first where that is missing).",
         (*_FINDS_SETS, "ablation", "metrics"),

@@ -1,18 +1,22 @@
 """Stage training: masked continual pretraining of chosen neurons, for all languages, strategies and seeds asked for."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import product
 
 from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
-from polyneuron.neuron_core.training.choices.names import Strategy
-from polyneuron.neuron_core.training.choices.strategies import Choice, choose, neurons_to_train
+from polyneuron.neuron_core.training.choices.names import SET_STRATEGIES, UNPAIRED, Strategy
+from polyneuron.neuron_core.training.choices.strategies import (
+    Choice,
+    choose,
+    neurons_to_train,
+    random_neurons,
+)
 from polyneuron.neuron_core.training.data.block_cache import prepare_blocks
 from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
 from polyneuron.neuron_core.training.data.feed import Feed, with_attention
@@ -47,7 +51,8 @@ def train(
     """Trains what is missing, for all languages, strategies and seeds of the configuration; returns the trained variants.
 
     `metrics`: the unit of the language-agnostic score, by which the strategy auto chooses; `seed`: of the documents. A
-    strategy without neurons for a language, or auto without a score, is named and left out of a sweep.
+    strategy without neurons for a language, or auto without a score, is named and left out of a sweep. random trains a
+    control of every set that is trained, or of the related neurons where none is.
 
     Raises:
         ConfigError: the store is no local folder. SetError: nothing at all can be trained.
@@ -59,20 +64,40 @@ def train(
     named = sorted({language for group in config.groups for language in group})
     blocks = {language: _blocks(model, sentences, language, config, seed) for language in named}
     made = partial(_job, ledger, model, sentences, selected)
-    jobs, refused = dict[VariantName, TrainingJob](), list[SetError]()
-    for group, strategy, job_seed in product(config.groups, config.strategies, config.seeds):
+    choices, refused = _choices(config, score)
+    jobs = list[TrainingJob]()
+    for group, choice, job_seed in product(config.groups, choices, config.seeds):
         try:
-            choice = choose(strategy, score, config.low_score, config.high_score)
             of_group = {language: blocks[language] for language in group}
-            job = made(of_group, choice=choice, config=config, seed=job_seed)
+            jobs.append(made(of_group, choice=choice, config=config, seed=job_seed))
         except SetError as error:
-            say(f"  {strategy} for {'+'.join(group)} is not trained: {error.message}")
+            say(f"  {choice.label} for {'+'.join(group)} is not trained: {error.message}")
             refused.append(error)
-            continue
-        jobs.setdefault(job.name, job)  # auto may choose what is asked for as well
     if refused and not jobs:
         raise refused[0]
-    return [_variant(job, trained_edit(ledger, workers, job), jobs) for job in jobs.values()]
+    return [
+        Variant(name=job.name, neurons=job.work.neuron_set, change=trained_edit(ledger, workers, job))
+        for job in jobs
+    ]
+
+
+def _choices(config: TrainingConfig, score: float | None) -> tuple[list[Choice], list[SetError]]:
+    """What is trained, each once, a random control of every set last; and why auto could not choose."""
+    chosen, refused = dict[Strategy, Choice](), list[SetError]()
+    for strategy in config.strategies:
+        if strategy == "random":
+            continue
+        try:
+            choice = choose(strategy, score, config.low_score, config.high_score)
+        except SetError as error:
+            say(f"  {strategy} is not trained: {error.message}")
+            refused.append(error)
+            continue
+        chosen.setdefault(choice.strategy, choice)  # auto may choose what is asked for as well
+    sets = [strategy for strategy in SET_STRATEGIES if strategy in chosen]
+    alone = [] if refused else [UNPAIRED]
+    controls = map(Choice.random, sets or alone) if "random" in config.strategies else ()
+    return [*chosen.values(), *controls], refused
 
 
 def _score(ledger: Ledger, metrics: str | None) -> float | None:
@@ -116,9 +141,14 @@ def _job(
     everything = every_neuron(model.label, anatomy)
 
     def neurons_of(strategy: Strategy) -> NeuronSet:
-        return neurons_to_train(strategy, languages, sets.shared, sets.related, everything, seed=seed)
+        return neurons_to_train(strategy, languages, sets.shared, sets.related, everything)
 
-    neurons, lora_rank = neurons_of(choice.strategy), None
+    neurons, lora_rank, reason = neurons_of(choice.control_of or choice.strategy), None, choice.reason
+    if choice.control_of is not None:
+        drawn = random_neurons(neurons, (sets.shared, *sets.related.values()), seed)
+        if len(drawn.neurons) < drawn.n_asked:
+            reason += f", but only {len(drawn.neurons)} of {drawn.n_asked} are in no language's set"
+        neurons = drawn.neurons
     if choice.strategy == "lora":
         lora_rank = rank_of_size(n_values(neurons_of("related"), anatomy), anatomy)
     feed = Feed(
@@ -150,6 +180,7 @@ def _job(
         blocks=[prepared.key for prepared in blocks.values()],
         languages=list(languages),
         strategy=choice.strategy,
+        control_of=choice.control_of,
         lora_rank=lora_rank,
         seed=seed,
         epochs=config.epochs,
@@ -160,11 +191,13 @@ def _job(
     name = VariantName(
         kind="tuned", strategy=choice.strategy, language=together, seed=seed, names_seed=names_seed
     )
+    if choice.control_of is not None:
+        name = replace(name, control_of=replace(name, strategy=choice.control_of))
     return TrainingJob(
         name=name,
         language=together,
         strategy=choice.strategy,
-        reason=choice.reason,
+        reason=reason,
         work=rank_work(
             ledger,
             name,
@@ -180,10 +213,3 @@ def _job(
         feed=feed,
         step_tokens=config.global_batch * config.max_tokens,
     )
-
-
-def _variant(job: TrainingJob, edit: WeightEdit, names: Collection[VariantName]) -> Variant:
-    """The trained variant, to be compared with random neurons trained alike, where there are any."""
-    random = replace(job.name, strategy="random")
-    beside = (random,) if random in names and random != job.name else ()
-    return Variant(name=job.name, neurons=job.work.neuron_set, change=edit, beside=beside)

@@ -151,6 +151,7 @@ def _steps(job: TrainingJob, result: TrainResult) -> list[dict[str, Any]]:
     constants = {
         "variant": str(job.name),
         "strategy": job.strategy,
+        "control_of": None if (of := job.name.control_of) is None else of.strategy,
         "reason": job.reason,
         "language": job.language,
         "seed": job.work.seed,

@@ -37,8 +37,6 @@ class Variant:
     """The neurons that the change is about; None for the model as it is."""
     change: Change = None
     """What is different from the model as it is; None: nothing."""
-    beside: tuple[VariantName, ...] = ()
-    """Variants it is compared with, apart from the base model and its controls."""
     measured_in: str | None = None
     """The one language on whose held-out sentences its perplexity is measured; None: all."""
     control: Control | None = None

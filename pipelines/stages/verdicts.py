@@ -26,11 +26,11 @@ class Comparison:
 
 
 def comparisons(variants: Sequence[Variant]) -> list[Comparison]:
-    """Every variant against the base model, a set's also against its controls, and all against what stands beside them."""
+    """Every variant against the base model, a set's also against its controls: switched off, or trained alike."""
     compared = [Comparison(variant.name, BASE) for variant in variants if variant.name != BASE]
     for variant in variants:
         controls = (each.name for each in variants if each.name.control_of == variant.name)
-        compared += [Comparison(variant.name, other) for other in (*controls, *variant.beside)]
+        compared += [Comparison(variant.name, control) for control in controls]
     return compared
 
 

@@ -112,6 +112,11 @@ def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:
         f"{config.alpha:g}; an intervention against none on the same model, trained neurons against attention alone and random "
         f"ones. `{BASE}` is the model before fine-tuning."
     ]
+    if any("random" in task.tuned for task in config.tasks):
+        found.append(
+            "Random neurons are as many in each layer as those of source and target together: source+target is compared with its "
+            "own number, source or target alone with more neurons than they have."
+        )
     if config.evaluation_data == "sample":
         found.append("Judged on samples written for this project, a few items each: no benchmark.")
     if any(detail.startswith("paper ") for *_, cell in _cells(grids) for detail in cell.details):

@@ -28,16 +28,20 @@ Sets = Mapping[str, Mapping[str, NeuronSet]]
 """Detector -> language -> its neurons."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tuning:
     """A fine-tuned model, and what is trained for it."""
 
     name: VariantName
+    """Of the variant."""
     task: TransferTask
+    """What it is fine-tuned and judged on."""
     neurons: NeuronSet | None
     """None where there is nothing to train."""
     null_reason: str | None = None
     """Why there is nothing to train."""
+    remark: str = ""
+    """What is different from what was asked for."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -77,12 +81,14 @@ def tunings_of(config: TransferConfig, model: ModelConfig, sets: Sets, anatomy: 
         )
         attention = recipe_of(task, model).attention
         if detector is None:
-            return Tuning(name, task, every_neuron(model.label, anatomy).restrict(attention))
+            every = every_neuron(model.label, anatomy)
+            return Tuning(name=name, task=task, neurons=every.restrict(attention))
         try:
-            ffn = _chosen(sets[detector], config.source, target, tuned, seed)
+            ffn, remark = _chosen(sets[detector], config.source, target, tuned, seed)
         except SetError as error:
-            return Tuning(name, task, None, error.message)
-        return Tuning(name, task, with_attention_groups(ffn, attention, anatomy))
+            return Tuning(name=name, task=task, neurons=None, null_reason=error.message)
+        neurons = with_attention_groups(ffn, attention, anatomy)
+        return Tuning(name=name, task=task, neurons=neurons, remark=remark)
 
     tunings = []
     for task, seed in product(config.tasks, config.seeds):
@@ -97,12 +103,17 @@ def tunings_of(config: TransferConfig, model: ModelConfig, sets: Sets, anatomy: 
 
 def _chosen(
     sets: Mapping[str, NeuronSet], source: str, target: str | None, tuned: Tuned, seed: int
-) -> NeuronSet:
-    if target is not None:
-        return transfer_choices(sets, source, target, seed)[tuned]  # type: ignore[index]
-    if not len(sets[source]):
-        raise SetError(f"The set of {source} is empty: there is nothing to train")
-    return sets[source]
+) -> tuple[NeuronSet, str]:
+    """The ffn neurons to train, and what is different from what was asked for."""
+    if target is None:
+        if not len(sets[source]):
+            raise SetError(f"The set of {source} is empty: there is nothing to train")
+        return sets[source], ""
+    choices = transfer_choices(sets, source, target, seed)
+    chosen: NeuronSet = choices[tuned]  # type: ignore[index]
+    asked = len(choices["source+target"])
+    short = tuned == "random" and len(chosen) < asked
+    return chosen, f"only {len(chosen)} of {asked} random neurons are in no language's set" if short else ""
 
 
 def train_for_transfer(
@@ -186,7 +197,7 @@ def _job(
         name=tuning.name,
         language=config.source,
         strategy=f"transfer-{tuning.name.strategy}",
-        reason=source,
+        reason=", ".join(filter(None, (source, tuning.remark))),
         work=rank_work(
             ledger,
             tuning.name,

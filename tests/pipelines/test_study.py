@@ -71,12 +71,18 @@ def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
     assert set(store.read("detectors")["detector"].to_pylist()) == {"lape", "act_prob_pooled"}
     assert set(store.read("set_overlaps")["language"].to_pylist()) == {"en", "sw", "de"}
     assert "lape-sw" in store.read("perplexities")["variant"].to_pylist()
+    floor = store.read("noise_floor").to_pylist()
+    assert {(row["kind"], row["language"]) for row in floor} == {("shared", None)} | {
+        (kind, code) for kind in ("exclusive", "strict_exclusive") for code in (None, "en", "sw", "de")
+    }
+    assert all(row["chance_size"] is not None for row in floor)
     assert "shared_ratio" in store.read("metrics").column("metric").to_pylist()
     assert (finished / "store" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     runs = store.read("runs").to_pylist()
     assert [row["status"] for row in runs] == ["finished"]
     assert set(json.loads(runs[0]["timings_json"])) == {
-        f"{name}_s" for name in ("corpora", "detection", "activations", "ablation", "metrics", "report")
+        f"{name}_s"
+        for name in ("corpora", "detection", "noise_floor", "activations", "ablation", "metrics", "report")
     }
     assert json.loads(runs[0]["versions_json"])["deepspeed"] == "0.19.8"
     assert query(store, "select count(distinct language) from impacts")[1] == [(3,)]
@@ -108,6 +114,7 @@ def test_every_row_can_be_traced_to_its_run(finished: Path) -> None:
         "activations",
         "neuron_sets",
         "selections",
+        "noise_floor",
         "detectors",
         "set_overlaps",
         "perplexities",

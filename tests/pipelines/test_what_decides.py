@@ -14,12 +14,13 @@ from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
-STAGES = ("corpora", "detection", "activations", "ablation", "metrics")
+STAGES = ("corpora", "detection", "noise_floor", "activations", "ablation", "metrics")
 OF_THE_RULE = {
     "neuron_sets",
     "controls",
     "selections",
     "sensitivity",
+    "noise_floor",
     "set_overlaps",
     "perplexities",
     "metrics",
@@ -131,6 +132,7 @@ def _top(**values: Any) -> Change:
         pytest.param(_set("corpus", max_tokens=10), ALL, id="the length of sentences"),
         pytest.param(_set("detection", batch_size=4), OF_SENTENCES, id="batches of detection"),
         pytest.param(_set("selection", target_shared=0.1), OF_THE_RULE, id="the rule"),
+        pytest.param(_set("detection", noise_floor="on"), set(), id="a noise floor that is asked for"),
         pytest.param(_set("ablation", n_bootstrap=30), {"metrics"}, id="resamples"),
         pytest.param(_set("ablation", variants_per_pass=1), set(), id="variants a pass"),
         pytest.param(_set("cluster", world_size=2, threads_per_worker=1), set(), id="workers"),

@@ -97,7 +97,7 @@ def _panel(
             if step != kept and len(steps) > 1:
                 continue
             tip = f"kept after {plural(int(step), 'step')}, " if step == kept else ""
-            name = training.strategy + (f", seed {training.seed}" if several_seeds(group) else "")
+            name = training.label + (f", seed {training.seed}" if several_seeds(group) else "")
             css = f"{line_style(training.strategy)} kept"
             words = f"{name}: {tip}{number(value, 4)} nats per token"
             plot.mark(x.at(step), plot.y_at(value), "ring", css, words)

@@ -1,10 +1,13 @@
-"""Equations 4 to 6 as stored: values with intervals, and the study's rule among its neighbours."""
+"""Equations 4 to 6 as stored, values with intervals; the study's rule among its neighbours; and the noise floor: how large sets
+are by chance, and how alike those of two halves of the sentences."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polyneuron.eval.report.numbers.study import Row, ShownStudy
 from polyneuron.eval.report.words.wording import missing, number, span
+from polyneuron.eval.verdicts.statistics import holm
 from polyneuron.neuron_core.selection.sensitivity import OWN_RULE
 
 SHARED_RATIO = "shared_ratio"
@@ -76,3 +79,36 @@ def _neighbour(name: str, rows: list[Row]) -> Row:
 
 def _known(value: float | None) -> float | None:
     return None if missing(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """``rows[kind, language]``: as the table `noise_floor` has them; language is "" for the shared set, and for the mean over
+    the languages' sets. ``adjusted``: of each language's set, its p-value after Holm's correction over the languages."""
+
+    rows: Mapping[tuple[str, str], Row]
+    adjusted: Mapping[tuple[str, str], float | None]
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing was drawn, where nothing was."""
+        row = self.rows["exclusive", ""]
+        return row["null_reason"] if row["chance_size"] is None else None
+
+    def larger(self, kind: str, alpha: float) -> list[str]:
+        """The languages whose sets of a kind are larger than by chance."""
+        return [
+            code for (of, code), p in self.adjusted.items() if of == kind and p is not None and p <= alpha
+        ]
+
+
+def noise_floor_of(study: ShownStudy) -> NoiseFloor | None:
+    """None where it was not measured."""
+    rows = {(row["kind"], row["language"] or ""): row for row in study.rows["noise_floor"]}
+    if not rows:
+        return None
+    adjusted: dict[tuple[str, str], float | None] = {}
+    for kind in ("exclusive", "strict_exclusive"):
+        keys = [(kind, code) for code in study.languages if (kind, code) in rows]
+        adjusted |= dict(zip(keys, holm([rows[key]["p_value"] for key in keys]), strict=True))
+    return NoiseFloor(rows, adjusted)

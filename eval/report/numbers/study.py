@@ -69,7 +69,7 @@ class ShownStudy:
     variants: Variants
     """The base model, each set switched off, random draws and trained variants, with their held-out losses."""
     rows: Mapping[str, list[Row]]
-    """Rows of the tables metrics, sensitivity, detections, corpora, scores and verdicts, by table."""
+    """Rows of the tables metrics, sensitivity, noise_floor, detections, corpora, scores and verdicts, by table."""
     curves: Curves | str
     """Set sizes over the threshold, or why they are not known."""
     other_selections: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
     detections, impacts = tables.read("detections"), tables.read("impacts")
     sets = tables.read("neuron_sets", selection)
     sets = sets.filter(pc.invert(pc.is_in(sets["kind"], pa.array(CONTROL_KINDS))))
-    rows = {name: tables.read(name).to_pylist() for name in ("corpora", "scores", "verdicts")}
+    rows = {name: tables.read(name).to_pylist() for name in ("corpora", "noise_floor", "scores", "verdicts")}
     rows |= {name: tables.read(name, selection).to_pylist() for name in ("metrics", "sensitivity")}
     languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in rows["corpora"]))
     rows["corpora"].sort(key=lambda row: languages.index(row["language"]))

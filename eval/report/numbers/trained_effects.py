@@ -21,7 +21,7 @@ class TrainedEffects:
         return self.effects.get((_BASE, training.name, language))
 
     def on_random(self, training: ShownTraining, language: str) -> Effect | None:
-        """Of a trained variant beside the random neurons trained alike, on the same sentences."""
+        """Of a trained variant beside as many random neurons trained alike, on the same sentences."""
         return self.effects.get((_RANDOM, training.name, language))
 
     def languages_of(self, training: ShownTraining) -> list[str]:

@@ -13,6 +13,8 @@ RANDOM = "random"
 EMBEDDED = "embedded"
 STRATEGIES = ("shared", "exclusive", "related", RANDOM, "full", "lora")
 """What can be trained, in the order of the tables."""
+_SHOWN = ("strategy", "control_of", "reason", "seed", "n_neurons", "n_trainable")
+"""Columns of the table training that are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,17 @@ class ShownTraining:
     """Nats per token of each global batch, before its step, [steps]."""
     tokens: NDArray[np.int64]
     """Predicted tokens of each global batch, [steps]."""
+    control_of: str | None = None
+    """The strategy whose set random neurons are as many as."""
     corpora: tuple[str, ...] = ()
     """The mixture that its run was configured with; empty when that is not stored."""
     validations: Mapping[str, ShownValidation] = field(default_factory=dict)
     """By language."""
+
+    @property
+    def label(self) -> str:
+        """What was trained, and for random neurons the set that they are as many as."""
+        return f"{self.strategy} as {self.control_of}" if self.control_of else self.strategy
 
     @property
     def n_steps(self) -> int:
@@ -103,19 +112,17 @@ def trainings_of(
 def arms_of(trainings: Iterable[ShownTraining]) -> list[dict[int, dict[str, ShownTraining]]]:
     """The rows of Table 1: for each strategy, and each set of languages trained together, by seed and language. Joint trainings
     come last; their languages share one variant."""
-    arms: dict[tuple[str, str], dict[int, dict[str, ShownTraining]]] = {}
+    arms: dict[tuple[str, str], dict[int, dict[str, ShownTraining]]] = {}  # by languages and what was trained
     for training in sorted(trainings, key=lambda t: (t.scope, *_place(t))):
-        arm = arms.setdefault((training.scope, training.strategy), {}).setdefault(training.seed, {})
+        arm = arms.setdefault((training.scope, training.label), {}).setdefault(training.seed, {})
         arm.update(dict.fromkeys(training.languages, training))
     return list(arms.values())
 
 
 def twin_of(trainings: Iterable[ShownTraining], training: ShownTraining) -> ShownTraining | None:
-    """The random neurons trained for the same languages with the same seed; None for random neurons themselves."""
-    if training.strategy == RANDOM:
-        return None
-    wanted = RANDOM, training.languages, training.seed
-    return next((t for t in trainings if (t.strategy, t.languages, t.seed) == wanted), None)
+    """The random neurons that are as many and were trained for the same languages with the same seed, where there are any."""
+    wanted = training.strategy, training.languages, training.seed
+    return next((t for t in trainings if (t.control_of, t.languages, t.seed) == wanted), None)
 
 
 def several_seeds(trainings: Iterable[ShownTraining]) -> bool:
@@ -128,9 +135,10 @@ def trained_languages(trainings: Iterable[ShownTraining]) -> list[str]:
     return list(dict.fromkeys(code for training in trainings for code in training.languages))
 
 
-def _place(training: ShownTraining) -> tuple[int, str, int]:
-    name = training.strategy
-    return STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES), name, training.seed
+def _place(training: ShownTraining) -> tuple[int, int, str, int]:
+    kinds = (training.strategy, training.control_of)
+    at, of = (STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES) for name in kinds)
+    return at, of, training.label, training.seed
 
 
 def _training(rows: list[Row], checks: list[Row], corpora: Mapping[str, tuple[str, ...]]) -> ShownTraining:
@@ -140,7 +148,7 @@ def _training(rows: list[Row], checks: list[Row], corpora: Mapping[str, tuple[st
     return ShownTraining(
         name=first["variant"],
         languages=tuple(first["language"].split("+")),
-        **{name: first[name] for name in ("strategy", "reason", "seed", "n_neurons", "n_trainable")},
+        **{name: first[name] for name in _SHOWN},
         steps=np.array([row["step"] for row in rows], np.int64),
         losses=np.array([row["loss_nats"] for row in rows], np.float64),
         tokens=np.array([row["n_tokens"] for row in rows], np.int64),

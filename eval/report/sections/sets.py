@@ -7,8 +7,10 @@ import numpy as np
 
 from polyneuron.eval.report.charts import sets as drawn
 from polyneuron.eval.report.numbers.curves import STUDY, Curves
+from polyneuron.eval.report.numbers.estimates import noise_floor_of
 from polyneuron.eval.report.numbers.study import ShownStudy
-from polyneuron.eval.report.words.wording import DASH, count, language_name, number, percent
+from polyneuron.eval.report.numbers.units import Row
+from polyneuron.eval.report.words.wording import DASH, count, language_name, number, percent, span
 from polyneuron.eval.tables.grid import SHADES, Cell, Grid, grid, line
 
 _COUNTED = {"shared": "shared", "exclusive": "exclusive", "strict": "strictly", "related": "related"}
@@ -16,15 +18,23 @@ _KINDS = {"exclusive": "exclusive", "strict_exclusive": "strictly exclusive", "r
 
 
 def sets_part(study: ShownStudy) -> dict[str, Any]:
-    """Fractions of all measured neurons and of each group, and the counts."""
+    """Fractions of all measured neurons and of each group, and the counts with their noise floor."""
     charts = {group: drawn.fraction_chart(study, group) for group in study.anatomy.groups}
     total, table = study.anatomy.n_neurons, size_grid(study)
-    return {"total": total, "chart": drawn.fraction_chart(study), "charts": charts, "table": table}
+    noise = noise_floor_of(study)
+    return {
+        "total": total,
+        "chart": drawn.fraction_chart(study),
+        "charts": charts,
+        "table": table,
+        "noise": noise.rows["exclusive", ""] if noise else None,
+        "noise_missing": noise.reason if noise else "it was not measured",
+    }
 
 
 def size_grid(study: ShownStudy) -> Grid:
-    """Neurons per set and group, and how many tokens were read at a time when they were found."""
-    rows, tokens = [], study.detection_tokens()
+    """Neurons per set and group, how many tokens were read at a time when they were found, and the noise floor of each set."""
+    rows, tokens, noise = list[list[Cell | str]](), study.detection_tokens(), noise_floor_of(study)
     named = [("shared", "", "shared")]
     named += [
         (kind, c, f"{words}, {language_name(c)}") for kind, words in _KINDS.items() for c in study.languages
@@ -36,8 +46,35 @@ def size_grid(study: ShownStudy) -> Grid:
         share = percent(size / total if total else None)
         length = number(tokens[language], 3) if language in tokens else ""
         rows.append([name, *map(count, table.sum(axis=1)), count(size), share, length])
+        if noise is not None:
+            rows[-1] += _noise_cells(noise.rows.get((kind, language)), noise.adjusted.get((kind, language)))
     heads = ["set", *study.anatomy.groups, "all", "of measured", "tokens at a time"]
+    if noise is not None:
+        heads += ["by chance", "p", "halves alike"]
     return grid("Neurons per set and group", heads, rows)
+
+
+def _noise_cells(row: Row | None, adjusted: float | None) -> list[Cell]:
+    """The size by chance with its range, its p-value with the one that Holm adjusts, and the Jaccard of halves."""
+    if row is None or row["chance_size"] is None:
+        return [Cell(text=DASH)] * 3 if row else [Cell()] * 3
+
+    def rough(value: float | None) -> str:
+        return number(value, 2)
+
+    alike = span(row["jaccard_low"], row["jaccard_high"], lambda value: f"{value:.2f}")
+    return [
+        Cell(
+            text=number(row["chance_size"], 2), details=(span(row["chance_low"], row["chance_high"], rough),)
+        ),
+        Cell(
+            text=number(row["p_value"], 2),
+            details=() if adjusted is None else (f"adjusted {number(adjusted, 2)}",),
+        ),
+        Cell(text=DASH)
+        if row["jaccard"] is None
+        else Cell(text=f"{row['jaccard']:.2f}", details=(alike, f"random {row['jaccard_chance']:.2f}")),
+    ]
 
 
 def layers_part(study: ShownStudy) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Form:
     measure: Measure
     """A variant in a language, and its change to the unchanged model."""
     against: Measure
-    """Its change to the random neurons trained for the same languages."""
+    """Its change to as many random neurons, trained for the same languages."""
     value: Callable[[float], str]
     """How a value is written."""
     change: Callable[[float], str]
@@ -73,7 +73,7 @@ def trained_grids(trainings: Sequence[ShownTraining], form: Form, title: str) ->
     seed_rows: list[Line] = []
     for arms in arms_of(trainings):
         first = next(iter(next(iter(arms.values())).values()))
-        kinds = ((form.measure, first.strategy, ""), (form.against, form.against_name, "draws"))
+        kinds = ((form.measure, first.label, ""), (form.against, form.against_name, "draws"))
         for measure, name, tone in kinds:
             if tone and first.strategy == RANDOM:
                 continue

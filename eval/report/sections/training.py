@@ -61,8 +61,13 @@ def training_part(
         "corpora": list(corpora),
         "table": trained_grid(study),
         "few": len(trainings) <= _FEW,
-        "reasons": list(dict.fromkeys((training.strategy, training.reason) for training in trainings)),
+        "reasons": list(dict.fromkeys((training.label, training.reason) for training in trainings)),
         "random": any(training.strategy == RANDOM for training in trainings),
+        "fewer": [
+            (twin.name, twin.n_neurons, training.n_neurons)
+            for training in trainings
+            if (twin := twin_of(trainings, training)) and twin.n_neurons < training.n_neurons
+        ],
         "other_selection": _other_selection(study),
         "benchmarks": _benchmarks(results, trainings) if results and results.changed else None,
         "perplexity": _perplexity(study, effects, changed),
@@ -116,9 +121,7 @@ def perplexity_matrix(study: ShownStudy, effects: Effects, changed: TrainedEffec
     rows = []
     for training in study.trainings:
         remark = f"for {languages(training.languages)}" + (f", seed {training.seed}" if seeds else "")
-        rows.append(
-            [Cell(text=training.strategy, details=(remark,)), *(cell(training, code) for code in codes)]
-        )
+        rows.append([Cell(text=training.label, details=(remark,)), *(cell(training, code) for code in codes)])
     heads = ["trained", *map(language_name, codes)]
     title = "Perplexity multipliers of every trained variant on every language"
     return grid(title, heads, rows, tone="heat scores trained")
@@ -270,5 +273,5 @@ def _other_selection(study: ShownStudy) -> list[tuple[str, int, int]]:
 
 
 def _named(training: ShownTraining, seeds: bool) -> Cell:
-    name = f"{training.strategy}, seed {training.seed}" if seeds else training.strategy
+    name = f"{training.label}, seed {training.seed}" if seeds else training.label
     return Cell(text=name, details=(f"for {languages(training.languages)}",))

@@ -17,6 +17,7 @@ from polyneuron.eval.report.numbers.estimates import (
     SCORE,
     SHARED_RATIO,
     estimate,
+    noise_floor_of,
     sensitivity_band,
 )
 from polyneuron.eval.report.numbers.specificity import specificity_of
@@ -41,9 +42,15 @@ class Finding:
 def findings_of(study: ShownStudy, effects: Effects | None) -> list[Finding]:
     """What the sets, the perplexities without them and Eq. 4 to 6 say."""
     if effects is None:
-        return [_sizes(study), Finding("perplexity_unmeasured", "note", {})]
+        return [_sizes(study), _noise(study), Finding("perplexity_unmeasured", "note", {})]
     makers = (_shared_off, _own_off, _specificity)
-    found = [_sizes(study), *(make(study, effects) for make in makers), _importance(study), _score(study)]
+    found = [
+        _sizes(study),
+        _noise(study),
+        *(make(study, effects) for make in makers),
+        _importance(study),
+        _score(study),
+    ]
     return [finding for finding in found if finding is not None]
 
 
@@ -60,7 +67,7 @@ def extremes(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
 
 def _sizes(study: ShownStudy) -> Finding:
     own = {code: study.sets.total("exclusive", code) for code in study.languages}
-    shared, tokens = study.sets.total("shared"), study.detection_tokens()
+    shared, tokens, noise = study.sets.total("shared"), study.detection_tokens(), noise_floor_of(study)
     ends = unequal({code: n for code, n in tokens.items() if code in own})
     values = {
         "shared": shared,
@@ -68,9 +75,29 @@ def _sizes(study: ShownStudy) -> Finding:
         "n_languages": len(own),
         "chosen": bool(study.rule.get("target_shared")),
         "lengths": [(code, tokens[code]) for code in ends] if ends else None,
+        "by_chance": {code: noise.rows["exclusive", code] for code in own}
+        if noise and not noise.reason
+        else {},
         **(extremes(own) if own else {}),
     }
     return Finding("sizes", "note" if own and shared else "no", values)
+
+
+def _noise(study: ShownStudy) -> Finding:
+    """How large the sets would be by chance, and how stable they are."""
+    noise = noise_floor_of(study)
+    if noise is None or noise.reason:
+        return Finding("noise_unmeasured", "note", {"reason": noise.reason if noise else None})
+    kinds = ("exclusive", "strict_exclusive")
+    larger = {kind: noise.larger(kind, ALPHA) for kind in kinds}
+    values = {
+        "n_languages": len(study.languages),
+        "larger": larger,
+        "means": {kind: noise.rows[kind, ""] for kind in kinds},
+        "shared": noise.rows["shared", ""],
+        "alpha": ALPHA,
+    }
+    return Finding("noise", tone_of(len(larger["exclusive"]), len(study.languages)), values)
 
 
 def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:

@@ -5,7 +5,14 @@ from typing import Literal
 
 Strategy = Literal["shared", "exclusive", "related", "random", "full", "lora", "auto"]
 """Which neurons continued pretraining trains (`choices.strategies`). full and lora are outside baselines: every neuron of
-every layer, by its own values or by low-rank adapters; auto lets the language-agnostic score decide."""
+every layer, by its own values or by low-rank adapters; auto lets the language-agnostic score decide; random stands for a
+control of each set that is trained."""
+
+SET_STRATEGIES: tuple[Strategy, ...] = ("shared", "exclusive", "related")
+"""Those that train a set, with which random neurons can be compared."""
+
+UNPAIRED: Strategy = "related"
+"""The set that random neurons are as many as where a configuration names no set."""
 
 TransferChoice = Literal["source", "target", "source+target", "random"]
 """Whose ffn neurons are fine-tuned for transfer (`choices.strategies.transfer_choices`)."""

@@ -2,12 +2,12 @@
 one language to another (paper B, section 3.2 and Table 8)."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.sets.controls import matched_control
+from polyneuron.neuron_core.sets.controls import Control, random_control
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy, TransferChoice
 
@@ -18,6 +18,18 @@ class Choice:
 
     strategy: Strategy
     reason: str
+    control_of: Strategy | None = None
+    """The strategy whose set random neurons are as many as; None for all that is not random."""
+
+    @property
+    def label(self) -> str:
+        """What is trained, and for random neurons the set that they are as many as."""
+        return f"{self.strategy} as {self.control_of}" if self.control_of else self.strategy
+
+    @staticmethod
+    def random(control_of: Strategy) -> "Choice":
+        """Random neurons, as many as a strategy's set."""
+        return Choice("random", f"as many neurons as {control_of}", control_of)
 
 
 def choose(
@@ -48,12 +60,10 @@ def neurons_to_train(
     shared: NeuronSet,
     related: Mapping[str, NeuronSet],
     everything: NeuronSet,
-    *,
-    seed: int = 0,
 ) -> NeuronSet:
-    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's. "random" is a
-    control of the related neurons' size per layer and group, drawn outside every language's set. Raises SetError when there
-    is nothing to train, a language has no set, no room is left for a control, or for "auto", which `choose` resolves."""
+    """The neurons of a resolved strategy for one or several languages; `everything`: all of the model's. Raises SetError when
+    there is nothing to train, a language has no set, for "auto", which `choose` resolves, and for "random", whose neurons
+    `random_neurons` draws."""
     if unknown := [language for language in languages if language not in related]:
         raise SetError(f"No sets of {', '.join(unknown)}; there are {', '.join(related)}")
     own = reduce(operator.or_, (related[language] for language in languages), shared)
@@ -64,12 +74,9 @@ def neurons_to_train(
         "full": everything,
         "lora": everything,
     }
-    if strategy == "random":
-        neurons = matched_control(own, reduce(operator.or_, related.values(), shared), seed)
-    elif strategy in by_strategy:
-        neurons = by_strategy[strategy]
-    else:
-        raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it with `choose`")
+    if strategy not in by_strategy:
+        raise SetError(f"The strategy {strategy!r} has no neurons of its own; resolve it first")
+    neurons = by_strategy[strategy]
     if not len(neurons):
         raise SetError(
             f"The strategy {strategy} has no neuron to train for {', '.join(languages)}: the selection left it empty. "
@@ -78,13 +85,25 @@ def neurons_to_train(
     return neurons
 
 
+def random_neurons(target: NeuronSet, sets: Iterable[NeuronSet], seed: int) -> Control:
+    """Random neurons, as many in each layer and group as `target` has, outside all `sets`; where fewer are free, those. Raises
+    SetError when none is free anywhere."""
+    drawn = random_control(target, reduce(operator.or_, sets, target), seed)
+    if not len(drawn.neurons):
+        raise SetError(
+            "No neuron is left for a random control: where the set has neurons, every other one is in some language's set. "
+            "Choose a stricter selection rule"
+        )
+    return drawn
+
+
 def transfer_choices(
     sets: Mapping[str, NeuronSet], source: str, target: str, seed: int = 0
 ) -> dict[TransferChoice, NeuronSet]:
     """The source language's neurons, the target's, both, and a random control, from what a detector found by language. The
-    control has as many neurons in each layer as source and target together, the largest of the three, drawn by `seed`
-    outside the sets of all languages. Raises SetError for a language without a set or with an empty one, one language
-    twice, or no room for a control."""
+    control has as many neurons in each layer as source and target together, the largest of the three, or all that are free
+    where these are fewer; it is drawn by `seed` outside the sets of all languages. Raises SetError for a language without a
+    set or with an empty one, one language twice, or no free neuron for a control."""
     if source == target:
         raise SetError(f"Transfer needs two languages, not {source} to {target}")
     for language in (source, target):
@@ -99,5 +118,5 @@ def transfer_choices(
         "source": sets[source],
         "target": sets[target],
         "source+target": both,
-        "random": matched_control(both, reduce(operator.or_, sets.values()), seed),
+        "random": random_neurons(both, sets.values(), seed).neurons,
     }

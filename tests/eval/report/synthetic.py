@@ -72,6 +72,10 @@ def tables_of(plan: Plan) -> dict[str, pa.Table]:
             ]
         ),
         "sensitivity": pa.Table.from_pylist([mark | row for row in near]),
+        "noise_floor": pa.Table.from_pylist(
+            [_mark(plan, "noise") | row for row in _noise_rows(selection)],
+            schema=pa.schema([*TABLES["noise_floor"].schema]),
+        ),
         "perplexities": losses,
         "metrics": pa.Table.from_pylist([mark | row for row in _metrics(selection, losses)]),
     }
@@ -139,6 +143,26 @@ def _impacts(plan: Plan, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
                 }
             )
     return pa.concat_tables(parts), pa.Table.from_pylist(detections)
+
+
+def _noise_rows(selection: Selection) -> Iterator[dict[str, Any]]:
+    """Every exclusive set but that of de is larger than by chance; the shared set's size was chosen."""
+    sizes = {"exclusive": selection.exclusive, "strict_exclusive": selection.strict_exclusive}
+    draws = {"n_halvings": 50, "jaccard_low": 0.4, "jaccard_high": 0.6, "jaccard_chance": 0.01}
+    yield {
+        "kind": "shared", "language": None, "n_neurons": float(len(selection.shared)), **draws,
+        "half_size": 10.0, "jaccard": 0.5, "chance_size": 0.2, "chance_low": 0.0, "chance_high": 1.0,
+        "null_reason": "the rule chose this size",
+    }  # fmt: skip
+    for kind, by_language in sizes.items():
+        counts: dict[str | None, float] = {code: float(len(own)) for code, own in by_language.items()}
+        for code, size in {None: sum(counts.values()) / len(counts), **counts}.items():
+            chance = size if code == "de" else size / 2
+            yield {
+                "kind": kind, "language": code, "n_neurons": size, **draws, "n_permutations": 200,
+                "half_size": 1.5 * size, "jaccard": 0.45, "chance_size": chance, "chance_low": chance / 2,
+                "chance_high": 1.5 * chance, "p_value": 0.5 if code == "de" else 1 / 201,
+            }  # fmt: skip
 
 
 def _set_rows(selection: Selection) -> Iterator[dict[str, Any]]:

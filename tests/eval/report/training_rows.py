@@ -21,12 +21,15 @@ def name_of(strategy: str, language: str, seed: int | None = None) -> str:
 
 
 def steps(strategy: str, language: str, losses: list[float], seed: int | None = None, **other: Any) -> Rows:
-    """A training of ``len(losses)`` steps of 100 tokens each, of 12 neurons with 240 numbers."""
+    """A training of ``len(losses)`` steps of 100 tokens each, of 12 neurons with 240 numbers. ``strategy``: for random neurons
+    with the set that they are as many as, such as random-shared."""
+    kind, _, control_of = strategy.partition("-")
     return [
         {
             "model": MODEL,
             "variant": name_of(strategy, language, seed),
-            "strategy": strategy,
+            "strategy": kind,
+            "control_of": control_of or None,
             "reason": f"{strategy} was asked for",
             "language": language,
             "seed": seed or 0,
@@ -76,7 +79,7 @@ def perplexities(
         "variant": variant,
         "kind": "tuned",
         "control_of": None,
-        "set_language": variant.split("-")[2],
+        "set_language": variant.removeprefix("tuned-random-").removeprefix("tuned-").split("-")[1],
         "seed": 0,
         "n_neurons": 12,
     }
@@ -126,7 +129,8 @@ def tuned_score(
 
 
 def usual_training(store: Store, model: str = MODEL, languages: tuple[str, ...] = ("sw", "th")) -> list[str]:
-    """Shared, exclusive and random neurons trained for each language, validated on it and on English, and judged.
+    """Shared and exclusive neurons, and as many random ones as each, trained for each language, validated on it and on English,
+    and judged.
 
     Shared: better by 4 points and ×0.9; exclusive: no evidence and ×0.99; random: nothing.
     """
@@ -134,7 +138,8 @@ def usual_training(store: Store, model: str = MODEL, languages: tuple[str, ...] 
     gains = {
         "shared": (0.04, 0.9, "better"),
         "exclusive": (0.01, 0.99, "no evidence"),
-        "random": (0.0, 1.0, "no evidence"),
+        "random-shared": (0.0, 1.0, "no evidence"),
+        "random-exclusive": (0.0, 1.0, "no evidence"),
     }
     scores, verdicts = [], []
     for language in languages:
@@ -152,7 +157,7 @@ def usual_training(store: Store, model: str = MODEL, languages: tuple[str, ...] 
             )
             scores.append(tuned_score(strategy, language, 0.5 + gain, model=model))
             verdicts.append(verdict(name, language, gain, found, model=model))
-            if strategy != "random":
-                random = name_of("random", language)
+            if "random" not in strategy:
+                random = name_of(f"random-{strategy}", language)
                 verdicts.append(verdict(name, language, gain, found, baseline=random, model=model))
     return units + add(store, scores, verdicts)

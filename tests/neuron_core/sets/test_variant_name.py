@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,11 @@ TRANSFER = VariantName(
             VariantName(kind="tuned", strategy="lora", language="sw", seed=1),
             "tuned-lora-sw-1",
             ("tuned", "sw", None, 1),
+        ),
+        (
+            replace(TUNED, strategy="random", control_of=TUNED),
+            "tuned-random-shared-en+sw",
+            ("tuned", "en+sw", "tuned-shared-en+sw", 1),
         ),
         (
             VariantName(kind="tuned", task="xnli", strategy="attention", seed=0, names_seed=False),

@@ -21,6 +21,7 @@ from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overri
 from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, study_of
+from polyneuron.pipelines.plan.units import n_trainings
 from polyneuron.pipelines.stages.corpora import Sentences
 from polyneuron.pipelines.stages.detection import detect
 from tests.pipelines.in_process import TinyStudy, tiny_config
@@ -79,6 +80,15 @@ def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> No
     assert row.units["training"] == {"to_do_at_most": 2 * 2 * 3}
     assert row.units["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
     assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 * 2 + 2 * 1 + 2 * 2 * 3 * 1 + 12
+
+
+@pytest.mark.parametrize(
+    ("strategies", "n"),
+    [(["shared", "full"], 2), (["random"], 1), (["random", "lora"], 2), (["auto", "exclusive", "random"], 4)],
+)
+def test_random_is_trained_once_for_each_set(strategies: list[str], n: int, tmp_path: Path) -> None:
+    training = {"languages": ["sw"], "strategies": strategies}
+    assert n_trainings(tiny_config(tmp_path, tmp_path / "store", training=training)) == n
 
 
 def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) -> None:

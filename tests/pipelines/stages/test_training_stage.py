@@ -130,7 +130,7 @@ def test_a_sweep_of_strategies_seeds_and_joint_languages(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     rows = Store(tmp_path / "store").read("training").to_pylist()
     assert {row["variant"] for row in rows} == {
-        f"tuned-{strategy}-en+sw-{seed}" for strategy in ("random", "full", "lora") for seed in (0, 1)
+        f"tuned-{strategy}-en+sw-{seed}" for strategy in ("random-related", "full", "lora") for seed in (0, 1)
     }
     size = {row["strategy"]: (row["n_neurons"], row["n_trainable"]) for row in rows}
     assert size["full"][0] == size["lora"][0] > size["random"][0]

@@ -31,7 +31,7 @@ CONFIG = TransferConfig.model_validate(
         "models": [MODEL.model_dump()],
         "languages": ["en", "vi"],
         "detectors": ["act_prob"],
-        "tasks": [{"name": "xnli", "targets": ["vi"], "tuned": ["attention", "target"]}],
+        "tasks": [{"name": "xnli", "targets": ["vi"], "tuned": ["attention", "target", "random"]}],
         "evaluation_data": "sample",
         "store": "store",
     }

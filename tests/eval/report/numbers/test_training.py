@@ -40,13 +40,13 @@ def test_a_variant_is_its_steps(store: Store) -> None:
 
 
 def test_languages_trained_together_share_a_variant(store: Store) -> None:
-    rows = steps("shared", "th+sw", [3.0]) + steps("shared", "sw", [3.0]) + steps("random", "th+sw", [3.0])
-    put_rows(store, "training", rows)
+    put_rows(store, "training", steps("shared", "th+sw", [3.0]) + steps("shared", "sw", [3.0]))
+    put_rows(store, "training", steps("random-shared", "th+sw", [3.0]))
     trainings = study_of(store).trainings
     assert [training.name for training in trainings] == [
         "tuned-shared-sw",
         "tuned-shared-th+sw",
-        "tuned-random-th+sw",
+        "tuned-random-shared-th+sw",
     ]
     alone, together, random = (arms[0] for arms in arms_of(trainings))
     assert [list(arm) for arm in (alone, together, random)] == [["sw"], ["th", "sw"], ["th", "sw"]]
@@ -56,13 +56,25 @@ def test_languages_trained_together_share_a_variant(store: Store) -> None:
 
 
 def test_a_twin_has_the_same_seed(store: Store) -> None:
-    rows = [r for seed in (0, 1) for s in ("shared", "random") for r in steps(s, "sw", [3.0], seed)]
+    rows = [r for seed in (0, 1) for s in ("shared", "random-shared") for r in steps(s, "sw", [3.0], seed)]
     put_rows(store, "training", rows)
     trainings = study_of(store).trainings
     shared, random = arms_of(trainings)
     assert list(shared) == [0, 1]
     assert twin_of(trainings, shared[1]["sw"]) is random[1]["sw"]
     assert twin_of(trainings, random[0]["sw"]) is None
+
+
+def test_each_set_has_the_twin_of_its_own_size(store: Store) -> None:
+    names = ("exclusive", "random-exclusive", "shared", "random-related", "random-shared")
+    put_rows(store, "training", [row for name in names for row in steps(name, "sw", [3.0])])
+    trainings = study_of(store).trainings
+    labels = ["shared", "exclusive", "random as shared", "random as exclusive", "random as related"]
+    assert [training.label for training in trainings] == labels
+    assert [next(iter(arm[0].values())).label for arm in arms_of(trainings)] == labels
+    shared, exclusive, as_shared, as_exclusive, as_related = trainings
+    assert (twin_of(trainings, shared), twin_of(trainings, exclusive)) == (as_shared, as_exclusive)
+    assert twin_of(trainings, as_related) is None
 
 
 def test_validation_of_another_training_of_the_name_is_left_out(store: Store) -> None:
@@ -81,7 +93,7 @@ def test_the_mixture_is_of_the_run_that_trained(
 ) -> None:
     put_mixture(store, mixture)
     put_rows(store, "training", steps("shared", "sw", [3.0]), run_id="run-0002")
-    put_rows(store, "training", steps("random", "sw", [3.0]))
+    put_rows(store, "training", steps("random-shared", "sw", [3.0]))
     shared, random = study_of(store).trainings
     assert shared.corpora == corpora and random.corpora == ()
 

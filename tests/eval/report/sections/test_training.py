@@ -69,7 +69,7 @@ def test_table_1_has_score_change_verdict_interval_and_items(store: Store) -> No
     assert rows["none the unchanged model"][0] == "50.0 40.0 to 60.0 50 items"
     assert rows["− random"][0] == "+1.0 ○ no evidence −4.0 to +6.0 50 items"  # of the exclusive set, the last
     found = values(store)
-    assert found["benchmarks"]["family"] == 10 and found["random"]
+    assert found["benchmarks"]["family"] == 12 and found["random"] and not found["fewer"]
     assert found["reasons"][:2] == [
         ("shared", "shared was asked for"),
         ("exclusive", "exclusive was asked for"),
@@ -77,6 +77,13 @@ def test_table_1_has_score_change_verdict_interval_and_items(store: Store) -> No
     shared = rows_of(found["perplexity"]["table"])["shared"]
     assert shared[0].endswith("×0.900 ▲ better ×0.900 to ×0.900 12 sentences")
     assert_sound(render(studied(store), "t"))
+
+
+def test_too_few_free_neurons_are_shown(store: Store) -> None:
+    put_rows(store, "training", steps("shared", "sw", [3.0]))
+    put_rows(store, "training", steps("random-shared", "sw", [3.0], n_neurons=11))
+    assert values(store)["fewer"] == [("tuned-random-shared-sw", 11, 12)]
+    assert "tuned-random-shared-sw (11 of 12)" in render(studied(store), "t")
 
 
 def test_steps_tokens_and_shares_are_stated(store: Store) -> None:
@@ -103,7 +110,7 @@ def test_trained_variants_and_sets_keep_to_their_parts(store: Store) -> None:
         )
     }
     assert "exclusive-sw" in names["benchmarks"] and not any("tuned" in name for name in names["benchmarks"])
-    assert names["training"] & names["benchmarks"] == {"base"} and len(names["training"]) == 7
+    assert names["training"] & names["benchmarks"] == {"base"} and len(names["training"]) == 9
     assert parts["benchmarks"]["trained_apart"] and parts["benchmarks"]["changed"]
 
 
@@ -199,13 +206,13 @@ def losses(name: str, nats_a_token: dict[str, float], kind: str = "tuned") -> Sh
 @pytest.fixture
 def study(store: Store) -> ShownStudy:
     """Base perplexity 100; shared ×0.8 in Swahili, ×1.2 in English; random ×0.9 in Swahili; Thai not measured."""
-    put_rows(store, "training", steps("shared", "sw", [3.0]) + steps("random", "sw", [3.0]))
+    put_rows(store, "training", steps("shared", "sw", [3.0]) + steps("random-shared", "sw", [3.0]))
     base = math.log(100)
     variants = Variants(
         [
             losses("base", {"en": base, "sw": base}, "base"),
             losses("tuned-shared-sw", {"en": base + math.log(1.2), "sw": base + math.log(0.8)}),
-            losses("tuned-random-sw", {"sw": base + math.log(0.9)}),
+            losses("tuned-random-shared-sw", {"sw": base + math.log(0.9)}),
         ]
     )
     return dataclasses.replace(studied(store).studies[0], variants=variants)
@@ -240,7 +247,7 @@ def test_the_matrix_shows_what_broke_and_what_is_missing(study: ShownStudy) -> N
     english, swahili = (cell_of(table, "shared for Swahili", i) for i in (0, 1))
     assert (english.text, english.tone, english.shade, english.framed) == ("×1.200", "worse", 1, False)
     assert (swahili.text, swahili.tone, swahili.framed) == ("×0.800", "better", True)
-    gap = cell_of(table, "random")
+    gap = cell_of(table, "random as shared")
     assert gap.text == "" and gap.marks == () and gap.details
 
 

@@ -43,6 +43,32 @@ def test_a_strong_shared_set_matters(study: ShownStudy) -> None:
     assert found["sizes"].values["shared"] == study.sets.total("shared")
 
 
+def test_set_sizes_stand_beside_what_chance_gives(study: ShownStudy) -> None:
+    noise = findings(study)["noise"]
+    others = [code for code in study.languages if code != "de"]
+    assert noise.tone == "mixed" and noise.values["larger"] == {
+        "exclusive": others,
+        "strict_exclusive": others,
+    }
+    by_chance = findings(study)["sizes"].values["by_chance"]
+    assert set(by_chance) == set(study.languages) and by_chance["de"]["p_value"] == 0.5
+    # without Holm's correction 0.02 would do
+    rows = [{**row, "p_value": row["p_value"] and 0.02} for row in study.rows["noise_floor"]]
+    barely = dataclasses.replace(study, rows={**study.rows, "noise_floor": rows})
+    assert (findings(barely)["noise"].tone, findings(barely)["noise"].values["larger"]["exclusive"]) == (
+        "no",
+        [],
+    )
+
+
+def test_an_unmeasured_noise_floor_is_said_with_its_reason(study: ShownStudy) -> None:
+    rows = [{**row, "chance_size": None, "null_reason": "too few"} for row in study.rows["noise_floor"]]
+    for stored, reason in (([], None), (rows, "too few")):
+        bare = findings(dataclasses.replace(study, rows={**study.rows, "noise_floor": stored}))
+        assert bare["noise_unmeasured"].values == {"reason": reason} and "noise" not in bare
+        assert bare["sizes"].values["by_chance"] == {}
+
+
 def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
     shared = findings(study_of(tmp_path, n_draws=20))["shared_off"]
     assert (shared.tone, shared.values["p_value"]) == ("yes", 1 / 21)
@@ -77,6 +103,7 @@ def test_without_perplexities_nothing_is_said_of_them(study: ShownStudy) -> None
     bare = dataclasses.replace(study, variants=Variants(), rows={**study.rows, "metrics": []})
     assert [(kind, f.tone) for kind, f in findings(bare).items()] == [
         ("sizes", "note"),
+        ("noise", "mixed"),
         ("perplexity_unmeasured", "note"),
     ]
     assert ("perplexities", {}) in omissions(bare)

@@ -26,6 +26,22 @@ SIZES = {
     "lengths": None,
     "least": ("en", 4),
     "most": ("sw", 9),
+    "by_chance": {},
+}
+BY_CHANCE = {"n_neurons": 9.0, "n_permutations": 200, "chance_size": 4.5, "chance_low": 2, "chance_high": 7}
+BY_CHANCE |= {
+    "p_value": 0.005,
+    "jaccard": 0.5,
+    "jaccard_low": 0.4,
+    "jaccard_high": 0.6,
+    "jaccard_chance": 0.01,
+}
+UNLIKE = BY_CHANCE | {"p_value": 0.7, "jaccard": None}
+NOISE = {
+    "n_languages": 2,
+    "larger": {"exclusive": ["en", "sw"], "strict_exclusive": ["en"]},
+    "means": {"exclusive": BY_CHANCE, "strict_exclusive": BY_CHANCE},
+    "shared": BY_CHANCE | {"p_value": None},
 }
 SHARED = {"n_neurons": 3, "draws": DRAWS, "lost": [], "margin": 2.5, "p_value": 0.04, "alpha": 0.05, **SPAN}
 OWN = {
@@ -96,7 +112,19 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
         SIZES | {"shared": 0, "n_languages": 11, "chosen": True},
         SIZES | {"lengths": [("en", 16.25), ("sw", 32.0)]},
         SIZES | {"n_measured": None, "n_languages": 1, "most": ("en", 4)},
+        SIZES | {"by_chance": {"en": UNLIKE, "sw": BY_CHANCE}},
+        SIZES | {"most": ("en", 4), "by_chance": {"en": UNLIKE}},
         {"n_languages": 0, "shared": 0},
+    ],
+    "noise_unmeasured": [{"reason": None}, {"reason": "too few sentences"}],
+    "noise": [
+        NOISE,
+        NOISE
+        | {
+            "larger": {"exclusive": [], "strict_exclusive": []},
+            "means": {"exclusive": UNLIKE, "strict_exclusive": UNLIKE},
+            "shared": BY_CHANCE,
+        },
     ],
     "perplexity_unmeasured": [{}],
     "shared_unmeasured": [{}],
@@ -204,7 +232,7 @@ def test_every_sentence_is_kept() -> None:
 
 
 def test_every_kind_has_its_turns() -> None:
-    helpers = {
+    helpers = {"alike", "by_chance"} | {
         "changes",
         "counts",
         "embedded",

@@ -41,7 +41,8 @@ def train(store: Store, strategy: str, ratios: dict[str, float], run_id: str = "
 
 def test_a_gain_is_said_with_its_interval_and_what_it_cost(store: Store) -> None:
     train(store, "shared", {"sw": 0.97, "en": 1.05})
-    train(store, "random", {"sw": 0.98})
+    train(store, "random-shared", {"sw": 0.98})
+    train(store, "random-exclusive", {"sw": 0.5})  # as many as another set: no twin of this one
     (found,) = findings(store)
     assert (found.kind, found.tone, found.values["verdicts"]) == ("training_perplexity", "yes", {"better": 1})
     ((training, code, effect),) = found.values["measured"]

@@ -7,7 +7,7 @@ import pytest
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE
-from polyneuron.neuron_core.training.choices.strategies import choose, neurons_to_train
+from polyneuron.neuron_core.training.choices.strategies import choose, neurons_to_train, random_neurons
 
 WIDTHS = {"q": 8, "ffn": 16}
 
@@ -27,7 +27,6 @@ def test_the_score_chooses() -> None:
     assert choose("auto", 9.0).strategy == "exclusive"
     assert "9.00 is high" in choose("auto", 9.0).reason
     assert choose("auto", 9.0, low=1, high=10).strategy == "shared"
-    assert choose("random", None).strategy == "random"
     assert math.isclose(HIGH_SCORE, 4.615, abs_tol=1e-3)
 
 
@@ -47,11 +46,19 @@ def test_sets() -> None:
     assert neurons_to_train("lora", ("sw",), SHARED, RELATED, ALL) == ALL
 
 
-def test_the_random_control_matches_layer_and_group_and_avoids_all_sets() -> None:
-    drawn = neurons_to_train("random", ("sw",), SHARED, RELATED, ALL, seed=3)
-    assert drawn.places() == ((0, "ffn"),) and len(drawn) == 4
+@pytest.mark.parametrize("target", [SHARED, made(4, 5, 3), RELATED["sw"]])
+def test_random_neurons_match_layer_and_group_and_avoid_all_sets(target: NeuronSet) -> None:
+    drawn = random_neurons(target, RELATED.values(), 3).neurons
+    assert drawn.places() == ((0, "ffn"),) and len(drawn) == len(target)
     assert not set(drawn.indices(0, "ffn").tolist()) & {1, 2, 3, 4, 5}
-    assert drawn != neurons_to_train("random", ("sw",), SHARED, RELATED, ALL, seed=4)
+    assert drawn != random_neurons(target, RELATED.values(), 4).neurons
+
+
+def test_where_too_few_neurons_are_free_these_are_drawn() -> None:
+    drawn = random_neurons(RELATED["sw"], [made(*range(3, 14))], 0)
+    assert (drawn.neurons, drawn.n_asked) == (made(0, 14, 15), 4)
+    with pytest.raises(SetError, match="No neuron is left for a random control"):
+        random_neurons(RELATED["sw"], [made(*range(16))], 0)
 
 
 def test_nothing_to_train_is_refused() -> None:
@@ -59,3 +66,6 @@ def test_nothing_to_train_is_refused() -> None:
         neurons_to_train("exclusive", ("sw",), SHARED, {"sw": SHARED}, ALL)
     with pytest.raises(SetError, match="No sets of fr"):
         neurons_to_train("shared", ("fr",), SHARED, RELATED, ALL)
+    for unresolved in ("random", "auto"):
+        with pytest.raises(SetError, match="no neurons of its own"):
+            neurons_to_train(unresolved, ("sw",), SHARED, RELATED, ALL)  # type: ignore[arg-type]

@@ -30,6 +30,12 @@ def test_the_four_choices() -> None:
     assert random != transfer_choices(SETS, "en", "sw", seed=2)["random"]
 
 
+def test_a_random_control_takes_what_is_free() -> None:
+    found = transfer_choices(SETS | {"fr": ffn(list(range(2, 11)), [])}, "en", "sw")
+    drawn = [len(found["random"].indices(layer, "ffn")) for layer in (0, 1)]
+    assert drawn == [1, 1] and len(found["source+target"]) == 4
+
+
 @pytest.mark.parametrize(
     ("sets", "target", "message"),
     [
@@ -37,9 +43,9 @@ def test_the_four_choices() -> None:
         (SETS, "fr", "no set of fr; there are en, sw, th"),
         (SETS | {"fr": ffn([], [])}, "fr", "set of fr is empty"),
         (
-            SETS | {"fr": ffn(list(range(2, 12)), [])},
+            SETS | {"fr": ffn(list(range(2, 12)), list(range(12)))},
             "sw",
-            r"layer 0, group 'ffn'\) needs 3 neurons but only 0",
+            "No neuron is left for a random control",
         ),
     ],
 )
