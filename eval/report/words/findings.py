@@ -1,7 +1,7 @@
 """What the impact study shows, as kinds and values; `findings.html.j2` says them. A result that is not there is a finding too.
 
-A set stands out in a language when its perplexity multiplier is above all of its random draws there. Whether that is more than
-chance is a question to all languages together: a few draws give no language a small p-value of its own.
+A set stands out in a language when its perplexity multiplier is above all of its draws there. Whether that is more than chance is
+a question to all languages together: a few draws give no language a small p-value of its own.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from polyneuron.eval.report.numbers.chance import empirical_p, tail_of_hits
+from polyneuron.eval.report.numbers.chance import OWN_SETS, BesideDraws, beside_all_kinds
 from polyneuron.eval.report.numbers.effects import ALPHA, Effects
 from polyneuron.eval.report.numbers.estimates import (
     IMPORTANCE,
@@ -22,8 +22,8 @@ from polyneuron.eval.report.numbers.estimates import (
 )
 from polyneuron.eval.report.numbers.specificity import specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
-from polyneuron.eval.report.numbers.variants import ShownVariant
 from polyneuron.neuron_core.passes.lengths import unequal
+from polyneuron.neuron_core.sets.variant_name import ControlKind
 
 ENOUGH_DRAWS = 5
 Tone: TypeAlias = Literal["yes", "mixed", "no", "note"]
@@ -43,14 +43,10 @@ def findings_of(study: ShownStudy, effects: Effects | None) -> list[Finding]:
     """What the sets, the perplexities without them and Eq. 4 to 6 say."""
     if effects is None:
         return [_sizes(study), _noise(study), Finding("perplexity_unmeasured", "note", {})]
-    makers = (_shared_off, _own_off, _specificity)
-    found = [
-        _sizes(study),
-        _noise(study),
-        *(make(study, effects) for make in makers),
-        _importance(study),
-        _score(study),
-    ]
+    found = [_sizes(study), _noise(study), _shared_off(study, effects)]
+    for make in (_own_off, _specificity):
+        found += [make(study, effects, kind) for kind in OWN_SETS]
+    found += [_importance(study), _score(study)]
     return [finding for finding in found if finding is not None]
 
 
@@ -107,66 +103,72 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
     times = {code: e.times for code in study.languages if (e := effects.of(variant, code))}
     if not times:
         return None
-    draws = _draws(study, effects, variant, list(times))
-    won = [code for code in times if code in draws and times[code] > max(draws[code])]
-    lost = [code for code in times if code not in won]
+    beside = beside_all_kinds(study.variants, effects, list(times), "shared")
+    random = beside.get("control")
+    margins = [times[code] / max(random.draws[code]) for code in random.times] if random else []
     values = {
         "n_neurons": variant.n_neurons,
         **extremes(times),
-        "draws": _spread(study, variant, draws),
-        "lost": lost if draws else [],
-        "margin": min((times[code] / max(draws[code]) for code in won), default=None),
-        "p_value": (p_value := _p_of_all(times, draws)),
+        "beside": {kind: _spread(each) for kind, each in beside.items()},
+        "lost": random.lost if random else [],
+        "margin": min(margins, default=None),
         "alpha": ALPHA,
     }
-    tone = tone_of(len(won), len(times) if draws else 0)
-    return Finding("shared_off", "mixed" if tone == "yes" and not _is_small(p_value) else tone, values)
+    return Finding("shared_off", _tone_beside(beside), values)
 
 
-def _p_of_all(times: Mapping[str, float], draws: Mapping[str, list[float]]) -> float | None:
-    """Of the mean change over languages beside that of each draw, where every draw was measured in every language."""
-    sizes = {len(draws.get(code, [])) for code in times}
-    if len(sizes) != 1 or sizes == {0}:
+def _tone_beside(beside: Mapping[ControlKind, BesideDraws]) -> Tone:
+    """Random draws are beaten by any set of large impacts, so a plain yes takes draws of like impact as well."""
+    random = beside.get("control")
+    if random is not None and not random.n_won:
+        return "no"
+    return "yes" if "impact_control" in beside and all(each.is_more for each in beside.values()) else "mixed"
+
+
+def _spread(beside: BesideDraws) -> dict[str, Any]:
+    """How many draws there are, their multipliers over all languages, and what the set does beside them."""
+    times = [t for of_language in beside.draws.values() for t in of_language]
+    return {
+        "n": beside.n_draws,
+        "few": beside.n_draws < ENOUGH_DRAWS,
+        "low": min(times),
+        "high": max(times),
+        "median": float(np.median(times)),
+        "lost": beside.lost,
+        "n_won": beside.n_won,
+        "n_compared": len(beside.times),
+        "by_chance": beside.by_chance,
+        "p_value": beside.p_all,
+        "is_more": beside.is_more,
+        "ratio": beside.impact_ratio,
+    }
+
+
+def _own_off(study: ShownStudy, effects: Effects, kind: str) -> Finding | None:
+    """Does a language lose more without its own set than without draws?"""
+    own = {code: v for code in study.languages if (v := study.variants.of_set(kind, code))}
+    times = {code: effect.times for code, v in own.items() if (effect := effects.of(v, code))}
+    if not times:
         return None
-    with np.errstate(divide="ignore"):
-        mean = float(np.log([times[code] for code in times]).mean())
-        of_draws = np.log([draws[code] for code in times]).mean(axis=0)
-    return empirical_p(mean, of_draws.tolist())
-
-
-def _is_small(p_value: float | None) -> bool:
-    return p_value is not None and p_value <= ALPHA
-
-
-def _own_off(study: ShownStudy, effects: Effects) -> Finding | None:
-    own = _own(study, effects)
-    if not own:
-        return None
-    times = {code: effects.by[v.name][code].times for code, v in own.items()}
-    draws = {code: _draws(study, effects, v, [code]).get(code, []) for code, v in own.items()}
-    compared = [code for code in own if draws[code]]
-    lost = [code for code in compared if times[code] <= max(draws[code])]
-    chances = [1 / (len(draws[code]) + 1) for code in compared]
-    n_won = len(compared) - len(lost)
+    beside = beside_all_kinds(study.variants, effects, list(times), kind)
     values = {
+        "set": kind,
         **extremes(times),
-        "unharmed": [code for code in own if times[code] <= 1],
-        "compared": compared,
-        "lost": lost,
-        "chance": sum(chances),
-        "p_value": (p_value := tail_of_hits(chances, n_won)),
+        "unharmed": [code for code in times if times[code] <= 1],
+        "beside": {kind: _spread(each) for kind, each in beside.items()},
+        "lost": beside["control"].lost if "control" in beside else [],
         "alpha": ALPHA,
     }
-    tone = tone_of(n_won, len(compared))
-    return Finding("own_off", "mixed" if tone == "yes" and not _is_small(p_value) else tone, values)
+    return Finding("own_off", _tone_beside(beside), values)
 
 
-def _specificity(study: ShownStudy, effects: Effects) -> Finding | None:
-    """Does an exclusive set hurt its own language most?"""
-    found = specificity_of(study.variants, effects, tuple(study.languages), "exclusive")
+def _specificity(study: ShownStudy, effects: Effects, kind: str) -> Finding | None:
+    """Does a language's own set hurt its own language most?"""
+    found = specificity_of(study.variants, effects, tuple(study.languages), kind)
     if found is None:
         return None
     values = {
+        "set": kind,
         "victims": found.victims,
         "sets": found.sets,
         "languages": found.languages,
@@ -200,28 +202,3 @@ def _score(study: ShownStudy) -> Finding | None:
     if not any(found.values()):
         return None
     return Finding("score", "note", {**found, "band": sensitivity_band(study)})
-
-
-def _own(study: ShownStudy, effects: Effects) -> dict[str, ShownVariant]:
-    """Each language's exclusive variant, where its own language was measured on it."""
-    pairs = {code: study.variants.of_set("exclusive", code) for code in study.languages}
-    return {code: v for code, v in pairs.items() if v is not None and effects.of(v, code)}
-
-
-def _draws(
-    study: ShownStudy, effects: Effects, variant: ShownVariant, languages: list[str]
-) -> dict[str, list[float]]:
-    controls = study.variants.controls_of(variant.name)
-    return {code: times for code in languages if (times := effects.times(controls, code))}
-
-
-def _spread(
-    study: ShownStudy, variant: ShownVariant, draws: Mapping[str, list[float]]
-) -> Mapping[str, float] | None:
-    """How many random draws there are, and their multipliers over all languages."""
-    times = [t for of_language in draws.values() for t in of_language]
-    if not times:
-        return None
-    n = len(study.variants.controls_of(variant.name))
-    spread = {"low": min(times), "high": max(times), "median": float(np.median(times))}
-    return {"n": n, "few": n < ENOUGH_DRAWS, **spread}

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from polyneuron.eval.report.numbers.chance import OWN_SETS
 from polyneuron.eval.report.numbers.effects import Effects
 from polyneuron.eval.report.numbers.estimates import neighbours
 from polyneuron.eval.report.numbers.study import ShownStudy
+from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
 from polyneuron.eval.report.words.findings import Finding
+from polyneuron.eval.report.words.wording import CONTROL_NAMES
+from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS
 
 _FEW_SENTENCES = 50
 
@@ -75,9 +79,9 @@ def _null_metrics(study: ShownStudy) -> Iterator[Finding]:
 
 
 def _variants(study: ShownStudy, effects: Effects) -> Iterator[Finding]:
-    for variant in study.variants.of_kind("shared") + study.variants.of_kind("exclusive"):
-        if not study.variants.controls_of(variant.name):
-            yield Finding("draws", "note", {"variant": variant.name})
+    variants = [v for kind in ("shared", *OWN_SETS) for v in study.variants.of_kind(kind)]
+    yield from _draws(study.variants, variants)
+    for variant in variants:
         if gaps := [code for code in effects.base if effects.of(variant, code) is None]:
             yield Finding("unmeasured", "note", {"variant": variant.name, "languages": gaps})
     unscored = sum(int(np.isnan(nats).sum()) for v in study.variants for _, nats, _ in v.nll.values())
@@ -91,3 +95,19 @@ def _variants(study: ShownStudy, effects: Effects) -> Iterator[Finding]:
     ]
     if jumps:
         yield Finding("jumps", "note", {"jumps": jumps})
+
+
+def _draws(variants: Variants, sets: list[ShownVariant]) -> Iterator[Finding]:
+    """Sets without draws of a kind, and draws that have fewer neurons than their set."""
+    for kind in CONTROL_KINDS:
+        asked = [v for v in sets if (kind, v.kind) != ("language_control", "shared")]
+        drawn = [(variant, variants.controls_of(variant.name, kind)) for variant in asked]
+        if without := [variant.name for variant, draws in drawn if not draws]:
+            yield Finding("draws", "note", {"draws": CONTROL_NAMES[kind], "variants": without})
+        short = [
+            (variant.name, fewest, variant.n_neurons)
+            for variant, draws in drawn
+            if draws and (fewest := min(draw.n_neurons for draw in draws)) < variant.n_neurons
+        ]
+        if short:
+            yield Finding("draws_short", "note", {"draws": CONTROL_NAMES[kind], "sets": short})

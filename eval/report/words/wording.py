@@ -20,6 +20,11 @@ GROUP_NAMES = {
     "ffn": "feed-forward features",
     "o": "attention outputs",
 }
+CONTROL_NAMES: dict[str, str] = {
+    "control": "random neurons",
+    "impact_control": "neurons of like impact",
+    "language_control": "other languages’ neurons",
+}
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

@@ -30,7 +30,9 @@ BASE_PERPLEXITY = {"en": 38.0, "zh": 24.0, "th": 6.4, "sw": 383.0, "fr": 48.0, "
 class Plan:
     """What the study is like.
 
-    ``strength``: nats per token that removing the shared set costs. ``bounded``: as after certified
+    ``strength``: nats per token that removing the shared set costs. ``explained``: the share of it that
+    neurons of like impact cost too, beside every set. ``n_draws``: of each kind beside every set; those of like impact have
+    ``n_short`` neurons too few. ``bounded``: as after certified
     detection, q and k neurons below a floor carry only upper bounds.
     """
 
@@ -43,6 +45,8 @@ class Plan:
     strength: float = 5.0
     n_sentences: int = 20
     n_draws: int = 5
+    explained: float = 0.0
+    n_short: int = 0
     seed: int = 0
     run_id: str = "run-0001"
 
@@ -52,7 +56,9 @@ def tables_of(plan: Plan) -> dict[str, pa.Table]:
     rng = np.random.default_rng(plan.seed)
     impacts, detections = _impacts(plan, rng)
     selection = select(impacts, detections, plan.rule)
-    losses = _losses(plan, selection, rng)
+    variants = _variants(selection)
+    draws = list(_draws(plan, variants))
+    losses = _losses(plan, [("base", "base", None, 0), *variants], draws, rng)
     near = sensitivity(impacts, detections, plan.rule).to_pylist()
     mark = _mark(plan, "selection") | {"selection": SELECTION}
     return {
@@ -77,6 +83,7 @@ def tables_of(plan: Plan) -> dict[str, pa.Table]:
             schema=pa.schema([*TABLES["noise_floor"].schema]),
         ),
         "perplexities": losses,
+        **({"controls": pa.Table.from_pylist([mark | draw for draw in draws])} if draws else {}),
         "metrics": pa.Table.from_pylist([mark | row for row in _metrics(selection, losses)]),
     }
 
@@ -180,15 +187,44 @@ def _set_rows(selection: Selection) -> Iterator[dict[str, Any]]:
                 yield row | {"kind": kind, "language": language, "seed": None, "variant": variant}
 
 
-def _losses(plan: Plan, selection: Selection, rng: np.random.Generator) -> pa.Table:
-    variants: list[tuple[str, str, str | None, str | None, int | None, int]] = [
-        ("base", "base", None, None, None, 0)
+Switched = tuple[str, str, str | None, int]
+"""A set that is switched off: name, kind, language, neurons."""
+
+
+def _variants(selection: Selection) -> list[Switched]:
+    own = {"exclusive": selection.exclusive, "strict_exclusive": selection.strict_exclusive}
+    return [("shared", "shared", None, len(selection.shared))] + [
+        (f"{kind}-{lang}", kind, lang, len(neurons))
+        for kind, sets in own.items()
+        for lang, neurons in sets.items()
+        if len(neurons)
     ]
-    variants.append(("shared", "shared", None, None, None, len(selection.shared)))
-    for lang, n in selection.n_exclusive().items():
-        variants.append((f"exclusive-{lang}", "exclusive", None, lang, None, n))
-    for name, _, _, lang, _, n in variants[1:]:
-        variants += [(f"control-{name}-{s}", "control", name, lang, s, n) for s in range(plan.n_draws)]
+
+
+def _draws(plan: Plan, variants: list[Switched]) -> Iterator[dict[str, Any]]:
+    """Draws of every kind beside every set, as the table controls holds them."""
+    for name, _, lang, n in variants:
+        kinds = {"control": 0.1, "impact_control": 0.8}
+        for control, ratio in (kinds | ({"language_control": 1.0} if lang else {})).items():
+            for seed in range(plan.n_draws):
+                yield {
+                    "variant": f"{control.replace('_', '-')}-{name}-{seed}",
+                    "kind": control,
+                    "set_language": lang,
+                    "control_of": name,
+                    "seed": seed,
+                    "n_neurons": n - plan.n_short * (control == "impact_control"),
+                    "n_asked": n,
+                    "impact_ratio": ratio,
+                }
+
+
+def _losses(
+    plan: Plan, sets: list[Switched], draws: list[dict[str, Any]], rng: np.random.Generator
+) -> pa.Table:
+    variants = [(name, kind, None, lang, None, n) for name, kind, lang, n in sets]
+    columns = ("variant", "kind", "control_of", "set_language", "seed", "n_neurons")
+    variants += [tuple(draw[column] for column in columns) for draw in draws]
     tokens = {lang: rng.integers(12, 60, plan.n_sentences) for lang in plan.languages}
     base = {
         lang: (math.log(BASE_PERPLEXITY.get(lang, 30.0)) + rng.normal(0, 0.3, plan.n_sentences))
@@ -197,7 +233,7 @@ def _losses(plan: Plan, selection: Selection, rng: np.random.Generator) -> pa.Ta
     }
     rows = []
     for name, kind, control_of, set_language, seed, n in variants:
-        for lang in plan.languages:
+        for lang in [set_language] if control_of and set_language else plan.languages:
             lost = _nats_lost(plan, kind, set_language, lang, seed, rng)
             spread = 0.0 if kind == "base" else 0.15 * abs(lost) + 1e-3
             loss = base[lang] + rng.normal(lost, spread, plan.n_sentences) * tokens[lang]
@@ -223,12 +259,14 @@ def _nats_lost(
 ) -> float:
     if kind == "shared":
         return plan.strength * float(rng.uniform(0.8, 1.6))
-    if kind == "exclusive":
+    if kind in ("exclusive", "strict_exclusive"):
         if own == "de":
             return -0.02
         return float(rng.uniform(1.2, 2.2)) if own == lang else float(rng.uniform(0.1, 1.1))
     if kind == "control":
         return 1.1 if (seed, lang, own) == (3, "th", None) else float(rng.normal(0.01, 0.03))
+    if kind in ("impact_control", "language_control"):
+        return plan.explained * plan.strength + float(rng.uniform(0.1, 0.3))
     return 0.0
 
 
@@ -306,6 +344,7 @@ def list_units(store: Store, run_id: str = "run-0001", units: Collection[str] | 
     listed: dict[str, dict[tuple[str, str], None]] = {}
     parts = (
         "impacts",
+        "controls",
         "neuron_sets",
         "sensitivity",
         "samples",

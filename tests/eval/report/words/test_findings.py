@@ -29,6 +29,20 @@ def findings(study: ShownStudy) -> dict[str, Finding]:
     return {finding.kind: finding for finding in findings_of(study, effects_of(study.variants))}
 
 
+def of_kind(study: ShownStudy, kind: str) -> list[Finding]:
+    return [finding for finding in findings_of(study, effects_of(study.variants)) if finding.kind == kind]
+
+
+def test_exclusive_and_strict_sets_are_judged_alike(study: ShownStudy) -> None:
+    for kind in ("own_off", "specificity"):
+        assert [finding.values["set"] for finding in of_kind(study, kind)] == [
+            "exclusive",
+            "strict_exclusive",
+        ]
+    for own in of_kind(study, "own_off"):
+        assert set(own.values["beside"]) == {"control", "impact_control", "language_control"}
+
+
 def omissions(study: ShownStudy) -> list[tuple[str, dict[str, Any]]]:
     return [(o.kind, dict(o.values)) for o in omissions_of(study, effects_of(study.variants))]
 
@@ -37,8 +51,8 @@ def test_a_strong_shared_set_matters(study: ShownStudy) -> None:
     found = findings(study)
     shared = found["shared_off"]
     assert shared.values["lost"] == [] and shared.values["margin"] > 1
-    assert shared.values["draws"]["n"] == 5
-    assert (shared.tone, shared.values["p_value"]) == ("mixed", 1 / 6)  # five draws cannot say more
+    random = shared.values["beside"]["control"]
+    assert (shared.tone, random["n"], random["p_value"]) == ("mixed", 5, 1 / 6)  # five draws cannot say more
     assert found["sizes"].values["chosen"] is True  # so the count is no finding
     assert found["sizes"].values["shared"] == study.sets.total("shared")
 
@@ -70,8 +84,28 @@ def test_an_unmeasured_noise_floor_is_said_with_its_reason(study: ShownStudy) ->
 
 
 def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
-    shared = findings(study_of(tmp_path, n_draws=20))["shared_off"]
-    assert (shared.tone, shared.values["p_value"]) == ("yes", 1 / 21)
+    found = findings(study_of(tmp_path, n_draws=20))
+    shared = found["shared_off"]
+    assert shared.tone == "yes" and {each["p_value"] for each in shared.values["beside"].values()} == {1 / 21}
+    assert set(shared.values["beside"]) == {"control", "impact_control"}
+    assert shared.values["beside"]["impact_control"]["ratio"] == pytest.approx(0.8)
+
+
+def test_what_impact_explains_is_no_plain_yes(tmp_path: Path) -> None:
+    """A planted world in which neurons of like impact cost what the set costs: random draws are beaten all the same."""
+    shared = findings(study_of(tmp_path, n_draws=20, explained=1.3))["shared_off"]
+    random, like = (shared.values["beside"][kind] for kind in ("control", "impact_control"))
+    assert random["is_more"] and random["p_value"] == 1 / 21
+    assert not like["is_more"] and like["p_value"] > 0.2 and like["lost"]
+    assert shared.tone == "mixed"
+
+
+def test_without_draws_of_like_impact_there_is_no_plain_yes(tmp_path: Path) -> None:
+    study = study_of(tmp_path, n_draws=20)
+    random = Variants(v for v in study.variants if v.kind not in ("impact_control", "language_control"))
+    found = findings(dataclasses.replace(study, variants=random))
+    assert found["shared_off"].values["beside"]["control"]["is_more"] and found["shared_off"].tone == "mixed"
+    assert set(found["own_off"].values["beside"]) == {"control"}
 
 
 def test_a_shared_set_worth_nothing_is_chance(tmp_path: Path) -> None:
@@ -82,21 +116,28 @@ def test_a_shared_set_worth_nothing_is_chance(tmp_path: Path) -> None:
 
 def test_the_language_without_an_effect_is_named(study: ShownStudy) -> None:
     found = findings(study)
-    own = found["own_off"]
-    assert (own.tone, own.values["lost"], own.values["unharmed"]) == ("mixed", ["de"], ["de"])
+    for own in of_kind(study, "own_off"):
+        assert (own.tone, own.values["lost"], own.values["unharmed"]) == ("mixed", ["de"], ["de"])
     assert found["importance"].values["nulls"] == ["de"]
 
 
 def test_few_draws_are_counted(tmp_path: Path) -> None:
-    assert findings(study_of(tmp_path, n_draws=2))["shared_off"].values["draws"]["n"] == 2
+    study = study_of(tmp_path, n_draws=2, n_short=1)
+    random = findings(study)["shared_off"].values["beside"]["control"]
+    assert (random["n"], random["few"]) == (2, True)
+    (short,) = [values for kind, values in omissions(study) if kind == "draws_short"]
+    n_shared = study.sets.total("shared")
+    assert short["draws"] == "neurons of like impact" and ("shared", n_shared - 1, n_shared) in short["sets"]
 
 
 def test_no_draws_no_claim(tmp_path: Path) -> None:
     study = study_of(tmp_path, n_draws=0)
     shared, own = findings(study)["shared_off"], findings(study)["own_off"]
-    assert (shared.tone, shared.values["draws"], shared.values["lost"]) == ("mixed", None, [])
-    assert (own.tone, own.values["compared"]) == ("mixed", [])
-    assert ("draws", {"variant": "shared"}) in omissions(study)
+    assert (shared.tone, shared.values["beside"], shared.values["lost"]) == ("mixed", {}, [])
+    assert (own.tone, own.values["beside"]) == ("mixed", {})
+    missing = {v["draws"]: v["variants"] for kind, v in omissions(study) if kind == "draws"}
+    assert len(missing) == 3 and "shared" in missing["random neurons"]
+    assert "shared" not in missing["other languages’ neurons"]
 
 
 def test_without_perplexities_nothing_is_said_of_them(study: ShownStudy) -> None:

@@ -17,7 +17,20 @@ from polyneuron.eval.report.words.findings import Finding
 from tests.golden import assert_golden
 
 SPAN: dict[str, Any] = {"least": ("en", 1.1), "most": ("sw", 3.0)}
-DRAWS = {"n": 5, "few": False, "low": 0.9, "high": 1.2, "median": 1.01}
+DRAWS: dict[str, Any] = {
+    "n": 20,
+    "few": False,
+    "low": 0.9,
+    "high": 1.2,
+    "median": 1.01,
+    "lost": [],
+    "is_more": True,
+}
+DRAWS |= {"n_won": 2, "n_compared": 2, "by_chance": 0.1, "p_value": 0.048, "ratio": 0.1}
+FEW = DRAWS | {"n": 1, "few": True, "p_value": 0.25, "is_more": False}
+LIKE = DRAWS | {"ratio": 0.95}
+NO_MORE = DRAWS | {"ratio": 0.6, "lost": ["en"], "n_won": 1, "p_value": 0.3, "is_more": False}
+UNKNOWN = NO_MORE | {"lost": [], "ratio": None, "p_value": None}
 SIZES = {
     "shared": 3,
     "n_measured": 900,
@@ -43,13 +56,13 @@ NOISE = {
     "means": {"exclusive": BY_CHANCE, "strict_exclusive": BY_CHANCE},
     "shared": BY_CHANCE | {"p_value": None},
 }
-SHARED = {"n_neurons": 3, "draws": DRAWS, "lost": [], "margin": 2.5, "p_value": 0.04, "alpha": 0.05, **SPAN}
+BESIDE = {"control": DRAWS, "impact_control": LIKE}
+SHARED = {"n_neurons": 3, "beside": BESIDE, "lost": [], "margin": 2.5, "alpha": 0.05, **SPAN}
 OWN = {
+    "set": "exclusive",
     "unharmed": [],
-    "compared": ["en", "sw"],
+    "beside": BESIDE | {"language_control": DRAWS},
     "lost": [],
-    "chance": 0.5,
-    "p_value": 0.01,
     "alpha": 0.05,
     **SPAN,
 }
@@ -101,6 +114,7 @@ DETECTED = {**SPAN, "verdicts": Counter(above=1, within=1), "hit": 1, "n_rest": 
 OFF = {"detectors": {"LAPE": DETECTED, "other": None}, "above": 1, "n": 2, "few_draws": 1}
 
 SPECIFIC = {
+    "set": "exclusive",
     "victims": {"en": "en", "sw": "sw"},
     "sets": Hits(2, 2, 1.0, 0.02),
     "languages": Hits(2, 1, 1.0, 1.0),
@@ -130,20 +144,30 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
     "shared_unmeasured": [{}],
     "shared_off": [
         SHARED,
-        SHARED | {"draws": None, "p_value": None},
-        SHARED | {"p_value": 1 / 6},
-        SHARED | {"lost": ["en", "sw"], "draws": DRAWS | {"n": 1, "few": True}},
+        SHARED | {"beside": {}},
+        SHARED | {"beside": {"control": DRAWS}},
+        SHARED | {"beside": {"control": DRAWS, "impact_control": NO_MORE}},
+        SHARED | {"beside": {"control": DRAWS, "impact_control": UNKNOWN}},
+        SHARED | {"beside": BESIDE | {"control": FEW}},
+        SHARED | {"beside": {"control": FEW}, "lost": ["en", "sw"]},
     ],
     "own_off": [
         OWN,
-        OWN | {"compared": []},
-        OWN | {"lost": ["en"], "unharmed": ["en"]},
-        OWN | {"p_value": 0.25},
+        OWN | {"beside": {}},
+        OWN | {"beside": {"control": DRAWS, "impact_control": NO_MORE, "language_control": NO_MORE}},
+        OWN | {"set": "strict_exclusive", "beside": {"control": NO_MORE}, "lost": ["en"], "unharmed": ["en"]},
+        OWN | {"beside": BESIDE | {"control": FEW}},
     ],
     "specificity": [
         SPECIFIC,
         SPECIFIC | {"victims": {"en": "en", "sw": "sw", "de": None}, "sets": Hits(3, 2, 2 / 3, 1 / 6)},
-        SPECIFIC | {"victims": {"en": "sw", "sw": "en"}, "sets": Hits(2, 0, 1.0, 1.0), "sure": []},
+        SPECIFIC
+        | {
+            "set": "strict_exclusive",
+            "victims": {"en": "sw", "sw": "en"},
+            "sets": Hits(2, 0, 1.0, 1.0),
+            "sure": [],
+        },
     ],
     "importance": [
         IMPORTANCE,
@@ -211,7 +235,10 @@ OMISSIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "neighbour": [{"label": "σ × 0.5", "reason": "why"}],
     "perplexities": [{}],
-    "draws": [{"variant": "shared"}],
+    "draws": [{"draws": "random neurons", "variants": ["shared", "exclusive-sw"]}],
+    "draws_short": [
+        {"draws": "neurons of like impact", "sets": [("shared", 46, 47), ("exclusive-sw", 8, 9)]}
+    ],
     "unmeasured": [{"variant": "shared", "languages": ["de"]}],
     "unscored": [{"n": 1}, {"n": 2}],
     "jumps": [{"jumps": [JUMP]}, {"jumps": [JUMP] * 8}],
@@ -235,7 +262,11 @@ def test_every_kind_has_its_turns() -> None:
     helpers = {"alike", "by_chance"} | {
         "changes",
         "counts",
+        "drawn",
         "embedded",
+        "hits",
+        "matched",
+        "of_all",
         "multiple",
         "reaches",
         "samples",
