@@ -18,7 +18,7 @@ from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overrides
-from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
+from polyneuron.pipelines.config.study import BenchmarkConfig, SelectionConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, study_of
 from polyneuron.pipelines.plan.units import n_trainings
@@ -116,6 +116,19 @@ def test_units_in_the_store_are_done(model: Path, tmp_path: Path) -> None:
         detect(tiny.ledger, english, tiny.workers, study.detection)
     row = planned(study)
     assert row.units["detection"] == {"done": 1, "to_do": 1}
+
+
+def test_units_of_a_lowered_floor_are_done(model: Path, tmp_path: Path) -> None:
+    """Where the study went is found in the store; a rule that goes on from there has its first floor."""
+    rule, floor = {"target_shared": 0.1}, {"floor_fraction": 0.5}
+    study = tiny_config(model, tmp_path / "store", selection=rule, detection=floor)
+    with TinyStudy(study, model) as tiny:
+        tiny.do("corpora", "detection", "ablation")
+        assert tiny.group.n_passes > 2 * 2 + 1, "lowered"
+    row = planned(study)
+    assert row.units["detection"] == {"done": 2, "to_do": 0} and row.units["perplexity"]["done"] > 1
+    other = planned(study.model_copy(update={"selection": SelectionConfig(target_shared=0.2)}))
+    assert other.units["detection"] == {"done": 2, "to_do": 0} and other.units["perplexity"]["done"] == 0
 
 
 SHAPES = Path(__file__).parents[2] / "shapes"
