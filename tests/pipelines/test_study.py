@@ -27,7 +27,7 @@ CONFIG = """
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw, de]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
-detection: {{floor_fraction: 0.5}}
+detection: {{floor_fraction: 1}}
 selection: {{target_shared: 0.02}}
 activations: {{detectors: [lape, act_prob_pooled], sites: [matched, pre_activation]}}
 ablation: {{shared_control_seeds: 2, exclusive_control_seeds: 1, n_bootstrap: 50, variants_per_pass: 2}}
