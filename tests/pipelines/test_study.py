@@ -129,6 +129,20 @@ def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) 
     assert "starting" not in again.stderr and "all languages are in the store" in again.stderr
 
 
+def test_a_noise_floor_that_is_switched_off_is_said_to_be_missing(
+    finished: Path, model: Path, tmp_path: Path
+) -> None:
+    """Although it is in the store, from a run that measured it."""
+    shutil.copytree(finished / "store", tmp_path / "store")
+    pages = []
+    for wanted in ("off", "on"):
+        done = run(command(tmp_path, model, f"detection.noise_floor={wanted}"))
+        assert done.returncode == 0, done.stderr
+        pages.append((tmp_path / "store" / "report.html").read_text(encoding="utf-8"))
+    assert ["halves alike" in page for page in pages] == [False, True]
+    assert "by chance is not known" in pages[0] and "by chance is not known" not in pages[1]
+
+
 @pytest.mark.slow
 def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path: Path) -> None:
     done = run(command(tmp_path, model, world_size=2))
