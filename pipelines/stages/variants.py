@@ -69,7 +69,7 @@ class Variant:
 BASE_VARIANT = Variant(name=BASE)
 _DRAWN: dict[ControlKind, str] = {
     "control": "random neurons",
-    "impact_control": "neurons of like impact",
+    "impact_control": "neurons near in impact",
     "language_control": "other languages' neurons",
 }
 

@@ -65,7 +65,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
 def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
     store = Store(finished / "store")
     variants = {"base", "shared", "control-shared-0", "exclusive-sw", "control-exclusive-sw-0"}
+    variants |= {"impact-control-shared-1", "language-control-exclusive-sw-0", "strict_exclusive-sw"}
     assert variants <= set(store.read("perplexities").column("variant").to_pylist())
+    drawn = store.read("controls")["variant"].to_pylist()
+    assert set(drawn) <= set(store.read("neuron_sets")["variant"].to_pylist()) and len(drawn) == len(
+        set(drawn)
+    )
     assert store.read("impacts").num_rows == 3 * 3 * (32 + 16 + 16 + 40)
     assert store.read("activations").num_rows == 2 * 3 * 3 * 40
     assert set(store.read("detectors")["detector"].to_pylist()) == {"lape", "act_prob_pooled"}

@@ -21,7 +21,7 @@ _SETS = {
 """Shape, class and name of each kind of set."""
 _DRAWS: dict[ControlKind, tuple[str, str]] = {
     "control": ("random draw", "control"),
-    "impact_control": ("draw of like impact", "like-impact"),
+    "impact_control": ("draw nearest in impact", "like-impact"),
 }
 _LOOKS = (("PPL", "disc", "shared"), ("log PPL", "ring", "ring"))
 

@@ -13,6 +13,8 @@ from polyneuron.eval.verdicts.statistics import holm
 from polyneuron.eval.verdicts.verdict import NO_EVIDENCE, NOT_JUDGED
 from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, ControlKind
 
+MATCHED = 0.9
+"""Least impact of draws, over that of their sets, that passes for equal."""
 OWN_SETS = ("exclusive", "strict_exclusive")
 """The kinds of sets of which every language has its own."""
 
@@ -69,6 +71,11 @@ class BesideDraws:
     def by_chance(self) -> float:
         """In how many languages no draw would do as much, were each set one of its draws."""
         return sum(1 / (len(draws) + 1) for draws in self.draws.values())
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether the draws have as much impact as the sets; else a set that does more may do so by its impact."""
+        return self.impact_ratio is not None and self.impact_ratio >= MATCHED
 
     @property
     def is_more(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from polyneuron.eval.report.charts.effects import effect_chart
 from polyneuron.eval.report.numbers.chance import OWN_SETS, BesideDraws, beside_all_kinds
-from polyneuron.eval.report.numbers.effects import ABOVE, Effects
+from polyneuron.eval.report.numbers.effects import ABOVE, ALPHA, Effects
 from polyneuron.eval.report.numbers.specificity import Margin, Specificity, specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
@@ -27,7 +27,7 @@ from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, ControlKind
 
 SETS = {"shared": "shared", "exclusive": "exclusive", "strict_exclusive": "strictly exclusive"}
 """The kinds of sets that are switched off, and what they are called."""
-_TONES = {ABOVE: "above", NO_EVIDENCE: "within", NOT_JUDGED: "within"}
+_TONES = {ABOVE: "above", NO_EVIDENCE: "within"}
 _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)
 
 
@@ -77,11 +77,13 @@ def draws_grid(name: str, beside: Mapping[ControlKind, BesideDraws]) -> Grid:
         )
         for code in first.times
     ]
-    together = [
-        Cell(text=DASH if each.p_all is None else f"p = {number(each.p_all, 2)}") for each in beside.values()
+    kinds = beside.values()
+    together = [Cell(text=DASH if each.p_all is None else f"p = {number(each.p_all, 2)}") for each in kinds]
+    rows += [
+        line("all languages", "", *together),
+        line("single languages", "", *(_judged_cell(each) for each in kinds)),
+        line("how they match", "", *(_match_cell(each) for each in kinds)),
     ]
-    match = [_match_cell(each) for each in beside.values()]
-    rows += [line("all languages", "", *together), line("how they match", "", *match)]
     return grid(
         f"The {name} sets beside draws" if name != "shared" else "The shared set beside draws", heads, rows
     )
@@ -92,11 +94,22 @@ def _beside_cell(beside: BesideDraws, language: str) -> Cell:
         return Cell(text=DASH)
     draws, p = beside.draws[language], beside.p_values[language]
     spread = f"{times(min(draws))}–{times(max(draws))}, {plural(len(draws), 'draw')}"
-    chances = f"p = {number(p, 2)}, Holm {number(beside.p_adjusted[language], 2)}"
+    chances = f"p = {number(p, 2)}"
     verdict = beside.verdict(language)
+    if verdict == NOT_JUDGED:
+        return Cell(text=times(float(np.median(draws))), details=(spread, chances))
+    chances += f", Holm {number(beside.p_adjusted[language], 2)}"
     return Cell(
         text=times(float(np.median(draws))), marks=(verdict,), details=(spread, chances), tone=_TONES[verdict]
     )
+
+
+def _judged_cell(beside: BesideDraws) -> Cell:
+    if beside.judges_each:
+        return Cell(details=("judged, Holm’s method",))
+    reach = f"{plural(beside.n_draws, 'draw gives', 'draws give')} no p below {number(beside.smallest_p, 2)}"
+    why = f"{reach}; Holm’s first level is {number(ALPHA / len(beside.times), 2)}"
+    return Cell(text=NOT_JUDGED, details=(why,), tone="quiet")
 
 
 def _match_cell(beside: BesideDraws) -> Cell:

@@ -118,11 +118,13 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
 
 
 def _tone_beside(beside: Mapping[ControlKind, BesideDraws]) -> Tone:
-    """Random draws are beaten by any set of large impacts, so a plain yes takes draws of like impact as well."""
+    """Random draws are beaten by any set of large impacts, so a plain yes takes draws of equal impact as well."""
     random = beside.get("control")
     if random is not None and not random.n_won:
         return "no"
-    return "yes" if "impact_control" in beside and all(each.is_more for each in beside.values()) else "mixed"
+    like = beside.get("impact_control")
+    is_plain = like is not None and like.is_matched and all(each.is_more for each in beside.values())
+    return "yes" if is_plain else "mixed"
 
 
 def _spread(beside: BesideDraws) -> dict[str, Any]:
@@ -141,6 +143,7 @@ def _spread(beside: BesideDraws) -> dict[str, Any]:
         "p_value": beside.p_all,
         "is_more": beside.is_more,
         "ratio": beside.impact_ratio,
+        "is_matched": beside.is_matched,
     }
 
 

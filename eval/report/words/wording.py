@@ -22,7 +22,7 @@ GROUP_NAMES = {
 }
 CONTROL_NAMES: dict[str, str] = {
     "control": "random neurons",
-    "impact_control": "neurons of like impact",
+    "impact_control": "neurons nearest in impact",
     "language_control": "other languages’ neurons",
 }
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

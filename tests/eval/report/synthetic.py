@@ -30,10 +30,9 @@ BASE_PERPLEXITY = {"en": 38.0, "zh": 24.0, "th": 6.4, "sw": 383.0, "fr": 48.0, "
 class Plan:
     """What the study is like.
 
-    ``strength``: nats per token that removing the shared set costs. ``explained``: the share of it that
-    neurons of like impact cost too, beside every set. ``n_draws``: of each kind beside every set; those of like impact have
-    ``n_short`` neurons too few. ``bounded``: as after certified
-    detection, q and k neurons below a floor carry only upper bounds.
+    ``strength``: nats per token that removing the shared set costs. ``n_draws``: of each kind beside each set. ``explained``: the
+    share of ``strength`` that draws nearest in impact cost; ``match``: their impact over the set's; ``n_short``: how many neurons
+    they lack. ``bounded``: as after certified detection, q and k neurons below a floor carry only upper bounds.
     """
 
     model: str = "tiny/model-a"
@@ -46,6 +45,7 @@ class Plan:
     n_sentences: int = 20
     n_draws: int = 5
     explained: float = 0.0
+    match: float = 0.95
     n_short: int = 0
     seed: int = 0
     run_id: str = "run-0001"
@@ -204,7 +204,7 @@ def _variants(selection: Selection) -> list[Switched]:
 def _draws(plan: Plan, variants: list[Switched]) -> Iterator[dict[str, Any]]:
     """Draws of every kind beside every set, as the table controls holds them."""
     for name, _, lang, n in variants:
-        kinds = {"control": 0.1, "impact_control": 0.8}
+        kinds = {"control": 0.1, "impact_control": plan.match}
         for control, ratio in (kinds | ({"language_control": 1.0} if lang else {})).items():
             for seed in range(plan.n_draws):
                 yield {

@@ -88,7 +88,12 @@ def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
     shared = found["shared_off"]
     assert shared.tone == "yes" and {each["p_value"] for each in shared.values["beside"].values()} == {1 / 21}
     assert set(shared.values["beside"]) == {"control", "impact_control"}
-    assert shared.values["beside"]["impact_control"]["ratio"] == pytest.approx(0.8)
+    assert shared.values["beside"]["impact_control"]["ratio"] == pytest.approx(0.95)
+
+
+def test_draws_of_less_impact_make_no_plain_yes(tmp_path: Path) -> None:
+    shared = findings(study_of(tmp_path, n_draws=20, match=0.4))["shared_off"]
+    assert shared.values["beside"]["impact_control"]["is_more"] and shared.tone == "mixed"
 
 
 def test_what_impact_explains_is_no_plain_yes(tmp_path: Path) -> None:
@@ -127,7 +132,9 @@ def test_few_draws_are_counted(tmp_path: Path) -> None:
     assert (random["n"], random["few"]) == (2, True)
     (short,) = [values for kind, values in omissions(study) if kind == "draws_short"]
     n_shared = study.sets.total("shared")
-    assert short["draws"] == "neurons of like impact" and ("shared", n_shared - 1, n_shared) in short["sets"]
+    assert (
+        short["draws"] == "neurons nearest in impact" and ("shared", n_shared - 1, n_shared) in short["sets"]
+    )
 
 
 def test_no_draws_no_claim(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ DRAWS: dict[str, Any] = {
     "lost": [],
     "is_more": True,
 }
-DRAWS |= {"n_won": 2, "n_compared": 2, "by_chance": 0.1, "p_value": 0.048, "ratio": 0.1}
+DRAWS |= {"n_won": 2, "n_compared": 2, "by_chance": 0.1, "p_value": 0.048, "ratio": 0.1, "is_matched": False}
 FEW = DRAWS | {"n": 1, "few": True, "p_value": 0.25, "is_more": False}
-LIKE = DRAWS | {"ratio": 0.95}
+LIKE = DRAWS | {"ratio": 0.95, "is_matched": True}
+LESS = DRAWS | {"ratio": 0.4}
 NO_MORE = DRAWS | {"ratio": 0.6, "lost": ["en"], "n_won": 1, "p_value": 0.3, "is_more": False}
 UNKNOWN = NO_MORE | {"lost": [], "ratio": None, "p_value": None}
 SIZES = {
@@ -146,6 +147,7 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
         SHARED,
         SHARED | {"beside": {}},
         SHARED | {"beside": {"control": DRAWS}},
+        SHARED | {"beside": {"control": DRAWS, "impact_control": LESS}},
         SHARED | {"beside": {"control": DRAWS, "impact_control": NO_MORE}},
         SHARED | {"beside": {"control": DRAWS, "impact_control": UNKNOWN}},
         SHARED | {"beside": BESIDE | {"control": FEW}},
@@ -237,7 +239,7 @@ OMISSIONS: dict[str, list[dict[str, Any]]] = {
     "perplexities": [{}],
     "draws": [{"draws": "random neurons", "variants": ["shared", "exclusive-sw"]}],
     "draws_short": [
-        {"draws": "neurons of like impact", "sets": [("shared", 46, 47), ("exclusive-sw", 8, 9)]}
+        {"draws": "neurons nearest in impact", "sets": [("shared", 46, 47), ("exclusive-sw", 8, 9)]}
     ],
     "unmeasured": [{"variant": "shared", "languages": ["de"]}],
     "unscored": [{"n": 1}, {"n": 2}],
@@ -267,6 +269,7 @@ def test_every_kind_has_its_turns() -> None:
         "hits",
         "matched",
         "of_all",
+        "unmatched",
         "multiple",
         "reaches",
         "samples",
