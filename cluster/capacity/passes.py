@@ -117,11 +117,14 @@ def detection_phases(
     return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running, waiting)
 
 
-def sentence_impact_phases(where: Placing, corpus: Corpus, detection: Detection) -> tuple[Phase, ...]:
-    """A language's impacts on single sentences: embedding, then a layer, while those of a rank's share of sentences wait."""
+def sentence_impact_phases(
+    where: Placing, corpus: Corpus, detection: Detection, scale: float = 1.0
+) -> tuple[Phase, ...]:
+    """A language's impacts on single sentences: embedding, then a layer, while those of a rank's share of sentences wait. scale:
+    as of `detection_phases`."""
     widths = [where.shape.width(group) for group in detection.groups]
     n_values = where.share(corpus.n_sentences) * where.shape.n_layers * sum(widths)
-    running = {"activations": impact_activation_bytes(where.shape, corpus, detection)}
+    running = {"activations": int(scale * impact_activation_bytes(where.shape, corpus, detection))}
     waiting = {"impacts": 4 * n_values}
     return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running, waiting)
 

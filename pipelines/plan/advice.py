@@ -84,6 +84,8 @@ def _options(case: PlannedCase, stage: str) -> Iterator[Change]:
         yield from _halved("ablation.batch_size", config.ablation.batch_size)
     else:
         yield from _halved("detection.batch_size", config.detection.batch_size)
+    if stage == "noise floor":
+        yield ("detection.noise_floor=off",)
     if cluster.hidden_states_gib > 1 and stage != "training":
         yield ("cluster.hidden_states_gib=1",)
     if cluster.offload == "none" and cluster.gpus_per_worker:

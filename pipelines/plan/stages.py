@@ -47,21 +47,26 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
 
 def detection_stage(case: PlannedCase) -> Stage:
     """Two passes a language: its shortest sentences, then the others."""
-    config, measured, n_languages = case.config, case.measured, len(case.config.languages)
+    config, n_languages = case.config, len(case.config.languages)
     corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
     what = planned_detection(config)
-    scale = measured.detection_memory if measured and measured.on_gpu == case.placing.on_gpu else 1.0
     scores = n_languages * passes.score_flops(case.shape, corpus, what)
     return _pass_stage(
         "detection",
         case,
         corpus,
-        passes.detection_phases(case.placing, corpus, what, scale),
+        passes.detection_phases(case.placing, corpus, what, _memory_scale(case)),
         flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=2 * n_languages,
         n_rounds=n_languages,
     )
+
+
+def _memory_scale(case: PlannedCase) -> float:
+    """What a micro-batch of detection takes, measured where the stage runs, over its formula."""
+    measured = case.measured
+    return measured.detection_memory if measured and measured.on_gpu == case.placing.on_gpu else 1.0
 
 
 def noise_floor_bytes(case: PlannedCase) -> int:
@@ -83,7 +88,7 @@ def noise_floor_stage(case: PlannedCase, n_bytes: int) -> Stage:
         "noise floor",
         case,
         corpus,
-        passes.sentence_impact_phases(case.placing, corpus, what),
+        passes.sentence_impact_phases(case.placing, corpus, what, _memory_scale(case)),
         flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False) + scores,
         score_flops=scores,
         n_passes=n_languages,

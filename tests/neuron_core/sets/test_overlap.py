@@ -12,6 +12,7 @@ from polyneuron.neuron_core.sets.chance import (
     at_least,
     central_interval,
     common_of_random,
+    common_to_all_random,
     summed,
 )
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
@@ -31,6 +32,16 @@ def test_chance_by_enumeration() -> None:
     )
     assert common_of_random(0, 4, 6).tolist() == [1.0]
     np.testing.assert_allclose(common_of_random(5, 4, 6), [0, 0, 0, 4 / 6, 2 / 6], atol=1e-14)
+
+
+def test_common_to_several_by_enumeration() -> None:
+    """All sets of 3 and of 4 among 5 neurons, against one fixed set of 2; the order of the sizes does not matter."""
+    shared = [len({0, 1} & {*a} & {*b}) for a in combinations(range(5), 3) for b in combinations(range(5), 4)]
+    expected = [shared.count(c) / len(shared) for c in range(3)]
+    for sizes in ((2, 3, 4), (4, 2, 3)):
+        np.testing.assert_allclose(common_to_all_random(sizes, 5), expected, atol=1e-14)
+    assert common_to_all_random((5, 5, 5), 5).tolist() == [0, 0, 0, 0, 0, 1]
+    np.testing.assert_allclose(common_to_all_random((3, 2), 6), common_of_random(3, 2, 6), atol=1e-14)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(6, 9)), max_size=4))
