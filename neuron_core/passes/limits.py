@@ -31,8 +31,9 @@ IMPACT_BYTES = 3 * 4 + 4 * N_SMALLEST + 3 * 8
 N_SEED_SENTENCES = 3
 """The shortest sentences of a language that certified detection measures in full."""
 
-FLOOR_FRACTION = 0.03
-"""Share of a group's neurons at or above the floor of certified detection."""
+FLOOR_FRACTION = 0.06
+"""Share of a group's neurons at or above the floor of certified detection. The default rule's loosest neighbour needs it on
+SmolLM2-135M, where 0.03 took 0.87 of the time, and lowering its floor afterwards another 0.69."""
 
 NOISE_FLOOR_BYTES = 1 << 30
 """Impacts of every neuron on every sentence, up to which the noise floor is measured without being asked for."""

@@ -18,6 +18,7 @@ from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
+from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION
 from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
@@ -71,7 +72,7 @@ class DetectionConfig(Section):
     groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, min_length=1)
     mode: DetectionMode = "certified"
     batch_size: int = Field(default=8, ge=1)
-    floor_fraction: float = Field(default=0.03, gt=0, le=1)
+    floor_fraction: float = Field(default=FLOOR_FRACTION, gt=0, le=1)
     noise_floor: Literal["auto", "on", "off"] = "auto"
 
     @field_validator("noise_floor", mode="before")
