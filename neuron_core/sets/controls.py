@@ -6,7 +6,7 @@ Where fewer neurons are free than are asked for, all that are free are drawn, an
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,13 +87,14 @@ def matched_control(target: NeuronSet, outside: NeuronSet, seed: int) -> NeuronS
     return drawn
 
 
-def distinct(draws: Iterator[Control]) -> Iterator[Control]:
-    """The draws that hold a neuron, equal ones once: where all free neurons are taken, every seed gives the same."""
+def distinct(draws: Iterable[Control]) -> Iterator[tuple[int, Control]]:
+    """The draws that hold a neuron, each with its place among `draws`, equal ones once: where all free neurons are taken, every
+    seed gives the same."""
     seen: set[str] = set()
-    for draw in draws:
+    for seed, draw in enumerate(draws):
         if len(draw.neurons) and draw.neurons.fingerprint() not in seen:
             seen.add(draw.neurons.fingerprint())
-            yield draw
+            yield seed, draw
 
 
 def _generator(target: NeuronSet, seed: int) -> np.random.Generator:

@@ -108,11 +108,11 @@ def with_controls(name: VariantName, neurons: NeuronSet, source: ControlSource) 
     n_draws = source.n_draws if len(neurons) else 0
     for kind, draw in source.kinds(neurons):
         drawn = list(distinct(map(draw, range(n_draws))))
-        fewest = min((len(each.neurons) for each in drawn), default=0)
+        fewest = min((len(each.neurons) for _, each in drawn), default=0)
         if len(drawn) < n_draws or (drawn and fewest < len(neurons)):
             found = f"{len(drawn)} different draws of {n_draws}, with {fewest} of {len(neurons)} neurons"
             say(f"  too few {_DRAWN[kind]} are free beside {name}: {found}")
-        for seed, control in enumerate(drawn):
+        for seed, control in drawn:
             of_draw = name.control(seed, kind)
             yield Variant.deactivating(of_draw, control.neurons, control, source.measured_in)
 

@@ -277,7 +277,9 @@ def _metrics(selection: Selection, losses: pa.Table) -> Iterator[dict[str, Any]]
         return Losses.from_columns(*(rows[c].to_numpy() for c in ("sentence", "nll_nats", "n_tokens")))
 
     measured = {
-        lang: LanguageLosses(of("base", lang), of("shared", lang), of(f"exclusive-{lang}", lang), n)
+        lang: LanguageLosses(
+            of("base", lang), of("shared", lang), of(f"exclusive-{lang}" if n else "base", lang), n
+        )
         for lang, n in selection.n_exclusive().items()
     }
     for found in measures_of(len(selection.shared), measured, n_bootstrap=200):
