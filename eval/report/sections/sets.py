@@ -60,12 +60,12 @@ def _noise_cells(row: Row | None, adjusted: float | None) -> list[Cell]:
         return [Cell(text=DASH)] * 3 if row else [Cell()] * 3
 
     def rough(value: float | None) -> str:
-        return number(value, 2)
+        return "< 0.1" if value is not None and 0 < value < 0.1 else number(value, 2)
 
     alike = span(row["jaccard_low"], row["jaccard_high"], lambda value: f"{value:.2f}")
     return [
         Cell(
-            text=number(row["chance_size"], 2), details=(span(row["chance_low"], row["chance_high"], rough),)
+            text=rough(row["chance_size"]), details=(span(row["chance_low"], row["chance_high"], rough),)
         ),
         Cell(
             text=number(row["p_value"], 2),
