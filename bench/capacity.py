@@ -28,6 +28,7 @@ from polyneuron.cluster.capacity.shape import ModelShape, shape_of
 from polyneuron.cluster.capacity.training import PlannedTraining, training_phases
 from polyneuron.cluster.memory import GIB, MIB, peak_resident_bytes
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
+from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION
 
 SMALL = {"SmolLM2-135M": smollm2, "Gemma-3-270M": gemma3}
 DTYPES = {"llama-1B": "float32", "llama-3B": "bfloat16"}
@@ -98,7 +99,9 @@ def planned_bytes(shape: ModelShape, ranks: int) -> dict[str, int]:
     }
     phases = {
         "loading": (where.phase("loading", {}, {}),),
-        "detection": passes.detection_phases(where, corpus, passes.Detection(DEFAULT_GROUPS, True, 0.03)),
+        "detection": passes.detection_phases(
+            where, corpus, passes.Detection(DEFAULT_GROUPS, True, FLOOR_FRACTION)
+        ),
         "perplexity": passes.perplexity_phases(where, corpus, N_VARIANTS),
         "activations": passes.activation_phases(where, corpus, 1),
         "engine": (engine_phase(shape, ENGINE, 0),),
