@@ -64,9 +64,7 @@ def _noise_cells(row: Row | None, adjusted: float | None) -> list[Cell]:
 
     alike = span(row["jaccard_low"], row["jaccard_high"], lambda value: f"{value:.2f}")
     return [
-        Cell(
-            text=rough(row["chance_size"]), details=(span(row["chance_low"], row["chance_high"], rough),)
-        ),
+        Cell(text=rough(row["chance_size"]), details=(span(row["chance_low"], row["chance_high"], rough),)),
         Cell(
             text=number(row["p_value"], 2),
             details=() if adjusted is None else (f"adjusted {number(adjusted, 2)}",),

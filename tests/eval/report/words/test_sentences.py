@@ -55,7 +55,7 @@ NOISE = {
     "n_languages": 2,
     "larger": {"exclusive": ["en", "sw"], "strict_exclusive": ["en"]},
     "means": {"exclusive": BY_CHANCE, "strict_exclusive": BY_CHANCE},
-    "shared": BY_CHANCE | {"p_value": None},
+    "shared": BY_CHANCE | {"p_value": None, "chance_size": 7e-6},
 }
 BESIDE = {"control": DRAWS, "impact_control": LIKE}
 SHARED = {"n_neurons": 3, "beside": BESIDE, "lost": [], "margin": 2.5, "alpha": 0.05, **SPAN}
@@ -261,7 +261,7 @@ def test_every_sentence_is_kept() -> None:
 
 
 def test_every_kind_has_its_turns() -> None:
-    helpers = {"alike", "by_chance"} | {
+    helpers = {"alike", "by_chance", "few"} | {
         "changes",
         "counts",
         "drawn",
