@@ -294,9 +294,9 @@ def measure_impacts(
             sentences[language] = as_sentences(tokenizer, language, items, max_tokens)
         if doubt := unequal_reading(sentences):
             warnings.warn(
-                f"{doubt[0].upper()}{doubt[1:]}. Give windows of equal length, as `equal_windows` makes them",
+                f"In these corpora, {doubt}. Give windows of equal length, as `equal_windows` makes them",
                 UnequalReadingWarning,
-                stacklevel=2,
+                stacklevel=3,  # the caller's line: one frame is no_grad's
             )
         for read in sentences.values():
             languages.append(

@@ -134,6 +134,7 @@ def test_a_finished_study_does_no_model_work_again(finished: Path, model: Path) 
     assert "starting" not in again.stderr and "all languages are in the store" in again.stderr
 
 
+@pytest.mark.long
 def test_a_noise_floor_that_is_switched_off_is_said_to_be_missing(
     finished: Path, model: Path, tmp_path: Path
 ) -> None:

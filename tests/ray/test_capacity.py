@@ -20,6 +20,7 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.long
 def test_bytes_received_are_those_predicted(tiny_folder: Path) -> None:
     """Two passes of detection, then one of perplexity, on two ranks."""
     shape = shape_of(load_config(tiny_folder), "float32")

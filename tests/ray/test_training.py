@@ -123,7 +123,7 @@ def losses(trained: TrainResult) -> list[float]:
     return [entry["loss_nats"] for entry in trained.log]
 
 
-@pytest.mark.parametrize("zero_stage", [2, 3])
+@pytest.mark.parametrize("zero_stage", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_two_actors_train_as_masked_adamw_does(
     session: None, folder: Path, tmp_path: Path, masked: Twin, zero_stage: int
 ) -> None:

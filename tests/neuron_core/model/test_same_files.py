@@ -28,6 +28,7 @@ def test_an_engine_refuses_files_that_the_driver_did_not_see(
         engine(settings)
 
 
+@pytest.mark.long
 def test_models_of_the_hub_are_looked_at_too(tmp_path: Path) -> None:
     found = found_by("tests.neuron_core.model.hub_models", tmp_path, threads=1, timeout_s=120)
     assert set(found.pop("whole").values()) == {""}

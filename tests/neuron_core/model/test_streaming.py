@@ -188,6 +188,7 @@ def test_tied_weights_stored_twice_are_read_as_they_are(tmp_path: Path) -> None:
     assert sentence_nlls(streamed(tmp_path), BATCHES, [None]) == sentence_nlls(theirs, BATCHES, [None])
 
 
+@pytest.mark.long
 def test_memory_is_a_layer_and_not_a_model(tmp_path: Path) -> None:
     """A model of 16 layers, in a process of its own; a quarter of the model would be four layers."""
     found = found_by("tests.streaming_memory", tmp_path, threads=1, timeout_s=120)

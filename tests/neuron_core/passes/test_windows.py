@@ -88,8 +88,9 @@ def test_impacts_of_windows_need_no_warning_and_those_of_sentences_get_one() -> 
         return [[generator.randrange(3, 97) for _ in range(length)] for _ in range(n)]
 
     corpora = {"en": sentences(9, 5), "th": sentences(9, 10)}
-    with pytest.warns(UnequalReadingWarning, match=r"en 5\.0, th 10\.0"):
+    with pytest.warns(UnequalReadingWarning, match=r"en 5\.0, th 10\.0") as caught:
         pn.measure_impacts(model, None, corpora, groups=("ffn",))
+    assert caught[0].filename == __file__
     windows = pn.equal_windows(None, corpora, 8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

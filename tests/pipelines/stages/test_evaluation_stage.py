@@ -160,7 +160,8 @@ def test_perplexity_through_the_engine_is_that_of_the_workers(
     study: TinyStudy, model: Path, tmp_path: Path
 ) -> None:
     by_workers = study.do("ablation").perplexities
-    through = selected(model, tmp_path / "store", evaluation=EVALUATION, ablation={"through": "engine"})
+    ablation = {"shared_control_seeds": 1, "exclusive_control_seeds": 1, "through": "engine"}
+    through = selected(model, tmp_path / "store", evaluation=EVALUATION, ablation=ablation)
     through.with_judge()
     by_engine = through.do("ablation").perplexities
     assert by_workers.keys() == by_engine.keys() and set(by_workers.values()).isdisjoint(by_engine.values())
