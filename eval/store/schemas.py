@@ -78,7 +78,7 @@ NEURON_SETS = table_of(
     ],
 )
 """One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose selection
-the table detectors describes), or of a control: control (random neurons), impact_control (of like impact), language_control
+the table detectors describes), or of a control: control (random neurons), impact_control (nearest in impact), language_control
 (of other languages); language null: all of them."""
 
 CONTROLS = table_of(

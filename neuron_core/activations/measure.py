@@ -26,7 +26,7 @@ from polyneuron.neuron_core.activations.statistics import layer_statistics
 from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.model.anatomy import Anatomy
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_corpora, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.passes.live_model import measured
 
@@ -121,12 +121,9 @@ def measure_activations(
     """
     if site not in SITES:
         raise ValueError(f"Unknown site {site!r}; there are {', '.join(SITES)}")
-    if not corpora:
-        raise CorpusError("Activations need the sentences of at least one language")
     batches = {}
-    for language, items in corpora.items():
-        sentences = as_sentences(tokenizer, language, items, max_tokens) if items else []
-        sentences = [sentence for sentence in sentences if sentence.n_scored > 0]
+    for language, read in as_corpora(tokenizer, corpora, max_tokens).items():
+        sentences = [sentence for sentence in read if sentence.n_scored > 0]
         if not sentences:
             raise CorpusError(f"The corpus of {language!r} has no token to count; give it longer sentences")
         batches[language] = micro_batches(sentences, batch_size)

@@ -24,10 +24,10 @@ from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.capture import RECORDING_ATTENTION, recorded
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
-from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS, SCORE_GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_sentences, micro_batches
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, SCORE_GROUPS, require_groups
+from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, as_corpora, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor, attention_replaced
-from polyneuron.neuron_core.passes.lengths import UnequalReadingWarning, unequal_reading
+from polyneuron.neuron_core.passes.lengths import warn_of_unequal_reading
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, MAX_COLLECTED, N_SEED_SENTENCES
 from polyneuron.neuron_core.passes.live_model import measured
 
@@ -177,8 +177,7 @@ def detect_language(
     an unknown group or mode."""
     from polyneuron.neuron_core.impacts.table import LanguageImpacts
 
-    if unknown := set(groups) - set(GROUPS):
-        raise ValueError(f"Unknown groups {sorted(unknown)}; there are {', '.join(GROUPS)}")
+    require_groups(groups)
     if mode not in DETECTION_MODES:
         raise ValueError(f"Unknown mode {mode!r}; there are {', '.join(DETECTION_MODES)}")
     seed, rest = seed_and_rest(sentences)
@@ -276,7 +275,7 @@ def measure_impacts(
 
     Raises:
         UnsupportedArchitecture: the family is not declared.
-        CorpusError: a corpus is empty, or none of its sentences has two tokens, one of them to score.
+        CorpusError: there is no corpus, one is empty, or none of its sentences has two tokens, one of them to score.
         ModelError: an impact is not finite, or the model is wrapped, sharded or quantised.
         ValueError: an unknown group or mode, or strings without a tokenizer.
     """
@@ -285,21 +284,13 @@ def measure_impacts(
     def run_pass(batches: list[MicroBatch], candidates: Candidates | None) -> Accumulated:
         return detection_pass(runner, batches, groups, candidates, progress)
 
-    languages, sentences = [], dict[str, list[Sentence]]()
+    sentences = as_corpora(tokenizer, corpora, max_tokens)
+    warn_of_unequal_reading(sentences, stacklevel=3)  # the caller's line: one frame is no_grad's
     with measured(model):
         runner = LayerMajor(model)
-        for language, items in corpora.items():
-            if not items:
-                raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
-            sentences[language] = as_sentences(tokenizer, language, items, max_tokens)
-        if doubt := unequal_reading(sentences):
-            warnings.warn(
-                f"In these corpora, {doubt}. Give windows of equal length, as `equal_windows` makes them",
-                UnequalReadingWarning,
-                stacklevel=3,  # the caller's line: one frame is no_grad's
-            )
-        for read in sentences.values():
-            languages.append(
+        return ImpactTable(
+            [
                 detect_language(run_pass, read, groups, mode, batch_size, floor_fraction=floor_fraction)
-            )
-    return ImpactTable(languages)
+                for read in sentences.values()
+            ]
+        )

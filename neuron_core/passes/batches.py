@@ -5,7 +5,7 @@ same sequence of floating-point operations wherever it runs.
 Shapes: B sentences of a micro-batch, T tokens of its longest sentence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -123,6 +123,20 @@ def as_sentences(
             )
         return tokenize(tokenizer, language, items, max_tokens)
     return [Sentence(language, i, tuple(int(t) for t in item)[:max_tokens]) for i, item in enumerate(items)]
+
+
+def as_corpora(
+    tokenizer: Any, corpora: Mapping[str, Sequence[Any]], max_tokens: int | None = None
+) -> dict[str, list[Sentence]]:
+    """The sentences of each language, as `as_sentences`. Raises CorpusError when there is no language, or one has no sentence."""
+    if not corpora:
+        raise CorpusError("There is no language; give the sentences of at least one")
+    for language, items in corpora.items():
+        if not items:
+            raise CorpusError(f"The corpus of {language!r} is empty; give it at least one sentence")
+    return {
+        language: as_sentences(tokenizer, language, items, max_tokens) for language, items in corpora.items()
+    }
 
 
 def micro_batches(

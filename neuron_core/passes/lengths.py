@@ -1,6 +1,7 @@
 """Whether languages are read alike. Impacts grow with a sentence's tokens, and the smallest of many sentences' impacts is lower
 than that of few: a language with longer or fewer sentences has larger sets."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from polyneuron.neuron_core.passes.batches import Sentence
@@ -36,3 +37,14 @@ def unequal_reading(sentences: Mapping[str, Sequence[Sentence]]) -> str | None:
     if not doubts:
         return None
     return f"{'; '.join(doubts)}. Longer and fewer sentences both make sets larger, so their sizes are not comparable"
+
+
+def warn_of_unequal_reading(sentences: Mapping[str, Sequence[Sentence]], stacklevel: int) -> None:
+    """An `UnequalReadingWarning` where languages are not read alike. `stacklevel`: as `warnings.warn` would have it where this
+    is called."""
+    if doubt := unequal_reading(sentences):
+        warnings.warn(
+            f"In these corpora, {doubt}. Give windows of equal length, as `equal_windows` makes them",
+            UnequalReadingWarning,
+            stacklevel=stacklevel + 1,
+        )

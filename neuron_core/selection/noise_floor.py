@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from torch import nn
 
 from polyneuron.neuron_core.common.errors import SetError
@@ -23,9 +24,10 @@ from polyneuron.neuron_core.impacts.per_sentence import (
     sentence_impacts,
     sentence_pass,
 )
-from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS
-from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences
+from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, require_groups
+from polyneuron.neuron_core.passes.batches import MicroBatch, as_corpora
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.lengths import warn_of_unequal_reading
 from polyneuron.neuron_core.passes.live_model import measured
 from polyneuron.neuron_core.selection.grid import Mask
 from polyneuron.neuron_core.selection.rules import Rule, ScaledSigma
@@ -40,6 +42,7 @@ FEWEST_SENTENCES = 4
 Reals = npt.NDArray[np.float64]
 
 
+@torch.no_grad()
 def noise_floor(
     model: nn.Module,
     tokenizer: Any,
@@ -60,9 +63,9 @@ def noise_floor(
     def run_pass(batches: list[MicroBatch]) -> list[Measured]:
         return [sentence_pass(runner, batches, groups)]
 
-    sentences = {
-        language: as_sentences(tokenizer, language, items, max_tokens) for language, items in corpora.items()
-    }
+    require_groups(groups)
+    sentences = as_corpora(tokenizer, corpora, max_tokens)
+    warn_of_unequal_reading(sentences, stacklevel=3)  # the caller's line: one frame is no_grad's
     with measured(model):
         runner = LayerMajor(model)
         impacts = sentence_impacts(run_pass, sentences, batch_size)

@@ -47,8 +47,8 @@ def random_control(target: NeuronSet, outside: NeuronSet, seed: int, pooled: Poo
 
 
 def impact_control(target: NeuronSet, pooled: Pooled, seed: int) -> Control:
-    """Neurons outside `target` of like impact: in each (layer, group) a partner for each of its neurons, in random order, drawn
-    without replacement from the nearest in log pooled impact that are left. Neurons of other sets may be drawn.
+    """Neurons outside `target` that are nearest in impact: in each (layer, group) a partner for each of its neurons, in random
+    order, drawn without replacement from the nearest in log pooled impact that are left. Neurons of other sets may be drawn.
 
     The nearest are as many as `target` has in the place, at least `MIN_NEAREST`: so many that draws differ, also where all of
     them have less impact than any neuron of the set.

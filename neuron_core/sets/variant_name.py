@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 ControlKind = Literal["control", "impact_control", "language_control"]
-"""What a set is compared with: random neurons; others of like impact; other languages' neurons."""
+"""What a set is compared with: random neurons; those nearest in impact; other languages' neurons."""
 CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
+CONTROL_NAMES: Mapping[ControlKind, str] = {
+    "control": "random neurons",
+    "impact_control": "neurons nearest in impact",
+    "language_control": "other languages’ neurons",
+}
+"""What people are told was drawn."""
 
 VariantKind = Literal[
     "base",

@@ -18,7 +18,7 @@ from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
-from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION
+from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, NOISE_FLOOR_BYTES
 from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
@@ -74,6 +74,10 @@ class DetectionConfig(Section):
     batch_size: int = Field(default=8, ge=1)
     floor_fraction: float = Field(default=FLOOR_FRACTION, gt=0, le=1)
     noise_floor: Literal["auto", "on", "off"] = "auto"
+
+    def wants_noise_floor(self, n_bytes: int) -> bool:
+        """Whether it is measured where impacts on every sentence take `n_bytes`."""
+        return self.noise_floor == "on" or (self.noise_floor == "auto" and n_bytes <= NOISE_FLOOR_BYTES)
 
     @field_validator("noise_floor", mode="before")
     @classmethod

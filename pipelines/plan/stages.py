@@ -1,7 +1,7 @@
 """The stages of a study as the planner's numbers: what each holds, computes, gathers and reads."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Phase, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.cluster.memory import GIB
-from polyneuron.neuron_core.passes.limits import NOISE_FLOOR_BYTES
 from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
@@ -47,19 +46,30 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
 
 def detection_stage(case: PlannedCase) -> Stage:
     """Two passes a language: its shortest sentences, then the others."""
+    n_languages, what = len(case.config.languages), planned_detection(case.config)
+    phases = passes.detection_phases
+    return _impact_stage("detection", case, what, phases, n_passes=2 * n_languages, n_rounds=n_languages)
+
+
+def _impact_stage(
+    name: str,
+    case: PlannedCase,
+    what: passes.Detection,
+    phases: Callable[..., tuple[Phase, ...]],
+    **more: Any,
+) -> Stage:
+    """Impacts of each language's detection sentences. `phases`: what a rank holds meanwhile; `more`: as `_pass_stage`."""
     config, n_languages = case.config, len(case.config.languages)
     corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
-    what = planned_detection(config)
     scores = n_languages * passes.score_flops(case.shape, corpus, what)
     return _pass_stage(
-        "detection",
+        name,
         case,
         corpus,
-        passes.detection_phases(case.placing, corpus, what, _memory_scale(case)),
+        phases(case.placing, corpus, what, _memory_scale(case)),
         flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False) + scores,
         score_flops=scores,
-        n_passes=2 * n_languages,
-        n_rounds=n_languages,
+        **more,
     )
 
 
@@ -74,26 +84,15 @@ def noise_floor_bytes(case: PlannedCase) -> int:
     config = case.config
     neurons = case.shape.n_layers * sum(case.shape.width(group) for group in config.detection.groups)
     n_bytes = 4 * neurons * len(config.languages) * config.corpus.n_detection
-    asked = {"on": True, "off": False, "auto": n_bytes <= NOISE_FLOOR_BYTES}
-    return n_bytes if asked[config.detection.noise_floor] else 0
+    return n_bytes if config.detection.wants_noise_floor(n_bytes) else 0
 
 
 def noise_floor_stage(case: PlannedCase, n_bytes: int) -> Stage:
     """One pass a language, in full; a worker holds what it measured of a language until it is handed over."""
-    config, n_languages = case.config, len(case.config.languages)
-    corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
-    what = passes.Detection(config.detection.groups, certified=False, floor_fraction=1.0)
-    scores = n_languages * passes.score_flops(case.shape, corpus, what)
-    return _pass_stage(
-        "noise floor",
-        case,
-        corpus,
-        passes.sentence_impact_phases(case.placing, corpus, what, _memory_scale(case)),
-        flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False) + scores,
-        score_flops=scores,
-        n_passes=n_languages,
-        notes=(f"the driver holds {n_bytes / GIB:.2f} GiB of impacts",),
-    )
+    what = passes.Detection(case.config.detection.groups, certified=False, floor_fraction=1.0)
+    notes = (f"the driver holds {n_bytes / GIB:.2f} GiB of impacts",)
+    phases, n_languages = passes.sentence_impact_phases, len(case.config.languages)
+    return _impact_stage("noise floor", case, what, phases, n_passes=n_languages, notes=notes)
 
 
 def planned_detection(config: StudyConfig) -> passes.Detection:

@@ -5,7 +5,6 @@ from typing import Any
 
 from polyneuron.neuron_core.impacts.per_sentence import Measured, sentence_impacts, sentence_pass
 from polyneuron.neuron_core.passes.batches import MicroBatch
-from polyneuron.neuron_core.passes.limits import NOISE_FLOOR_BYTES
 from polyneuron.neuron_core.selection.noise_floor import N_HALVINGS, N_PERMUTATIONS, noise_floor_of
 from polyneuron.pipelines.config.study import DetectionConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
@@ -31,7 +30,7 @@ def measure_noise_floor(
     """
     rule, n_neurons = selected.selection.rule, selected.selection.n_measured
     n_bytes = 4 * n_neurons * sum(map(len, sentences.detection.values()))
-    if detection.noise_floor == "auto" and n_bytes > NOISE_FLOOR_BYTES:
+    if not detection.wants_noise_floor(n_bytes):
         say(
             f"  the noise floor was not measured: impacts on every sentence take {n_bytes / 2**30:.1f} GiB of "
             "the driver's memory; set detection.noise_floor=on to measure it"

@@ -20,7 +20,7 @@ from polyneuron.neuron_core.sets.controls import (
     random_control,
 )
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.neuron_core.sets.variant_name import BASE, ControlKind, VariantName
+from polyneuron.neuron_core.sets.variant_name import BASE, CONTROL_NAMES, ControlKind, VariantName
 from polyneuron.pipelines.run.progress import say
 
 if TYPE_CHECKING:
@@ -67,11 +67,6 @@ class Variant:
 
 
 BASE_VARIANT = Variant(name=BASE)
-_DRAWN: dict[ControlKind, str] = {
-    "control": "random neurons",
-    "impact_control": "neurons near in impact",
-    "language_control": "other languages' neurons",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +106,7 @@ def with_controls(name: VariantName, neurons: NeuronSet, source: ControlSource) 
         fewest = min((len(each.neurons) for _, each in drawn), default=0)
         if len(drawn) < n_draws or (drawn and fewest < len(neurons)):
             found = f"{len(drawn)} different draws of {n_draws}, with {fewest} of {len(neurons)} neurons"
-            say(f"  too few {_DRAWN[kind]} are free beside {name}: {found}")
+            say(f"  too few {CONTROL_NAMES[kind]} are free beside {name}: {found}")
         for seed, control in drawn:
             of_draw = name.control(seed, kind)
             yield Variant.deactivating(of_draw, control.neurons, control, source.measured_in)

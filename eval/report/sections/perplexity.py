@@ -12,7 +12,6 @@ from polyneuron.eval.report.numbers.specificity import Margin, Specificity, spec
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
 from polyneuron.eval.report.words.wording import (
-    CONTROL_NAMES,
     DASH,
     count,
     fine_times,
@@ -23,7 +22,7 @@ from polyneuron.eval.report.words.wording import (
 )
 from polyneuron.eval.tables.grid import Cell, Grid, Line, grid, line
 from polyneuron.eval.verdicts.verdict import NO_EVIDENCE, NOT_JUDGED
-from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, ControlKind
+from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, CONTROL_NAMES, ControlKind
 
 SETS = {"shared": "shared", "exclusive": "exclusive", "strict_exclusive": "strictly exclusive"}
 """The kinds of sets that are switched off, and what they are called."""

@@ -12,8 +12,7 @@ from polyneuron.eval.report.numbers.estimates import neighbours
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant, Variants
 from polyneuron.eval.report.words.findings import Finding
-from polyneuron.eval.report.words.wording import CONTROL_NAMES
-from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS
+from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, CONTROL_NAMES
 
 _FEW_SENTENCES = 50
 

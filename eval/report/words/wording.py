@@ -20,11 +20,6 @@ GROUP_NAMES = {
     "ffn": "feed-forward features",
     "o": "attention outputs",
 }
-CONTROL_NAMES: dict[str, str] = {
-    "control": "random neurons",
-    "impact_control": "neurons nearest in impact",
-    "language_control": "other languages’ neurons",
-}
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

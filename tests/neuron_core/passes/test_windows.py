@@ -101,3 +101,29 @@ def test_impacts_of_windows_need_no_warning_and_those_of_sentences_get_one() -> 
 def test_sentences_stay_what_they_are() -> None:
     read = [Sentence("en", 3, (1, 2, 3), 1)]
     assert as_sentences(None, "en", read) == read
+
+
+@pytest.mark.parametrize("door", [pn.measure_impacts, pn.noise_floor, pn.measure_activations])
+@pytest.mark.parametrize(("corpora", "named"), [({}, "no language"), ({"en": [[3, 4]], "sw": []}, "'sw'")])
+def test_corpora_without_text_are_refused_at_every_door(
+    door: Any, corpora: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CorpusError, match=named):
+        door(tiny_model("llama-gqa-tied"), None, corpora)
+
+
+@pytest.mark.parametrize("n_windows", [0, -1])
+def test_no_windows_are_not_too_few_tokens(n_windows: int) -> None:
+    with pytest.raises(ValueError, match=f"{n_windows} windows"):
+        pn.equal_windows(None, {"en": [[3, 4, 5, 6]]}, 2, n_windows)
+
+
+def test_the_noise_floor_is_as_careful_as_detection() -> None:
+    """A model whose weights ask for gradients, sentences of unequal length, and a group that does not exist."""
+    model = tiny_model("llama-gqa-tied").requires_grad_(True)
+    corpora = {"en": [[3, 4, 5]] * 5, "sw": [[6, 7, 8, 9, 10]] * 5}
+    with pytest.warns(UnequalReadingWarning) as caught:
+        table = pn.noise_floor(model, None, corpora, groups=("ffn",), n_halvings=2, n_permutations=2)
+    assert caught[0].filename == __file__ and table.num_rows == 7
+    with pytest.raises(ValueError, match="nobody"):
+        pn.noise_floor(model, None, corpora, groups=("nobody",))

@@ -10,9 +10,9 @@ from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.eval.report.page import render
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.selection.rules import ScaledSigma
+from polyneuron.pipelines.config import study as configuration
 from polyneuron.pipelines.config.load import CONFIGS, load_study
 from polyneuron.pipelines.plan.planning import plan
-from polyneuron.pipelines.stages import noise_floor
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
@@ -64,7 +64,7 @@ def test_too_few_sentences_are_said(model: Path, tmp_path: Path) -> None:
 def test_what_takes_too_much_memory_is_left_unless_asked_for(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(noise_floor, "NOISE_FLOOR_BYTES", 1000)
+    monkeypatch.setattr(configuration, "NOISE_FLOOR_BYTES", 1000)
     left = studied(model, tmp_path / "store")
     assert left.group.n_passes == 0 and not left.store.read("noise_floor").num_rows
     assert "GiB" in capsys.readouterr().err
