@@ -80,7 +80,7 @@ def test_unequal_lengths_are_a_warning_by_name(
 
 def test_too_little_text_for_a_window_says_which_language_and_what_to_do(tmp_path: Path, model: Path) -> None:
     folder = _written(tmp_path / "texts", en=[f"x {i}" for i in range(9)], sw=embedded()["sw"][:9])
-    with pytest.raises(CorpusError, match=r"sentences of en have 18 tokens.*corpus\.max_tokens"):
+    with pytest.raises(CorpusError, match=r"text of en has 18 tokens.*corpus\.max_tokens"):
         _rows(model, tmp_path / "store", source=str(folder), max_tokens=19)
     assert Store(tmp_path / "store").read("corpora").num_rows == 0
 
