@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from polyneuron.neuron_core.common.errors import in_few_lines
 from polyneuron.neuron_core.common.redact import redacted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -76,6 +77,12 @@ def _leave_terminal() -> None:
         with suppress(OSError):
             os.dup2(nowhere, stream)
     os.close(nowhere)
+
+
+def tell(message: str) -> None:
+    """Prints what went wrong on standard error, in a few lines, under the program's name."""
+    with suppress(OSError):  # nobody may be there to read it
+        print(f"polyneuron: {in_few_lines(message)}", file=sys.stderr, flush=True)
 
 
 def log_of(store: str) -> Path:

@@ -1,0 +1,84 @@
+"""`polyneuron plan`, and the `--dry-run` of the commands that do work."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from polyneuron.cluster.capacity.devices import Machines, parse_devices
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.common.redact import redacted_within
+from polyneuron.pipelines.commands.options import DEFAULT_CONFIG, ConfigOption, Overrides, loaded
+from polyneuron.pipelines.config.load import load_study
+from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.run.ending import tell
+
+
+def plan(
+    config: ConfigOption = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    *,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan for [NODESx]DEVICESxKIND, such as 8x80GB or 2x8xH100, not for what is at hand."
+        ),
+    ] = None,
+    host_gib: Annotated[float | None, typer.Option(help="Memory of a node, beside --devices.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First measure one layer with random weights on the device here."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
+) -> None:
+    """Print what a study would take, stage by stage, and what to change where it does not fit; reads no weights."""
+    if devices is None and host_gib is not None:
+        raise ConfigError(
+            "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
+        )
+    machines = None if devices is None else parse_devices(devices, host_gib)
+    _print_plan(loaded(load_study, config, overrides), machines, calibrate, as_json=as_json)
+
+
+def dry_run(config: StudyConfig | TransferConfig, command: str) -> None:
+    """Prints the configuration and the plan, and ends as a start would that is refused."""
+    document = redacted_within(config.model_dump(mode="json"))
+    print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    from polyneuron.pipelines.plan.refusals import refusals
+
+    refused = refusals(config, command)
+    _print_plan(config)
+    _end_with({label: error.message for label, error in refused.items()}, len(config.models))
+
+
+def _end_with(refused: Mapping[str, str], n_models: int) -> None:
+    """Raises ConfigError where the only model is refused; of several, says which and ends with 1, or 2 if all are, as a study
+    does."""
+    if refused and n_models == 1:
+        raise ConfigError(*refused.values())
+    for label, message in refused.items():
+        tell(f"{label}: {message}")
+    if refused:
+        raise typer.Exit(2 if len(refused) == n_models else 1)
+
+
+def _print_plan(
+    config: StudyConfig | TransferConfig,
+    machines: Machines | None = None,
+    calibrate: bool = False,
+    *,
+    as_json: bool = False,
+) -> None:
+    from polyneuron.pipelines.plan.page import as_data, print_plan
+    from polyneuron.pipelines.plan.planning import plan as make_plan
+
+    made = make_plan(config, machines, calibrate)
+    if as_json:
+        print(json.dumps(redacted_within(as_data(made)), indent=2))
+    else:
+        print_plan(made, Console(highlight=False, markup=False))
+    _end_with({row.model: row.error for row in made.models if row.error is not None}, len(config.models))

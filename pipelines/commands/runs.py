@@ -1,0 +1,56 @@
+"""The commands that do a study's work: `study` and its parts, `transfer` and `nightly`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyneuron.pipelines.commands.options import DEFAULT_CONFIG, ConfigOption, DryRun, Overrides, loaded
+from polyneuron.pipelines.commands.planning import dry_run as print_dry_run
+from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
+
+
+def study_command(name: str) -> Callable[..., None]:
+    """The command that runs the stages which `name` stands for."""
+
+    def command(
+        config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
+    ) -> None:
+        resolved = loaded(load_study, config, overrides)
+        if dry_run:
+            return print_dry_run(resolved, name)
+        from polyneuron.pipelines.study import run_study
+
+        raise typer.Exit(run_study(resolved, name))
+
+    return command
+
+
+def transfer(
+    config: ConfigOption = Path("transfer_smollm2"), overrides: Overrides = None, dry_run: DryRun = False
+) -> None:
+    """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
+    resolved = loaded(load_transfer, config, overrides)
+    if dry_run:
+        return print_dry_run(resolved, "transfer")
+    from polyneuron.pipelines.transfer.run import run_transfer
+
+    raise typer.Exit(run_transfer(resolved))
+
+
+def nightly(
+    config: ConfigOption = Path("nightly_smollm2"),
+    overrides: Overrides = None,
+    baseline: Annotated[
+        str,
+        typer.Option(help="Night to compare with: last-good, a night's label, or none to accept this one."),
+    ] = "last-good",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the summaries; beside the store if left out.")
+    ] = None,
+) -> None:
+    """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
+    from polyneuron.pipelines.nightly_run import run_nightly
+
+    raise typer.Exit(run_nightly(loaded(load_nightly, config, overrides), baseline, out))
