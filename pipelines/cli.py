@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|export|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -12,6 +12,7 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
+from polyneuron.pipelines.commands.table import table
 from polyneuron.pipelines.run.ending import ended_by_signals, tell, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
 
@@ -24,7 +25,7 @@ app = typer.Typer(
 
 for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help)(study_command(_name))
-for _function in (transfer, nightly, report, export, query, plan):
+for _function in (transfer, nightly, report, table, export, query, plan):
     app.command()(_function)
 
 

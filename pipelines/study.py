@@ -1,6 +1,7 @@
 """The whole study, or a part of it, for all models of a configuration. What is done is left alone."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.redact import redacted
@@ -9,6 +10,9 @@ from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.record import recorded
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
+
+if TYPE_CHECKING:
+    from polyneuron.eval.report.numbers.study import Report
 
 
 def run_study(config: StudyConfig, command: str = "study") -> int:
@@ -24,6 +28,7 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
         _ = config.report_path  # a study without a place for its report is refused at once
     uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
     engine = config.evaluation.engine if uses_engine else None
+    report: Report | None = None
     with recorded(config, store) as run:
 
         def study_model(model: ModelConfig) -> str:
@@ -41,12 +46,22 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
         if COMMANDS[command].reports and done:
             run.record(run.outcome)  # before the report, which says how the run ended
             with run.timed("report"):
-                say(f"report: {write_study_report(config, store, run.id)}")
+                path, report = _written(config, store, run.id)
+            say(f"report: {path}")
+    if report is not None:  # after the run: during it, what is printed goes to the log
+        from polyneuron.pipelines.run.outcome import print_outcome
+
+        print_outcome(report, run.timings_s, config.store)
     return exit_code(run)
 
 
-def write_study_report(config: StudyConfig, store: Store, run_id: str | None = None) -> Path:
-    """Writes the report of what the run `run_id` listed, or of the newest runs in the store; returns its path."""
-    from polyneuron.eval.report import write_report
+def write_study_report(config: StudyConfig, store: Store) -> Path:
+    """Writes the report of the newest runs in the store, and `results.json` beside it; returns the report's path."""
+    return _written(config, store, None)[0]
 
-    return write_report(store, config.report_path, redacted(config.title), run_id)
+
+def _written(config: StudyConfig, store: Store, run_id: str | None) -> "tuple[Path, Report]":
+    from polyneuron.eval.report import read_report, write_pages
+
+    report = read_report(store, run_id)
+    return write_pages(report, config.report_path, redacted(config.title)), report

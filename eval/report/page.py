@@ -11,6 +11,7 @@ from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.provenance import failures_of, run_of
 from polyneuron.eval.report.numbers.study import Report, ShownStudy, read_report
 from polyneuron.eval.report.numbers.trained_effects import trained_effects
+from polyneuron.eval.report.results_file import RESULTS_FILE, results_json
 from polyneuron.eval.report.sections.benchmarks import benchmarks_part
 from polyneuron.eval.report.sections.comparison import benchmark_comparisons, comparison
 from polyneuron.eval.report.sections.methods import methods_part
@@ -45,18 +46,28 @@ class Article:
 def write_report(
     store: Store, out: str | Path, title: str = "Polyneuron study", run: str | None = None
 ) -> Path:
-    """Writes the report of what ``run`` studied to ``out`` and returns its path.
+    """Writes the report of what ``run`` studied to ``out``, and its numbers to `results.json` beside it; returns ``out``.
 
     None shows, of each model, the newest run that reached a selection, and completes it from older runs with the same
     selection. The same store gives the same bytes. Raises StoreError when there is no such run, when tables contradict
     each other, or when ``out`` cannot be written.
     """
+    return write_pages(read_report(store, run), out, title)
+
+
+def write_pages(report: Report, out: str | Path, title: str) -> Path:
+    """As `write_report`, of a report that is read already."""
     path = Path(out)
-    page = render(read_report(store, run), title)
+    _write(path, render(report, title))
+    _write(path.with_name(RESULTS_FILE), results_json(report))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
     part = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(page, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise StoreError(
@@ -64,7 +75,6 @@ def write_report(
         ) from error
     finally:
         remove(part)
-    return path
 
 
 def render(report: Report, title: str) -> str:

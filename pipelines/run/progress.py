@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from datetime import datetime
 from typing import IO
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from polyneuron.neuron_core.common.durations import duration
 from polyneuron.neuron_core.common.redact import redacted
 
 _LINE_EVERY_S = 20.0
@@ -70,7 +72,7 @@ def tell(text: str) -> None:
 
 def _print(text: str) -> None:
     with suppress(OSError):  # a closed terminal, or a full disk under a file
-        console.print(redacted(text), markup=False, soft_wrap=True)
+        console.print(f"{datetime.now():%H:%M:%S}  {redacted(text)}", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -136,7 +138,7 @@ def _lines(title: str) -> Report:
         if now - last >= _LINE_EVERY_S and 0 < done < total:
             last = now
             rate = done / (now - began)
-            left_s = (total - done) / rate
-            _print(f"  {title}: {done:.0f} of {total:.0f}, {rate:.1f}/s, about {left_s:.0f} s left")
+            left = duration((total - done) / rate)
+            _print(f"  {title}: {done:.0f} of {total:.0f}, {rate:.1f}/s, about {left} left")
 
     return report

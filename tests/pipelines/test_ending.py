@@ -32,7 +32,7 @@ if where == "workers":
     Workers._group = wait
 else:
     study.stages_of = lambda command, config: ()
-    report.write_report = wait
+    report.read_report = wait
 cli.main(sys.argv[3:])
 """
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from polyneuron.eval.report.numbers.units import Row
-from polyneuron.eval.report.words.wording import bytes_words, duration
+from polyneuron.eval.report.words.wording import bytes_words
+from polyneuron.neuron_core.common.durations import duration
 
 _SECTIONS = {
     "Versions": "versions_json",

@@ -1,5 +1,6 @@
 """What libraries print goes to the log, by whatever road; our own lines stay on the console."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,8 @@ def test_only_our_lines_reach_the_console(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(log)], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout == "after\n"
-    assert done.stderr == "our line\nour last line\n"
+    clock = r"\d\d:\d\d:\d\d  "
+    assert re.fullmatch(f"{clock}our line\n{clock}our last line\n", done.stderr)
     logged = log.read_text(encoding="utf-8")
     for line in ("python stdout", "python stderr", "native stdout", "native stderr", "a record", "a warning"):
         assert line in logged

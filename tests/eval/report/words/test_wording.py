@@ -55,8 +55,7 @@ def test_languages_fall_back_to_their_code() -> None:
     assert wording.language_name("xx-Latn") == "xx-Latn"
 
 
-def test_listing_and_durations() -> None:
+def test_listing() -> None:
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
     assert wording.listing([]) == "" and wording.languages(["sw", "xx"]) == "Swahili and xx"
     assert wording.sentence("too few.") == "Too few."
-    assert [wording.duration(s) for s in (3.21, 75, 7300)] == ["3.2 s", "1 min 15 s", "2 h 1 min"]
