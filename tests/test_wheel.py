@@ -98,7 +98,7 @@ def test_workers_find_the_wheel_and_not_the_folders(beside: tuple[Path, Path]) -
     python, folder = beside
     model = save_tiny_model(folder / "tiny")
     (folder / "study.yaml").write_text(
-        f"models: [{{path: {model}, name: tiny}}]\nlanguages: [en, sw]\nstore: {folder / 'store'}\n"
+        f"kind: study\nmodels: [{{path: {model}, name: tiny}}]\nlanguages: [en, sw]\nstore: {folder / 'store'}\n"
         "corpus: {n_detection: 6, n_heldout: 2, max_tokens: 12}\ndetection: {floor_fraction: 1.0}\n"
     )
     arguments = ("-m", "polyneuron.pipelines.cli", "detect", "--config", "study.yaml")

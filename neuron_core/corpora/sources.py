@@ -66,8 +66,8 @@ def iter_texts(source: CorpusSource, language: str, others: Sequence[str] = ()) 
     if source.kind == "embedded":
         if language not in embedded_languages():
             raise CorpusError(
-                f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a source for it with "
-                f"corpus.sources.{language}."
+                f"The embedded corpus has no {language!r}; it has {', '.join(embedded_languages())}. Name a source that has it: "
+                f"--corpus (a folder, a preset), corpus.source, or corpus.sources.{language} for it alone."
             )
         yield from embedded()[language]
         return

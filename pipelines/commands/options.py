@@ -1,30 +1,184 @@
 """Options that several commands share, and how each reads its configuration."""
 
+from __future__ import annotations
+
+import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
-from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
+if TYPE_CHECKING:
+    from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
+    from polyneuron.pipelines.config.transfer import TransferConfig
+
+    _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
+
 ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="YAML configuration: a path, or the name of a shipped one.")
+    Path | None,
+    typer.Option("--config", "-c", help="YAML configuration: a path, or the name of a shipped one."),
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value overrides of the configuration.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="key.sub=value overrides of the configuration; lists with commas: languages=en,sw."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")
 ]
-DEFAULT_CONFIG = Path("study_smollm2")
-_Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="A hub name, a folder, a .gguf file or a package with one; repeatable."
+    ),
+]
+Languages = Annotated[
+    str | None,
+    typer.Option(help="Codes with commas, such as en,th,sw; those of the embedded corpus if left out."),
+]
+Corpus = Annotated[
+    str | None,
+    typer.Option(
+        help="A preset, folder, file, URL or dataset with sentences; the embedded corpus if left out."
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the store; stores/MODEL if left out.")]
+Train = Annotated[
+    str | None,
+    typer.Option(help="Also train neurons of these languages, on the corpus, or else as the paper does."),
+]
+Benchmarks = Annotated[
+    str | None, typer.Option(help="Also judge by these benchmarks, with commas; polyneuron ls benchmarks.")
+]
+DEMOS = {"": "study_smollm2", "gemma": "study_gemma3_270m"}
+"""What may follow --demo, and the shipped configuration that it stands for."""
+_TERMS = "The weights of Gemma 3 are under Google's own terms: https://ai.google.dev/gemma/terms"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyOptions:
+    """Which study a command is about: a configuration, a model, or a demonstration."""
+
+    config: ConfigOption = None
+    """A configuration file."""
+    model: Models = None
+    """Models, in place of a file."""
+    languages: Languages = None
+    """Languages of those models."""
+    corpus: Corpus = None
+    """Where their sentences come from."""
+    out: Out = None
+    """Where results go."""
+    train: Train = None
+    """Languages to train for."""
+    benchmarks: Benchmarks = None
+    """Benchmarks to judge by."""
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="The quick study of SmolLM2-135M; --demo gemma: of Gemma 3 270M."),
+    ] = False
+    """Whether to take a shipped study."""
+
+    def study(self, overrides: Sequence[str], command: str = "study") -> StudyConfig:
+        """The study that is meant, with overrides on top.
+
+        Raises:
+            ConfigError: nothing says which study, or more than one thing does; and as `config.load.load`.
+        """
+        from polyneuron.pipelines.config.load import load_study
+
+        demo, overrides = self._demo_of(overrides)
+        ways = {"--config": self.config, "--model": self.model, "--demo": demo}
+        named = [way for way, value in ways.items() if value]
+        of_a_model = [
+            f"--{name}"
+            for name in ("languages", "corpus", "out", "train", "benchmarks")
+            if getattr(self, name)
+        ]
+        if not named:
+            raise ConfigError(
+                f"Which study? Name a model, as in polyneuron {command} --model Qwen/Qwen2.5-0.5B --languages en,th,sw; or a "
+                f"configuration (--config FILE); or take the quick one: polyneuron {command} --demo"
+            )
+        if len(named) > 1:
+            raise ConfigError(f"{' and '.join(named)} name a study each: give one of them")
+        if of_a_model and not self.model:
+            raise ConfigError(
+                f"{', '.join(of_a_model)} describe the study of --model; {named[0]} has all of it already: change it with "
+                "overrides, such as languages=en,sw corpus.source=DIR store=DIR"
+            )
+        if self.model:
+            return _kept_beside(self._of_models(overrides))
+        if demo == DEMOS["gemma"]:
+            from polyneuron.pipelines.run.progress import say
+
+            say(_TERMS)
+        return loaded(load_study, self.config or demo or "", overrides)
+
+    def _demo_of(self, overrides: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+        """The configuration of the demonstration, and the overrides without its name."""
+        if not self.demo:
+            return None, overrides
+        first = overrides[0] if overrides else ""
+        if "=" in first or not first:
+            return DEMOS[""], overrides
+        if first not in DEMOS:
+            raise ConfigError(f"There is no demonstration {first!r}: say --demo or --demo gemma")
+        return DEMOS[first], overrides[1:]
+
+    def _of_models(self, overrides: Sequence[str]) -> StudyConfig:
+        from polyneuron.pipelines.config.load import from_mapping
+        from polyneuron.pipelines.config.one_line import OneLine
+        from polyneuron.pipelines.config.study import StudyConfig
+
+        asked = OneLine(
+            models=self.model or (),
+            languages=_listed(self.languages),
+            corpus=self.corpus,
+            out=None if self.out is None else str(self.out),
+            train=_listed(self.train),
+            benchmarks=_listed(self.benchmarks),
+        )
+        return from_mapping(StudyConfig, asked.as_mapping(), overrides, "the options")
+
+
+def of_a_study(command: Callable[..., None], name: str) -> Callable[..., None]:
+    """`command`, whose first argument is a study, as a command `name` that takes `StudyOptions` and overrides in its place."""
+    shared = inspect.signature(StudyOptions, eval_str=True).parameters
+    own = [*inspect.signature(command).parameters.values()][1:]
+
+    def run(overrides: list[str] | None, **values: Any) -> None:
+        options = StudyOptions(**{option: values.pop(option) for option in shared})
+        command(options.study(overrides or (), name), **values)
+
+    overrides_last = inspect.Parameter(
+        "overrides", inspect.Parameter.KEYWORD_ONLY, annotation=Overrides, default=None
+    )
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)
+    ] + [overrides_last]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__name__, run.__doc__ = name, command.__doc__
+    return run
 
 
 def loaded(
-    load: Callable[[Path, Sequence[str]], _Config], config: Path, overrides: Sequence[str] | None
+    load: Callable[[str | Path, Sequence[str]], _Config], config: str | Path, overrides: Sequence[str] | None
 ) -> _Config:
     """The configuration with its overrides; from here on a traceback is kept beside its store."""
-    resolved = load(config, overrides or ())
-    keep_tracebacks_beside(resolved.store)
-    return resolved
+    return _kept_beside(load(config, overrides or ()))
+
+
+def _kept_beside(config: _Config) -> _Config:
+    keep_tracebacks_beside(config.store)
+    return config
+
+
+def _listed(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return [] if text is None else [part.strip() for part in text.split(",")]

@@ -2,25 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
-from rich.console import Console
 
-from polyneuron.cluster.capacity.devices import Machines, parse_devices
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.common.redact import redacted_within
-from polyneuron.pipelines.commands.options import DEFAULT_CONFIG, ConfigOption, Overrides, loaded
-from polyneuron.pipelines.config.load import load_study
-from polyneuron.pipelines.config.study import StudyConfig
-from polyneuron.pipelines.config.transfer import TransferConfig
+from polyneuron.pipelines.commands.options import of_a_study
 from polyneuron.pipelines.run.ending import tell
 
+if TYPE_CHECKING:
+    from polyneuron.cluster.capacity.devices import Machines
+    from polyneuron.pipelines.config.study import StudyConfig
+    from polyneuron.pipelines.config.transfer import TransferConfig
 
-def plan(
-    config: ConfigOption = DEFAULT_CONFIG,
-    overrides: Overrides = None,
+
+def _plan(
+    study: "StudyConfig",
     *,
     devices: Annotated[
         str | None,
@@ -40,12 +38,19 @@ def plan(
         raise ConfigError(
             "--host-gib is the memory of a stated node: state its devices too, such as --devices 8x80GB"
         )
+    from polyneuron.cluster.capacity.devices import parse_devices
+
     machines = None if devices is None else parse_devices(devices, host_gib)
-    _print_plan(loaded(load_study, config, overrides), machines, calibrate, as_json=as_json)
+    _print_plan(study, machines, calibrate, as_json=as_json)
 
 
-def dry_run(config: StudyConfig | TransferConfig, command: str) -> None:
+plan = of_a_study(_plan, "plan")
+
+
+def dry_run(config: "StudyConfig | TransferConfig", command: str) -> None:
     """Prints the configuration and the plan, and ends as a start would that is refused."""
+    import yaml
+
     document = redacted_within(config.model_dump(mode="json"))
     print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     from polyneuron.pipelines.plan.refusals import refusals
@@ -67,12 +72,14 @@ def _end_with(refused: Mapping[str, str], n_models: int) -> None:
 
 
 def _print_plan(
-    config: StudyConfig | TransferConfig,
-    machines: Machines | None = None,
+    config: "StudyConfig | TransferConfig",
+    machines: "Machines | None" = None,
     calibrate: bool = False,
     *,
     as_json: bool = False,
 ) -> None:
+    from rich.console import Console
+
     from polyneuron.pipelines.plan.page import as_data, print_plan
     from polyneuron.pipelines.plan.planning import plan as make_plan
 

@@ -1,37 +1,70 @@
 """The commands that read what a store holds: `report`, `export` and `query`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from polyneuron.pipelines.commands.options import DEFAULT_CONFIG, ConfigOption, Overrides, loaded
-from polyneuron.pipelines.config.load import load_study
+from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.pipelines.commands.options import ConfigOption, Overrides, loaded
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
+if TYPE_CHECKING:
+    from polyneuron.pipelines.config.study import StudyConfig
 
-def report(config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="The store's folder or URL; the study is as it was run there.")
+]
+
+
+def report(store: StoreOption = None, config: ConfigOption = None, overrides: Overrides = None) -> None:
     """Write the report of what the store holds; does no model work."""
     from polyneuron.eval.store.store import Store
     from polyneuron.pipelines.study import write_study_report
 
-    resolved = loaded(load_study, config, overrides)
-    print(write_study_report(resolved, Store(resolved.store)))
+    study = _study_with_results(store, config, overrides, "report")
+    print(write_study_report(study, Store(study.store)))
 
 
 def export(
     variant: Annotated[str, typer.Argument(help="A trained variant, such as tuned-shared-sw.")],
     folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.")],
-    config: ConfigOption = DEFAULT_CONFIG,
+    store: StoreOption = None,
+    config: ConfigOption = None,
     overrides: Overrides = None,
 ) -> None:
     """Write a trained variant as a Hugging Face folder."""
     from polyneuron.pipelines.export_variant import export_variant
 
-    print(export_variant(loaded(load_study, config, overrides), variant, folder))
+    print(export_variant(_study_with_results(store, config, overrides, "export"), variant, folder))
+
+
+def _study_with_results(
+    store: str | None, config: Path | None, overrides: list[str] | None, command: str
+) -> "StudyConfig":
+    """The study of a store, as it was run there, or that of a configuration.
+
+    Raises:
+        ConfigError: neither is named, or both are.
+    """
+    from polyneuron.pipelines.config.load import from_mapping, load_study
+    from polyneuron.pipelines.config.study import StudyConfig
+
+    if (store is None) == (config is None):
+        raise ConfigError(
+            f"Which study? polyneuron {command} takes the store that holds it (--store DIR) or its configuration (--config "
+            "FILE): give one of them"
+        )
+    if store is None:
+        return loaded(load_study, config or "", overrides)
+    from polyneuron.pipelines.run.stored_study import stored_study
+
+    keep_tracebacks_beside(store)
+    kept = stored_study(store).model_dump(mode="json")
+    return from_mapping(StudyConfig, kept, overrides or (), f"the configuration in {store}")
 
 
 def query(

@@ -2,36 +2,35 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyneuron.pipelines.commands.options import DEFAULT_CONFIG, ConfigOption, DryRun, Overrides, loaded
+from polyneuron.pipelines.commands.options import ConfigOption, DryRun, Overrides, loaded, of_a_study
 from polyneuron.pipelines.commands.planning import dry_run as print_dry_run
-from polyneuron.pipelines.config.load import load_nightly, load_study, load_transfer
+
+if TYPE_CHECKING:
+    from polyneuron.pipelines.config.study import StudyConfig
 
 
 def study_command(name: str) -> Callable[..., None]:
     """The command that runs the stages which `name` stands for."""
 
-    def command(
-        config: ConfigOption = DEFAULT_CONFIG, overrides: Overrides = None, dry_run: DryRun = False
-    ) -> None:
-        resolved = loaded(load_study, config, overrides)
+    def command(study: "StudyConfig", dry_run: DryRun = False) -> None:
         if dry_run:
-            return print_dry_run(resolved, name)
+            return print_dry_run(study, name)
         from polyneuron.pipelines.study import run_study
 
-        raise typer.Exit(run_study(resolved, name))
+        raise typer.Exit(run_study(study, name))
 
-    return command
+    return of_a_study(command, name)
 
 
-def transfer(
-    config: ConfigOption = Path("transfer_smollm2"), overrides: Overrides = None, dry_run: DryRun = False
-) -> None:
+def transfer(config: ConfigOption = None, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Fine-tune language neurons on a task in one language, judge in others, with and without interventions."""
-    resolved = loaded(load_transfer, config, overrides)
+    from polyneuron.pipelines.config.load import load_transfer
+
+    resolved = loaded(load_transfer, config or "transfer_smollm2", overrides)
     if dry_run:
         return print_dry_run(resolved, "transfer")
     from polyneuron.pipelines.transfer.run import run_transfer
@@ -40,7 +39,7 @@ def transfer(
 
 
 def nightly(
-    config: ConfigOption = Path("nightly_smollm2"),
+    config: ConfigOption = None,
     overrides: Overrides = None,
     baseline: Annotated[
         str,
@@ -51,6 +50,7 @@ def nightly(
     ] = None,
 ) -> None:
     """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
+    from polyneuron.pipelines.config.load import load_nightly
     from polyneuron.pipelines.nightly_run import run_nightly
 
-    raise typer.Exit(run_nightly(loaded(load_nightly, config, overrides), baseline, out))
+    raise typer.Exit(run_nightly(loaded(load_nightly, config or "nightly_smollm2", overrides), baseline, out))

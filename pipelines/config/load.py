@@ -20,6 +20,9 @@ from polyneuron.pipelines.config.transfer import TransferConfig
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The shipped configurations."""
 
+KINDS = tuple(kind.model_fields["kind"].default for kind in (StudyConfig, NightlyConfig, TransferConfig))
+"""What a configuration is of; each is the name of the command that takes it."""
+
 _MOST_BYTES = 1 << 20
 _MOST_MISTAKES = 5
 _LONGEST_KEY = 80
@@ -55,6 +58,16 @@ def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -
     data = parsed_yaml(_text_of(file), f"The configuration {file}")
     if not isinstance(data, dict):
         raise ConfigError(f"The configuration {file} must be a mapping, not a {type(data).__name__}")
+    _require_kind(data.get("kind"), kind, path)
+    return from_mapping(kind, data, overrides, str(file))
+
+
+def from_mapping(kind: type[_Config], data: dict[str, Any], overrides: Sequence[str], origin: str) -> _Config:
+    """The configuration that `data`, as a file would hold it, is with overrides on top; `origin` names it in messages.
+
+    Raises:
+        ConfigError: an unknown key (the nearest valid one is named), an unfit value.
+    """
     for override in overrides:
         _apply(data, override)
     try:
@@ -62,7 +75,7 @@ def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -
     except ValidationError as error:
         overridden = [override.partition("=")[0] for override in overrides]
         mistakes = error.errors(include_url=False, include_context=False)
-        lines = [_explain(item, kind, file, overridden) for item in mistakes[:_MOST_MISTAKES]]
+        lines = [_explain(item, kind, origin, overridden) for item in mistakes[:_MOST_MISTAKES]]
         if n_more := len(mistakes) - len(lines):
             lines.append(f"and {n_more:,} more mistakes")
         raise ConfigError("\n".join(lines)) from None
@@ -71,6 +84,21 @@ def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -
 load_study = partial(load, StudyConfig)
 load_nightly = partial(load, NightlyConfig)
 load_transfer = partial(load, TransferConfig)
+
+
+def _require_kind(named: object, kind: type[Section], file: str | Path) -> None:
+    """Raises ConfigError, with the command to use instead, where a file is the configuration of something else."""
+    wanted = kind.model_fields["kind"].default
+    if named == wanted:
+        return
+    if named in KINDS:
+        raise ConfigError(
+            f"{file} is a {named} configuration, not a {wanted} configuration: run polyneuron {named} --config {file}"
+        )
+    has = (
+        "does not say what it configures" if named is None else f"has the unknown kind {reprlib.repr(named)}"
+    )
+    raise ConfigError(f"{file} {has}: begin it with kind: {wanted}")
 
 
 def _text_of(file: Path) -> str:
@@ -112,11 +140,11 @@ def _index(node: list[Any], part: str, key: str) -> int:
     return int(part)
 
 
-def _explain(item: Any, kind: type[Section], file: Path, overridden: list[str]) -> str:
+def _explain(item: Any, kind: type[Section], source: str, overridden: list[str]) -> str:
     location = [_short(str(part)) for part in item["loc"]]
     where = ".".join(location)
     is_overridden = any(f"{where}.".startswith(f"{key}.") for key in overridden)
-    origin = f"override {where}" if is_overridden else str(file)
+    origin = f"override {where}" if is_overridden else source
     if item["type"] == "extra_forbidden":
         valid = _keys_at(kind, item["loc"][:-1])
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)

@@ -298,6 +298,7 @@ class NightlyConfig(Section):
     """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC);
     `few_items`: what a comparison with too few items to be judged does to the night, fail it (exit code 2) or pass."""
 
+    kind: Literal["nightly"] = "nightly"
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     variants: tuple[VariantFile, ...] = ()
     languages: Annotated[tuple[str, ...], Once] = Field(min_length=1)
@@ -323,6 +324,7 @@ class NightlyConfig(Section):
 class StudyConfig(Section):
     """Everything a study needs."""
 
+    kind: Literal["study"] = "study"
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     languages: Languages = ("en", "zh", "th", "sw", "fr", "de")
     corpus: CorpusConfig = CorpusConfig()

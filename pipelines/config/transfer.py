@@ -97,6 +97,7 @@ class TransferConfig(Section):
     `evaluation.data` of a study. `checkpoint_every`: in steps, 0 for none.
     """
 
+    kind: Literal["transfer"] = "transfer"
     models: tuple[ModelConfig, ...] = Field(min_length=1)
     source: Literal["en"] = "en"
     languages: Languages

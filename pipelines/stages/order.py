@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polyneuron.pipelines.config.study import StudyConfig
-
 if TYPE_CHECKING:
+    from polyneuron.pipelines.config.study import StudyConfig
     from polyneuron.pipelines.model_run import ModelRun
 
 

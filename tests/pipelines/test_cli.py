@@ -32,17 +32,17 @@ def test_help_answers_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "wrong", "right"),
+    ("script", "named", "wrong", "right"),
     [
-        ("full_study", "corpus.n_detecton", "corpus.n_detection"),
-        ("nightly", "evaluation.dta", "evaluation.data"),
+        ("full_study", ["--config", "study_smollm2"], "corpus.n_detecton", "corpus.n_detection"),
+        ("nightly", [], "evaluation.dta", "evaluation.data"),
     ],
 )
 def test_scripts_run_from_anywhere_and_name_mistakes(
-    script: str, wrong: str, right: str, tmp_path: Path
+    script: str, named: list[str], wrong: str, right: str, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines" / f"{script}.py"), f"{wrong}=3"],
+        [sys.executable, str(ROOT / "pipelines" / f"{script}.py"), *named, f"{wrong}=3"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -58,7 +58,7 @@ def test_scripts_run_from_anywhere_and_name_mistakes(
         ([], "Name a command"),
         (["studdy"], "studdy"),
         (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, nightly_smollm2, paper_models"),
-        (["study", "models=["], "is not YAML"),
+        (["study", "--demo", "models=["], "is not YAML"),
         (["query", "--store", "/nowhere/store", "drop table runs"], "Only one SELECT"),
     ],
 )
@@ -74,7 +74,7 @@ def test_the_exit_code_of_a_study_is_passed_on(
 ) -> None:
     monkeypatch.setattr("polyneuron.pipelines.study.run_study", lambda config, command: ending())  # type: ignore[operator]
     with pytest.raises(SystemExit) as left:
-        cli.main(["study"])
+        cli.main(["study", "--demo"])
     assert left.value.code == code
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_is_130_and_says_that_nothing_is_lost(
 
     monkeypatch.setattr("polyneuron.pipelines.study.run_study", interrupted)
     with pytest.raises(SystemExit) as left:
-        cli.main(["study"])
+        cli.main(["study", "--demo"])
     assert left.value.code == 130
     assert "Nothing that was finished is lost: run the same command again" in capsys.readouterr().err
 
@@ -97,7 +97,9 @@ def test_a_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
     model = save_tiny_model(tmp_path / "tiny")
     capsys.readouterr()
     with pytest.raises(SystemExit) as left:
-        cli.main(["study", "--dry-run", f"models=[{{path: {model}}}]", f"store={tmp_path / 'store'}"])
+        cli.main(
+            ["study", "--demo", "--dry-run", f"models=[{{path: {model}}}]", f"store={tmp_path / 'store'}"]
+        )
     assert left.value.code == 0
     resolved, page = capsys.readouterr().out.split("Machines (this machine)")
     assert yaml.safe_load(resolved)["corpus"]["n_detection"] == 100

@@ -51,7 +51,13 @@ def test_a_signal_is_recorded_as_an_interruption(
     where: str, number: signal.Signals, code: int, model: Path, tmp_path: Path
 ) -> None:
     store, waiting = tmp_path / "store", tmp_path / "waiting"
-    study = ["study", f"models=[{{path: {model}, name: tiny}}]", "languages=[en, sw]", f"store={store}"]
+    study = [
+        "study",
+        "--demo",
+        f"models=[{{path: {model}, name: tiny}}]",
+        "languages=[en, sw]",
+        f"store={store}",
+    ]
     small = ["corpus={n_detection: 4, n_heldout: 2, max_tokens: 12}", "training={}", "evaluation={}"]
     small.append("ablation={shared_control_seeds: 1, exclusive_control_seeds: 1}")
     with subprocess.Popen(
@@ -126,7 +132,7 @@ def test_what_nobody_foresaw_is_one_message_and_a_traceback_in_the_log(
     if has_store:
         store.mkdir()
     with pytest.raises(SystemExit) as left:
-        cli.main(["study", f"store={store}"])
+        cli.main(["study", "--demo", f"store={store}"])
     said = capsys.readouterr().err
     assert left.value.code == 2
     assert "LookupError" in said and "Traceback" not in said and "\x1b" not in said and secret not in said

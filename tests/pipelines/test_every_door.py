@@ -25,6 +25,7 @@ TWO_LINES_OF_LIBRARIES = 2
 def study(model: Path, store: Path) -> dict[str, Any]:
     """A small study that uses every section."""
     return {
+        "kind": "study",
         "models": [{"path": str(model), "name": "tiny", "dtype": "float32"}],
         "languages": ["en", "sw"],
         "corpus": {"source": "embedded", "sources": {"sw": "embedded"}, "n_detection": 4, "n_heldout": 2, "max_tokens": 12},
@@ -51,7 +52,7 @@ def nightly(model: Path, store: Path) -> dict[str, Any]:
     of_study = study(model, store)
     kept = {name: of_study[name] for name in ("models", "languages", "evaluation", "store", "seed")}
     variants = [{"name": "edit", "file": "absent.safetensors", "model": "tiny"}]
-    return kept | {"night": "2026-11-27", "variants": variants}
+    return {"kind": "nightly"} | kept | {"night": "2026-11-27", "variants": variants}
 
 
 def transfer(model: Path, store: Path) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def transfer(model: Path, store: Path) -> dict[str, Any]:
     kept = {name: of_study[name] for name in ("models", "languages", "corpus", "cluster", "store", "seed")}
     task = {"name": "xnli", "targets": ["sw"], "training": {"data": "sample", "max_steps": 1}, "max_items": 2}
     own = {"tasks": [task], "detectors": ["lape"], "evaluation_data": "sample", "engine": {"backend": "hf"}}
-    return kept | own
+    return {"kind": "transfer"} | kept | own
 
 
 DOORS = {
@@ -192,17 +193,17 @@ REAL: list[list[str | bytes]] = [
     ["study", "--config", "absent.yaml"],
     ["study", "--config", "/dev/zero"],
     ["study", "--bogus"],
-    ["study", b"title=\xff\xfe", "seed=-1"],
-    ["study", "cluster.hang_timeout_s=.inf"],
+    ["study", "--demo", b"title=\xff\xfe", "seed=-1"],
+    ["study", "--demo", "cluster.hang_timeout_s=.inf"],
     ["nightly", "evaluation.engine.threads=9999999999999999999999"],
     ["transfer", "tasks=[]"],
     ["plan", "--devices", "8x80TB\n\n"],
     ["plan", "--devices", "1x80GB", "--host-gib", "nan"],
     ["query", "--store", "/dev/null", "SELECT 1"],
     ["query", "--store", "absent", "SELECT * FROM runs; DROP TABLE runs"],
-    ["report", "store=absent"],
-    ["export", "tuned-shared-sw", "/dev/null/x", "store=absent"],
-    ["detect", "store=/proc/absent"],
+    ["report", "--store", "absent"],
+    ["export", "tuned-shared-sw", "/dev/null/x", "--config", "study_smollm2", "store=absent"],
+    ["detect", "--demo", "store=/proc/absent"],
 ]
 
 

@@ -20,6 +20,7 @@ from tests.tiny_models import save_tiny_model
 pytestmark = pytest.mark.ray
 
 CONFIG = """
+kind: nightly
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw]
 evaluation:

@@ -71,6 +71,7 @@ def test_a_dry_run_prints_no_credentials(
         cli.main(
             [
                 "study",
+                "--demo",
                 "--dry-run",
                 f"models=[{{path: {model}}}]",
                 f"store={tmp_path}",

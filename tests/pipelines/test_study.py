@@ -24,6 +24,7 @@ from tests.tiny_models import save_tiny_model
 pytestmark = pytest.mark.ray
 
 CONFIG = """
+kind: study
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw, de]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}

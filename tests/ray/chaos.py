@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 KINDS = ("worker", "node", "driver")
 _LONGEST_S = 3600.0
 CONFIG = """
+kind: study
 models: [{{path: {model}, name: tiny}}]
 languages: [en, zh, th, sw, fr, de]
 corpus: {{n_detection: 20, n_heldout: 10, max_tokens: 16}}

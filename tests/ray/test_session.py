@@ -175,6 +175,7 @@ def test_a_study_that_ends_while_ray_starts_leaves_nothing(
         "-m",
         "polyneuron.pipelines.cli",
         "detect",
+        "--demo",
         f"models=[{{path: {tiny_folder}}}]",
         *small,
     ]

@@ -329,7 +329,7 @@ def cli(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """A detection on a folder, from the command line."""
     study = folder.parent / "study.yaml"
     study.write_text(
-        f"models: [{{path: {json.dumps(str(folder))}, name: m}}]\nlanguages: [en, sw]\n"
+        f"kind: study\nmodels: [{{path: {json.dumps(str(folder))}, name: m}}]\nlanguages: [en, sw]\n"
         "corpus: {n_detection: 4, n_heldout: 2, max_tokens: 16}\ndetection: {mode: full}\n"
         f"store: {json.dumps(str(folder.parent / 'store'))}\n"
     )

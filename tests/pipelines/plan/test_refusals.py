@@ -40,6 +40,7 @@ def said_by(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[object,
 def small(model: Path, store: Path) -> list[str]:
     corpus = "corpus={n_detection: 4, n_heldout: 2, max_tokens: 12}"
     return [
+        "--demo",
         f"models=[{{path: {model}, name: tiny}}]",
         "languages=[en, sw]",
         corpus,

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.ray
 
 CONFIG = """
+kind: study
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw]
 corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}

@@ -311,7 +311,7 @@ def test_a_whole_study_and_its_rerun(model: Path, tmp_path: Path) -> None:
         asked["tasks"][0] |= {"targets": ["zh"], "tuned": ["attention", "target"]}
         asked["detectors"] = ["act_prob_pooled"]
         file = tmp_path / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(asked))
+        file.write_text(yaml.safe_dump({"kind": "transfer"} | asked))
         done = subprocess.run(
             [sys.executable, "-m", "polyneuron.pipelines.cli", "transfer", "--config", str(file)],
             capture_output=True,

@@ -30,6 +30,7 @@ GRACE_S = 10.0
 _LONGEST_S, _POLL_S, _MOST_LINES = 600.0, 0.2, 10
 _MOST_STARTS = 60
 CONFIG = """
+kind: study
 models: [{{path: {model}, name: tiny}}]
 languages: [en, sw]
 corpus: {{n_detection: 6, n_heldout: 4, max_tokens: 16}}
