@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 import reprlib
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.pipelines.config.overrides import override
 from polyneuron.pipelines.config.section import Section
 from polyneuron.pipelines.config.strict_yaml import parsed_yaml
 from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
@@ -38,13 +38,12 @@ def with_overrides(config: _Config, overrides: Sequence[str]) -> _Config:
         ConfigError: an override of another form. pydantic.ValidationError: a value that does not fit.
     """
     data = config.model_dump(mode="json")
-    for override in overrides:
-        _apply(data, override)
+    override(data, overrides, type(config))
     return type(config).model_validate(data)
 
 
 def load(kind: type[_Config], path: str | Path, overrides: Sequence[str] = ()) -> _Config:
-    """Reads a configuration file and applies `key.sub=value` overrides; values are YAML, lists go by number.
+    """Reads a configuration file and applies `key.sub=value` overrides; see `overrides.override`.
 
     A name without a folder, such as `study_smollm2`, is one of the shipped files.
 
@@ -68,12 +67,11 @@ def from_mapping(kind: type[_Config], data: dict[str, Any], overrides: Sequence[
     Raises:
         ConfigError: an unknown key (the nearest valid one is named), an unfit value.
     """
-    for override in overrides:
-        _apply(data, override)
+    override(data, overrides, kind)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        overridden = [override.partition("=")[0] for override in overrides]
+        overridden = [text.partition("=")[0] for text in overrides]
         mistakes = error.errors(include_url=False, include_context=False)
         lines = [_explain(item, kind, origin, overridden) for item in mistakes[:_MOST_MISTAKES]]
         if n_more := len(mistakes) - len(lines):
@@ -117,27 +115,6 @@ def _text_of(file: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"The configuration {file} is not text in UTF-8 (byte {error.start})") from error
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
-        raise ConfigError(f"The override {override!r} is not of the form key.sub=value")
-    *parents, last = key.split(".")
-    node: Any = data
-    for part in parents:
-        node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
-        if not isinstance(node, dict | list):
-            raise ConfigError(f"The override {override!r}: {part} holds a value, not a section")
-    value = parsed_yaml(text, f"The value of the override {override!r}")
-    node[_index(node, last, key) if isinstance(node, list) else last] = value
-
-
-def _index(node: list[Any], part: str, key: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(node):
-        those = f" (0 to {len(node) - 1})" if node else ""
-        raise ConfigError(f"The override of {key}: {part} is not one of the {len(node)} entries{those}")
-    return int(part)
 
 
 def _explain(item: Any, kind: type[Section], source: str, overridden: list[str]) -> str:

@@ -202,6 +202,13 @@ class EvaluationConfig(Section):
     min_effect: float = Field(default=0.0, ge=0)
     engine: EngineConfig = EngineConfig()
 
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _name_alone(cls, benchmarks: object) -> object:
+        if not isinstance(benchmarks, list | tuple):
+            return benchmarks
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in benchmarks]
+
 
 class TrainingConfig(Section):
     """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"

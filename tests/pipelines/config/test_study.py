@@ -98,7 +98,7 @@ def test_small_models_share_a_gpu() -> None:
         ("seed=abc", "seed: .*got 'abc'"),
         ("models.5.path=x", "5 is not one of the 1 entries"),
         ("nonsense", "not of the form key.sub=value"),
-        ("models.0.path=x", "either path or gguf_package"),
+        ("models=[{path: x, gguf_package: y}]", "either path or gguf_package"),
         ("cluster={gpus_per_worker: 0.5, world_size: 2}", "NCCL refuses. Set world_size=1"),
         ("cluster.gpus_per_worker=2", "less than or equal to 1"),
         ("cluster.models_at_once=0", "greater than or equal to 1"),
