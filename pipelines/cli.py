@@ -1,14 +1,17 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan|ls`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
 
+import importlib.metadata
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from polyneuron.neuron_core.common.errors import PolyneuronError
+from polyneuron.pipelines.commands.lists import ls
+from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
@@ -19,14 +22,30 @@ from polyneuron.pipelines.stages.order import COMMANDS
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.help)(study_command(_name))
-for _function in (transfer, nightly, report, table, export, query, plan):
+    app.command(_name, help=_command.help)(heard(study_command(_name)))
+for _function in (transfer, nightly, report, export, plan):
+    app.command()(heard(_function))
+for _function in (table, query, ls):
     app.command()(_function)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"polyneuron {importlib.metadata.version('polyneuron')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def main(arguments: list[str] | None = None) -> None:

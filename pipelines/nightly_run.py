@@ -19,7 +19,7 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.progress import say, show
 from polyneuron.pipelines.run.record import Run, reason_of, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -59,7 +59,7 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
         name = f"nightly-{safe_name(config.night)}"
         for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
             write_text(folder / f"{name}.{suffix}", render(nights), "summary of the night")
-        say(f"{_STATUS[outcome]}: {folder / name}.html")
+        show(f"{_STATUS[outcome]}: {folder / name}.html")
     return int(outcome)
 
 
@@ -104,7 +104,7 @@ def _judge_model(
         return judged
     except Exception as error:
         words = reason_of(error, f"{model.label} was not judged")
-        say(f"  not judged: {words}")
+        show(f"  not judged: {words}")
         reason = _unjudged(model.label, config, baseline, words)
         return Judgement(
             model=model.label,

@@ -7,7 +7,7 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.redact import redacted
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.models import each_model, exit_code
-from polyneuron.pipelines.run.progress import say
+from polyneuron.pipelines.run.progress import show
 from polyneuron.pipelines.run.record import recorded
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
 
@@ -47,7 +47,7 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
             run.record(run.outcome)  # before the report, which says how the run ended
             with run.timed("report"):
                 path, report = _written(config, store, run.id)
-            say(f"report: {path}")
+            show(f"report: {path}")
     if report is not None:  # after the run: during it, what is printed goes to the log
         from polyneuron.pipelines.run.outcome import print_outcome
 

@@ -30,6 +30,8 @@ Overrides = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, then stop.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell results and errors alone.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what libraries say, too.")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -161,9 +163,40 @@ def of_a_study(command: Callable[..., None], name: str) -> Callable[..., None]:
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)
     ] + [overrides_last]
+    command.__name__ = name
+    return _with_parameters(run, parameters, command)
+
+
+def heard(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with -q and -v, which say how much it tells."""
+    signature = inspect.signature(command, eval_str=True)
+
+    def run(quiet: bool, verbose: bool, **values: Any) -> None:
+        from polyneuron.pipelines.run.progress import set_loudness
+
+        if quiet and verbose:
+            raise ConfigError("--quiet and --verbose ask for opposite things: give one of them")
+        set_loudness(quiet=quiet, verbose=verbose)
+        command(**values)
+
+    flags = {"quiet": Quiet, "verbose": Verbose}
+    parameters = [
+        *signature.parameters.values(),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=False)
+            for name, annotation in flags.items()
+        ),
+    ]
+    return _with_parameters(run, parameters, command)
+
+
+def _with_parameters(
+    run: Callable[..., None], parameters: Sequence[inspect.Parameter], named_as: Callable[..., None]
+) -> Callable[..., None]:
+    """`run` as a command line reads it: with these parameters, and the name and description of another function."""
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__, run.__doc__ = name, command.__doc__
+    run.__name__, run.__doc__ = named_as.__name__, named_as.__doc__
     return run
 
 

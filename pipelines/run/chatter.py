@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.redact import redacted
-from polyneuron.pipelines.run.progress import console
+from polyneuron.pipelines.run.progress import console, is_verbose, show
 
 _QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -20,6 +21,10 @@ _QUIET = {
 
 _END_BYTES = 4 << 20
 """Of the log of an earlier run, which may have been killed before it was gone over."""
+
+
+_LOOKS_EVERY_S = 0.2
+"""Between looks at the log, where people want to see it."""
 
 
 @contextmanager
@@ -47,13 +52,42 @@ def libraries_quiet(log: Path) -> Iterator[None]:
         before, root.handlers = root.handlers, [handler]
         logging.captureWarnings(True)
         try:
-            with _descriptors_to(file.fileno()):
+            with _descriptors_to(file.fileno()), _followed(log, began_at):
                 yield
         finally:
             root.handlers = before
             logging.captureWarnings(False)
             with suppress(OSError):
                 _take_out_credentials(log, began_at)
+
+
+@contextmanager
+def _followed(log: Path, offset: int) -> Iterator[None]:
+    """Inside, what is written to `log` from byte `offset` on is shown as well, without credentials, if people want it so."""
+    if not is_verbose():
+        yield
+        return
+    ended = threading.Event()
+
+    def follow() -> None:
+        with log.open(encoding="utf-8", errors="replace") as file:
+            file.seek(offset)
+            while True:
+                last = ended.wait(_LOOKS_EVERY_S)
+                for line in file:
+                    show(line.rstrip("\n"))
+                if last:
+                    return
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ended.set()
+        follower.join()
 
 
 def _take_out_credentials(log: Path, offset: int) -> None:

@@ -49,6 +49,7 @@ console = _Console(stderr=True, highlight=False)
 Report = Callable[[float, float], None]
 _speaker: ContextVar[str] = ContextVar("speaker", default="")
 _shared: Progress | None = None
+_quiet = _verbose = False
 
 
 def terminal() -> int | None:
@@ -70,7 +71,24 @@ def tell(text: str) -> None:
     say(f"  {text}")
 
 
+def set_loudness(*, quiet: bool = False, verbose: bool = False) -> None:
+    """From now on `say` and bars are silent (quiet), or what libraries print is shown beside being logged (verbose)."""
+    global _quiet, _verbose
+    _quiet, _verbose = quiet, verbose
+
+
+def is_verbose() -> bool:
+    """Whether people want to see what libraries print."""
+    return _verbose
+
+
 def _print(text: str) -> None:
+    if not _quiet:
+        show(text)
+
+
+def show(text: str) -> None:
+    """One line to the user, however quiet the program should be: a result."""
     with suppress(OSError):  # a closed terminal, or a full disk under a file
         console.print(f"{datetime.now():%H:%M:%S}  {redacted(text)}", markup=False, soft_wrap=True)
 
@@ -116,6 +134,9 @@ def bar(title: str) -> Iterator[Report]:
 
     A bar with rate and time left on a terminal; elsewhere a line with both every 20 seconds.
     """
+    if _quiet:
+        yield lambda done, total: None
+        return
     if name := _speaker.get():
         title = f"{name}: {title}"
     if _shared is None and not console.is_terminal:

@@ -12,7 +12,7 @@ from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.models import each_model, exit_code
-from polyneuron.pipelines.run.progress import console, say
+from polyneuron.pipelines.run.progress import console, show
 from polyneuron.pipelines.run.record import Run, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -60,8 +60,8 @@ def _write_pages(config: TransferConfig, grids: list[Grid], runs: list[dict[str,
     write_text(folder / TABLES, as_markdown(TITLE, grids, remarks), "tables")
     for grid in grids:
         console.print(terminal(unfolded(grid)))
-    say(f"tables: {folder / TABLES}")
-    say(f"report: {folder / REPORT}")
+    show(f"tables: {folder / TABLES}")
+    show(f"report: {folder / REPORT}")
 
 
 def _runs(store: Store) -> list[dict[str, Any]]:

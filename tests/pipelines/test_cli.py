@@ -28,7 +28,7 @@ def test_help_answers_at_once() -> None:
         took_s.append(sum(after[2:4]) - sum(before[2:4]))
         assert done.returncode == 0
     assert all(command in done.stdout for command in ("study", "detect", "ablate", "report", "query", "plan"))
-    assert min(took_s) < 1.5
+    assert min(took_s) < 1.0
 
 
 @pytest.mark.parametrize(
