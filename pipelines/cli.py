@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan|ls`.
+"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan|init|ls`.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from polyneuron.neuron_core.common.errors import PolyneuronError
+from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
@@ -29,7 +30,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help)(heard(study_command(_name)))
 for _function in (transfer, nightly, report, export, plan):
     app.command()(heard(_function))
-for _function in (table, query, ls):
+for _function in (table, query, init, ls):
     app.command()(_function)
 
 

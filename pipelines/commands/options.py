@@ -132,20 +132,24 @@ class StudyOptions:
             raise ConfigError(f"There is no demonstration {first!r}: say --demo or --demo gemma")
         return DEMOS[first], overrides[1:]
 
-    def _of_models(self, overrides: Sequence[str]) -> StudyConfig:
-        from polyneuron.pipelines.config.load import from_mapping
+    def as_mapping(self) -> dict[str, Any]:
+        """The study of `model`, as a configuration file would hold it. Raises what `OneLine.as_mapping` raises."""
         from polyneuron.pipelines.config.one_line import OneLine
-        from polyneuron.pipelines.config.study import StudyConfig
 
-        asked = OneLine(
+        return OneLine(
             models=self.model or (),
             languages=_listed(self.languages),
             corpus=self.corpus,
             out=None if self.out is None else str(self.out),
             train=_listed(self.train),
             benchmarks=_listed(self.benchmarks),
-        )
-        return from_mapping(StudyConfig, asked.as_mapping(), overrides, "the options")
+        ).as_mapping()
+
+    def _of_models(self, overrides: Sequence[str]) -> StudyConfig:
+        from polyneuron.pipelines.config.load import from_mapping
+        from polyneuron.pipelines.config.study import StudyConfig
+
+        return from_mapping(StudyConfig, self.as_mapping(), overrides, "the options")
 
 
 def of_a_study(command: Callable[..., None], name: str) -> Callable[..., None]:

