@@ -1,4 +1,4 @@
-"""The command line: `polyneuron study|detect|ablate|train|evaluate|transfer|nightly|report|table|export|query|plan|init|ls`.
+"""The command line, `polyneuron`: what its commands are called, and how it ends.
 
 Heavy libraries load inside the commands, so that `--help` and configuration errors answer at once.
 """
@@ -16,6 +16,7 @@ from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
+from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.table import table
 from polyneuron.pipelines.run.ending import ended_by_signals, tell, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
@@ -30,7 +31,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help)(heard(study_command(_name)))
 for _function in (transfer, nightly, report, export, plan):
     app.command()(heard(_function))
-for _function in (table, query, init, ls):
+for _function in (table, query, init, ls, schema):
     app.command()(_function)
 
 

@@ -20,14 +20,8 @@ from polyneuron.eval.tasks.judge import Evaluation, summary
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.measures.perplexity import SentenceNll
 from polyneuron.neuron_core.passes.batches import Sentence
-from polyneuron.pipelines.config.study import (
-    AblationConfig,
-    BenchmarkConfig,
-    DetectionConfig,
-    EvaluationConfig,
-    ModelConfig,
-    SelectionConfig,
-)
+from polyneuron.pipelines.config.evaluation import BenchmarkConfig, EvaluationConfig
+from polyneuron.pipelines.config.study import AblationConfig, DetectionConfig, ModelConfig, SelectionConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.ablation import Ablation

@@ -32,17 +32,24 @@ class SourceConfig(ReadingConfig):
 
 
 class CorpusConfig(SourceConfig):
-    """Where sentences come from; `sources`: what differs by language, or the source alone. detect_in: windows, all of
-    `max_tokens` tokens and equally many of every language, at most `n_detection`, or sentences as they are."""
+    """Where sentences come from, and how many are used."""
 
     source: str = "embedded"
+    """Preset (`polyneuron ls corpora`), path, pattern, URL or dataset id; `{language}` stands for the code."""
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    """What differs by language, by code: a section like this one, or the source alone."""
     n_detection: int = Field(default=100, ge=1)
+    """The most windows or sentences of each language that impacts are measured on."""
     n_heldout: int = Field(default=50, ge=1)
+    """Sentences of each language kept apart, on which perplexity is measured."""
     min_tokens: int = Field(default=3, ge=2)
+    """Sentences with fewer tokens are left out."""
     max_tokens: int = Field(default=48, ge=2)
+    """Tokens of a window; longer sentences are cut."""
     detect_in: Literal["windows", "sentences"] = "windows"
+    """Detection reads windows, all of `max_tokens` tokens and equally many of every language, or sentences as they are."""
     max_documents: int = Field(default=100_000, ge=1)
+    """How many texts of a source are read at most."""
 
     @field_validator("sources", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ class Section(BaseModel):
     """A section of the configuration. Keys it does not declare are refused, and values that no setting has: endless or
     excessive numbers, truth values for numbers, empty text, and text with control characters."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod

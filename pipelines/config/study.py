@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polyneuron.cluster.spec import Offload, Weights
-from polyneuron.eval.engines.settings import Backend
-from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.activations.names import Site
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.names import DetectorName
@@ -21,10 +19,10 @@ from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, GROUPS
 from polyneuron.neuron_core.passes.limits import FLOOR_FRACTION, NOISE_FLOOR_BYTES
 from polyneuron.neuron_core.selection.names import RuleName
 from polyneuron.neuron_core.sets.variant_name import BASE
-from polyneuron.neuron_core.training.choices.names import HIGH_SCORE, LOW_SCORE, Strategy
-from polyneuron.neuron_core.training.loop.settings import Schedule
-from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart
+from polyneuron.pipelines.config.corpus import CorpusConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.config.section import Once, Place, Section, Seed
+from polyneuron.pipelines.config.training import TrainingConfig
 
 
 def _different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,15 +35,22 @@ Languages = Annotated[tuple[str, ...], AfterValidator(_different_languages)]
 
 
 class ModelConfig(Section):
-    """A model. `path`: hub id, local folder or .gguf file; or `gguf_package`: a package that carries one."""
+    """A model: `path`, or `gguf_package` in its place."""
 
     path: str | None = None
+    """Hub id, local folder or .gguf file."""
     gguf_package: str | None = None
+    """In place of `path`: a Python package that carries a GGUF file."""
     name: str | None = None
+    """What results are stored under; the path or package if left out."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Floating-point type to compute in."""
     revision: str | None = None
+    """Commit, branch or tag on the hub; the newest if left out."""
     trust_remote_code: bool = False
+    """Whether Python code that comes with the model may run, with all your rights."""
     add_bos: bool | None = None
+    """Whether texts start with the BOS token; as the tokenizer does if left out."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelConfig:
@@ -66,14 +71,18 @@ def require_different_names(models: tuple[ModelConfig, ...]) -> None:
 
 
 class DetectionConfig(Section):
-    """What is measured. certified: q and k neurons that cannot be selected are bounded, not measured. `noise_floor`: how large
-    the sets are by chance; auto measures it where impacts on every sentence fit into 1 GiB."""
+    """Which impacts are measured, and how."""
 
     groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, min_length=1)
+    """Kinds of neurons: q, k, v, ffn, o."""
     mode: DetectionMode = "certified"
+    """full measures every neuron; certified bounds q and k neurons that provably cannot be selected."""
     batch_size: int = Field(default=8, ge=1)
+    """Sentences of one pass."""
     floor_fraction: float = Field(default=FLOOR_FRACTION, gt=0, le=1)
+    """The share of a group's neurons at or above the floor of certified detection, below which nothing is measured."""
     noise_floor: Literal["auto", "on", "off"] = "auto"
+    """Whether to measure how large sets are by chance; auto: where impacts on every sentence fit into 1 GiB."""
 
     def wants_noise_floor(self, n_bytes: int) -> bool:
         """Whether it is measured where impacts on every sentence take `n_bytes`."""
@@ -96,12 +105,19 @@ class SelectionConfig(Section):
     """The rule. scaled_sigma, the default, chooses sigma for `target_shared` unless `sigma` is given."""
 
     rule: RuleName = "scaled_sigma"
+    """How neurons are selected by impact; docs/selection.md describes each rule."""
     target_shared: float = Field(default=0.003, gt=0, lt=1)
+    """The share of neurons that the shared set should have; scaled_sigma chooses sigma for it."""
     sigma: float | None = Field(default=None, gt=0)
+    """The threshold of the rules sigma and scaled_sigma; the latter chooses it for `target_shared` if left out."""
     fraction: float = Field(default=0.01, gt=0, le=1)
+    """The rule quantile: the share of neurons of each language and group that pass."""
     ratio: float = Field(default=0.05, gt=0, le=1)
+    """The rule top_ratio: the share of neurons of each layer and group that pass."""
     per_token: bool = True
+    """Whether impacts are per token or, as in the paper, Frobenius norms."""
     share: float = Field(default=1.0, gt=0, le=1)
+    """The share of sentences on which a neuron must pass."""
 
     @model_validator(mode="after")
     def _sigma_given(self) -> SelectionConfig:
@@ -111,24 +127,31 @@ class SelectionConfig(Section):
 
 
 class ActivationsConfig(Section):
-    """Activation statistics and what detectors find in them; nothing is measured without `detectors`, which read the first
-    of `sites`. `controls`: random sets deactivated beside each set that is found."""
+    """Activation statistics, and what detectors find in them."""
 
     detectors: Annotated[tuple[DetectorName, ...], Once] = ()
+    """Methods that find language neurons in activations; nothing is measured without any."""
     sites: Annotated[tuple[Site, ...], Once] = Field(default=("matched",), min_length=1)
+    """Where activations are taken; detectors read the first."""
     controls: int = Field(default=1, ge=0, le=1000)
+    """Random sets deactivated beside each set that a detector finds."""
 
 
 class AblationConfig(Section):
-    """Deactivation: draws of each kind of control, of the shared set and of each language's exclusive and strict set, and how
-    many variants one pass over the model serves."""
+    """Deactivation of sets, beside controls."""
 
     shared_control_seeds: int = Field(default=20, ge=0, le=1000)
+    """Draws of each kind of control of the shared set."""
     exclusive_control_seeds: int = Field(default=20, ge=0, le=1000)
+    """Draws of each kind of control of each language's exclusive and strict set."""
     n_bootstrap: int = Field(default=2000, ge=1, le=1_000_000)
+    """Resamples behind each interval."""
     variants_per_pass: int = Field(default=4, ge=1)
+    """How many variants one pass over the model serves."""
     batch_size: int = Field(default=8, ge=1)
+    """Sentences of one pass."""
     through: Literal["workers", "engine"] = "workers"
+    """Who measures perplexity: the workers, or the inference engine."""
 
     @property
     def n_controls(self) -> dict[str, int]:
@@ -136,146 +159,27 @@ class AblationConfig(Section):
         return {"shared": self.shared_control_seeds, "exclusive": self.exclusive_control_seeds}
 
 
-class BenchmarkConfig(Section):
-    """One benchmark of `polyneuron.eval.tasks.benchmarks`; a setting left out is the benchmark's own. max_items: per language."""
-
-    name: str
-    n_shots: int | None = Field(default=None, ge=0)
-    max_gen_toks: int | None = Field(default=None, ge=1)
-    max_items: int | None = Field(default=None, ge=1)
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in BENCHMARKS:
-            raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
-        return name
-
-
-class EngineConfig(Section):
-    """The inference engine: one a model, in one Ray actor with `gpus` GPUs of one node (0: CPU; below 1: a part of one)
-    and `threads` cores."""
-
-    backend: Backend = "vllm"
-    gpus: float = Field(default=0, ge=0)
-    threads: int = Field(default=1, ge=1)
-    tensor_parallel: int = Field(default=1, ge=1)
-    pipeline_parallel: int = Field(default=1, ge=1)
-    max_model_len: int = Field(default=4096, ge=16)
-    max_num_seqs: int = Field(default=64, ge=1)
-    kv_cache_gib: int = Field(default=1, ge=1)
-    gpu_memory_utilization: float = Field(default=0.85, gt=0, le=1)
-    max_restarts: int = Field(default=2, ge=0)
-    scratch: str | None = None
-
-    @model_validator(mode="after")
-    def _ranks_have_devices(self) -> EngineConfig:
-        ranks = self.tensor_parallel * self.pipeline_parallel
-        part = ranks == 1 and self.gpus < 1
-        if self.gpus and self.gpus != ranks and not part:
-            raise ValueError(f"tensor_parallel x pipeline_parallel is {ranks}, but gpus is {self.gpus:g}")
-        if self.gpus and part and self.gpu_memory_utilization > self.gpus:
-            raise ValueError(
-                f"the engine has gpus={self.gpus:g} of a GPU to itself, but may take {self.gpu_memory_utilization:g} of its "
-                f"memory: set gpu_memory_utilization to {self.gpus:g} or less"
-            )
-        return self
-
-
-class EvaluationConfig(Section):
-    """Benchmarks. `data`: hub, sample, or a folder with `<organisation>/<dataset>/`; `mmmlu_files`: for languages MMMLU
-    lacks; `variants`: names or patterns (`*`) of the variants judged beside the base model; `languages`: a part of
-    the study's."""
-
-    benchmarks: Annotated[tuple[BenchmarkConfig, ...], Once] = ()
-    data: str = "hub"
-    revisions: dict[str, str] = Field(default_factory=dict)
-    mmmlu_files: dict[str, str] = Field(default_factory=dict)
-    variants: Annotated[tuple[str, ...], Once] = (
-        "shared",
-        "exclusive-*",
-        "control-shared-0",
-        "control-exclusive-*-0",
-    )
-    languages: Annotated[tuple[str, ...], Field(min_length=1), Once] | None = None
-    alpha: float = Field(default=0.05, gt=0, lt=1)
-    min_effect: float = Field(default=0.0, ge=0)
-    engine: EngineConfig = EngineConfig()
-
-    @field_validator("benchmarks", mode="before")
-    @classmethod
-    def _name_alone(cls, benchmarks: object) -> object:
-        if not isinstance(benchmarks, list | tuple):
-            return benchmarks
-        return [{"name": entry} if isinstance(entry, str) else entry for entry in benchmarks]
-
-
-class TrainingConfig(Section):
-    """Masked continual pretraining of chosen neurons; nothing is trained without `languages`. `mixture`: "paper"
-    (CulturaX, MADLAD-400, Wikipedia), a corpus, or corpora with shares, or with how they are read; batches in blocks of
-    `max_tokens`. An entry of `languages` that is a list is trained together. `validate_every`: steps, 0 for first and last;
-    `patience`: validations."""
-
-    languages: Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=1)], ...], Once] = ()
-    strategies: Annotated[tuple[Strategy, ...], Once] = Field(default=("auto",), min_length=1)
-    seeds: Annotated[tuple[Seed, ...], Once] = Field(default=(0,), min_length=1)
-    mixture: dict[str, MixturePart] = Field(default={"paper": MixturePart()}, min_length=1)
-    n_documents: Annotated[int, Field(ge=1)] | Literal["all"] = 100_000
-    max_tokens: int = Field(default=1024, ge=3)
-    epochs: int = Field(default=1, ge=1)
-    max_steps: int | None = Field(default=None, ge=1)
-    global_batch: int = Field(default=128, ge=1)
-    micro_batch: int = Field(default=4, ge=1)
-    learning_rate: float = Field(default=5e-5, gt=0)
-    warmup: float = Field(default=0.03, ge=0, lt=1)
-    schedule: Schedule = "cosine"
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    checkpoint_every: int = Field(default=100, ge=0)
-    zero_stage: Literal[2, 3] = 2
-    recomputed_layers: float = Field(default=0.0, ge=0, le=1)
-    validate_every: int = Field(default=100, ge=0)
-    n_validation: int = Field(default=50, ge=1)
-    patience: int | None = Field(default=None, ge=1)
-    low_score: float = LOW_SCORE
-    high_score: float = HIGH_SCORE
-
-    @field_validator("mixture", mode="before")
-    @classmethod
-    def _name_or_share_alone(cls, mixture: object) -> object:
-        if isinstance(mixture, str):
-            return {mixture: {}}
-        if not isinstance(mixture, dict):
-            return mixture
-        return {name: part if isinstance(part, dict) else {"share": part} for name, part in mixture.items()}
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The languages of each training."""
-        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.languages)
-
-    @model_validator(mode="after")
-    def _thresholds_in_order(self) -> TrainingConfig:
-        if self.low_score > self.high_score:
-            raise ValueError(f"low_score {self.low_score} is above high_score {self.high_score}")
-        return self
-
-
 class ClusterConfig(Section):
-    """How work is spread: Ray actors that share each model, `models_at_once` models side by side. `weights`: each holds its
-    share under DeepSpeed ZeRO-3 (shard), or reads layer after layer from the files (stream). A worker computes on one GPU,
-    on a part of one (`gpus_per_worker` below 1, for small models), or on the CPU (0). `hidden_states_gib`: memory of a
-    worker for what waits between layers; the rest lies in $TMPDIR. `offload`: where shards rest between gathers."""
+    """How work is spread: Ray actors that share each model."""
 
     models_at_once: int = Field(default=1, ge=1)
+    """Models side by side."""
     world_size: int = Field(default=1, ge=1)
+    """Workers that share one model."""
     threads_per_worker: int = Field(default=1, ge=1)
+    """Cores of a worker."""
     gpus_per_worker: float = Field(default=0, ge=0, le=1)
+    """1: a GPU; below 1: a part of one, for small models; 0: the CPU."""
     weights: Weights = "shard"
+    """shard: each worker holds its share under DeepSpeed ZeRO-3; stream: layer after layer is read from the files."""
     hidden_states_gib: float = Field(default=8.0, ge=0)
+    """Memory of a worker for what waits between layers; the rest lies in $TMPDIR."""
     offload: Offload = "none"
+    """Where shards rest between gathers."""
     max_restarts: int = Field(default=2, ge=0)
+    """How often workers that died are started again."""
     hang_timeout_s: float = Field(default=600, gt=0)
+    """Seconds without progress after which a worker counts as hung."""
 
     @property
     def device(self) -> str:
@@ -294,26 +198,37 @@ class ClusterConfig(Section):
 
 
 class VariantFile(Section):
-    """A variant kept in a file: a weight edit or an intervention, as `save` wrote it. `model`: the label it is for."""
+    """A variant kept in a file."""
 
     name: str
+    """What it is called in the results."""
     file: str
+    """The file of a weight edit or an intervention, as `save` wrote it."""
     model: str
+    """The label of the model it is for."""
 
 
 class NightlyConfig(Section):
-    """What is judged every night, and by what measure. `night`: the label under which it is stored (today, in UTC);
-    `few_items`: what a comparison with too few items to be judged does to the night, fail it (exit code 2) or pass."""
+    """What is judged every night, and by what measure."""
 
     kind: Literal["nightly"] = "nightly"
+    """What this file configures; every file says it."""
     models: tuple[ModelConfig, ...] = Field(min_length=1)
+    """The models to judge."""
     variants: tuple[VariantFile, ...] = ()
+    """Variants kept in files, judged beside the base models."""
     languages: Annotated[tuple[str, ...], Once] = Field(min_length=1)
+    """Languages to judge in."""
     evaluation: EvaluationConfig
+    """Benchmarks, and how they are judged."""
     few_items: Literal["fail", "pass"] = "fail"
+    """What a comparison with too few items to be judged does to the night: fail it (exit code 2) or pass."""
     store: Place = "stores/nightly"
+    """The folder or URL of all nights."""
     night: str | None = None
+    """The label of the night; today's date in UTC if left out."""
     seed: Seed = 0
+    """The seed of all random draws."""
 
     @model_validator(mode="after")
     def _known_models(self) -> NightlyConfig:
@@ -332,20 +247,35 @@ class StudyConfig(Section):
     """Everything a study needs."""
 
     kind: Literal["study"] = "study"
+    """What this file configures; every file says it."""
     models: tuple[ModelConfig, ...] = Field(min_length=1)
+    """The models, one after the other or side by side."""
     languages: Languages = ("en", "zh", "th", "sw", "fr", "de")
+    """The codes of at least two languages."""
     corpus: CorpusConfig = CorpusConfig()
+    """Where sentences come from."""
     detection: DetectionConfig = DetectionConfig()
+    """Which impacts are measured."""
     selection: SelectionConfig = SelectionConfig()
+    """Which neurons are selected."""
     activations: ActivationsConfig = ActivationsConfig()
+    """Which activations are measured, and what is found in them."""
     ablation: AblationConfig = AblationConfig()
+    """What is deactivated beside the sets."""
     training: TrainingConfig = TrainingConfig()
+    """Which neurons are trained, and how."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """Benchmarks, and how they are judged."""
     cluster: ClusterConfig = ClusterConfig()
+    """How work is spread."""
     store: Place = "stores/study"
+    """The folder or URL of all results."""
     report: Place | None = None
+    """The report's file; report.html in the store's folder if left out."""
     title: str = "Polyneuron study"
+    """What the report is called."""
     seed: Seed = 0
+    """The seed of all random draws but the trainings'."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:

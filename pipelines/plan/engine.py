@@ -5,7 +5,8 @@ from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage
 from polyneuron.cluster.memory import GIB
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
-from polyneuron.pipelines.config.study import BenchmarkConfig, StudyConfig
+from polyneuron.pipelines.config.evaluation import BenchmarkConfig
+from polyneuron.pipelines.config.study import StudyConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.units import (
     n_activation_units,

@@ -16,13 +16,8 @@ from polyneuron.eval.tasks.benchmarks import SQUAD
 from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.pipelines.config.study import (
-    ActivationsConfig,
-    DetectionConfig,
-    ModelConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from polyneuron.pipelines.config.study import ActivationsConfig, DetectionConfig, ModelConfig, StudyConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
 from polyneuron.pipelines.plan.advice import Advice, advise
 from polyneuron.pipelines.plan.case import PlannedCase

@@ -12,7 +12,9 @@ from polyneuron.eval.tasks.training_data import training_data
 from polyneuron.neuron_core.common.errors import EngineError, ModelError, PolyneuronError, StoreError
 from polyneuron.neuron_core.corpora.contents import check_contents
 from polyneuron.neuron_core.training.data.documents import documents
-from polyneuron.pipelines.config.study import EvaluationConfig, ModelConfig, StudyConfig, TrainingConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
+from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.units import config_of_model, is_at_hand, lies_here
 from polyneuron.pipelines.run.ledger import Ledger

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from polyneuron.pipelines.config.study import ClusterConfig, EngineConfig, ModelConfig
+from polyneuron.pipelines.config.evaluation import EngineConfig
+from polyneuron.pipelines.config.study import ClusterConfig, ModelConfig
 from polyneuron.pipelines.run.progress import say, side_by_side, speaking_of
 from polyneuron.pipelines.run.record import Run
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
-from polyneuron.pipelines.config.study import ClusterConfig, EvaluationConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
+from polyneuron.pipelines.config.study import ClusterConfig
 from polyneuron.pipelines.run.progress import bar, say, tell
 from polyneuron.pipelines.run.studied_model import StudiedModel
 

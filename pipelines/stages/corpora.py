@@ -18,7 +18,7 @@ from polyneuron.neuron_core.passes.lengths import unequal_reading
 from polyneuron.neuron_core.passes.windows import equal_windows
 from polyneuron.neuron_core.training.data.documents import Mixture, mixture_of
 from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart, ReadingConfig, SourceConfig
-from polyneuron.pipelines.config.study import TrainingConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.studied_model import StudiedModel

@@ -8,7 +8,7 @@ from typing import Any
 from polyneuron.eval.samples import sample_mmmlu_files
 from polyneuron.eval.store.schemas import SCORES
 from polyneuron.eval.tasks.benchmarks import BenchmarkTask, Unavailable, task_of
-from polyneuron.pipelines.config.study import EvaluationConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.record import versions

@@ -24,7 +24,7 @@ from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
 from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, n_values, rank_of_size
-from polyneuron.pipelines.config.study import TrainingConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.slot import Workers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from polyneuron.eval.verdicts.comparisons import METHOD, Pair, verdict_table, verdicts_of
 from polyneuron.eval.verdicts.pairing import Items, grouped_by_variant
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
-from polyneuron.pipelines.config.study import EvaluationConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.stages.variants import Variant

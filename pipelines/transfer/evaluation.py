@@ -11,7 +11,7 @@ from polyneuron.neuron_core.edits.modes import SITES_OF, Constant, Mode
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
-from polyneuron.pipelines.config.study import EvaluationConfig
+from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.slot import JudgingEngine

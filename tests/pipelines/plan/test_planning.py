@@ -17,8 +17,9 @@ from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.pipelines import cli
+from polyneuron.pipelines.config.evaluation import BenchmarkConfig
 from polyneuron.pipelines.config.load import CONFIGS, load_transfer, with_overrides
-from polyneuron.pipelines.config.study import BenchmarkConfig, SelectionConfig, StudyConfig
+from polyneuron.pipelines.config.study import SelectionConfig, StudyConfig
 from polyneuron.pipelines.plan.engine import study_requests, task_requests
 from polyneuron.pipelines.plan.planning import ModelPlan, plan, study_of
 from polyneuron.pipelines.plan.units import n_trainings

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError
-from polyneuron.pipelines.config.study import ClusterConfig, EngineConfig, ModelConfig, StudyConfig
+from polyneuron.pipelines.config.evaluation import EngineConfig
+from polyneuron.pipelines.config.study import ClusterConfig, ModelConfig, StudyConfig
 from polyneuron.pipelines.run import progress
 from polyneuron.pipelines.run.models import _local_cores, each_model, exit_code
 from polyneuron.pipelines.run.record import Run

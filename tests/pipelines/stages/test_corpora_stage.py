@@ -11,7 +11,7 @@ from polyneuron.neuron_core.common.errors import CorpusError
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.training.data.documents import documents
 from polyneuron.pipelines.config.corpus import CorpusConfig
-from polyneuron.pipelines.config.study import TrainingConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.stages.corpora import mixture_for, source_for
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
