@@ -39,6 +39,17 @@ def gguf_config(gguf: Path) -> Any:
     return config
 
 
+def kept_folder(gguf: Path) -> Path:
+    """Where the cache has the safetensors folder of a GGUF file, whether it is there or not. Raises ModelError where the file
+    cannot be read."""
+    with _read(gguf):
+        import xxhash
+
+        with gguf.open("rb") as file:
+            content = hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
+    return cache_folder() / "gguf" / f"{gguf.stem}-{content}"
+
+
 def dequantised(gguf: Path) -> Path:
     """The safetensors folder of a GGUF file, made on first use, named by the file's content, checked by perplexity.
 
@@ -46,12 +57,7 @@ def dequantised(gguf: Path) -> Path:
         ModelError: the file is missing, not a GGUF, cut short, of an unsupported family, or its text makes no sense afterwards.
         ConfigError: the cache cannot be written.
     """
-    with _read(gguf):
-        import xxhash
-
-        with gguf.open("rb") as file:
-            content = hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
-    folder = cache_folder() / "gguf" / f"{gguf.stem}-{content}"
+    folder = kept_folder(gguf)
     if folder.exists():
         return folder
     cache = writable_cache("gguf")

@@ -95,7 +95,10 @@ def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -
 
 def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store) -> None:
     """Raises ModelError or CorpusError where the model or its sentences cannot be used."""
-    is_folder = Path(model_path(model)).expanduser().is_dir()
+    from polyneuron.neuron_core.model.gguf import kept_folder
+
+    path = Path(model_path(model)).expanduser()
+    is_folder = path.is_dir() or (path.suffix == ".gguf" and kept_folder(path).exists())
     opened = StudiedModel.open(model) if is_folder else _with_tokenizer_alone(model)
     if is_at_hand(config.corpus, config.languages):
         ledger = Ledger(store, model.label)

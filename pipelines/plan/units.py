@@ -35,16 +35,16 @@ _LOCAL_CORPORA = ("embedded", "files")
 
 
 def config_of_model(model: ModelConfig) -> Any:
-    """The model's config; of a GGUF file from its header, without dequantising it. Tokenizer and headers of weights are
+    """The model's config; of a GGUF file that was not dequantised before from its header. Tokenizer and headers of weights are
     looked at where a local folder holds them, so that a plan refuses what a start would; a config alone can be planned with."""
-    from polyneuron.neuron_core.model.gguf import gguf_config
+    from polyneuron.neuron_core.model.gguf import gguf_config, kept_folder
     from polyneuron.neuron_core.model.load import dtype_of, resolve_model
     from polyneuron.neuron_core.model.opening import load_config, load_tokenizer
     from polyneuron.neuron_core.model.skeleton import skeleton_of
 
     warn_of_trusted_code(model)
     path = Path(model_path(model)).expanduser()
-    if path.suffix == ".gguf":
+    if path.suffix == ".gguf" and not kept_folder(path).exists():
         return gguf_config(path)
     source, trusted = resolve_model(model_path(model)), model.trust_remote_code
     config = load_config(source, model.revision, trusted)
