@@ -13,6 +13,7 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
 from polyneuron.pipelines.commands.options import heard
+from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
@@ -69,6 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         pass
     except Exception as error:
+        if (missing := missing_extra(error)) is not None:
+            _fail(missing.message, 2)
         if hasattr(error, "format_message"):
             _fail(error.format_message() or "Name a command; polyneuron --help lists them", 2)
         _fail(unexpected(error), 2)

@@ -11,6 +11,7 @@ from typing import Literal
 import fsspec
 
 from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.extras import extras_named
 from polyneuron.neuron_core.common.redact import redacted
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded, embedded_languages
 from polyneuron.neuron_core.corpora.language_files import list_files
@@ -137,7 +138,8 @@ def _file_texts(source: CorpusSource, language: str, others: Sequence[str]) -> I
 
 
 def _hub_texts(source: CorpusSource, language: str) -> Iterator[str]:
-    from datasets import load_dataset
+    with extras_named():
+        from datasets import load_dataset
 
     try:
         rows = load_dataset(

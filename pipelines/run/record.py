@@ -19,6 +19,7 @@ from polyneuron.cluster.actors.session_folder import remove_abandoned
 from polyneuron.cluster.actors.vigil import last_words
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import PolyneuronError, StoreError
+from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.neuron_core.common.redact import redacted, redacted_within
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig, StudyConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -100,8 +101,9 @@ class Run:
 
 def reason_of(error: Exception, what: str) -> str:
     """Why something failed, in words for people; an error that is none for them goes to the log with its traceback."""
-    if isinstance(error, PolyneuronError):
-        return error.message
+    known = missing_extra(error) or error
+    if isinstance(known, PolyneuronError):
+        return known.message
     logging.getLogger(__name__).error("%s", what, exc_info=error)
     return f"{unforeseen(error)}. polyneuron.log beside the store has the traceback"
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from polyneuron.neuron_core.common.extras import extras_named
+
 
 class TensorBoard:
     """Writes event files into a folder. Steps count from 1, as validations do."""
 
     def __init__(self, folder: str | Path, n_done: int = 0) -> None:
         """`n_done`: steps that a checkpoint holds; what an interrupted run wrote after them is hidden."""
-        from torch.utils.tensorboard import SummaryWriter
+        with extras_named():
+            from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=n_done + 1)  # type: ignore[no-untyped-call]
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.common.extras import extras_named
 from polyneuron.neuron_core.edits.targets import Target, parameter_of, read_values, require_fit, targets
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
@@ -127,7 +128,8 @@ class LowRank:
     @contextmanager
     def attached(self) -> Iterator[LowRank]:
         """Inside, the model is frozen and computes with the adapters; after, it is what it was."""
-        from peft import LoraConfig, LoraModel
+        with extras_named():
+            from peft import LoraConfig, LoraModel
 
         config = LoraConfig(r=self.spec.rank, lora_alpha=self.spec.alpha, target_modules=list(self._rows))  # type: ignore[arg-type]
         with frozen(self._model):
