@@ -10,10 +10,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from polyneuron.neuron_core.common.errors import PolyneuronError
+from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
 from polyneuron.pipelines.commands.options import heard
-from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
