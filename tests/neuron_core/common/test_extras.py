@@ -60,14 +60,7 @@ def test_a_notebook_needs_the_core_alone(model: Path) -> None:
 
 
 def test_a_command_whose_extra_is_missing_says_which(model: Path, tmp_path: Path) -> None:
-    study = (
-        "detect",
-        f"models=[{{path: {model}}}]",
-        "languages=[en, sw]",
-        f"store={tmp_path / 'store'}",
-        "training={}",
-        "evaluation={}",
-    )
+    study = ["detect", "--model", model, "--languages", "en,sw", "--out", tmp_path / "store"]
     done = run("from polyneuron.pipelines import cli\ncli.main(sys.argv[1:])", *study)
     assert done.returncode == 2 and "pip install 'polyneuron[cluster]'" in done.stderr
     assert "Traceback" not in done.stderr and "fault of Polyneuron" not in done.stderr
