@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -113,7 +114,7 @@ def fault_of(code: object, said: str) -> str | None:
         return "an error that nobody foresaw"
     if code == 0:
         return None
-    if code == 2 and said.rpartition("\n  ")[2].startswith("not judged: "):
+    if code == 2 and re.search(r"^\S+    not judged: ", said, re.MULTILINE):
         return None  # a night, which says of each model why
     if code != 2 or not message:
         return f"code {code}, message {message!r}"
