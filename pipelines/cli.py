@@ -19,7 +19,7 @@ from polyneuron.pipelines.commands.results import export, query, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
 from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.table import table
-from polyneuron.pipelines.run.ending import ended_by_signals, tell, unexpected
+from polyneuron.pipelines.run.ending import ended_by_signals, print_error, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    tell(message)
+    print_error(message)
     sys.exit(code)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from polyneuron.eval.report.numbers.benchmarks import NO_DATA
 from polyneuron.eval.report.numbers.chance import OWN_SETS, beside_all_kinds
-from polyneuron.eval.report.numbers.effects import effects_of
+from polyneuron.eval.report.numbers.effects import Effects, effects_of
 from polyneuron.eval.report.numbers.estimates import noise_floor_of
 from polyneuron.eval.report.numbers.study import Report, ShownStudy
 from polyneuron.eval.report.numbers.units import Row
@@ -30,13 +30,14 @@ def study_results(study: ShownStudy) -> dict[str, Any]:
     `evaluations` holds, by variant, what lm-eval's `simple_evaluate` returns under results, versions, n-shot and n-samples,
     by task; an interval stands beside each standard error.
     """
+    effects = effects_of(study.variants)
     return {
         "selection": study.selection,
         "languages": list(study.languages),
         "n_neurons": study.anatomy.n_neurons,
         "sets": _sets(study),
-        "perplexity": _perplexities(study),
-        "beside_draws": _beside_draws(study),
+        "perplexity": _perplexities(effects),
+        "beside_draws": _beside_draws(study, effects),
         "metrics": [
             _only(row, "metric language value low high null_reason") for row in study.rows["metrics"]
         ],
@@ -56,9 +57,8 @@ def _sets(study: ShownStudy) -> list[dict[str, Any]]:
     return found
 
 
-def _perplexities(study: ShownStudy) -> dict[str, Any]:
+def _perplexities(effects: Effects | None) -> dict[str, Any]:
     """By variant and language; of the base model the perplexity, of others its multiple as well."""
-    effects = effects_of(study.variants)
     if effects is None:
         return {}
     found: dict[str, Any] = {BASE: {code: {"ppl": ppl} for code, ppl in effects.base.items()}}
@@ -68,8 +68,7 @@ def _perplexities(study: ShownStudy) -> dict[str, Any]:
     return found
 
 
-def _beside_draws(study: ShownStudy) -> list[dict[str, Any]]:
-    effects = effects_of(study.variants)
+def _beside_draws(study: ShownStudy, effects: Effects | None) -> list[dict[str, Any]]:
     if effects is None:
         return []
     return [

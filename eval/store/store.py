@@ -110,6 +110,11 @@ class Store:
         require_version(version, where)
         return True
 
+    def require_marker(self) -> None:
+        """Raises StoreError, which names the place, where there is no store; and as `check_marker`."""
+        if not self.check_marker():
+            raise StoreError(f"There is no store in {self.root}: name its folder with --store")
+
     def check(self) -> None:
         """Raises StoreError for a store of another version, and for a foreign, truncated or damaged file in its tables."""
         self.check_marker()

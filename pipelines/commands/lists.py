@@ -96,11 +96,9 @@ def _shipped() -> dict[str, Mapping[str, list[Mapping[str, str]]]]:
 def _variants(store: str) -> Iterator[tuple[str, str]]:
     """The variants of every model of a store, and what is known of each."""
     from polyneuron.eval.store.store import Store
-    from polyneuron.neuron_core.common.errors import StoreError
 
     opened = Store(store)
-    if not opened.check_marker():
-        raise StoreError(f"There is no store in {store}: name its folder with --store")
+    opened.require_marker()
     known: dict[tuple[str, str], list[str]] = {}
     for table, words in {"training": "trained", "perplexities": "perplexities", "scores": "scores"}.items():
         rows = opened.read(table, columns=["model", "variant"]).group_by(["model", "variant"]).aggregate([])

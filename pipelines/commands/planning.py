@@ -9,7 +9,7 @@ import typer
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.commands.options import of_a_study
-from polyneuron.pipelines.run.ending import tell
+from polyneuron.pipelines.run.ending import print_error
 
 if TYPE_CHECKING:
     from polyneuron.cluster.capacity.devices import Machines
@@ -66,7 +66,7 @@ def _end_with(refused: Mapping[str, str], n_models: int) -> None:
     if refused and n_models == 1:
         raise ConfigError(*refused.values())
     for label, message in refused.items():
-        tell(f"{label}: {message}")
+        print_error(f"{label}: {message}")
     if refused:
         raise typer.Exit(2 if len(refused) == n_models else 1)
 

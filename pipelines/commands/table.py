@@ -31,7 +31,9 @@ def table(
     from polyneuron.eval.tables.latex import latex
     from polyneuron.eval.tables.text import escape_markdown, markdown
 
-    report = read_report(Store(store))
+    opened = Store(store)
+    opened.require_marker()
+    report = read_report(opened)
     if form is TableFormat.terminal:
         from polyneuron.pipelines.run.outcome import print_summaries
 

@@ -79,7 +79,7 @@ def _leave_terminal() -> None:
     os.close(nowhere)
 
 
-def tell(message: str) -> None:
+def print_error(message: str) -> None:
     """Prints what went wrong on standard error, in a few lines, under the program's name."""
     with suppress(OSError):  # nobody may be there to read it
         print(f"polyneuron: {in_few_lines(message)}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """What a study says at its end, on standard output: its result as tables, where its time went, and what to type next."""
 
+import shlex
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -39,6 +40,7 @@ def print_outcome(report: Report, timings_s: Mapping[str, float], store: str) ->
             grid("Where the time went", ["stage", "time", "share"], [*rows, ["all", duration(total), ""]])
         )
     )
+    store = shlex.quote(store)
     console.print(
         f"Next:  polyneuron table --store {store} --format md   (or latex, json)\n"
         f'       polyneuron query --store {store} "SELECT * FROM neuron_sets LIMIT 10"',

@@ -61,7 +61,7 @@ def test_models_of_packages_and_of_the_hubs_cache(
     [
         (["ls", "variants"], "needs --store"),
         (["ls", "corpora", "--store", "x"], "nothing else takes it"),
-        (["ls", "variants", "--store", "nowhere"], "There is no store in nowhere"),
+        (["ls", "variants", "--store", "nowhere"], "nowhere: name its folder with --store"),
         (["ls", "nothing"], "nothing"),
         (["study", "--demo", "-q", "-v"], "opposite things"),
     ],

@@ -95,7 +95,7 @@ def test_a_corpus_and_a_folder_of_ones_own(model: Path, workers: InProcess, tmp_
         (["study", "--model", "x", "gpus=1"], "unknown key gpus"),
         (["report"], "--store DIR"),
         (["export", "tuned-shared-sw", "x", "--store", "y", "--config", "study_smollm2"], "give one of them"),
-        (["report", "--store", "nowhere"], "There is no store in nowhere"),
+        (["report", "--store", "nowhere"], "nowhere: name its folder with --store"),
     ],
 )  # fmt: skip
 def test_what_names_no_study_is_one_message(

@@ -43,8 +43,13 @@ def test_json_is_what_lies_beside_the_report(store: Store, capsys: pytest.Captur
     assert found["models"]["tiny/[bold]model"]["languages"] == ["en", "sw"]
 
 
-def test_a_store_without_a_study_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(["table", "--store", str(tmp_path / "nowhere")])
     said = capsys.readouterr().err
-    assert left.value.code == 2 and "No run in the store" in said and said.count("\n") == 1
+    assert (
+        left.value.code == 2
+        and "There is no store in" in said
+        and "nowhere" in said
+        and said.count("\n") == 1
+    )
