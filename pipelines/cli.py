@@ -15,7 +15,8 @@ from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
-from polyneuron.pipelines.commands.results import export, query, report
+from polyneuron.pipelines.commands.query import query
+from polyneuron.pipelines.commands.results import export, report
 from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
 from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.table import table
