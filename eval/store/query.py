@@ -57,6 +57,7 @@ def answered(store: Store, sql: str) -> Iterator[DuckDBPyRelation]:
         for setting in _LOCKDOWN:
             connection.execute(setting)
         try:
+            sql.encode()  # raises ValueError where bytes of a command line are no text
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise StoreError(f"Only one SELECT can be asked of a store.\n{_catalogue(sql)}")

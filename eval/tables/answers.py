@@ -7,12 +7,13 @@ casts back: bytes as `\\x00`, lists in CSV as `[1, NULL]`. Names that stand twic
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from polyneuron.eval.tables.answer_format import AnswerFormat
 from polyneuron.eval.tables.text import escape_markdown
@@ -52,13 +53,13 @@ def write_answer(
 ) -> int:
     """Writes all rows of an answer and returns how many there are. A box (`table`) is drawn in its full width and holds at most
     `MOST_IN_A_BOX` rows. `encoding` is that of tables, lines and Markdown; CSV and JSON are UTF-8."""
-    if form in _BATCH_WRITERS:
-        return _BATCH_WRITERS[form](answer, sink)
+    if form is AnswerFormat.parquet:
+        return _write_parquet(answer, sink)
     if form is AnswerFormat.table:
         rows = answer.limit(MOST_IN_A_BOX).materialize()
         sink.write(box(rows, MOST_IN_A_BOX, _ANY_WIDTH).encode(encoding, "backslashreplace"))
         return len(rows)
-    if form is AnswerFormat.json:
+    if form in (AnswerFormat.json, AnswerFormat.csv):
         encoding = "utf-8"
     head, between, rows_of_text, end = _TEXT_WRITERS[form](answer)
     sink.write(head.encode(encoding, "backslashreplace"))
@@ -146,22 +147,37 @@ def _in_quotes(found: re.Match[str]) -> str:
     return found[0] if found[0].startswith('"') else f'"{found[0]}"'
 
 
-def _write_csv(answer: DuckDBPyRelation, sink: BinaryIO) -> int:
-    """Null is nothing at all, and an empty text a pair of quotes."""
-    import pyarrow.csv
+def _csv(answer: DuckDBPyRelation) -> _Texts:
+    """Null is nothing at all, and an empty text a pair of quotes; so is null in a lone column, whose blank lines readers skip."""
+    named = answer.project("*")  # by which names are told apart
+    null = "" if len(named.columns) > 1 else '""'
+    cells = [
+        f"coalesce({_csv_cell(_text(_quoted(name), str(kind)), str(kind))}, '{null}')"
+        for name, kind in zip(named.columns, named.types, strict=True)
+    ]
+    names = io.StringIO(newline="")
+    csv.writer(names, lineterminator="\n").writerow(named.columns)
+    lines = named.project(f"concat_ws(',', {', '.join(cells)})")
+    return names.getvalue(), "", (f"{line}\n" for (line,) in _rows(lines)), ""
 
-    return _write_batches(_projected(answer, _csv_value), sink, pyarrow.csv.CSVWriter)
 
-
-def _csv_value(column: str, kind: str) -> str:
-    return column if _CSV_NUMBERS.fullmatch(kind) else _text(column, kind)
+def _csv_cell(text: str, kind: str) -> str:
+    if _CSV_NUMBERS.fullmatch(kind):
+        return text
+    quotes = f"""concat('"', replace({text}, '"', '""'), '"')"""
+    return f"""CASE WHEN {text} = '' OR regexp_matches({text}, '[",\r\n]') THEN {quotes} ELSE {text} END"""
 
 
 def _write_parquet(answer: DuckDBPyRelation, sink: BinaryIO) -> int:
     """What Parquet has no type for is text, but integers of 128 bits are decimals, and refused where they have 39 digits."""
     import pyarrow.parquet
 
-    return _write_batches(_projected(answer, _parquet_value), sink, pyarrow.parquet.ParquetWriter)
+    batches, n_rows = _projected(answer, _parquet_value).to_arrow_reader(_BATCH_ROWS), 0
+    with pyarrow.parquet.ParquetWriter(sink, batches.schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+            n_rows += len(batch)
+    return n_rows
 
 
 def _parquet_value(column: str, kind: str) -> str:
@@ -170,14 +186,9 @@ def _parquet_value(column: str, kind: str) -> str:
     return _text(column, kind) if _NOT_IN_PARQUET.search(kind) else column
 
 
-def _write_batches(answer: DuckDBPyRelation, sink: BinaryIO, writer: Any) -> int:
-    batches, n_rows = answer.to_arrow_reader(_BATCH_ROWS), 0
-    with writer(sink, batches.schema) as out:
-        for batch in batches:
-            out.write_batch(batch)
-            n_rows += len(batch)
-    return n_rows
-
-
-_TEXT_WRITERS = {AnswerFormat.line: _lines, AnswerFormat.md: _markdown, AnswerFormat.json: _json}
-_BATCH_WRITERS = {AnswerFormat.csv: _write_csv, AnswerFormat.parquet: _write_parquet}
+_TEXT_WRITERS = {
+    AnswerFormat.line: _lines,
+    AnswerFormat.md: _markdown,
+    AnswerFormat.json: _json,
+    AnswerFormat.csv: _csv,
+}

@@ -88,7 +88,10 @@ def _show(answer: DuckDBPyRelation, form: AnswerFormat | None, *, whole: bool) -
         write_answer(rows if whole else rows.limit(_VERTICAL_ROWS), AnswerFormat.line, sink, encoding)
         if n_rows > _VERTICAL_ROWS and not whole:
             sys.stdout.flush()
-            print(f"These are the first {_VERTICAL_ROWS} rows; --limit N shows N, -o FILE keeps all", file=sys.stderr)
+            print(
+                f"These are the first {_VERTICAL_ROWS} rows; --limit N shows N, -o FILE keeps all",
+                file=sys.stderr,
+            )
     else:
         sink.write(box(rows, most_rows, width).encode(encoding, "backslashreplace"))
     return n_rows

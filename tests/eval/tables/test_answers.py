@@ -107,7 +107,10 @@ def test_csv_is_read_back(columns: Columns) -> None:
     assert head == names and len(read) == len(rows)
     for cells, row in zip(read, rows, strict=True):
         for cell, value, (_, kind, _) in zip(cells, row, columns, strict=True):
-            assert alike(cast_back(cell, kind), value), (cell, value)
+            if len(columns) == 1 and not cell:
+                assert value in (None, "", [])  # a lone null is an empty text: readers skip blank lines
+            else:
+                assert alike(cast_back(cell, kind), value), (cell, value)
 
 
 def read_csv(text: str) -> list[list[str | None]]:
@@ -237,7 +240,7 @@ def test_what_128_bits_hold_is_refused_where_parquet_does_not() -> None:
 @pytest.mark.parametrize(
     ("form", "content"),
     [
-        (AnswerFormat.csv, b'"a","a_1"\n'),
+        (AnswerFormat.csv, b"a,a_1\n"),
         (AnswerFormat.json, b"[]\n"),
         (AnswerFormat.line, b""),
         (AnswerFormat.md, b"| a | a\\_1 |\n| --- | --- |\n"),
