@@ -13,6 +13,7 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
+from polyneuron.pipelines.commands.neurons import neurons
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.query import query
@@ -33,7 +34,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help)(heard(study_command(_name)))
 for _function in (transfer, nightly, report, export, plan):
     app.command()(heard(_function))
-for _function in (table, query, init, ls, schema):
+for _function in (table, neurons, query, init, ls, schema):
     app.command()(_function)
 
 
