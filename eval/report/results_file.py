@@ -17,11 +17,11 @@ RESULTS_FILE = "results.json"
 _SET_KINDS = ("shared", *OWN_SETS)
 
 
-def results_json(report: Report) -> str:
+def results_json(report: Report, indent: int | None = 1) -> str:
     """All models of a report as one JSON text: sets, perplexities, p-values, scores. Numbers that are missing or infinite are
-    null."""
+    null; ``indent`` None: in one line."""
     models = {study.model: study_results(study) for study in report.studies}
-    return json.dumps(_finite({"models": models}), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_finite({"models": models}), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def study_results(study: ShownStudy) -> dict[str, Any]:

@@ -27,7 +27,12 @@ def environment(*folders: Path) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"table": html, "sha256": _digest, **_FILTERS}
-    found.globals |= {"style": asset("style.css"), "span": wording.span, "times": wording.times}
+    found.globals |= {
+        "style": asset("style.css"),
+        "span": wording.span,
+        "times": wording.times,
+        "count": wording.count,
+    }
     return found
 
 

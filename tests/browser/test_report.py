@@ -38,7 +38,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cell(name: str) -> str:
-    return f"document.querySelector('#m0-explorer [data-cell=\"{name}\"]').textContent"
+    return f"document.querySelector('#tiny-model-a-explorer [data-cell=\"{name}\"]').textContent"
 
 
 @pytest.mark.parametrize("width, height, mobile", [(360, 780, True), (390, 844, True), (1280, 900, False)])
@@ -67,8 +67,8 @@ def test_training_is_legible_on_a_phone(page: Page, report: Path) -> None:
     page.open(report, 390, 844, mobile=True)
     page.evaluate("document.querySelectorAll('details').forEach(d => {d.open = true})")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate("document.querySelectorAll('#m0-training').length") == 1
-    assert page.evaluate("document.querySelectorAll('#m1-training').length") == 0
+    assert page.evaluate("document.querySelectorAll('#tiny-model-a-training').length") == 1
+    assert page.evaluate("document.querySelectorAll('#tiny-model-b-training').length") == 0
     rings = "[...document.querySelectorAll('path.kept')].filter(p => getComputedStyle(p).stroke !== 'none').length"
     assert page.evaluate(rings) >= 12
     bare = (
@@ -83,8 +83,8 @@ def test_other_methods_are_legible_on_a_phone(page: Page, report: Path) -> None:
     page.open(report, 390, 844, mobile=True)
     page.evaluate("document.querySelectorAll('details').forEach(d => {d.open = true})")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate("document.querySelectorAll('#m0-methods').length") == 1
-    assert page.evaluate("document.querySelectorAll('#m1-methods').length") == 0
+    assert page.evaluate("document.querySelectorAll('#tiny-model-a-methods').length") == 1
+    assert page.evaluate("document.querySelectorAll('#tiny-model-b-methods').length") == 0
     drawn = (
         "[...document.querySelectorAll('path.cap')].filter(p => getComputedStyle(p).stroke !== 'none').length"
     )
@@ -105,15 +105,18 @@ def test_other_methods_are_legible_on_a_phone(page: Page, report: Path) -> None:
 def test_keyboard_moves_the_slider_and_the_numbers_follow(page: Page, report: Path) -> None:
     page.open(report, 390, 844, mobile=True)
     before = page.evaluate(cell("all.related"))
-    page.evaluate("document.querySelector('#m0-slider').focus()")
+    page.evaluate("document.querySelector('#tiny-model-a-slider').focus()")
     for _ in range(8):
         page.press("ArrowRight", 39)
     stricter = page.evaluate(cell("all.related"))
     assert int(stricter.replace(",", "")) < int(before.replace(",", ""))
-    spoken = page.evaluate("document.querySelector('#m0-slider').getAttribute('aria-valuetext')")
+    spoken = page.evaluate("document.querySelector('#tiny-model-a-slider').getAttribute('aria-valuetext')")
     assert "times the study’s threshold" in spoken and spoken.endswith("shared")
-    assert float(page.evaluate("document.querySelector('#m0-marker').getAttribute('x1')").rstrip("%")) > 50
-    page.evaluate("document.querySelector('#m0-explorer button').click()")
+    assert (
+        float(page.evaluate("document.querySelector('#tiny-model-a-marker').getAttribute('x1')").rstrip("%"))
+        > 50
+    )
+    page.evaluate("document.querySelector('#tiny-model-a-explorer button').click()")
     assert page.evaluate(cell("all.related")) == before
 
 
@@ -129,13 +132,13 @@ def test_a_language_can_be_chosen_and_the_floor_is_owned_up_to(page: Page, repor
     page.open(report, 390, 844, mobile=True)
     mean = page.evaluate(cell("all.exclusive"))
     page.evaluate(
-        "(s => {s.value = '3'; s.dispatchEvent(new Event('change'))})(document.querySelector('#m0-language'))"
+        "(s => {s.value = '3'; s.dispatchEvent(new Event('change'))})(document.querySelector('#tiny-model-a-language'))"
     )
     assert page.evaluate(cell("all.exclusive")) != mean
-    hidden = "document.querySelector('#m0-explorer .warning').hidden"
+    hidden = "document.querySelector('#tiny-model-a-explorer .warning').hidden"
     assert page.evaluate(hidden) is True
     page.evaluate(
-        "(s => {s.value = 0; s.dispatchEvent(new Event('input'))})(document.querySelector('#m0-slider'))"
+        "(s => {s.value = 0; s.dispatchEvent(new Event('input'))})(document.querySelector('#tiny-model-a-slider'))"
     )
     assert page.evaluate(hidden) is False
 

@@ -1,4 +1,4 @@
-"""Charts of values with their intervals: perplexity after deactivation (the paper's Figure 4), and Eq. 4–6."""
+"""Charts of Eq. 4–6 with their intervals."""
 
 from collections.abc import Sequence
 
@@ -6,59 +6,11 @@ from markupsafe import Markup
 
 from polyneuron.eval.report.charts.frame import Bands
 from polyneuron.eval.report.charts.svg import log_axis
-from polyneuron.eval.report.numbers.effects import Effects
 from polyneuron.eval.report.numbers.estimates import ShownEstimate
-from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.units import Row
-from polyneuron.eval.report.words.wording import language_name, number, tidy, times
-from polyneuron.neuron_core.sets.variant_name import ControlKind
+from polyneuron.eval.report.words.wording import language_name, number, tidy
 
-_SETS = {
-    "shared": ("diamond", "shared", "shared"),
-    "exclusive": ("square", "exclusive", "exclusive"),
-    "strict_exclusive": ("square", "hollow", "strict"),
-}
-"""Shape, class and name of each kind of set."""
-_DRAWS: dict[ControlKind, tuple[str, str]] = {
-    "control": ("random draw", "control"),
-    "impact_control": ("draw nearest in impact", "like-impact"),
-}
 _LOOKS = (("PPL", "disc", "shared"), ("log PPL", "ring", "ring"))
-
-
-def effect_chart(study: ShownStudy, effects: Effects) -> Markup:
-    """Per language, on a log scale: the shared set, its own sets, and the draws that they must beat."""
-    names = [variant.name for variant in study.variants if variant.kind != "tuned"]
-    found = [effect for name in names for effect in effects.by.get(name, {}).values()]
-    chart = Bands(
-        "Perplexity multiplier after switching neurons off, per language, log scale",
-        log_axis([v for e in found for v in (e.times, e.low, e.high)], 0.9, 1.2),
-        lambda tick: times(tick, tidy=True),
-        sizes=(22, 25, 10),
-    )
-    for language in [code for code in study.languages if code in effects.base]:
-        drawn = [
-            (*look, study.variants.of_set(kind, None if kind == "shared" else language))
-            for kind, look in _SETS.items()
-        ]
-        remark = f"perplexity before: {number(effects.base[language])}"
-        lanes = chart.band(language_name(language), len(drawn), remark)
-        for y, (shape, css, name, variant) in zip(lanes, drawn, strict=True):
-            effect = effects.of(variant, language)
-            if variant is None or effect is None:
-                chart.note(y, f"{name}: not measured")
-                continue
-            draws = []
-            for control_kind, (words, tick) in _DRAWS.items():
-                for control in study.variants.controls_of(variant.name, control_kind):
-                    if (draw := effects.of(control, language)) is not None:
-                        draws.append(draw.times)
-                        tip = f"{words}, seed {control.seed}: {times(draw.times)}"
-                        chart.mark(chart.x.at(draw.times), y, "tick", tick, tip)
-            tip = f"{variant.name}: {times(effect.times)} ({times(effect.low)} to {times(effect.high)})"
-            ends = effect.low, effect.times, effect.high
-            chart.estimate(y, ends, (shape, css), f"{name} {times(effect.times)}", tip, beside=draws)
-    return chart.render(reference=1)
 
 
 def importance_chart(rows: Sequence[tuple[str, Sequence[ShownEstimate | None]]]) -> Markup:

@@ -102,6 +102,23 @@ class Drawing:
             f'<path d="{steps}" class="{css}" vector-effect="non-scaling-stroke"/></svg>'
         )
 
+    def open_box(self, x: float, height: float, columns: int, rows: int, css: str) -> None:
+        """Opens a box from ``x`` percent to the right edge, ``height`` pixels tall, with a unit for each column and row, for
+        shapes until `close_box`."""
+        self.parts.append(
+            f'<svg x="{x:g}%" y="0" width="{100 - x:g}%" height="{height:.0f}" viewBox="0 0 {columns} {rows}" '
+            f'preserveAspectRatio="none" class="{css}">'
+        )
+
+    def shape(self, steps: str, css: str) -> None:
+        """A path in the units of the open box."""
+        if steps:
+            self.parts.append(f'<path d="{steps}" class="{css}"/>')
+
+    def close_box(self) -> None:
+        """Ends the open box."""
+        self.parts.append("</svg>")
+
     def svg(self, height: float) -> Markup:
         """The drawing as an element ``height`` pixels tall."""
         return Markup(  # every part was escaped above

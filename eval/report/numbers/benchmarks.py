@@ -43,6 +43,25 @@ class Results:
             verdicts={key: row for key, row in self.verdicts.items() if names >= {key[2], key[3]}},
         )
 
+    def on(self, benchmarks: Sequence[str]) -> Self:
+        """The part on these benchmarks."""
+        return replace(
+            self,
+            benchmarks=tuple(benchmarks),
+            scores={key: row for key, row in self.scores.items() if key[0] in benchmarks},
+            verdicts={key: row for key, row in self.verdicts.items() if key[0] in benchmarks},
+        )
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The benchmarks all of whose items are samples, whose scores are no finding."""
+        return tuple(name for name in self.benchmarks if self.data(name) == {SAMPLE})
+
+    @property
+    def real(self) -> Self:
+        """The part on all other benchmarks."""
+        return self.on([name for name in self.benchmarks if name not in self.samples])
+
     @property
     def changed(self) -> list[ShownVariant]:
         """All but the base model."""

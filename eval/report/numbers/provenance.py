@@ -24,6 +24,7 @@ def run_of(row: Row) -> Row:
     ``started``, ``finished``: moments in words, None for a run that did not end; ``trusted``: models whose own Python code ran,
     because `trust_remote_code` was on for them; ``sections``: headings with names and values, without empty ones.
     """
+    versions = dict(_flat(json.loads(row["versions_json"] or "{}")))
     found = {title: _flat(json.loads(row[column] or "{}")) for title, column in _SECTIONS.items()}
     sections = [
         (title, [(_time if title == "Time taken" else _pair)(*pair) for pair in pairs])
@@ -34,6 +35,8 @@ def run_of(row: Row) -> Row:
         "started": _moment(row["started_at"]),
         "finished": None if row["finished_at"] is None else _moment(row["finished_at"]),
         "trusted": [_name(model) for model in _models(row) if model.get("trust_remote_code")],
+        "versions": list(versions.items()),
+        "versions_by_name": versions,
         "sections": [section for section in sections if section[1]],
     }
 

@@ -49,6 +49,30 @@ class SetFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Members:
+    """The neurons that any language needs, ``N`` of them, in the order of group, layer and index."""
+
+    groups: NDArray[np.int64]
+    """The place of the group among those measured, [N]."""
+    layers: NDArray[np.int64]
+    """The layer, [N]."""
+    neurons: NDArray[np.int64]
+    """The index in its layer and group, [N]."""
+    needed: NDArray[np.bool_]
+    """Whether each language needs it, [L, N]."""
+
+    def exclusive(self, language: int) -> NDArray[np.bool_]:
+        """Which a language needs but not every language (Eq. 3), [N]."""
+        return np.asarray(self.needed[language] & ~self.needed.all(axis=0))
+
+    def per_place(self, chosen: NDArray[np.bool_], n_groups: int, n_layers: int) -> NDArray[np.int64]:
+        """How many of the chosen lie in each [group, layer]."""
+        found = np.zeros((n_groups, n_layers), np.int64)
+        np.add.at(found, (self.groups[chosen], self.layers[chosen]), 1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShownStudy:
     """All that a report shows of one model."""
 
@@ -66,6 +90,8 @@ class ShownStudy:
     """What was measured."""
     sets: SetFigures
     """Sizes and overlaps of the sets."""
+    members: Members
+    """The neurons themselves."""
     variants: Variants
     """The base model, each set switched off, random draws and trained variants, with their held-out losses."""
     rows: Mapping[str, list[Row]]
@@ -125,6 +151,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
         languages=languages,
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),
+        members=_members(sets, anatomy.groups, languages),
         variants=variants_of(tables.read("perplexities", selection), tables.read("controls", selection)),
         rows=rows | {"detections": detections.to_pylist()},
         curves=read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds),
@@ -177,3 +204,22 @@ def _set_figures(sets: pa.Table, anatomy: ShownAnatomy, languages: Sequence[str]
 def _jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     both = len(np.intersect1d(a, b, assume_unique=True))
     return both / (len(a) + len(b) - both) if len(a) + len(b) else float("nan")
+
+
+def _members(sets: pa.Table, groups: Sequence[str], languages: Sequence[str]) -> Members:
+    """From rows of the table neuron_sets, of which the related sets are read."""
+    related = sets.filter(pc.equal(sets["kind"], "related"))
+    place = {group: i for i, group in enumerate(groups)}
+    columns = np.array(
+        [
+            np.array([place[group] for group in related["group"].to_pylist()], np.int64),
+            np.asarray(related["layer"], np.int64),
+            np.asarray(related["neuron"], np.int64),
+        ]
+    )
+    found, where = np.unique(columns, axis=1, return_inverse=True)
+    needed = np.zeros((len(languages), found.shape[1]), np.bool_)
+    owners = np.array(related["language"].to_pylist(), object)
+    for i, code in enumerate(languages):
+        needed[i, where.ravel()[owners == code]] = True
+    return Members(groups=found[0], layers=found[1], neurons=found[2], needed=needed)

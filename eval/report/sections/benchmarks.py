@@ -19,21 +19,37 @@ MARKS = {BETTER: "▲ better", WORSE: "▼ worse", NO_EVIDENCE: "○ no evidence
 
 def benchmarks_part(results: Results, trained_apart: bool) -> dict[str, Any]:
     """``trained_apart``: trained variants have a part of their own and are not among these."""
-    shown = [shown_benchmark(results, name) for name in results.benchmarks]
-    draws = list(_against_draws(results))
+    real = results.real
+    draws = list(_against_draws(real))
     table = grid(
         "Sets minus random draws",
         ["benchmark", *map(language_name, results.languages)],
-        [row for name, variant, controls in draws for row in _draws_lines(results, variant, controls)],
+        [row for name, variant, controls in draws for row in _draws_lines(real, variant, controls)],
         tone="heat scores",
     )
     return {
-        **introduction(results),
+        **introduction(real),
         "trained_apart": trained_apart,
-        "benchmarks": shown,
+        "benchmarks": [shown_benchmark(real, name) for name in real.benchmarks],
+        "samples": sample_grid(results) if results.samples else None,
         "draws": [(v.name, len(controls), verdicts) for verdicts, v, controls in draws],
         "draws_table": table,
     }
+
+
+def sample_grid(results: Results) -> Grid:
+    """What the unchanged model scores on benchmarks that are samples, in the languages that have a score."""
+    asked = {name: {c: results.scored(name, c) for c in results.languages} for name in results.samples}
+    codes = [code for code in results.languages if any(rows[code] for rows in asked.values())]
+    rows: list[list[Cell | str]] = [
+        [title_of(name), *(Cell() if row is None else _sample_cell(row) for row in map(scored.get, codes))]
+        for name, scored in asked.items()
+    ]
+    return grid("Samples: points of the unchanged model", ["sample", *map(language_name, codes)], rows)
+
+
+def _sample_cell(row: Row) -> Cell:
+    return Cell(text=plain_points(row["value"]), details=(plural(row["n"], "item"),))
 
 
 def introduction(results: Results) -> dict[str, Any]:
@@ -74,6 +90,8 @@ def benchmark_grid(results: Results, benchmark: str, title: str) -> Grid:
         heads += [Column(text=text, over=variant.name, detail=_size(variant)) for text in texts]
     rows = []
     for code in results.languages:
+        if not any(results.scored(benchmark, code, variant.name) for variant in results.variants):
+            continue
         cells = []
         for variant in results.variants:
             cells.append(_score(results.scored(benchmark, code, variant.name)))
@@ -194,8 +212,9 @@ def _notes(results: Results, benchmark: str, gaps_expected: bool) -> Iterator[tu
         yield "floor", floor
     stored, n = {(row["language"], row["variant"]) for row in rows}, len(results.variants)
     gaps = {c: sum((c, v.name) not in stored for v in results.variants) for c in results.languages}
-    if any(gaps.values()) and not gaps_expected:
-        yield "gaps", [(code, gap, n) for code, gap in gaps.items() if gap]
+    partial = [(code, gap, n) for code, gap in gaps.items() if 0 < gap < n]
+    if partial and not gaps_expected:
+        yield "gaps", partial
     unscored = [row for row in rows if row["n_unscored"] and row["value"] is not None]
     if unscored:
         found = ((_where(results, r), r["n_unscored"], r["n"] + r["n_unscored"]) for r in unscored)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from polyneuron.eval.report.charts.effects import effect_chart
+from polyneuron.eval.report.charts.answer import answer_charts
 from polyneuron.eval.report.numbers.chance import OWN_SETS, BesideDraws, beside_all_kinds
-from polyneuron.eval.report.numbers.effects import ABOVE, ALPHA, Effects
+from polyneuron.eval.report.numbers.effects import ABOVE, Effects
 from polyneuron.eval.report.numbers.specificity import Margin, Specificity, specificity_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.variants import ShownVariant
@@ -22,7 +22,7 @@ from polyneuron.eval.report.words.wording import (
 )
 from polyneuron.eval.tables.grid import Cell, Grid, Line, grid, line
 from polyneuron.eval.verdicts.verdict import NO_EVIDENCE, NOT_JUDGED
-from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, CONTROL_NAMES, ControlKind
+from polyneuron.neuron_core.sets.variant_name import CONTROL_NAMES, ControlKind
 
 SETS = {"shared": "shared", "exclusive": "exclusive", "strict_exclusive": "strictly exclusive"}
 """The kinds of sets that are switched off, and what they are called."""
@@ -31,20 +31,31 @@ _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)
 
 
 def perplexity_part(study: ShownStudy, effects: Effects | None) -> dict[str, Any]:
-    """A figure, every set on every language, and every set beside its draws; nothing where no perplexity is stored."""
+    """Every set on every language, and every set beside its draws; nothing where no perplexity is stored."""
     if effects is None:
-        return {"chart": None}
+        return {"table": None}
     languages = tuple(study.languages)
     specific = {kind: specificity_of(study.variants, effects, languages, kind) for kind in OWN_SETS}
     found = {kind: found for kind, found in specific.items() if found is not None}
     beside = {kind: beside_all_kinds(study.variants, effects, languages, kind) for kind in SETS}
     return {
-        "chart": effect_chart(study, effects),
         "table": effect_grid(study, effects, found),
-        "hits": {SETS[kind]: each for kind, each in found.items()},
         "beside": [draws_grid(SETS[kind], of_kind) for kind, of_kind in beside.items() if of_kind],
-        "kinds": [kind for kind in CONTROL_KINDS if any(kind in of_kind for of_kind in beside.values())],
+        "few": any(not each.judges_each for of_kind in beside.values() for each in of_kind.values()),
     }
+
+
+def answer_figure(study: ShownStudy, effects: Effects | None) -> list[dict[str, Any]]:
+    """The figure on the first screen: for each kind of set that was measured its name, chart, and p-values beside draws."""
+    if effects is None:
+        return []
+    found = []
+    for kind, chart in answer_charts(study, effects).items():
+        draws = beside_all_kinds(study.variants, effects, list(study.languages), kind)
+        beside = [(CONTROL_NAMES[k], d.n_won, len(d.times), d.p_all) for k, d in draws.items()]
+        name = "shared set" if kind == "shared" else f"own {SETS[kind]} set"
+        found.append({"name": name, "chart": chart, "beside": beside})
+    return found
 
 
 def effect_grid(study: ShownStudy, effects: Effects, specific: Mapping[str, Specificity]) -> Grid:
@@ -66,7 +77,7 @@ def effect_grid(study: ShownStudy, effects: Effects, specific: Mapping[str, Spec
 
 def draws_grid(name: str, beside: Mapping[ControlKind, BesideDraws]) -> Grid:
     """Languages by kinds of draws: the median without a draw, its range, and how often a draw does as much as the set."""
-    heads = ["language", "without the set", *(f"without {CONTROL_NAMES[kind]}" for kind in beside)]
+    heads = ["language", "the set", *(f"{CONTROL_NAMES[kind]}, {d.n_draws}" for kind, d in beside.items())]
     first = next(iter(beside.values()))
     rows = [
         line(
@@ -80,8 +91,7 @@ def draws_grid(name: str, beside: Mapping[ControlKind, BesideDraws]) -> Grid:
     together = [Cell(text=DASH if each.p_all is None else f"p = {number(each.p_all, 2)}") for each in kinds]
     rows += [
         line("all languages", "", *together),
-        line("single languages", "", *(_judged_cell(each) for each in kinds)),
-        line("how they match", "", *(_match_cell(each) for each in kinds)),
+        line("impact, draws ÷ set", "", *(_match_cell(each) for each in kinds)),
     ]
     return grid(
         f"The {name} sets beside draws" if name != "shared" else "The shared set beside draws", heads, rows
@@ -92,29 +102,22 @@ def _beside_cell(beside: BesideDraws, language: str) -> Cell:
     if language not in beside.times:
         return Cell(text=DASH)
     draws, p = beside.draws[language], beside.p_values[language]
-    spread = f"{times(min(draws))}–{times(max(draws))}, {plural(len(draws), 'draw')}"
-    chances = f"p = {number(p, 2)}"
+    spread = f"{times(min(draws))}–{times(max(draws))}"
     verdict = beside.verdict(language)
     if verdict == NOT_JUDGED:
-        return Cell(text=times(float(np.median(draws))), details=(spread, chances))
-    chances += f", Holm {number(beside.p_adjusted[language], 2)}"
+        return Cell(text=times(float(np.median(draws))), details=(spread,))
+    chances = f"p = {number(p, 2)}, Holm {number(beside.p_adjusted[language], 2)}"
     return Cell(
         text=times(float(np.median(draws))), marks=(verdict,), details=(spread, chances), tone=_TONES[verdict]
     )
 
 
-def _judged_cell(beside: BesideDraws) -> Cell:
-    if beside.judges_each:
-        return Cell(details=("judged, Holm’s method",))
-    reach = f"{plural(beside.n_draws, 'draw gives', 'draws give')} no p below {number(beside.smallest_p, 2)}"
-    why = f"{reach}; Holm’s first level is {number(ALPHA / len(beside.times), 2)}"
-    return Cell(text=NOT_JUDGED, details=(why,), tone="quiet")
-
-
 def _match_cell(beside: BesideDraws) -> Cell:
-    neurons = f"{count(beside.n_neurons)} of {plural(beside.n_asked, 'neuron')}"
-    ratio = () if beside.impact_ratio is None else (f"impact {fine_times(beside.impact_ratio)}",)
-    return Cell(details=(neurons, *ratio))
+    fewer = beside.n_neurons < beside.n_asked
+    neurons = (f"{count(beside.n_neurons)} of {plural(beside.n_asked, 'neuron')}",) if fewer else ()
+    return Cell(
+        text=DASH if beside.impact_ratio is None else fine_times(beside.impact_ratio), details=neurons
+    )
 
 
 def base_line(effects: Effects, codes: Sequence[str], *more: str) -> Line:

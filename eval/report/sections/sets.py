@@ -1,5 +1,5 @@
-"""The parts on the sets: how large they are, in which layers they lie, how much the languages overlap, and how large the sets
-are under other thresholds: a slider over counts that were made once."""
+"""The parts on the sets: how large they are, how much the languages overlap, and how large the sets are under other thresholds:
+a slider over counts that were made once."""
 
 from typing import Any
 
@@ -10,94 +10,65 @@ from polyneuron.eval.report.numbers.curves import STUDY, Curves
 from polyneuron.eval.report.numbers.estimates import noise_floor_of
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.numbers.units import Row
-from polyneuron.eval.report.words.wording import DASH, count, language_name, number, percent, span
-from polyneuron.eval.tables.grid import SHADES, Cell, Grid, grid, line
+from polyneuron.eval.report.words.wording import DASH, count, language_name, number
+from polyneuron.eval.tables.grid import SHADES, Cell, Column, Grid, grid, line
 
 _COUNTED = {"shared": "shared", "exclusive": "exclusive", "strict": "strictly", "related": "related"}
-_KINDS = {"exclusive": "exclusive", "strict_exclusive": "strictly exclusive", "related": "related"}
+_KINDS = {"exclusive": "exclusive", "strict_exclusive": "strictly exclusive"}
 
 
 def sets_part(study: ShownStudy) -> dict[str, Any]:
-    """Fractions of all measured neurons and of each group, and the counts with their noise floor."""
-    charts = {group: drawn.fraction_chart(study, group) for group in study.anatomy.groups}
-    total, table = study.anatomy.n_neurons, size_grid(study)
+    """The counts with their noise floor, and how much the languages have in common."""
     noise = noise_floor_of(study)
     return {
-        "total": total,
         "chart": drawn.fraction_chart(study),
-        "charts": charts,
-        "table": table,
+        "sharing": drawn.sharing_chart(study),
+        "overlap": overlap_grid(study),
+        "table": size_grid(study),
         "noise": noise.rows["exclusive", ""] if noise else None,
         "noise_missing": noise.reason if noise else "it was not measured",
     }
 
 
 def size_grid(study: ShownStudy) -> Grid:
-    """Neurons per set and group, how many tokens were read at a time when they were found, and the noise floor of each set."""
-    rows, tokens, noise = list[list[Cell | str]](), study.detection_tokens(), noise_floor_of(study)
-    named = [("shared", "", "shared")]
-    named += [
-        (kind, c, f"{words}, {language_name(c)}") for kind, words in _KINDS.items() for c in study.languages
+    """Languages down; across, how many neurons each needs, and its own sets with their noise floor where it was measured."""
+    noise, groups = noise_floor_of(study), study.anatomy.groups
+    heads: list[Column | str] = [
+        "language",
+        "needed",
+        *(Column(text=g, over="exclusive, by group") for g in groups),
     ]
-    total = study.anatomy.n_neurons
-    for kind, language, name in named:
-        table = study.sets.counts[kind, language]
-        size = int(table.sum())
-        share = percent(size / total if total else None)
-        length = number(tokens[language], 3) if language in tokens else ""
-        rows.append([name, *map(count, table.sum(axis=1)), count(size), share, length])
-        if noise is not None:
-            rows[-1] += _noise_cells(noise.rows.get((kind, language)), noise.adjusted.get((kind, language)))
-    heads = ["set", *study.anatomy.groups, "all", "of measured", "tokens at a time"]
-    if noise is not None:
-        heads += ["by chance", "p", "halves alike"]
-    return grid("Neurons per set and group", heads, rows)
+    for name in _KINDS.values():
+        heads += [
+            Column(text=text, over=name) for text in ("neurons", *(("by chance", "p") if noise else ()))
+        ]
+    rows = []
+    for code in study.languages:
+        by_group = study.sets.counts["exclusive", code].sum(axis=1)
+        cells = [Cell(text=count(n)) for n in (study.sets.total("related", code), *by_group)]
+        for kind in _KINDS:
+            cells.append(Cell(text=count(study.sets.total(kind, code))))
+            if noise:
+                cells += _noise_cells(noise.rows.get((kind, code)), noise.adjusted.get((kind, code)))
+        rows.append(line(language_name(code), *cells))
+    return grid("Neurons of every language", heads, rows)
 
 
 def _noise_cells(row: Row | None, adjusted: float | None) -> list[Cell]:
-    """The size by chance with its range, its p-value with the one that Holm adjusts, and the Jaccard of halves."""
+    """The size by chance with its range, and its p-value, adjusted where that is known."""
     if row is None or row["chance_size"] is None:
-        return [Cell(text=DASH)] * 3 if row else [Cell()] * 3
+        return [Cell(text=DASH)] * 2
 
     def rough(value: float | None) -> str:
         return "< 0.1" if value is not None and 0 < value < 0.1 else number(value, 2)
 
-    alike = span(row["jaccard_low"], row["jaccard_high"], lambda value: f"{value:.2f}")
-    return [
-        Cell(text=rough(row["chance_size"]), details=(span(row["chance_low"], row["chance_high"], rough),)),
-        Cell(
-            text=number(row["p_value"], 2),
-            details=() if adjusted is None else (f"adjusted {number(adjusted, 2)}",),
-        ),
-        Cell(text=DASH)
-        if row["jaccard"] is None
-        else Cell(text=f"{row['jaccard']:.2f}", details=(alike, f"random {row['jaccard_chance']:.2f}")),
-    ]
+    p = row["p_value"] if adjusted is None else adjusted
+    spread = f"{rough(row['chance_low'])}–{rough(row['chance_high'])}"
+    return [Cell(text=rough(row["chance_size"]), details=(spread,)), Cell(text=number(p, 2))]
 
 
-def layers_part(study: ShownStudy) -> dict[str, Any]:
-    """Shared and exclusive neurons in each layer, group by group."""
-    charts = {group: drawn.layer_chart(study, group) for group in study.anatomy.groups}
-    ranges = study.anatomy.n_layers <= drawn.WHISKERS_UP_TO
-    return {"ranges": ranges, "charts": charts, "table": layer_grid(study)}
-
-
-def layer_grid(study: ShownStudy) -> Grid:
-    """Shared neurons and the mean of exclusive ones over languages, by layer."""
-    groups = study.anatomy.groups
-    shared = study.sets.counts["shared", ""]
-    exclusive = [study.sets.counts["exclusive", code] for code in study.languages] or [0 * shared]
-    mean = np.mean(exclusive, axis=0)
-    rows = []
-    for layer in range(study.anatomy.n_layers):
-        pairs = zip(shared[:, layer].tolist(), mean[:, layer].tolist(), strict=True)
-        rows.append([str(layer), *(words for own, other in pairs for words in (count(own), number(other)))])
-    heads = [f"{group} {kind}" for group in groups for kind in ("shared", "exclusive")]
-    return grid("Neurons per layer", ["layer", *heads], rows)
-
-
-def overlap_part(study: ShownStudy) -> dict[str, Any]:
-    """Jaccard similarities of the languages' related sets, and how many languages a neuron belongs to."""
+def overlap_grid(study: ShownStudy) -> Grid:
+    """Jaccard similarities of the languages' related sets."""
     rows = []
     for code, values in zip(study.languages, study.sets.jaccard, strict=True):
         cells = [
@@ -106,8 +77,7 @@ def overlap_part(study: ShownStudy) -> dict[str, Any]:
         ]
         rows.append(line(language_name(code), *cells))
     heads = ["language", *map(language_name, study.languages)]
-    table = grid("Jaccard similarity of the languages' related sets", heads, rows, tone="heat")
-    return {"table": table, "chart": drawn.sharing_chart(study)}
+    return grid("Jaccard similarity of the languages' related sets", heads, rows, tone="heat")
 
 
 def thresholds_part(study: ShownStudy, page_id: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from polyneuron.eval.report.numbers.trained_effects import TrainedEffects
 from polyneuron.eval.report.numbers.training import (
     RANDOM,
     ShownTraining,
-    ShownValidation,
     several_seeds,
     trained_languages,
     twin_of,
@@ -69,11 +68,14 @@ def training_part(
             if (twin := twin_of(trainings, training)) and twin.n_neurons < training.n_neurons
         ],
         "other_selection": _other_selection(study),
-        "benchmarks": _benchmarks(results, trainings) if results and results.changed else None,
+        "benchmarks": _benchmarks(results.real, trainings)
+        if results and results.real.rows() and results.changed
+        else None,
+        "samples": bool(results and results.changed and results.samples),
         "perplexity": _perplexity(study, effects, changed),
         "curves": loss_curves(trainings, study.languages),
         "legend": curve_legend(trainings),
-        "validation": validation_grid(trainings, validated) if validated else None,
+        "validation": bool(validated),
     }
 
 
@@ -125,28 +127,6 @@ def perplexity_matrix(study: ShownStudy, effects: Effects, changed: TrainedEffec
     heads = ["trained", *map(language_name, codes)]
     title = "Perplexity multipliers of every trained variant on every language"
     return grid(title, heads, rows, tone="heat scores trained")
-
-
-def validation_grid(trainings: Sequence[ShownTraining], validated: Sequence[str]) -> Grid:
-    """Nats per token of each variant, before training, and after the last step where it is not that."""
-
-    def cell(validation: ShownValidation | None) -> Cell:
-        if validation is None:
-            return Cell(details=("not validated",))
-        last = int(validation.steps[-1])
-        kept = last if validation.kept is None else validation.kept
-        details = [f"before: {number(validation.at(0), 4)}"]
-        details += [f"after the last step: {number(validation.at(last), 4)}"] if kept != last else []
-        return Cell(text=number(validation.at(kept), 4), details=tuple(details))
-
-    seeds = several_seeds(trainings)
-    rows = [
-        [_named(training, seeds), *(cell(training.validations.get(code)) for code in validated)]
-        for training in trainings
-        if training.validations
-    ]
-    heads = ["trained", *map(language_name, validated)]
-    return grid("Validation losses", heads, rows, tone="heat scores trained")
 
 
 def perplexity_form(study: ShownStudy, effects: Effects, changed: TrainedEffects) -> Form:

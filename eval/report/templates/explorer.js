@@ -60,7 +60,4 @@
   }
 
   document.querySelectorAll(".explorer").forEach(explorer);
-  window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (d) { d.open = true; });
-  });
 })();

@@ -114,7 +114,7 @@ def test_reports_are_made_of_the_same_elements_whatever_their_texts_are(
         assert found == structure(plain)
         assert not [name for node in found for name in node[1:] if name.startswith("on")]
     shown = lxml.html.document_fromstring(pages[0]).text_content()
-    for name in ("title", "m0", "sw", "why", "embedded"):
+    for name in ("title", "m0", "sw", "embedded"):
         assert f"{name}{text}"[:100] in shown, name
 
 

@@ -105,7 +105,7 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     plan = Plan(model=HOSTILE, languages=("en", "</script><img src=x>"), n_layers=2)
     page = render(studied(store_with(tmp_path, plan)), "<b>title</b>")
     assert "<script>alert" not in page and "<img" not in page and "<b>title" not in page
-    assert parsed(page).scripts == 2  # the embedded counts and the slider
+    assert parsed(page).scripts == 4  # the neurons, the counts, the results and what reads them
 
 
 def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_embedded_counts_are_the_curves(tmp_path: Path) -> None:
     report = studied(store_with(tmp_path, SMALL))
     page = render(report, "t")
-    embedded = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
+    embedded = re.search(r'class="explorer".*?<script type="application/json">(.*?)</script>', page, re.S)
     curves = report.studies[0].curves
     assert embedded is not None and isinstance(curves, Curves)
     data = json.loads(embedded[1])

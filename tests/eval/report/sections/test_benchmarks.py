@@ -83,17 +83,19 @@ def test_every_verdict_has_a_mark_of_its_own(store: Store) -> None:
     assert ("judged", (["en"], "exclusive-de", "base", "not judged", "why")) in only(store)["notes"]
 
 
-@pytest.mark.parametrize("kind", ["sample", "hub", "local"])
-def test_a_sample_is_called_one(store: Store, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["hub", "local"])
+def test_data_that_is_no_sample_has_a_table_of_its_own(store: Store, kind: str) -> None:
     add(store, usual(data=kind), usual_verdicts())
-    assert values(store)["sources"] == {kind: ["MMMLU"]}
-    assert (only(store)["title"] != "MMMLU") is (kind == "sample")
+    assert values(store)["sources"] == {kind: ["MMMLU"]} and only(store)["title"] == "MMMLU"
     assert [key[1] for key in only(store)["asked"]["dataset"]] == [kind]
+    assert values(store)["samples"] is None
 
 
-def test_a_sample_beside_real_data_is_told_apart(store: Store) -> None:
+def test_samples_are_one_table_of_the_unchanged_model(store: Store) -> None:
     add(store, usual() + usual(benchmark="xnli", data="sample"), usual_verdicts())
-    assert values(store)["sources"] == {"hub": ["MMMLU"], "sample": ["XNLI"]}
+    found = values(store)
+    assert found["sources"] == {"hub": ["MMMLU"]} and [b["title"] for b in found["benchmarks"]] == ["MMMLU"]
+    assert rows_of(found["samples"]) == {"XNLI": ["50.0 50 items", "50.0 50 items"]}
 
 
 def test_a_stand_in_and_a_missing_language_are_explained(store: Store) -> None:
@@ -106,7 +108,6 @@ def test_a_stand_in_and_a_missing_language_are_explained(store: Store) -> None:
     ]
     assert rows_of(only(store)["table"]) == {
         "English stand-in": ["50.0 40.0 to 60.0", "50.0 40.0 to 60.0", "–"],
-        "Swahili": ["–", "–", "–"],
     }
     assert values(store)["judged"] is None and values(store)["changed"]
 

@@ -4,15 +4,16 @@ import dataclasses
 
 import pytest
 
-from polyneuron.eval.report.numbers.chance import empirical_p
+from polyneuron.eval.report.numbers.chance import beside_all_kinds
 from polyneuron.eval.report.numbers.effects import Effects, effects_of
 from polyneuron.eval.report.numbers.specificity import specificity_of
 from polyneuron.eval.report.numbers.study import Report, ShownStudy
 from polyneuron.eval.report.numbers.variants import Variants
 from polyneuron.eval.report.page import render
-from polyneuron.eval.report.sections.perplexity import SETS, perplexity_part
-from polyneuron.eval.report.words.wording import language_name, number, times
+from polyneuron.eval.report.sections.perplexity import SETS, answer_figure, perplexity_part
+from polyneuron.eval.report.words.wording import language_name, times
 from polyneuron.eval.tables.grid import Grid
+from polyneuron.neuron_core.sets.variant_name import CONTROL_NAMES
 from tests.eval.report.grids import cell_of, rows_of
 from tests.eval.report.synthetic import Plan, store_with, studied
 
@@ -47,7 +48,7 @@ def test_every_kind_of_set_is_a_matrix(study: ShownStudy) -> None:
     rows = rows_of(part["table"])
     assert list(rows) == ["nothing off: perplexity", "shared", *names]
     found = specificity_of(study.variants, measured, study.languages, "strict_exclusive")
-    assert found is not None and part["hits"]["strictly exclusive"] == found
+    assert found is not None
     sw = rows["strictly exclusive to Swahili"]
     off = study.variants.of_set("strict_exclusive", "sw")
     expected = [effect.times for code in study.languages if (effect := measured.of(off, code))]
@@ -64,20 +65,28 @@ def test_every_kind_of_set_stands_beside_its_draws(study: ShownStudy) -> None:
     draws = measured.times(study.variants.controls_of(off.name, "language_control"), "th")
     cell = cell_of(strict, "Thai", 3)
     assert cell.text == times(sorted(draws)[1]) and cell.marks == ()
-    assert "3 draws" in cell.details[0]
-    assert cell.details[1] == f"p = {number(empirical_p(effect.times, draws), 2)}"
-    single = cell_of(strict, "single languages", 3)
-    assert single.text == "not judged" and "3 draws give no p below 0.25" in single.details[0]
-    assert "first level is 0.017" in single.details[0]
+    assert cell.details == (f"{times(min(draws))}–{times(max(draws))}",)  # 3 draws judge no single language
+    assert strict.columns[4].text == "other languages’ neurons, 3"
+    assert perplexity_part(study, measured)["few"] is True
+
+
+def test_a_panel_of_the_first_figure_has_its_p_values(study: ShownStudy) -> None:
+    panels = {panel["name"]: panel for panel in answer_figure(study, effects(study))}
+    assert list(panels) == ["shared set", "own exclusive set", "own strictly exclusive set"]
+    for name, kind in zip(panels, SETS, strict=True):
+        beside = beside_all_kinds(study.variants, effects(study), study.languages, kind)
+        wanted = [(CONTROL_NAMES[k], d.n_won, len(d.times), d.p_all) for k, d in beside.items()]
+        assert panels[name]["beside"] == wanted and wanted
+    assert answer_figure(study, None) == []
 
 
 def test_the_match_is_shown(study: ShownStudy) -> None:
-    n = study.sets.total("shared")
+    n, row = study.sets.total("shared"), "impact, draws ÷ set"
     shared, exclusive, _ = tables(study)
-    assert cell_of(shared, "how they match", 1).details == (f"{n} of {n} neurons", "impact ×0.10")
-    assert cell_of(shared, "how they match", 2).details == (f"{n - 1} of {n} neurons", "impact ×0.950")
+    assert (cell_of(shared, row, 1).text, cell_of(shared, row, 1).details) == ("×0.10", ())
+    assert cell_of(shared, row, 2).details == (f"{n - 1} of {n} neurons",)
     total = sum(study.sets.total("exclusive", code) for code in study.languages)
-    assert cell_of(exclusive, "how they match", 2).details[0] == f"{total - 3} of {total} neurons"
+    assert cell_of(exclusive, row, 2).details[0] == f"{total - 3} of {total} neurons"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def test_a_study_that_lacks_a_kind_still_renders(gone: set[str], report: Report,
     less = dataclasses.replace(study, variants=Variants(v for v in study.variants if v.kind not in gone))
     assert len(tables(less)) == (0 if len(gone) == 3 else 2 if gone & set(SETS) else 3)
     page = render(dataclasses.replace(report, studies=(less,)), "title")
-    assert ("Other languages’ neurons</dt>" in page) == ("language_control" not in gone)
+    assert ("Other languages’ neurons:" in page) == ("language_control" not in gone)
 
 
 def test_draws_measured_at_home_alone_are_no_gap(study: ShownStudy) -> None:

@@ -261,12 +261,12 @@ def test_every_sentence_is_kept() -> None:
 
 
 def test_every_kind_has_its_turns() -> None:
-    helpers = {"alike", "by_chance", "few"} | {
+    helpers = {"alike"} | {
         "changes",
         "counts",
         "drawn",
         "embedded",
-        "hits",
+        "won",
         "matched",
         "of_all",
         "unmatched",
