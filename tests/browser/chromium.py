@@ -83,6 +83,13 @@ class Page:
             raise RuntimeError(answer["exceptionDetails"]["exception"].get("description", "script failed"))
         return answer["result"].get("value")
 
+    def wait_for(self, condition: str) -> None:
+        """Wait until an expression is true."""
+        deadline = time.monotonic() + 30
+        while self.evaluate(condition) is not True:
+            assert time.monotonic() < deadline, f"not true within 30 s: {condition}"
+            time.sleep(0.05)
+
     def press(self, key: str, code: int) -> None:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)

@@ -19,6 +19,21 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium here: apt-ge
 HOSTILE = "evil/<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
+CONTRAST = """(() => {
+  const channels = words => (words.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const ground = e => { for (; e; e = e.parentElement) {
+    const found = channels(getComputedStyle(e).backgroundColor);
+    if (found.length === 3) { return found; } } return [255, 255, 255]; };
+  return [...document.querySelectorAll('main *, nav *')].filter(e => !(e instanceof SVGElement) && e.getClientRects().length &&
+    [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())).filter(e => {
+      const [a, b] = [channels(getComputedStyle(e).color), ground(e)].map(light).sort((x, y) => y - x);
+      return (a + .05) / (b + .05) < 4.5; }).map(e => e.outerHTML.slice(0, 90));
+})()"""
+"""The elements with text of their own that stand out too little from the ground behind them."""
+
+
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     with chromium(str(BINARY)) as tab:
@@ -105,6 +120,7 @@ def test_other_methods_are_legible_on_a_phone(page: Page, report: Path) -> None:
 def test_keyboard_moves_the_slider_and_the_numbers_follow(page: Page, report: Path) -> None:
     page.open(report, 390, 844, mobile=True)
     before = page.evaluate(cell("all.related"))
+    page.evaluate("document.querySelector('#tiny-model-a-thresholds').open = true")
     page.evaluate("document.querySelector('#tiny-model-a-slider').focus()")
     for _ in range(8):
         page.press("ArrowRight", 39)
@@ -158,8 +174,67 @@ def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:
     assert page.problems == []
 
 
-def test_it_prints_with_its_tables_open(page: Page, report: Path, tmp_path: Path) -> None:
+def test_it_prints_with_its_parts_open_and_folds_them_again(page: Page, report: Path, tmp_path: Path) -> None:
     page.open(report, 1280, 900)
+    n_open = "document.querySelectorAll('details[open]').length"
+    before, n = page.evaluate(n_open), page.evaluate("document.querySelectorAll('details').length")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(n_open) == n > before
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(n_open) == before
     page.pdf(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
-    assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)") is True
+
+
+def test_a_link_opens_the_part_that_it_leads_to(page: Page, report: Path) -> None:
+    page.open(report, 390, 844, mobile=True)
+    is_open = "document.querySelector('#tiny-model-a-training').open"
+    assert page.evaluate(is_open) is False
+    page.evaluate("document.querySelector('.toc a[href=\"#tiny-model-a-training\"]').click()")
+    page.wait_for(is_open)
+    assert (
+        abs(page.evaluate("document.querySelector('#tiny-model-a-training').getBoundingClientRect().top"))
+        < 100
+    )
+
+
+def test_a_place_of_the_map_lists_its_neurons(page: Page, report: Path) -> None:
+    """A click on the busiest place gives as many rows as Python counted there, and a search finds one neuron alone."""
+    page.open(report, 1280, 900)
+    root = "document.querySelector('#tiny-model-a-neurons')"
+    page.evaluate(f"{root}.querySelector('figure[data-set=\"1\"] button').click()")
+    rows = f"{root}.querySelectorAll('.list tbody tr').length"
+    size = int(
+        page.evaluate(f"{root}.querySelector('figure[data-set=\"1\"] figcaption').lastChild.textContent")
+    )
+    assert page.evaluate(rows) == size > 0
+    page.evaluate(
+        f"(map => {{const box = map.getBoundingClientRect(); map.dispatchEvent(new MouseEvent('click', "
+        f"{{clientX: box.left + 1, clientY: box.bottom - 2}}))}})({root}.querySelector('figure[data-set=\"1\"] svg.place'))"
+    )
+    chosen = f"[...{root}.querySelectorAll('.list tbody tr')].every(row => /^L0\\.ffn\\./.test(row.cells[0].textContent))"
+    assert 0 < page.evaluate(rows) < size and page.evaluate(chosen) is True
+    name = page.evaluate(f"{root}.querySelector('.list tbody th').textContent")
+    page.evaluate(f"location.hash = '#tiny-model-a-neurons:{name}'")
+    page.wait_for(f"{root}.querySelector('[data-choose=text]').value === '{name}'")
+    names = f"[...{root}.querySelectorAll('.list tbody th')].map(cell => cell.textContent)"
+    assert name in page.evaluate(names)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_of_the_page_has_contrast_enough_and_is_large_enough(
+    page: Page, report: Path, scheme: str
+) -> None:
+    """WCAG's 4.5 to 1 on the body's ground for all classes of text, and 13 pixels for all words, of charts as well."""
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    page.open(report, 1280, 900)
+    page.evaluate("document.querySelectorAll('details').forEach(d => {d.open = true})")
+    small = page.evaluate(
+        "[...document.querySelectorAll('main *, nav *')].filter(e => "
+        "[...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())"
+        " && e.getClientRects().length && parseFloat(getComputedStyle(e).fontSize) < 13).map(e => e.outerHTML.slice(0, 90))"
+    )
+    assert small == []
+    pale = page.evaluate(CONTRAST)
+    page.call("Emulation.setEmulatedMedia", features=[])
+    assert pale == []

@@ -108,7 +108,7 @@ def _figures(
             if found and found.value is not None and ability is not None:
                 pairs[kind].append((_letter(i), found.value, ability))
     named: dict[str, tuple[str, float | None]] = {"ratio": ("Shared neuron ratio, Eq. 4", None)}
-    named["score"] = "Language-agnostic score from log perplexity, Eq. 6", math.log(2)
+    named["score"] = "Language-agnostic score (Eq. 6), log PPL", math.log(2)
     drawn = {
         kind: scatter(pairs[kind], name, axis, better, equal_worth, fewer_is_better=not benchmark)
         for kind, (name, equal_worth) in named.items()
