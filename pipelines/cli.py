@@ -13,10 +13,12 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
+from polyneuron.pipelines.commands.neurons import neurons
 from polyneuron.pipelines.commands.nights import NIGHTLY_EXIT_CODES, nightly, trend
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
-from polyneuron.pipelines.commands.results import export, query, report
+from polyneuron.pipelines.commands.query import query
+from polyneuron.pipelines.commands.results import export, report
 from polyneuron.pipelines.commands.runs import study_command, transfer
 from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.table import table
@@ -36,10 +38,10 @@ _EXIT_CODES = (
 
 for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help, epilog=_EXIT_CODES)(heard(study_command(_name)))
+app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
 for _function in (transfer, report, export, plan):
     app.command(epilog=_EXIT_CODES)(heard(_function))
-app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
-for _function in (trend, table, query, init, ls, schema):
+for _function in (table, neurons, query, init, ls, schema, trend):
     app.command(epilog=_EXIT_CODES)(_function)
 
 

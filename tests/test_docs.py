@@ -3,12 +3,14 @@
 import ast
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from polyneuron.pipelines.cli import app
-from tests.house import FLOORS, ROOT
+from tests import reference
+from tests.house import FLOORS, ROOT, sources
 from tests.test_import_directions import imported_modules
 
 PAGES = sorted(
@@ -65,6 +67,46 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
         for names in re.findall(r"(?<![\w/.-])(?<!-n )polyneuron ([a-z|]+)", shell)
         for name in names.split("|")
     } <= known
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_reference_pages_are_made_from_the_code(page: str) -> None:
+    """`python -m tests.reference` writes them anew."""
+    assert (reference.DOCS / page).read_text("utf-8") == reference.PAGES[page]()
+
+
+def test_messages_that_are_explained_are_printed() -> None:
+    """Each heading of the page of troubles quotes a text of the product, with … for what varies."""
+    quoted = re.findall(
+        r"^### `(.+)`$", (reference.DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE
+    )
+    printed = "\n".join(
+        _with_gaps(node)
+        for tree in sources(*FLOORS).values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    )
+    gaps = {message: ".*".join(map(re.escape, message.split("…"))) for message in quoted}
+    assert quoted and [message for message, pattern in gaps.items() if not re.search(pattern, printed)] == []
+
+
+def _with_gaps(node: ast.JoinedStr | ast.Constant) -> str:
+    """A text in one line, with … for what a program fills in."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(
+        " ".join(part.value.split("\n")) if isinstance(part, ast.Constant) else "…" for part in parts
+    )
+
+
+def test_the_site_leads_to_every_page() -> None:
+    """A page belongs into `nav` of `zensical.toml`, a decision into the list of decisions."""
+    site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
+    listed = set(re.findall(r"'([\w/-]+\.md)'", str(site["nav"])))
+    decisions = ROOT / "docs" / "decisions"
+    there = {str(page.relative_to(ROOT)) for page in PAGES if page.parent != decisions}
+    assert listed == there | {"docs/decisions/README.md"}
+    linked = set(re.findall(r"\]\((\d{4}[\w-]+\.md)\)", (decisions / "README.md").read_text("utf-8")))
+    assert linked == {page.name for page in decisions.glob("0*.md")}
 
 
 def test_the_map_lists_every_room() -> None:

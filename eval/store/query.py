@@ -1,13 +1,21 @@
 """SQL over a store through DuckDB: one view per table, nothing else within reach."""
 
-import re
-from typing import Any
+from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
 
 _LOCKDOWN = (
     "SET temp_directory=''",
@@ -21,16 +29,23 @@ _MOST_TABLES, _LONGEST_REASON = 3, 500
 
 
 def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Runs one SELECT and returns the names of its columns and its rows. An empty table is an empty view.
+    """Runs one SELECT and returns the names of its columns and all its rows; see `answered`."""
+    with answered(store, sql) as answer:
+        return list(answer.columns), answer.fetchall()
+
+
+@contextmanager
+def answered(store: Store, sql: str) -> Iterator[DuckDBPyRelation]:
+    """The answer to one SELECT, which is computed as it is read inside the block. An empty table is an empty view.
 
     The connection is in memory and cannot read or write files, load extensions, or see Python variables. Files of tables that
     the SQL does not name are not looked at.
-    Raises StoreError when the SQL is not one valid SELECT (listing tables and columns), and as `Store.check_marker` and
-    `Store.dataset`.
+    Raises StoreError when the SQL is not one valid SELECT or fails while the block reads (listing tables and columns), and as
+    `Store.require_marker` and `Store.dataset`.
     """
     import duckdb
 
-    store.check_marker()
+    store.require_marker()
     named = _named(sql)
     datasets = {
         table: store.dataset(table) if table in named else ds.dataset(spec.schema.empty_table())
@@ -42,16 +57,19 @@ def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         for setting in _LOCKDOWN:
             connection.execute(setting)
         try:
+            sql.encode()  # raises ValueError where bytes of a command line are no text
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise StoreError(f"Only one SELECT can be asked of a store.\n{_catalogue(sql)}")
-            rows = connection.execute(statements[0]).fetchall()
-            return [column[0] for column in connection.description or ()], rows
-        except StoreError:
+            yield connection.sql(sql)
+        except BrokenPipeError:
             raise
-        except Exception as error:  # DuckDB's own, and Python's where a value or a text fits no Python type
+        except (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            # the last two where a value or a text fits no Python type
             for dataset in datasets.values():
                 store.raise_if_unreadable(dataset)
+            if isinstance(error, OSError):
+                raise StoreError(f"The answer cannot be written: {error}") from error
             raise StoreError(f"The query cannot be run: {_in_short(error)}\n{_catalogue(sql)}") from error
 
 

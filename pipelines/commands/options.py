@@ -56,6 +56,7 @@ Train = Annotated[
 Benchmarks = Annotated[
     str | None, typer.Option(help="Also judge by these benchmarks, with commas; polyneuron ls benchmarks.")
 ]
+StoreOption = Annotated[str, typer.Option("--store", help="The store's folder or URL.")]
 DEMOS = {"": "study_smollm2", "gemma": "study_gemma3_270m"}
 """What may follow --demo, and the shipped configuration that it stands for."""
 _TERMS = "The weights of Gemma 3 are under Google's own terms: https://ai.google.dev/gemma/terms"

@@ -1,12 +1,9 @@
-"""The commands that read what a store holds: `report`, `export` and `query`."""
+"""`polyneuron report` and `polyneuron export`: a page, or a trained model, of what a store holds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.commands.options import ConfigOption, Overrides, loaded
@@ -65,19 +62,3 @@ def _study_with_results(
     keep_tracebacks_beside(store)
     kept = stored_study(store).model_dump(mode="json")
     return from_mapping(StudyConfig, kept, overrides or (), f"the configuration in {store}")
-
-
-def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over the store's tables.")],
-    store: Annotated[str, typer.Option(help="The store's folder or URL.")] = "stores/smollm2",
-) -> None:
-    """Ask the store in SQL (DuckDB, read-only)."""
-    from polyneuron.eval.store.query import query as run_query
-    from polyneuron.eval.store.store import Store
-
-    keep_tracebacks_beside(store)
-    columns, rows = run_query(Store(store), sql)
-    table = Table(*(Column(Text(name)) for name in columns))
-    for row in rows:
-        table.add_row(*(Text("null" if value is None else str(value)) for value in row))
-    Console().print(table)

@@ -42,7 +42,7 @@ def ended_by_signals() -> Iterator[list[int]]:
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal closing_until
         if number == signal.SIGHUP:
-            _leave_terminal()
+            _to_nowhere(0, 1, 2)
         if time.monotonic() > closing_until:
             closing_until = time.monotonic() + _CLOSING_S
             received.append(number)
@@ -70,10 +70,15 @@ def ended_by_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _leave_terminal() -> None:
-    """What is still printed goes nowhere: writing to a terminal that is closed fails."""
+def leave_stdout() -> None:
+    """What is still printed goes nowhere: nobody reads it any more."""
+    _to_nowhere(1)
+
+
+def _to_nowhere(*streams: int) -> None:
+    """Lets nothing fail that is still printed to a pipe without a reader, or to a terminal that is closed."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
+    for stream in streams:
         with suppress(OSError):
             os.dup2(nowhere, stream)
     os.close(nowhere)

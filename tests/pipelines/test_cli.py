@@ -59,7 +59,7 @@ def test_scripts_run_from_anywhere_and_name_mistakes(
         (["studdy"], "studdy"),
         (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, nightly_smollm2, paper_models"),
         (["study", "--demo", "models=["], "is not YAML"),
-        (["query", "--store", "/nowhere/store", "drop table runs"], "Only one SELECT"),
+        (["query", "--store", "/nowhere/store", "select 1"], "There is no store in /nowhere/store"),
     ],
 )
 def test_a_mistake_is_one_message_and_code_2(arguments: list[str], message: str) -> None:

@@ -38,10 +38,13 @@ def test_select_over_tables(store: Store) -> None:
 
 
 def test_every_table_of_an_empty_store_can_be_asked(tmp_path: Path) -> None:
-    for table, spec in TABLES.items():
-        columns, rows = query(Store(tmp_path / "none"), f"SELECT * FROM {table}")
-        assert columns == spec.schema.names and rows == []
-    assert query(Store("memory://nothing-here"), "SELECT count(*) FROM runs")[1] == [(0,)]
+    for root in (tmp_path / "none", "memory://nothing-here"):
+        store = Store(root)
+        with pytest.raises(StoreError, match=rf"no store in \S*{Path(root).name}"):
+            query(store, "SELECT 1")
+        with store.lock():
+            for table, spec in TABLES.items():
+                assert query(store, f"SELECT * FROM {table}") == (spec.schema.names, [])
 
 
 @pytest.mark.parametrize(

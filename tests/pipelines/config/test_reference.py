@@ -1,8 +1,6 @@
-"""The schema describes every key, and the page of the documentation is what the code says."""
+"""The schema describes every key; `tests/test_docs.py` holds the page of the documentation against it."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from polyneuron.pipelines.config.load import CONFIGS
 from polyneuron.pipelines.config.reference import CONFIGURATIONS, page, schema, undescribed
 from polyneuron.pipelines.config.section import Section
 
-PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 KINDS = [configuration.model_fields["kind"].default for configuration in CONFIGURATIONS]
 
 
@@ -47,9 +44,5 @@ def test_the_command_prints_the_schema_of_what_is_loaded(
             assert set(data) <= set(printed["properties"]) and set(printed["required"]) <= set(data)
 
 
-def test_the_page_is_made_from_the_code() -> None:
-    """`WRITE_GOLDEN=1` writes it anew."""
-    if os.environ.get("WRITE_GOLDEN"):
-        PAGE.write_text(page(), encoding="utf-8")
-    assert PAGE.read_text("utf-8") == page()
+def test_the_page_has_every_configuration() -> None:
     assert all(f"\n## {configuration.__name__}\n" in page() for configuration in CONFIGURATIONS)

@@ -1,0 +1,1 @@
+"""What a store tells of single neurons: the lists of sets, and a page for each neuron."""

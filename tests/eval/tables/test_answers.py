@@ -1,0 +1,264 @@
+"""Answers to SQL in every format, each read back by a reader of that format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from polyneuron.eval.tables.answer_format import AnswerFormat
+from polyneuron.eval.tables.answers import box, box_width, spelt_out, write_answer
+
+TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["", "[bold]x[/bold]", "a\nb", "a\r\nb", "|", "\x1b[31m", "\0", " ", " x ", "\\n", '"', "NaN", '"NaN', "NULL", "<br>",
+         "\u202eabc", "\u2029", "ไทย", "😀", "a,b", "=1+1", "&#32;", "`", "-", ":", "'"]
+    ),
+)  # fmt: skip
+TYPES: dict[str, st.SearchStrategy[Any]] = {
+    "VARCHAR": TEXTS,
+    "BLOB": st.binary(max_size=6),
+    "DOUBLE": st.floats(),
+    "FLOAT": st.floats(width=32),
+    "BIGINT": st.integers(-(2**63), 2**63 - 1),
+    "HUGEINT": st.integers(-(10**38) + 1, 10**38 - 1),
+    "UHUGEINT": st.integers(0, 2**128 - 1),
+    "DECIMAL(38,9)": st.decimals(-(10**28), 10**28, places=9),
+    "BOOLEAN": st.booleans(),
+    "DATE": st.dates(),
+    "TIMESTAMP": st.datetimes(),
+    "VARCHAR[]": st.lists(st.none() | TEXTS, max_size=3),
+    "DOUBLE[]": st.lists(st.none() | st.floats(), max_size=3),
+    "STRUCT(a VARCHAR, b BIGINT[])": st.fixed_dictionaries(
+        {"a": st.none() | TEXTS, "b": st.lists(st.integers(-9, 9), max_size=2)}
+    ),
+}
+COLUMNS = st.lists(
+    st.sampled_from(list(TYPES)).flatmap(
+        lambda kind: st.tuples(
+            st.text(min_size=1, max_size=5).filter(lambda name: "\0" not in name),
+            st.just(kind),
+            st.lists(st.none() | TYPES[kind], min_size=3, max_size=3),
+        )
+    ),
+    min_size=1,
+    max_size=4,
+)
+Columns = list[tuple[str, str, list[Any]]]
+
+
+def written(columns: Columns, form: AnswerFormat) -> tuple[bytes, list[str], list[tuple[Any, ...]]]:
+    """What `form` makes of three rows, and the names and the values that DuckDB gives for them in Python."""
+    with duckdb.connect(":memory:") as connection:
+        names = ['"' + name.replace('"', '""') + '"' for name, _, _ in columns]
+        heads = ", ".join(
+            f"CAST(? AS {kind}) AS {name}" for name, (_, kind, _) in zip(names, columns, strict=True)
+        )
+        rows = zip(*(values for _, _, values in columns), strict=True)
+        parts = [(heads, row) for row in rows]
+        sql = " UNION ALL ".join(f"SELECT {head}" for head, _ in parts)
+        answer = connection.sql(sql, params=[value for _, row in parts for value in row])
+        sink = io.BytesIO()
+        assert write_answer(answer, form, sink) == 3
+        distinct = answer.project("*")
+        return sink.getvalue(), list(distinct.columns), distinct.fetchall()
+
+
+def alike(read: Any, value: Any) -> bool:
+    """Equal, where NaN equals itself, and -0.0 is not 0.0."""
+    if isinstance(value, float) and isinstance(read, float):
+        return (math.isnan(read) and math.isnan(value)) or (
+            read == value and math.copysign(1, read) == math.copysign(1, value)
+        )
+    if isinstance(value, list):
+        return isinstance(read, list) and len(read) == len(value) and all(map(alike, read, value))
+    if isinstance(value, dict):
+        return (
+            isinstance(read, dict)
+            and list(read) == list(value)
+            and all(alike(read[k], value[k]) for k in value)
+        )
+    return type(read) is type(value) and read == value
+
+
+def cast_back(text: str | None, kind: str) -> Any:
+    """The value that DuckDB reads in its own text."""
+    with duckdb.connect(":memory:") as connection:
+        return connection.execute(f"SELECT CAST(? AS {kind})", [text]).fetchall()[0][0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(COLUMNS)
+def test_csv_is_read_back(columns: Columns) -> None:
+    content, names, rows = written(columns, AnswerFormat.csv)
+    head, *read = read_csv(content.decode())
+    assert head == names and len(read) == len(rows)
+    for cells, row in zip(read, rows, strict=True):
+        for cell, value, (_, kind, _) in zip(cells, row, columns, strict=True):
+            if len(columns) == 1 and not cell:
+                assert value in (None, "", [])  # a lone null is an empty text: readers skip blank lines
+            else:
+                assert alike(cast_back(cell, kind), value), (cell, value)
+
+
+def read_csv(text: str) -> list[list[str | None]]:
+    """RFC 4180, where nothing at all is null and a pair of quotes an empty text, which Python's reader does not tell apart."""
+    quoted = re.compile(r'(?:"((?:[^"]|"")*)"|([^,\n"]*))(,|\n)')
+    rows, row, position = list[list[str | None]](), list[str | None](), 0
+    while position < len(text):
+        found = quoted.match(text, position)
+        assert found, text[position:]
+        row.append(found[1].replace('""', '"') if found[1] is not None else (found[2] or None))
+        position = found.end()
+        if found[3] == "\n":
+            rows.append(row)
+            row = []
+    parsed = [[cell or "" for cell in row] for row in rows]
+    assert parsed == list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    return rows
+
+
+@settings(deadline=None, max_examples=60)
+@given(COLUMNS)
+def test_json_is_read_back(columns: Columns) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    content, names, rows = written(columns, AnswerFormat.json)
+    read = json.loads(content, parse_constant=refuse, parse_float=Decimal)
+    assert [list(item) for item in read] == [names] * len(rows)
+    for item, row in zip(read, rows, strict=True):
+        for value, expected, (_, kind, _) in zip(item.values(), row, columns, strict=True):
+            assert alike(of_json(value, kind), expected), (value, expected)
+
+
+def of_json(value: Any, kind: str) -> Any:
+    if kind in ("DATE", "TIMESTAMP", "BLOB"):
+        return cast_back(value, kind)
+    if kind.startswith("DECIMAL") and value is not None:
+        return Decimal(value)
+    if kind in ("DOUBLE", "FLOAT") and value is not None:
+        return float(value)
+    if kind == "DOUBLE[]" and value is not None:
+        return [None if inner is None else float(inner) for inner in value]
+    return value
+
+
+@settings(deadline=None, max_examples=60)
+@given(COLUMNS)
+def test_parquet_is_read_back(columns: Columns) -> None:
+    content, names, rows = written(columns, AnswerFormat.parquet)
+    table = pq.read_table(io.BytesIO(content))
+    assert table.column_names == names
+    for position, (_, kind, _) in enumerate(columns):
+        for value, row in zip(table.column(position).to_pylist(), rows, strict=True):
+            read = int(value) if kind in ("HUGEINT", "UHUGEINT") and value is not None else value
+            assert alike(read, row[position]), (value, row[position])
+
+
+@settings(deadline=None, max_examples=60)
+@given(COLUMNS)
+def test_lines_say_every_value_as_text(columns: Columns) -> None:
+    content, names, rows = written(columns, AnswerFormat.line)
+    blocks = content.decode().removesuffix("\n").split("\n\n")
+    texts = as_text(columns)
+    assert len(blocks) == len(rows)
+    for block, row in zip(blocks, texts, strict=True):
+        lines = block.split("\n")
+        width = max(len(spelt_out(name)) for name in names)
+        assert lines == [
+            f"{spelt_out(name).rjust(width)} = {'NULL' if value is None else spelt_out(value)}"
+            for name, value in zip(names, row, strict=True)
+        ]
+
+
+def as_text(columns: Columns) -> list[tuple[str | None, ...]]:
+    """Every value as DuckDB's own text, one value at a time."""
+    with duckdb.connect(":memory:") as connection:
+
+        def text(value: Any, kind: str) -> str | None:
+            sql = f"SELECT CAST(CAST(? AS {kind}) AS VARCHAR)"
+            return connection.execute(sql, [value]).fetchall()[0][0]  # type: ignore[no-any-return]
+
+        return list(
+            zip(*([text(value, kind) for value in values] for _, kind, values in columns), strict=True)
+        )
+
+
+@settings(deadline=None, max_examples=60)
+@given(COLUMNS)
+def test_markdown_is_one_table(columns: Columns) -> None:
+    content, names, _ = written(columns, AnswerFormat.md)
+    tokens = MarkdownIt("commonmark").enable("table").parse(content.decode())
+    assert [token.type for token in tokens[:1] + tokens[-1:]] == ["table_open", "table_close"]
+    cells = ["".join(map(shown, token.children or ())) for token in tokens if token.type == "inline"]
+    expected = [*names, *("NULL" if value is None else value for row in as_text(columns) for value in row)]
+    for cell, text in zip(cells, expected, strict=True):
+        assert cell.strip() == "\n".join(map(spelt_out, re.split(r"\r\n|\r|\n", text))).strip(), (cell, text)
+
+
+def shown(token: Any) -> str:
+    """What a reader sees of one piece of a cell; no piece may be anything but text or a line break."""
+    assert token.type in ("text", "text_special", "html_inline") and (
+        token.type != "html_inline" or token.content == "<br>"
+    ), token
+    return "\n" if token.type == "html_inline" else token.content  # type: ignore[no-any-return]
+
+
+@settings(deadline=None, max_examples=30)
+@given(COLUMNS)
+def test_a_box_is_as_wide_on_every_line(columns: Columns) -> None:
+    content, _, _ = written(columns, AnswerFormat.table)
+    text = content.decode()
+    assert text.startswith("┌") and "\x1b" not in text and "\0" not in text
+
+
+def test_what_128_bits_hold_is_refused_where_parquet_does_not() -> None:
+    with duckdb.connect(":memory:") as connection:
+        answer = connection.sql("SELECT (2::HUGEINT ** 126)::HUGEINT * 1 AS n")
+        assert len(str(answer.fetchall()[0][0])) == 38
+        with pytest.raises(duckdb.Error, match="DECIMAL"):
+            write_answer(
+                connection.sql("SELECT 170141183460469231731687303715884105727 AS n"),
+                AnswerFormat.parquet,
+                io.BytesIO(),
+            )
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        (AnswerFormat.csv, b"a,a_1\n"),
+        (AnswerFormat.json, b"[]\n"),
+        (AnswerFormat.line, b""),
+        (AnswerFormat.md, b"| a | a\\_1 |\n| --- | --- |\n"),
+    ],
+)
+def test_no_rows_are_a_head_alone(form: AnswerFormat, content: bytes) -> None:
+    sink = io.BytesIO()
+    with duckdb.connect(":memory:") as connection:
+        assert write_answer(connection.sql("SELECT 1 AS a, 2 AS a LIMIT 0"), form, sink) == 0
+    assert sink.getvalue() == content
+
+
+def test_a_box_leaves_columns_out_and_says_how_wide_it_would_be() -> None:
+    with duckdb.connect(":memory:") as connection:
+        answer = connection.sql(
+            "SELECT " + ", ".join(f"'{i:030}' AS c{i}" for i in range(6)) + " FROM range(100)"
+        )
+        assert box_width(answer, None) > 150
+        drawn = box(answer, None, 80)
+        assert "…" in drawn and all(len(line) <= 80 for line in drawn.splitlines())
+        assert "·" in drawn and "·" not in box(answer, 100, 80)
