@@ -14,11 +14,12 @@ from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
 from polyneuron.pipelines.commands.neurons import neurons
+from polyneuron.pipelines.commands.nights import NIGHTLY_EXIT_CODES, nightly, trend
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.query import query
 from polyneuron.pipelines.commands.results import export, report
-from polyneuron.pipelines.commands.runs import nightly, study_command, transfer
+from polyneuron.pipelines.commands.runs import study_command, transfer
 from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.table import table
 from polyneuron.pipelines.run.ending import ended_by_signals, print_error, unexpected
@@ -26,16 +27,22 @@ from polyneuron.pipelines.stages.order import COMMANDS
 
 app = typer.Typer(
     help="Finds the neurons a language model uses for each language, and what they are worth.",
+    epilog="Exit codes are at the end of each command's help.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 some of several models failed; 2 an error, told in one message; 130 interrupted."
+)
+
 for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.help)(heard(study_command(_name)))
-for _function in (transfer, nightly, report, export, plan):
-    app.command()(heard(_function))
-for _function in (table, neurons, query, init, ls, schema):
-    app.command()(_function)
+    app.command(_name, help=_command.help, epilog=_EXIT_CODES)(heard(study_command(_name)))
+app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
+for _function in (transfer, report, export, plan):
+    app.command(epilog=_EXIT_CODES)(heard(_function))
+for _function in (table, neurons, query, init, ls, schema, trend):
+    app.command(epilog=_EXIT_CODES)(_function)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,6 +1,7 @@
 """Finds, certifies and edits language-related and language-shared neurons in decoder language models.
 
-`import polyneuron as pn` is the public surface: the names of `polyneuron.neuron_core`, imported when first used.
+`import polyneuron as pn` is the public surface: the names of `polyneuron.neuron_core`, imported when first used, and
+`pn.open`, which opens a stored study.
 """
 
 from pathlib import Path
@@ -16,8 +17,12 @@ from polyneuron import neuron_core as _neuron_core  # noqa: E402
 __all__ = ["__version__"]
 __all__ += _neuron_core.__all__
 
+_OPEN = "open"
+"""No part of `__all__`: `from polyneuron import *` would hide Python's own."""
+
 if TYPE_CHECKING:
     from polyneuron.neuron_core import *  # noqa: F403
+    from polyneuron.pipelines.notebook.study import open_study as open  # noqa: F401
 
     __version__: str
 else:  # a type checker that saw __getattr__ would take any name
@@ -27,10 +32,14 @@ else:  # a type checker that saw __getattr__ would take any name
             from importlib.metadata import version
 
             return version("polyneuron")
+        if name == _OPEN:
+            from polyneuron.pipelines.notebook.study import open_study
+
+            return open_study
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(_neuron_core, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, _OPEN})

@@ -136,6 +136,7 @@ class SyntheticStudy:
             self.ledger.put("detections", unit, summaries, language=code)
             row = {
                 "model": _MODEL,
+                "weights": self.model.fingerprint,
                 "language": code,
                 "source": "synthetic",
                 "revision": None,

@@ -109,24 +109,35 @@ def read_night(store: Store, model: str, label: str, variants: Sequence[str]) ->
     """The results of one night for `variants`. What a resumed night measured twice is taken from its newest run. Raises
     StoreError: see `Store.read`."""
     where = [("model", "=", model), ("night", "=", label), ("variant", "in", list(variants))]
-    started = {row["run_id"]: row["started_at"] for row in store.read("runs").to_pylist()}
-    rows = sorted(
-        store.read("scores", where).to_pylist(),
-        key=lambda row: (started.get(row["run_id"], ""), row["run_id"], row["unit"]),
-    )
-    # A unit holds all metrics of one variant, benchmark and language: the newest replaces the older one whole.
-    units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in rows}
-    samples = store.read("samples", [*where, ("unit", "in", sorted(set(units.values())))])
+    rows = newest(store.read("scores", where).to_pylist(), started_at(store))
+    samples = store.read("samples", [*where, ("unit", "in", sorted({row["unit"] for row in rows}))])
     results = NightResults(label, {}, {}, samples)
     for row in rows:
-        place = row["variant"], row["benchmark"], row["language"]
-        if row["unit"] != units[place]:
-            continue
         if row["metric"] == NO_TASK:
+            place = row["variant"], row["benchmark"], row["language"]
             results.unavailable[place] = row["null_reason"] or "there is no task"
         else:
-            results.scores[row["variant"], (*place[1:], row["metric"], row["filter"])] = row
+            results.scores[row["variant"], key_of(row)] = row
     return results
+
+
+def started_at(store: Store) -> dict[str, str]:
+    """When each run of a store started, by its id (ISO 8601)."""
+    rows = store.read("runs", columns=["run_id", "started_at"]).to_pylist()
+    return {row["run_id"]: row["started_at"] for row in rows}
+
+
+def newest(scores: Sequence[Row], started: dict[str, str]) -> list[Row]:
+    """Of rows of the table `scores` of one night those that are not measured anew in a later run. A unit holds all metrics of one
+    variant, benchmark and language: the newest replaces the older one whole."""
+    rows = sorted(scores, key=lambda row: (started.get(row["run_id"], ""), row["run_id"], row["unit"]))
+    units = {(row["variant"], row["benchmark"], row["language"]): row["unit"] for row in rows}
+    return [row for row in rows if row["unit"] == units[row["variant"], row["benchmark"], row["language"]]]
+
+
+def key_of(row: Row) -> Key:
+    """What a row of the tables `scores` or `verdicts` is about, beside the variant."""
+    return row["benchmark"], row["language"], row["metric"], row["filter"]
 
 
 def require_same_settings(night: NightResults, baseline: NightResults) -> None:

@@ -20,8 +20,8 @@ from polyneuron.eval.tables import text
 from polyneuron.eval.verdicts.verdict import NOT_JUDGED, WORSE
 
 _TONES = {Outcome.OK: "yes", Outcome.REGRESSION: "no", Outcome.NOT_JUDGED: "mixed"}
-_FAULTS = {WORSE: ("failure", "regression"), LET_PASS: ("skipped", LET_PASS)}
-_FAULTS |= {name: ("error", name) for name in (NOT_JUDGED, NOT_SCORED)}
+FAULTS = {WORSE: ("failure", "regression"), LET_PASS: ("skipped", LET_PASS)}
+FAULTS |= {name: ("error", name) for name in (NOT_JUDGED, NOT_SCORED)}
 """Element and type by which JUnit shows a case that is not simply good."""
 _FORBIDDEN_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -38,11 +38,14 @@ def html(nights: Sequence[ModelNight]) -> str:
 
 def _rendered(template: str, nights: Sequence[ModelNight], escape: Callable[[str], str]) -> str:
     outcome, sections = headline(nights).lower(), [section(night) for night in nights]
-    page, title = _templates(template, escape).get_template(template), f"Nightly benchmarks: {outcome}"
+    page, title = (
+        templates_of_nights(template, escape).get_template(template),
+        f"Nightly benchmarks: {outcome}",
+    )
     return page.render(title=title, outcome=outcome, sections=sections, tones=_TONES).rstrip() + "\n"
 
 
-def _templates(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
+def templates_of_nights(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
     """All that a template prints goes through `escape`, but for what is made of tables."""
 
     def printed(value: Any) -> Any:
@@ -53,6 +56,13 @@ def _templates(name: str, escape: Callable[[str], str]) -> jinja2.Environment:
     return templates.overlay(finalize=printed, autoescape=name.endswith(".html.j2"))
 
 
+def shown_cases(night: ModelNight) -> list[Case]:
+    """The comparisons or scores of a night, or one case that says that there are none."""
+    shown = section(night)
+    sentence = templates_of_nights("sentence.j2", str).get_template("sentence.j2")
+    return shown["cases"] or [Case(night.model, "anything", NOT_JUDGED, sentence.render(section=shown))]
+
+
 def junit(nights: Sequence[ModelNight]) -> str:
     """The summary as JUnit XML: one test case a comparison, or a score where there is nothing to compare with.
 
@@ -60,12 +70,9 @@ def junit(nights: Sequence[ModelNight]) -> str:
     one that says so, since a test suite without any would pass for a good night.
     """
     root = Element("testsuites", name="polyneuron nightly")
-    sentence = _templates("sentence.j2", str).get_template("sentence.j2")
     for night in nights:
-        shown = section(night)
-        nothing = Case(night.model, "anything", NOT_JUDGED, sentence.render(section=shown))
-        cases = shown["cases"] or [nothing]
-        faults = Counter(_FAULTS[case.kind][0] for case in cases if case.kind in _FAULTS)
+        cases = shown_cases(night)
+        faults = Counter(FAULTS[case.kind][0] for case in cases if case.kind in FAULTS)
         suite = SubElement(
             root,
             "testsuite",
@@ -77,8 +84,8 @@ def junit(nights: Sequence[ModelNight]) -> str:
         )
         for case in cases:
             element = SubElement(suite, "testcase", classname=_xml(case.owner), name=_xml(case.name))
-            if case.kind in _FAULTS:
-                tag, kind = _FAULTS[case.kind]
+            if case.kind in FAULTS:
+                tag, kind = FAULTS[case.kind]
                 SubElement(element, tag, type=kind, message=_xml(case.words))
             else:
                 SubElement(element, "system-out").text = _xml(case.words)

@@ -33,14 +33,15 @@ CORPORA = table_of(
     "corpora",
     "model language",
     [
-        each("string", "model language source revision? sha detect_in"),
+        each("string", "model weights language source revision? sha detect_in"),
         each("int64", "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout n_cut"),
         each("string", "dropped_json doubts_json"),
     ],
 )
-"""One row per model and language. sha: hash of the sampled text; detect_in: what detection read, n_detection windows of equal
-length or sentences; n_cut: sentences, not windows, as long as the most tokens that are kept; dropped_json: how many sentences
-were dropped, by reason; doubts_json: what speaks against the sample being of the language."""
+"""One row per model and language. weights: fingerprint of the model's files; sha: hash of the sampled text; detect_in: what
+detection read, n_detection windows of equal length or sentences; n_cut: sentences, not windows, as long as the most tokens that
+are kept; dropped_json: how many sentences were dropped, by reason; doubts_json: what speaks against the sample being of the
+language."""
 
 IMPACTS = table_of(
     "impacts",

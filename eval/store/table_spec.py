@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.types as kinds
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of all tables together: what is written with another one is refused."""
 
 _KINDS = {str: "string", bool: "bool", int: "int64", float: "double"}

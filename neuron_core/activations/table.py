@@ -29,6 +29,10 @@ class ActivationTable(ActivationStatistics):
     languages: tuple[str, ...]
     """The L languages, in the order of the first axis."""
 
+    def __repr__(self) -> str:
+        shape = f"{self.n_layers} layers of {self.width} ffn neurons"
+        return f"ActivationTable({self.model!r}, {self.site}, {', '.join(self.languages)}: {shape})"
+
     @staticmethod
     def build(
         model: str, site: Site, languages: Sequence[str], layers: Sequence[ActivationStatistics]

@@ -40,6 +40,12 @@ class SetError(PolyneuronError):
     """A neuron set that does not fit the model or the operation asked of it."""
 
 
+class UnknownName(SetError, KeyError):
+    """A name under which there is nothing; the message holds the names that there are."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
 class StoreError(PolyneuronError):
     """A store that is locked, read-only, full, or written by a newer version."""
 

@@ -65,6 +65,8 @@ _SECRET_VARIABLE = re.compile(rf"{_SECRET}", re.IGNORECASE)
 _NO_SECRET_VARIABLE = re.compile(
     r"_(?:PATH|FILE|DIR|URL|MODE|COMMAND|SOCK|ID|NAME|TTL|TIMEOUT)$|TOKENI[SZ]|TOKENS", re.IGNORECASE
 )
+_SECRET_URL = re.compile("webhook", re.IGNORECASE)
+"""Whoever knows the URL of a webhook may post to it."""
 _SHORTEST = 8
 """A shorter value of such a variable is no secret, and may well be an ordinary word."""
 
@@ -125,6 +127,8 @@ def _values_of_environment() -> list[str]:
 
 @cache
 def _names_a_secret(variable: str) -> bool:
+    if _SECRET_URL.search(variable):
+        return True
     return bool(_SECRET_VARIABLE.search(variable)) and not _NO_SECRET_VARIABLE.search(variable)
 
 

@@ -19,6 +19,7 @@ from polyneuron.neuron_core.activations.table import ActivationTable
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.detectors.names import DetectorName
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
+from polyneuron.neuron_core.sets.neuron_sets import NeuronSets
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -35,6 +36,12 @@ class Detected:
     """By language, float64 [D, I]: the numbers that ranked the neurons; their meaning is the detector's."""
     thresholds: Mapping[str, float]
     """By name, what scores or probabilities were held against."""
+
+    def __repr__(self) -> str:
+        return f"Detected({self.detector!r}: {NeuronSets.of(self.sets)!r})"
+
+    def _repr_html_(self) -> str:
+        return NeuronSets.of(self.sets)._repr_html_()
 
     @property
     def everything(self) -> NeuronSet:

@@ -70,6 +70,9 @@ class Intervention:
                 f"The intervention {self.name!r} has constants for layers {extra}, without neurons"
             )
 
+    def __repr__(self) -> str:
+        return f"Intervention({self.name!r}, {self.operation} {self.neuron_set!r})"
+
     @classmethod
     def scaled(cls, neuron_set: NeuronSet, factor: float, name: str | None = None) -> Intervention:
         """The activations of all neurons times `factor`. Raises SetError for neurons of other groups."""

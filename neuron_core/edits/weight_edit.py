@@ -6,7 +6,7 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,9 @@ class WeightEdit:
     name: str
     """What reports call the variant."""
 
+    def __repr__(self) -> str:
+        return f"WeightEdit({self.name!r}, {self.kind} of {self.neuron_set!r})"
+
     @property
     def kind(self) -> Kind:
         """Whether the neurons are deactivated ("zero") or take values."""
@@ -47,7 +50,12 @@ class WeightEdit:
 
     @classmethod
     def zero(cls, neuron_set: NeuronSet, name: str | None = None) -> WeightEdit:
-        """Deactivates the neurons: all their parameters, biases included, become 0 (paper A, section 2.1)."""
+        """Deactivates the neurons: all their parameters, biases included, become 0 (paper A, section 2.1). Raises SetError for
+        what is no set, naming the sets in it."""
+        if not isinstance(neuron_set, NeuronSet):
+            named = isinstance(neuron_set, Iterable) and not isinstance(neuron_set, str)
+            names = f"; it holds {', '.join(map(str, neuron_set))}" if named else ""
+            raise SetError(f"Neurons are needed, a NeuronSet, not {type(neuron_set).__name__}{names}")
         return cls(neuron_set, None, name or f"zero-{neuron_set.fingerprint()[:8]}")
 
     @classmethod

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from polyneuron.neuron_core.common.html import html_table
 from polyneuron.neuron_core.impacts.accumulate import Impacts
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.model.groups import GROUPS
@@ -125,6 +126,18 @@ class ImpactTable:
         impacts = pa.concat_tables([language.impacts for language in languages])
         self.impacts: pa.Table = impacts.combine_chunks()
         self.summaries: pa.Table = pa.concat_tables([language.summary for language in languages])
+
+    def __repr__(self) -> str:
+        return f"ImpactTable({', '.join(self.languages)}: {self.impacts.num_rows} rows)"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [row[name] for name in ("language", "group", "n_sentences", "n_tokens")]
+            for row in self.summaries.to_pylist()
+        ]
+        return html_table(
+            f"Impacts: {self.impacts.num_rows} rows", ("language", "group", "sentences", "tokens"), rows
+        )
 
     def to_arrow(self) -> pa.Table:
         """All rows, in the order language, layer, group, neuron; see `IMPACTS_SCHEMA`."""

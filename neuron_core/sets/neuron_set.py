@@ -1,4 +1,4 @@
-"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts and Parquet."""
+"""NeuronSet: an immutable set of neurons of one model, with set algebra, counts and files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.common.files import write_whole
+from polyneuron.neuron_core.common.html import html_table
 from polyneuron.neuron_core.model.groups import GROUPS
 
 if TYPE_CHECKING:
@@ -136,6 +136,14 @@ class NeuronSet:
         counts = ", ".join(f"{group} {n}" for group, n in self.counts().items())
         return f"NeuronSet({self._model!r}, {len(self)} neurons: {counts})"
 
+    def _repr_html_(self) -> str:
+        layers = [[place[0] for place in self.places() if place[1] == group] for group in self.widths]
+        rows = [
+            (group, n, f"{min(own)} to {max(own)}" if own else "none")
+            for (group, n), own in zip(self.counts().items(), layers, strict=True)
+        ]
+        return html_table(f"{len(self)} neurons of {self.model}", ("group", "neurons", "layers"), rows)
+
     def __or__(self, other: NeuronSet) -> NeuronSet:
         return self._combined(other, np.union1d)
 
@@ -251,20 +259,15 @@ class NeuronSet:
         return cls.from_indices(model, widths, n_layers, indices)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the set as Parquet, whole or not at all. Raises SetError where it cannot be written."""
-        import pyarrow.parquet as pq
+        """Writes the set as Parquet, JSON or CSV, as the suffix of `path` says, whole or not at all. Raises SetError where it
+        cannot be written, and for another suffix."""
+        from polyneuron.neuron_core.sets.neuron_set_files import write_set
 
-        return write_whole(path, lambda file: pq.write_table(self.to_arrow(), file), "set")
+        return write_set(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronSet:
         """Reads what `save` wrote. Raises SetError for a missing, broken or foreign file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        from polyneuron.neuron_core.sets.neuron_set_files import read_set
 
-        try:
-            return cls.from_arrow(pq.read_table(path, partitioning=None))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise SetError(
-                f"No neuron set can be read from {path}: {error}. Give a file that NeuronSet.save wrote"
-            ) from error
+        return read_set(Path(path))

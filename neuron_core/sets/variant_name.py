@@ -108,3 +108,8 @@ def exclusive(language: str) -> VariantName:
 def strict_exclusive(language: str) -> VariantName:
     """The name of a language's strictly exclusive set, switched off."""
     return VariantName(kind="strict_exclusive", language=language)
+
+
+def related(language: str) -> VariantName:
+    """The name of a language's related set."""
+    return VariantName(kind="related", language=language)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.neuron_core.common.errors import ConfigError, PolyneuronError
 from polyneuron.neuron_core.common.redact import redacted_within
 from polyneuron.pipelines.commands.options import of_a_study
 from polyneuron.pipelines.run.ending import print_error
 
 if TYPE_CHECKING:
     from polyneuron.cluster.capacity.devices import Machines
-    from polyneuron.pipelines.config.study import StudyConfig
+    from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
     from polyneuron.pipelines.config.transfer import TransferConfig
 
 
@@ -49,13 +49,24 @@ plan = of_a_study(_plan, "plan")
 
 def dry_run(config: "StudyConfig | TransferConfig", command: str) -> None:
     """Prints the configuration and the plan, and ends as a start would that is refused."""
+    print_configuration(config)
+    from polyneuron.pipelines.plan.refusals import refusals
+
+    print_planned(config, refusals(config, command))
+
+
+def print_configuration(config: "StudyConfig | TransferConfig | NightlyConfig") -> None:
+    """Prints the resolved configuration as YAML, without credentials."""
     import yaml
 
     document = redacted_within(config.model_dump(mode="json"))
     print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    from polyneuron.pipelines.plan.refusals import refusals
 
-    refused = refusals(config, command)
+
+def print_planned(
+    config: "StudyConfig | TransferConfig | NightlyConfig", refused: Mapping[str, PolyneuronError]
+) -> None:
+    """Prints the plan. Raises ConfigError, or ends, where models were refused or cannot be planned."""
     _print_plan(config)
     _end_with({label: error.message for label, error in refused.items()}, len(config.models))
 
@@ -72,7 +83,7 @@ def _end_with(refused: Mapping[str, str], n_models: int) -> None:
 
 
 def _print_plan(
-    config: "StudyConfig | TransferConfig",
+    config: "StudyConfig | TransferConfig | NightlyConfig",
     machines: "Machines | None" = None,
     calibrate: bool = False,
     *,

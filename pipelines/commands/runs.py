@@ -1,8 +1,7 @@
-"""The commands that do a study's work: `study` and its parts, `transfer` and `nightly`."""
+"""The commands that do a study's work: `study` and its parts, and `transfer`."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -36,21 +35,3 @@ def transfer(config: ConfigOption = None, overrides: Overrides = None, dry_run: 
     from polyneuron.pipelines.transfer.run import run_transfer
 
     raise typer.Exit(run_transfer(resolved))
-
-
-def nightly(
-    config: ConfigOption = None,
-    overrides: Overrides = None,
-    baseline: Annotated[
-        str,
-        typer.Option(help="Night to compare with: last-good, a night's label, or none to accept this one."),
-    ] = "last-good",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the summaries; beside the store if left out.")
-    ] = None,
-) -> None:
-    """Judge models, compare with an earlier night: exit 0 ok, 1 regression, 2 could not judge."""
-    from polyneuron.pipelines.config.load import load_nightly
-    from polyneuron.pipelines.nightly_run import run_nightly
-
-    raise typer.Exit(run_nightly(loaded(load_nightly, config or "nightly_smollm2", overrides), baseline, out))

@@ -47,7 +47,8 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
         f"{gib(shape.model_bytes)}; a layer of {shape.n_layers} {gib(shape.layer_bytes)}, outside the layers "
         f"{gib(shape.outside_bytes)}"
     )
-    yield Text(f"Neurons: {', '.join(f'{group} {count:,}' for group, count in model.neurons.items())}")
+    if model.neurons:
+        yield Text(f"Neurons: {', '.join(f'{group} {count:,}' for group, count in model.neurons.items())}")
     if model.units:
         yield Text(f"Units: {_units(model.units)}")
     yield _stages_table(model.stages)

@@ -16,12 +16,19 @@ from polyneuron.eval.tasks.benchmarks import SQUAD
 from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
-from polyneuron.pipelines.config.study import ActivationsConfig, DetectionConfig, ModelConfig, StudyConfig
+from polyneuron.pipelines.config.study import (
+    ActivationsConfig,
+    DetectionConfig,
+    ModelConfig,
+    NightlyConfig,
+    StudyConfig,
+)
 from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask
 from polyneuron.pipelines.plan.advice import Advice, advise
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import engine_stage, task_requests
+from polyneuron.pipelines.plan.nights import night_requests, units_of_night
 from polyneuron.pipelines.plan.stages import (
     activation_stage,
     assumptions,
@@ -78,28 +85,35 @@ class StudyPlan:
 
 
 def plan(
-    config: StudyConfig | TransferConfig, machines: Machines | None = None, calibrated: bool = False
+    config: StudyConfig | TransferConfig | NightlyConfig,
+    machines: Machines | None = None,
+    calibrated: bool = False,
 ) -> StudyPlan:
     """Plans every model. machines: None for those at hand; calibrated: measure one layer of each first.
 
-    For a transfer study nothing is suggested where something does not fit.
+    For a night or a transfer study nothing is suggested where something does not fit.
 
     Raises:
         ClusterError: the machines at hand cannot be seen, or there is nothing to calibrate on.
     """
     machines = machines or machines_at_hand()
     models = tuple(_plan_model(config, index, machines, calibrated) for index in range(len(config.models)))
-    return StudyPlan(machines, models, (*assumptions(study_of(config)), *machines.assumed))
+    reads_corpus = not isinstance(config, NightlyConfig)
+    return StudyPlan(machines, models, (*assumptions(study_of(config), reads_corpus), *machines.assumed))
 
 
 def _plan_model(
-    config: StudyConfig | TransferConfig, index: int, machines: Machines, calibrated: bool
+    config: StudyConfig | TransferConfig | NightlyConfig, index: int, machines: Machines, calibrated: bool
 ) -> ModelPlan:
     model, study = config.models[index], study_of(config)
     try:
         hf_config = config_of_model(model)
         anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
-        units = {} if isinstance(config, TransferConfig) else units_of(config, model)
+        units: dict[str, Any] = {}
+        if isinstance(config, StudyConfig):
+            units = units_of(config, model)
+        elif isinstance(config, NightlyConfig):
+            units = units_of_night(config, model)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
     case = PlannedCase(config=study, index=index, shape=shape, machines=machines)
@@ -107,6 +121,8 @@ def _plan_model(
         case = replace(case, measured=_measured(case, hf_config))
     if isinstance(config, TransferConfig):
         stages = _planned(case, transfer_stages(config, case, anatomy))
+    elif isinstance(config, NightlyConfig):
+        stages = _planned(case, [engine_stage(case, night_requests(config, case))])
     else:
         stages = _planned(case, stages_of(case))
     advice, mended = None, list[StagePlan]()
@@ -121,7 +137,9 @@ def _plan_model(
         dtype=model.dtype,
         family=anatomy.family.name,
         shape=shape,
-        neurons={group: anatomy.widths[group] * anatomy.n_layers for group in study.detection.groups},
+        neurons={}
+        if isinstance(config, NightlyConfig)
+        else {group: anatomy.widths[group] * anatomy.n_layers for group in study.detection.groups},
         units=units,
         stages=stages,
         measured=case.measured,
@@ -161,10 +179,15 @@ def transfer_stages(config: TransferConfig, case: PlannedCase, anatomy: Anatomy)
     yield engine_stage(case, sum((asked[cell.task] for cell in cells_of(config, tunings, sets)), Requests()))
 
 
-def study_of(config: StudyConfig | TransferConfig) -> StudyConfig:
-    """What stages are planned by: of a transfer study its settings, where a study has them."""
+def study_of(config: StudyConfig | TransferConfig | NightlyConfig) -> StudyConfig:
+    """What stages are planned by: of a night or a transfer study its settings, where a study has them."""
     if isinstance(config, StudyConfig):
         return config
+    if isinstance(config, NightlyConfig):  # which may have one language alone
+        shared = {
+            name: getattr(config, name) for name in ("models", "languages", "evaluation", "store", "seed")
+        }
+        return StudyConfig.model_construct(**shared)
     return StudyConfig(
         models=config.models,
         languages=config.languages,

@@ -33,10 +33,10 @@ def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, Po
         PolyneuronError: what would be refused whatever the model.
     """
     store = Store(config.store)
-    _require_usable(store)
+    require_usable(store)
     if isinstance(config, TransferConfig):
         require_local(store.root)
-        _read_benchmarks(config.evaluation, config.languages)
+        read_benchmarks(config.evaluation, config.languages)
         for task in config.tasks:
             if task.training.data != "hub":
                 data = BenchmarkData(task.training.data, config.revisions)
@@ -49,7 +49,7 @@ def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, Po
             require_local(store.root)
             _read_documents(config.training)
         if "evaluation" in stages:
-            _read_benchmarks(config.evaluation, config.languages)
+            read_benchmarks(config.evaluation, config.languages)
     refused = {}
     for model in config.models:
         try:
@@ -59,7 +59,7 @@ def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, Po
     return refused
 
 
-def _require_usable(store: Store) -> None:
+def require_usable(store: Store) -> None:
     """Raises StoreError for a store that cannot be read, or not be written."""
     store.check()
     if "://" in store.root:
@@ -83,7 +83,7 @@ def _read_documents(training: TrainingConfig) -> None:
             deque(found, maxlen=0)
 
 
-def _read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -> None:
+def read_benchmarks(evaluation: EvaluationConfig, languages: tuple[str, ...]) -> None:
     """Raises BenchmarkError or EngineError where nothing could be judged."""
     if evaluation.engine.backend == "vllm" and importlib.util.find_spec("vllm") is None:
         raise EngineError("vLLM is not installed: install it, or set evaluation.engine.backend=hf")

@@ -231,14 +231,14 @@ def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -
     )
 
 
-def assumptions(config: StudyConfig) -> list[str]:
+def assumptions(config: StudyConfig, reads_corpus: bool = True) -> list[str]:
     """What the numbers of this configuration take for granted, beside rates."""
     cluster, training = config.cluster, config.training
     trains, in_part = bool(training.languages), "full" not in training.strategies
     libraries = f"{LIBRARIES_DEVICE / GIB:g} GiB on its GPU and {LIBRARIES_HOST / GIB:g} GiB of its node"
     answers = f"an example of a prompt has {EXAMPLE_TOKENS} tokens, an answer half of what it may have"
     said = {
-        "sentences are as long as corpus.max_tokens allows, micro-batches are full": True,
+        "sentences are as long as corpus.max_tokens allows, micro-batches are full": reads_corpus,
         f"{HEADROOM:.0%} of a memory may be planned with": True,
         "one model at a time, whatever cluster.models_at_once is": cluster.models_at_once > 1,
         f"libraries of a rank take {libraries}": cluster.gpus_per_worker,

@@ -77,6 +77,7 @@ def prepare_corpora(
         own_doubts = [doubt for code, doubt in doubts if code == sample.language]
         row = {
             "model": ledger.model,
+            "weights": model.fingerprint,
             "language": sample.language,
             "source": sample.source,
             "revision": sample.revision,

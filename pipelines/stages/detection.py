@@ -29,7 +29,7 @@ from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, 
 from polyneuron.neuron_core.selection.select import Selection, select
 from polyneuron.neuron_core.selection.sensitivity import prove, sensitivity
 from polyneuron.neuron_core.sets.controls import Pooled
-from polyneuron.neuron_core.sets.variant_name import SHARED, VariantName, exclusive, strict_exclusive
+from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive, related, strict_exclusive
 from polyneuron.pipelines.config.study import DetectionConfig, SelectionConfig
 from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
@@ -262,7 +262,7 @@ def _store(ledger: Ledger, selected: Selected, band: pa.Table) -> None:
         "n_neurons": sets.n_measured,
     }
     named = [(variant.name, variant.neurons) for variant in selected.variants]
-    named += [(VariantName(kind="related", language=of), found) for of, found in sets.related.items()]
+    named += [(related(of), found) for of, found in sets.related.items()]
     ledger.put("controls", unit, control_rows(selected.name, selected.variants), **where)
     ledger.put("neuron_sets", unit, set_rows(selected.name, named), **where)
     ledger.put("sensitivity", unit, band, **where)

@@ -48,12 +48,7 @@ def evaluate(
         EngineError, ClusterError: the engine cannot start, or dies again and again.
     """
     scoring = _Scoring(ledger, engine, tasks, night)
-    asked = [
-        (variant, task, scoring.unit(variant, task))
-        for variant in variants
-        for task in tasks
-        if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
-    ]
+    asked = scoring.asked(variants)
     units = [unit for *_, unit in asked]
     missing = ledger.missing("scores", units)
     todo = [each for each in asked if each[-1] in missing]
@@ -70,6 +65,17 @@ def evaluate(
     return units
 
 
+def units_to_judge(
+    ledger: Ledger,
+    engine: JudgingEngine,
+    variants: Sequence[Variant],
+    tasks: Sequence[Asked],
+    night: str | None = None,
+) -> list[str]:
+    """The units that `evaluate` returns, without judging. Raises BenchmarkError for data that cannot be used."""
+    return [unit for *_, unit in _Scoring(ledger, engine, tasks, night).asked(variants)]
+
+
 class _Scoring:
     """Scores variants of one model on tasks, and stores the scores."""
 
@@ -77,7 +83,7 @@ class _Scoring:
         self, ledger: Ledger, engine: JudgingEngine, tasks: Sequence[Asked], night: str | None
     ) -> None:
         """Bad data are refused here, before anything is started; their revisions are part of the units' keys."""
-        self._ledger, self._engine, self._night = ledger, engine, night
+        self._ledger, self._engine, self._night, self._tasks = ledger, engine, night, tasks
         self._located = {task: engine.data.locate(task) for task in tasks if isinstance(task, BenchmarkTask)}
         settings = engine.settings
         self._settings: Mapping[str, Any] = {
@@ -88,6 +94,15 @@ class _Scoring:
                 for name in ("backend", "device", "dtype", "max_model_len", "seed")
             },
         }
+
+    def asked(self, variants: Sequence[Variant]) -> list[tuple[Variant, Asked, str]]:
+        """Every variant with each of the tasks that it is judged on, and the unit of the two."""
+        return [
+            (variant, task, self.unit(variant, task))
+            for variant in variants
+            for task in self._tasks
+            if variant.judged_on is None or (task.asked_for, task.language) in variant.judged_on
+        ]
 
     def unit(self, variant: Variant, task: Asked) -> str:
         """The key of one variant's scores."""

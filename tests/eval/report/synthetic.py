@@ -289,6 +289,7 @@ def _metrics(selection: Selection, losses: pa.Table) -> Iterator[dict[str, Any]]
 def _corpora(plan: Plan) -> Iterator[dict[str, Any]]:
     for i, lang in enumerate(plan.languages):
         yield _mark(plan, f"corpus-{lang}") | {
+            "weights": "f00d",
             "language": lang,
             "source": "embedded",
             "revision": "1",

@@ -19,7 +19,7 @@ from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.eval.report.page import render
 from polyneuron.eval.store.store import Store
 from polyneuron.pipelines.config.study import NightlyConfig
-from polyneuron.pipelines.nightly_run import _unjudged
+from polyneuron.pipelines.nights.judging import _unjudged
 from tests.eval.report.benchmark_rows import add, unavailable, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
 from tests.eval.report.synthetic import Plan, list_units, store_with, studied

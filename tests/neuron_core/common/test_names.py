@@ -65,7 +65,8 @@ def test_the_store_writes_nowhere_else(model: str, language: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "a", "b", "store")
         row = {
-            "model": model, "language": language, "source": "s", "revision": None, "sha": "0", "detect_in": "windows",
+            "model": model, "weights": "w", "language": language, "source": "s", "revision": None, "sha": "0",
+            "detect_in": "windows",
             "n_read": 1, "n_detection": 1, "n_heldout": 1, "n_tokens_detection": 1, "n_tokens_heldout": 1, "n_cut": 0,
             "dropped_json": "{}", "doubts_json": "[]",
         }  # fmt: skip

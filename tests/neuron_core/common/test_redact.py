@@ -63,6 +63,8 @@ def test_the_environments_tokens_are_hidden_wherever_they_stand(monkeypatch: pyt
     assert redacted(f"401 for {SECRET}") == "401 for ***"
     monkeypatch.setenv("HF_TOKEN", "the")
     assert redacted("the end") == "the end"
+    monkeypatch.setenv("POLYNEURON_WEBHOOK_URL", "https://chat.example/services/T0/B0")
+    assert redacted("no answer from https://chat.example/services/T0/B0") == "no answer from ***"
 
 
 @given(

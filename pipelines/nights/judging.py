@@ -1,37 +1,40 @@
 """The nightly regression run: judge models, compare with an earlier night, say truthfully how it went."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from polyneuron.eval.nightly.baseline import last_good
-from polyneuron.eval.nightly.judge import Judgement, Outcome, first_night, judge, worst
+from polyneuron.eval.nightly.announce import OUTCOMES
+from polyneuron.eval.nightly.judge import Judgement, first_night, judge, worst
 from polyneuron.eval.nightly.render import html, junit, markdown
 from polyneuron.eval.nightly.sections import ModelNight
+from polyneuron.eval.nightly.trend import TREND_FILE, write_trend
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.store.units import unit_key
 from polyneuron.eval.verdicts.verdict import Verdict
-from polyneuron.neuron_core.common.errors import ConfigError, StoreError
 from polyneuron.neuron_core.common.files import write_text
 from polyneuron.neuron_core.common.names import safe_name
-from polyneuron.neuron_core.edits.intervention import Intervention, is_intervention_file
-from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
+from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
+from polyneuron.pipelines.nights.announcing import announce, tried
+from polyneuron.pipelines.nights.entrants import (
+    LAST_GOOD,
+    NO_BASELINE,
+    baseline_night,
+    folder_of_summaries,
+    tonight,
+    variants_of_night,
+)
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say, show
 from polyneuron.pipelines.run.record import Run, reason_of, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
-from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
-
-NO_BASELINE, LAST_GOOD = "none", "last-good"
-_STATUS = {Outcome.OK: "ok", Outcome.REGRESSION: "regression", Outcome.NOT_JUDGED: "not judged"}
 
 
 def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | None = None) -> int:
-    """Judges every model and writes `nightly-<night>.md`, `.html` and `.xml` (JUnit).
+    """Judges every model, writes `nightly-<night>.md`, `.html` and `.xml` (JUnit) and the page of all nights, `trend.html`, and
+    announces the night (`announce`), which changes nothing about how it ends.
 
     `baseline`: "last-good", a night's label or run id, or "none", which accepts this night as a good one if every item was
     scored. Run again under the same night, it goes on at the first benchmark that is missing. Returns 0 ok, 1 regression,
@@ -40,11 +43,8 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
     Raises:
         ConfigError: there is no place for the summaries. StoreError: the store cannot be used.
     """
-    config = config.model_copy(update={"night": config.night or f"{datetime.now(UTC):%Y-%m-%d}"})
+    config, folder = tonight(config), folder_of_summaries(config, out)
     assert config.night is not None
-    if out is None and "://" in config.store:
-        raise ConfigError("The store is a URL: name a folder for the summaries with --out")
-    folder = out or Path(config.store)
     store, nights = Store(config.store), list[ModelNight]()
     with recorded(config, store) as run:
         for model in config.models:
@@ -55,11 +55,14 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
             if isinstance(night, Judgement) and night.verdicts:
                 unit = unit_key(stage="nightly", model=night.model, night=night.night, run=run.id)
                 Ledger(store, night.model, run.id).put("verdicts", unit, night.table())
-        run.outcome = _STATUS[outcome]
+        run.outcome = OUTCOMES[outcome]
         name = f"nightly-{safe_name(config.night)}"
         for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
             write_text(folder / f"{name}.{suffix}", render(nights), "summary of the night")
-        show(f"{_STATUS[outcome]}: {folder / name}.html")
+        show(f"{OUTCOMES[outcome]}: {folder / name}.html")
+    with tried("The trend over nights was not written"):
+        say(f"trend over nights: {write_trend(store, folder / TREND_FILE)}")
+    announce(nights, folder / f"{name}.md")
     return int(outcome)
 
 
@@ -73,22 +76,17 @@ def _judge_model(
         opened = StudiedModel.open(model)
         with Slot() as slot, run.timed("evaluation"):
             engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
-            variants, tasks = _variants(config, opened), benchmark_tasks(config.evaluation, config.languages)
+            variants = variants_of_night(config, model.label, anatomy_of(opened.hf_config))
+            tasks = benchmark_tasks(config.evaluation, config.languages)
             ledger = Ledger(store, model.label, run.id)
             evaluate(ledger, engine, variants, tasks, config.night)
         names = [str(variant.name) for variant in variants]
         if baseline == NO_BASELINE:
             first = first_night(store, model.label, config.night, names)
-            say(f"  compared with nothing: {_STATUS[first.outcome]}")
+            say(f"  compared with nothing: {OUTCOMES[first.outcome]}")
             return first
-        if named is None:
-            good = last_good(store, model.label, config.night)
-            if good is None:
-                raise StoreError(
-                    f"The store holds no good night of {model.label} before {config.night}. This one is stored: look "
-                    "at its scores, and accept it with --baseline none"
-                )
-            named = good.label
+        named = baseline_night(store, model.label, config.night, baseline)
+        assert named is not None
         judged = judge(
             store,
             model.label,
@@ -100,7 +98,7 @@ def _judge_model(
             few_items_pass=config.few_items == "pass",
             seed=config.seed,
         )
-        say(f"  against night {named}: {_STATUS[judged.outcome]}")
+        say(f"  against night {named}: {OUTCOMES[judged.outcome]}")
         return judged
     except Exception as error:
         words = reason_of(error, f"{model.label} was not judged")
@@ -114,20 +112,6 @@ def _judge_model(
             min_effect=config.evaluation.min_effect,
             verdicts=(reason,),
         )
-
-
-def _variants(config: NightlyConfig, model: StudiedModel) -> list[Variant]:
-    """The base model and the variants whose files the configuration names for it."""
-    variants, anatomy = [BASE_VARIANT], anatomy_of(model.hf_config)
-    for variant in config.variants:
-        if variant.model != model.label:
-            continue
-        held = is_intervention_file(variant.file)
-        change = Intervention.load(variant.file) if held else WeightEdit.load(variant.file)
-        change.require_fit(anatomy)
-        name = VariantName(kind="intervention" if held else "edit", label=variant.name)
-        variants.append(Variant(name=name, neurons=change.neuron_set, change=change))
-    return variants
 
 
 def _unjudged(model: str, config: NightlyConfig, baseline: str, reason: str) -> Verdict:

@@ -16,9 +16,10 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.study import NightlyConfig
-from polyneuron.pipelines.nightly_run import run_nightly
+from polyneuron.pipelines.nights.judging import run_nightly
 from tests.edits import random_neurons
 from tests.pipelines.in_process import judge_locally
+from tests.pipelines.test_secrets import everything_in
 from tests.tiny_models import save_tiny_model
 
 
@@ -158,6 +159,7 @@ def test_variants_from_files_are_judged_beside_their_own_model(nights: Nights, m
     assert responses["base"] != responses["dead"] != responses["held"] != responses["base"]
     assert sorted(file.suffix for file in (nights.folder / "new" / "out").iterdir()) == [
         ".html",
+        ".html",
         ".md",
         ".xml",
     ]
@@ -213,3 +215,18 @@ def test_a_model_that_fails_is_not_judged_and_the_others_go_on(
     rows = nights.store.read("verdicts", [("model", "=", "broken")]).to_pylist()
     assert [(row["verdict"], row["baseline"]) for row in rows] == [("not judged", baseline)]
     assert nights.statuses()[-1] == "not judged"
+
+
+def test_a_night_is_announced_kept_in_the_trend_and_ends_as_it_ended(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Nothing listens at the webhook's port, and its URL is nowhere in the store or its log."""
+    secret, step = "T000-B000-hunter2Secret", tmp_path_factory.mktemp("github") / "step"
+    monkeypatch.setenv("POLYNEURON_WEBHOOK_URL", f"http://127.0.0.1:9/services/{secret}")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    assert [nights.run(night, baseline) for night, baseline in (("n1", "none"), ("n2", "n1"))] == [0, 0]
+    assert step.read_text() == f"{nights.summary('n1')}\n{nights.summary('n2')}"
+    page = (nights.folder / "trend.html").read_text(encoding="utf-8")
+    assert "2 nights; no score became worse" in page and "running" not in page
+    assert page.count("no evidence against n1") == 3
+    assert secret not in everything_in(nights.folder)
