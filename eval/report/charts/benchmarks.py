@@ -11,7 +11,6 @@ from polyneuron.eval.report.numbers.units import Row
 from polyneuron.eval.report.numbers.variants import BASE, ShownVariant
 from polyneuron.eval.report.words.wording import count, language_name
 
-_SIDES_PERCENT = 22.0
 _DRAWN = ("shared", "exclusive", "control")
 
 
@@ -30,15 +29,15 @@ def score_chart(results: Results, benchmark: str) -> Markup | None:
     reach = max(points(row["value"] if row["high"] is None else row["high"]) for _, row in scores)
     chart = Bands(
         f"{title_of(benchmark)} after switching neurons off, points per language",
-        Axis(0.0, max(1.0, reach), pad_percent=_SIDES_PERCENT),
+        Axis(0.0, max(1.0, reach)),
         "{:g}".format,
     )
     for language, lanes in by_language.items():
         n_items = min(row["n"] for lane in lanes for _, row in lane.scores)
         ys = chart.band(language_name(language), len(lanes), f"{count(n_items)} items")
         if base := results.scored(benchmark, language):
-            at = chart.x.at(points(base["value"]))
-            chart.line(at, ys[0] - 10, at, ys[-1] + 20, "reference")
+            at = chart.at(points(base["value"]))
+            chart.line(at, ys[0] - 11, at, ys[-1] + 11, "reference")
         for y, lane in zip(ys, lanes, strict=True):
             _draw(chart, y, lane)
     return chart.render()
@@ -64,12 +63,12 @@ def _draw(chart: Bands, y: float, lane: _Lane) -> None:
     values = [points(row["value"]) for _, row in lane.scores]
     ends = [points(row[end]) for _, row in lane.scores for end in ("low", "high") if row[end] is not None]
     if ends:
-        left, right = (chart.x.at(reach([*values, *ends])) for reach in (min, max))
+        left, right = (chart.at(reach([*values, *ends])) for reach in (min, max))
         chart.line(left, y, right, y, "interval")
     for (variant, row), value in zip(lane.scores, values, strict=True):
         ends = [points(row[end]) for end in ("low", "high") if row[end] is not None]
         interval = " ({:.1f} to {:.1f})".format(*ends) if len(ends) == 2 else ""
-        chart.mark(chart.x.at(value), y, *lane.look, f"{variant.name}: {value:.1f}{interval}")
+        chart.mark(chart.at(value), y, *lane.look, f"{variant.name}: {value:.1f}{interval}")
     low, high = f"{min(values):.1f}", f"{max(values):.1f}"
-    chart.text(0, y + 4, lane.name, "halo")
-    chart.text(100, y + 4, low if low == high else f"{low}–{high}", "value halo", "end")
+    chart.text(0, y + 5, lane.name, "tick")
+    chart.text(100, y + 5, low if low == high else f"{low}–{high}", "value", "end")

@@ -29,57 +29,68 @@ class BarRow(NamedTuple):
 
 
 class Bands(Drawing):
-    """Categories below each other over one horizontal axis ``x``, each with a heading and lanes of marks. ``form`` writes the
-    ticks; ``sizes``: pixels over the lanes of a band, of a lane, and under them."""
+    """Categories below each other over one horizontal axis ``x``, each with a heading and lanes of marks. A lane's name stands
+    left of the plot and its value right of it, so that no line runs through words. ``form`` writes the ticks; ``sizes``: pixels
+    over the lanes of a band, of a lane, and under them."""
+
+    LEFT, RIGHT = 25.0, 80.0
+    """Percents that the plot reaches between."""
 
     def __init__(self, label: str, x: Axis, form: Form, *, sizes: Sequence[int] = (22, 22, 8)) -> None:
         super().__init__(label)
-        self.x, self._form, self._sizes, self._bottom = x, form, sizes, 0
+        self._x, self._form, self._sizes, self._bottom = x, form, sizes, 0
+        self._lanes: list[float] = []  # the tops of those that the grid runs through
+
+    def at(self, value: float) -> float:
+        """Where a value is, in percent of the width."""
+        return self.LEFT + (self.RIGHT - self.LEFT) * self._x.at(value) / 100
 
     def band(self, name: str, n_lanes: int, remark: str = "") -> list[float]:
         """Opens the next band, with a remark at the right of its name; the middles of its lanes in pixels."""
         top, (head, lane, gap) = self._bottom, self._sizes
         self._bottom += head + n_lanes * lane + gap
-        self.line(0, top, 100, top, "rule")
-        self.text(0, top + 15, name, "label halo")
+        if name:
+            self.text(0, top + 15, name, "label")
         if remark:
-            self.text(100, top + 15, remark, "tick halo", "end")
-        return [top + head + lane * i + 10 for i in range(n_lanes)]
+            self.text(100, top + 15, remark, "tick", "end")
+        tops = [top + head + lane * i for i in range(n_lanes)]
+        self._lanes += tops
+        return [y + lane / 2 for y in tops]
 
-    def note(self, y: float, words: str) -> None:
+    def note(self, y: float, name: str, words: str) -> None:
         """Words in the place of a lane that has no value."""
-        self.text(0, y + 4, words, "tick halo")
+        self._lanes.remove(y - self._sizes[1] / 2)
+        self.text(0, y + 5, name, "tick")
+        self.text(self.LEFT, y + 5, words, "tick")
 
-    def estimate(
-        self, y: float, interval: Interval, look: Look, words: str, tip: str, *, beside: Iterable[float] = ()
-    ) -> None:
-        """A mark, its whisker, and its value in words clear of the marks close ``beside`` it."""
+    def estimate(self, y: float, interval: Interval, look: Look, *, name: str, words: str, tip: str) -> None:
+        """A lane's name, its mark with a whisker, and its value in words."""
         low, value, high = interval
-        at = left = right = self.x.at(value)
         if low is not None or high is not None:
-            ends = 0.0 if low is None else self.x.at(low), 100.0 if high is None else self.x.at(high)
+            ends = self.LEFT if low is None else self.at(low), self.RIGHT if high is None else self.at(high)
             self.line(ends[0], y, ends[1], y, "interval")
-            left, right = min(ends[0], at), max(ends[1], at)
-        self.mark(at, y, *look, tip)
-        right = max([right, *(self.x.at(v) for v in beside if self.x.at(v) < right + 30)])
-        if right <= 72:
-            self.text(right, y + 4, words, "value halo", "start", dx=10)
-        elif left >= 28:
-            self.text(left, y + 4, words, "value halo", "end", dx=-10)
-        else:
-            self.text(50, y - 7, words, "value halo", "middle")
+        self.mark(self.at(value), y, *look, tip)
+        self.text(0, y + 5, name, "tick")
+        self.text(100, y + 5, words, "value", "end")
 
     def render(self, reference: float | None = None) -> Markup:
         """The chart, with the grid and a dashed line at the ``reference`` under everything else."""
         above, self.parts = self.parts, []
-        for tick in self.x.ticks():
-            at, words = self.x.at(tick), self._form(tick)
-            self.line(at, 0, at, self._bottom, "grid")
-            self.text(at, self._bottom + 16, words, "tick", _anchor(at, words))
+        for tick in self._x.ticks(4):
+            self._down(self.at(tick), "grid")
+            self.text(self.at(tick), self._bottom + 16, self._form(tick), "tick", "middle")
         if reference is not None:
-            self.line(self.x.at(reference), 0, self.x.at(reference), self._bottom, "reference")
+            self._down(self.at(reference), "reference")
         self.parts += above
         return self.svg(self._bottom + 24)
+
+    def _down(self, x: float, css: str) -> None:
+        """A line through all lanes that have marks, in as few pieces as they allow."""
+        height, start = self._sizes[1], 0
+        for i, top in enumerate(self._lanes, start=1):
+            if i == len(self._lanes) or self._lanes[i] != top + height:
+                self.line(x, self._lanes[start], x, top + height, css)
+                start = i
 
 
 class Plot(Drawing):

@@ -31,7 +31,7 @@ def map_chart(name: str, groups: Sequence[str], counts: NDArray[np.int64], most:
         drawing.shape("".join(steps), f"s{shade}")
     drawing.close_box()
     for layer, anchor, at in ((0, "start", _LEFT), (n_layers - 1, "end", 100.0)):
-        drawing.text(at, height + 15, f"layer {layer}", "tick", anchor)
+        drawing.text(at, height + 15, f"layer {layer}" if anchor == "start" else str(layer), "tick", anchor)
     return drawing.svg(height + 20)
 
 

@@ -88,7 +88,7 @@ def _panel(
     whole = [tick for tick in x.ticks() if tick >= 0 and tick == int(tick)]
     plot.grid((t, plural(int(t), "step") if t and t == whole[-1] else count(t)) for t in whole)
     if before is not None:
-        plot.line(0, plot.y_at(before), 100, plot.y_at(before), "reference")
+        plot.line(x.at(0), plot.y_at(before), 100, plot.y_at(before), "reference")
     for training, steps, nats, _ in curves:
         points = zip(steps.tolist(), nats.tolist(), strict=True)
         plot.curve(points if len(steps) > 1 else (), line_style(training.strategy))

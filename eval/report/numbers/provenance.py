@@ -35,8 +35,7 @@ def run_of(row: Row) -> Row:
         "started": _moment(row["started_at"]),
         "finished": None if row["finished_at"] is None else _moment(row["finished_at"]),
         "trusted": [_name(model) for model in _models(row) if model.get("trust_remote_code")],
-        "versions": list(versions.items()),
-        "versions_by_name": versions,
+        "versions": versions,
         "sections": [section for section in sections if section[1]],
     }
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from polyneuron.eval.report.charts.benchmarks import score_chart
@@ -42,14 +42,19 @@ def sample_grid(results: Results) -> Grid:
     asked = {name: {c: results.scored(name, c) for c in results.languages} for name in results.samples}
     codes = [code for code in results.languages if any(rows[code] for rows in asked.values())]
     rows: list[list[Cell | str]] = [
-        [title_of(name), *(Cell() if row is None else _sample_cell(row) for row in map(scored.get, codes))]
+        [_sample_name(name, scored), *(_sample_score(scored[code]) for code in codes)]
         for name, scored in asked.items()
     ]
     return grid("Samples: points of the unchanged model", ["sample", *map(language_name, codes)], rows)
 
 
-def _sample_cell(row: Row) -> Cell:
-    return Cell(text=plain_points(row["value"]), details=(plural(row["n"], "item"),))
+def _sample_name(name: str, scored: Mapping[str, Row | None]) -> Cell:
+    items = {plural(row["n"], "item") for row in scored.values() if row is not None}
+    return Cell(text=title_of(name), details=(" or ".join(sorted(items)),))
+
+
+def _sample_score(row: Row | None) -> Cell:
+    return Cell() if row is None else Cell(text=plain_points(row["value"]))
 
 
 def introduction(results: Results) -> dict[str, Any]:

@@ -32,20 +32,15 @@ def sets_part(study: ShownStudy) -> dict[str, Any]:
 
 def size_grid(study: ShownStudy) -> Grid:
     """Languages down; across, how many neurons each needs, and its own sets with their noise floor where it was measured."""
-    noise, groups = noise_floor_of(study), study.anatomy.groups
-    heads: list[Column | str] = [
-        "language",
-        "needed",
-        *(Column(text=g, over="exclusive, by group") for g in groups),
-    ]
+    noise = noise_floor_of(study)
+    heads: list[Column | str] = ["language", "needed"]
     for name in _KINDS.values():
         heads += [
             Column(text=text, over=name) for text in ("neurons", *(("by chance", "p") if noise else ()))
         ]
     rows = []
     for code in study.languages:
-        by_group = study.sets.counts["exclusive", code].sum(axis=1)
-        cells = [Cell(text=count(n)) for n in (study.sets.total("related", code), *by_group)]
+        cells = [Cell(text=count(study.sets.total("related", code)))]
         for kind in _KINDS:
             cells.append(Cell(text=count(study.sets.total(kind, code))))
             if noise:

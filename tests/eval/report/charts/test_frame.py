@@ -71,44 +71,46 @@ def bands() -> Bands:
 
 def test_bands_stand_below_each_other_over_one_grid() -> None:
     chart = bands()
-    assert chart.band("first", 2) == [32, 54]
-    assert chart.band("second", 1, "remark") == [106]
+    assert chart.band("first", 2) == [33, 55]
+    assert chart.band("second", 1, "remark") == [107]
     drawn = chart.render(reference=50)
-    grid = [(line.get("x1"), line.get("y2")) for line in elements(drawn, "line", "grid")]
-    assert grid == [("0.00%", "126.0"), ("50.00%", "126.0"), ("100.00%", "126.0")]
-    assert [line.get("x1") for line in elements(drawn, "line", "reference")] == ["50.00%"]
+    places = [(line.get("x1"), line.get("y1"), line.get("y2")) for line in elements(drawn, "line", "grid")]
+    for x in ("25.00%", "52.50%", "80.00%"):  # past the names of the bands, not through them
+        assert [ends for at, *ends in places if at == x] == [["22.0", "66.0"], ["96.0", "118.0"]]
+    assert {line.get("x1") for line in elements(drawn, "line", "reference")} == {"52.50%"}
     assert [text.text for text in elements(drawn, "text", "label")] == ["first", "second"]
     assert ElementTree.fromstring(str(drawn))[0].get("class") == "grid"  # under everything else
 
 
 @pytest.mark.parametrize(
-    "interval, ends, at, anchor",
+    "interval, ends",
     [
-        ((20.0, 30.0, 40.0), [("20.00%", "40.00%")], "40.00%", "start"),
-        ((60.0, 70.0, 80.0), [("60.00%", "80.00%")], "60.00%", "end"),
-        ((20.0, 70.0, 80.0), [("20.00%", "80.00%")], "50.00%", "middle"),
-        ((None, 10.0, None), [], "10.00%", "start"),
-        ((None, 10.0, 30.0), [("0.00%", "30.00%")], "30.00%", "start"),
-        ((60.0, 70.0, None), [("60.00%", "100.00%")], "60.00%", "end"),
+        ((20.0, 30.0, 40.0), [("36.00%", "47.00%")]),
+        ((None, 10.0, None), []),
+        ((None, 10.0, 30.0), [("25.00%", "41.50%")]),
+        ((60.0, 70.0, None), [("58.00%", "80.00%")]),
     ],
 )
-def test_an_estimate_has_its_whisker_and_its_value_where_there_is_room(
-    interval: tuple[float | None, float, float | None], ends: list[tuple[str, str]], at: str, anchor: str
+def test_an_estimate_has_its_whisker_between_its_name_and_its_value(
+    interval: tuple[float | None, float, float | None], ends: list[tuple[str, str]]
 ) -> None:
     chart = bands()
-    chart.estimate(10, interval, ("disc", "shared"), "value", "tip")
+    (y,) = chart.band("", 1)
+    chart.estimate(y, interval, ("disc", "shared"), name="name", words="value", tip="tip")
     drawn = chart.render()
     assert [(line.get("x1"), line.get("x2")) for line in elements(drawn, "line", "interval")] == ends
     (words,) = elements(drawn, "text", "value")
-    assert (words.text, words.get("x"), words.get("text-anchor")) == ("value", at, anchor)
+    assert (words.text, words.get("x"), words.get("text-anchor")) == ("value", "100.00%", "end")
     assert len(elements(drawn, "path", "shared")) == 1
 
 
-def test_a_value_stands_clear_of_the_marks_beside_it() -> None:
+def test_no_line_runs_through_a_lane_of_words() -> None:
     chart = bands()
-    chart.estimate(10, (20.0, 30.0, 40.0), ("disc", "shared"), "value", "tip", beside=[45.0, 65.0, 71.0])
-    (words,) = elements(chart.render(), "text", "value")
-    assert words.get("x") == "65.00%"  # 71 is too far away to be run into
+    _, y, _ = chart.band("band", 3)
+    chart.note(y, "name", "no value")
+    drawn = chart.render()
+    pieces = {(line.get("y1"), line.get("y2")) for line in elements(drawn, "line", "grid")}
+    assert pieces == {("22.0", "44.0"), ("66.0", "88.0")}
 
 
 def test_a_panel_goes_up_or_down_and_leaves_out_empty_curves() -> None:

@@ -264,11 +264,8 @@ def test_every_kind_has_its_turns() -> None:
     helpers = {"alike"} | {
         "changes",
         "counts",
-        "drawn",
         "embedded",
-        "won",
-        "matched",
-        "of_all",
+        "unequal",
         "unmatched",
         "multiple",
         "reaches",
