@@ -30,7 +30,7 @@ from polyneuron.eval.report.words.findings import Finding, findings_of
 from polyneuron.eval.report.words.method_findings import method_findings
 from polyneuron.eval.report.words.omissions import omissions_of
 from polyneuron.eval.report.words.training_findings import training_findings
-from polyneuron.eval.report.words.wording import count, language_name
+from polyneuron.eval.report.words.wording import GROUP_NAMES, count, language_name
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Column, Grid, grid
 from polyneuron.neuron_core.common.errors import StoreError
@@ -110,6 +110,7 @@ def render(report: Report, title: str) -> str:
         by_benchmark=benchmark_comparisons(report.studies),
         corpora=[corpus_grid(study) for study in report.studies],
         runs=[run_of(row) for row in report.runs],
+        group_names=GROUP_NAMES,
         results=Markup(results_json(report, None).replace("<", "\\u003c")),
         script=asset("page.js") + asset("neurons.js") + asset("explorer.js"),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import polyneuron as pn
 from polyneuron.eval.report import write_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.eval.report.benchmark_rows import add, usual, usual_verdicts
@@ -219,6 +220,25 @@ def test_a_place_of_the_map_lists_its_neurons(page: Page, report: Path) -> None:
     page.wait_for(f"{root}.querySelector('[data-choose=text]').value === '{name}'")
     names = f"[...{root}.querySelectorAll('.list tbody th')].map(cell => cell.textContent)"
     assert name in page.evaluate(names)
+
+
+def test_the_list_is_copied_as_python_that_runs_and_as_csv(page: Page, report: Path) -> None:
+    page.open(report, 1280, 900)
+    root = "document.querySelector('#tiny-model-a-neurons')"
+    page.evaluate("window.polyneuronCopy = (button, text) => {window.copied = text}")
+    page.evaluate(f"{root}.querySelector('figure[data-set=\"0\"] button').click()")
+    rows = page.evaluate(
+        f"[...{root}.querySelectorAll('.list tbody tr')].map(row => [1, 2, 3].map(i => row.cells[i].textContent))"
+    )
+    page.evaluate(f"{root}.querySelector('[data-do=python]').click()")
+    names: dict[str, pn.NeuronSet] = {}
+    exec(page.evaluate("window.copied"), {}, names)
+    wanted = {(int(layer), group, int(index)) for layer, group, index in rows}
+    assert set(names["neurons"]) == wanted and names["neurons"].model == "tiny/model-a" and len(wanted) > 3
+    page.evaluate(f"{root}.querySelector('[data-do=csv]').click()")
+    head, *lines = page.evaluate("window.copied").splitlines()
+    assert head == "layer,group,neuron,languages"
+    assert [line.split(",")[:3] for line in lines] == rows
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

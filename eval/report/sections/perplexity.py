@@ -53,7 +53,7 @@ def answer_figure(study: ShownStudy, effects: Effects | None) -> list[dict[str, 
     for kind, chart in answer_charts(study, effects).items():
         draws = beside_all_kinds(study.variants, effects, list(study.languages), kind)
         beside = [(CONTROL_NAMES[k], d.n_won, len(d.times), d.p_all) for k, d in draws.items()]
-        name = "shared set" if kind == "shared" else f"own {SETS[kind]} set"
+        name = {"shared": "shared set", "exclusive": "own exclusive set"}.get(kind, "own strict set")
         found.append({"name": name, "chart": chart, "beside": beside})
     return found
 

@@ -63,7 +63,7 @@ def extremes(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
 
 def _sizes(study: ShownStudy) -> Finding:
     own = {code: study.sets.total("exclusive", code) for code in study.languages}
-    shared, tokens, noise = study.sets.total("shared"), study.detection_tokens(), noise_floor_of(study)
+    shared, tokens = study.sets.total("shared"), study.detection_tokens()
     ends = unequal({code: n for code, n in tokens.items() if code in own})
     values = {
         "shared": shared,
@@ -71,10 +71,6 @@ def _sizes(study: ShownStudy) -> Finding:
         "n_languages": len(own),
         "chosen": bool(study.rule.get("target_shared")),
         "lengths": [(code, tokens[code]) for code in ends] if ends else None,
-        "by_chance": {code: noise.rows["exclusive", code] for code in own}
-        if noise and not noise.reason
-        else {},
-        **(extremes(own) if own else {}),
     }
     return Finding("sizes", "note" if own and shared else "no", values)
 
@@ -105,13 +101,11 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
         return None
     beside = beside_all_kinds(study.variants, effects, list(times), "shared")
     random = beside.get("control")
-    margins = [times[code] / max(random.draws[code]) for code in random.times] if random else []
     values = {
         "n_neurons": variant.n_neurons,
         **extremes(times),
         "beside": {kind: _spread(each) for kind, each in beside.items()},
         "lost": random.lost if random else [],
-        "margin": min(margins, default=None),
         "alpha": ALPHA,
     }
     return Finding("shared_off", _tone_beside(beside), values)
@@ -133,13 +127,10 @@ def _spread(beside: BesideDraws) -> dict[str, Any]:
     return {
         "n": beside.n_draws,
         "few": beside.n_draws < ENOUGH_DRAWS,
-        "low": min(times),
-        "high": max(times),
         "median": float(np.median(times)),
         "lost": beside.lost,
         "n_won": beside.n_won,
         "n_compared": len(beside.times),
-        "by_chance": beside.by_chance,
         "p_value": beside.p_all,
         "is_more": beside.is_more,
         "ratio": beside.impact_ratio,
@@ -175,7 +166,6 @@ def _specificity(study: ShownStudy, effects: Effects, kind: str) -> Finding | No
         "victims": found.victims,
         "sets": found.sets,
         "languages": found.languages,
-        "sure": [code for code, margin in found.margins.items() if margin.low > 1],
         "alpha": ALPHA,
     }
     more_than_chance = found.sets.p_value <= ALPHA

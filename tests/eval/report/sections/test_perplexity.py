@@ -72,7 +72,7 @@ def test_every_kind_of_set_stands_beside_its_draws(study: ShownStudy) -> None:
 
 def test_a_panel_of_the_first_figure_has_its_p_values(study: ShownStudy) -> None:
     panels = {panel["name"]: panel for panel in answer_figure(study, effects(study))}
-    assert list(panels) == ["shared set", "own exclusive set", "own strictly exclusive set"]
+    assert list(panels) == ["shared set", "own exclusive set", "own strict set"]
     for name, kind in zip(panels, SETS, strict=True):
         beside = beside_all_kinds(study.variants, effects(study), study.languages, kind)
         wanted = [(CONTROL_NAMES[k], d.n_won, len(d.times), d.p_all) for k, d in beside.items()]

@@ -20,13 +20,11 @@ SPAN: dict[str, Any] = {"least": ("en", 1.1), "most": ("sw", 3.0)}
 DRAWS: dict[str, Any] = {
     "n": 20,
     "few": False,
-    "low": 0.9,
-    "high": 1.2,
     "median": 1.01,
     "lost": [],
     "is_more": True,
 }
-DRAWS |= {"n_won": 2, "n_compared": 2, "by_chance": 0.1, "p_value": 0.048, "ratio": 0.1, "is_matched": False}
+DRAWS |= {"n_won": 2, "n_compared": 2, "p_value": 0.048, "ratio": 0.1, "is_matched": False}
 FEW = DRAWS | {"n": 1, "few": True, "p_value": 0.25, "is_more": False}
 LIKE = DRAWS | {"ratio": 0.95, "is_matched": True}
 LESS = DRAWS | {"ratio": 0.4}
@@ -38,9 +36,6 @@ SIZES = {
     "n_languages": 2,
     "chosen": False,
     "lengths": None,
-    "least": ("en", 4),
-    "most": ("sw", 9),
-    "by_chance": {},
 }
 BY_CHANCE = {"n_neurons": 9.0, "n_permutations": 200, "chance_size": 4.5, "chance_low": 2, "chance_high": 7}
 BY_CHANCE |= {
@@ -58,7 +53,7 @@ NOISE = {
     "shared": BY_CHANCE | {"p_value": None, "chance_size": 7e-6},
 }
 BESIDE = {"control": DRAWS, "impact_control": LIKE}
-SHARED = {"n_neurons": 3, "beside": BESIDE, "lost": [], "margin": 2.5, "alpha": 0.05, **SPAN}
+SHARED = {"n_neurons": 3, "beside": BESIDE, "lost": [], "alpha": 0.05, **SPAN}
 OWN = {
     "set": "exclusive",
     "unharmed": [],
@@ -120,15 +115,13 @@ SPECIFIC = {
     "sets": Hits(2, 2, 1.0, 0.02),
     "languages": Hits(2, 1, 1.0, 1.0),
 }
-SPECIFIC |= {"sure": ["en"], "alpha": 0.05}
+SPECIFIC |= {"alpha": 0.05}
 FINDINGS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
         SIZES,
         SIZES | {"shared": 0, "n_languages": 11, "chosen": True},
         SIZES | {"lengths": [("en", 16.25), ("sw", 32.0)]},
-        SIZES | {"n_measured": None, "n_languages": 1, "most": ("en", 4)},
-        SIZES | {"by_chance": {"en": UNLIKE, "sw": BY_CHANCE}},
-        SIZES | {"most": ("en", 4), "by_chance": {"en": UNLIKE}},
+        SIZES | {"n_measured": None, "n_languages": 1},
         {"n_languages": 0, "shared": 0},
     ],
     "noise_unmeasured": [{"reason": None}, {"reason": "too few sentences"}],
@@ -168,7 +161,6 @@ FINDINGS: dict[str, list[dict[str, Any]]] = {
             "set": "strict_exclusive",
             "victims": {"en": "sw", "sw": "en"},
             "sets": Hits(2, 0, 1.0, 1.0),
-            "sure": [],
         },
     ],
     "importance": [
