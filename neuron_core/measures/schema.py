@@ -10,4 +10,4 @@ LIKELIHOODS_SCHEMA = pa.schema(
         ("n_tokens", pa.int32()),
     ]
 )
-"""One row per sentence; see `neuron_core.measures.perplexity.SentenceNll`."""
+"""One row per sentence; see `polyneuron.neuron_core.measures.perplexity.SentenceNll`."""
