@@ -34,6 +34,7 @@ from polyneuron.pipelines.notebook.tables import LazyTable, StoredImpacts
 if TYPE_CHECKING:
     from polyneuron.eval.engines.settings import Change
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+    from polyneuron.pipelines.notebook.plots import Plots
     from polyneuron.pipelines.notebook.text_model import TextModel
 
 _UNITS_OF = ("selections", "detectors")
@@ -124,6 +125,15 @@ class OpenedStudy:
     def controls(self) -> LazyTable:
         """One row per control that was drawn beside a set."""
         return self._table("controls")
+
+    @functools.cached_property
+    def plot(self) -> Plots:
+        """The report's charts: `study.plot.perplexities()`, `.sizes()`, `.sharing()`."""
+        from polyneuron.eval.report.numbers.study import read_report
+        from polyneuron.pipelines.notebook.plots import Plots
+
+        studies = read_report(self._tables.store).studies
+        return Plots(next(study for study in studies if study.model == self.model))
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:

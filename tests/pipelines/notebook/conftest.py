@@ -20,7 +20,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "store"
     sections = {"detection": {"mode": "full"}, "selection": {"target_shared": 0.02}}
-    config = tiny_config(model, folder, languages=["en", "sw", "de"], **sections)
+    config = tiny_config(model, folder, languages=["en", "sw", "th"], **sections)
     run = Run(Store(folder), config)
     TinyStudy(config, model, run.id).do("corpora", "detection", "ablation", "metrics")
     run.record("finished")

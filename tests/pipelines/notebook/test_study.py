@@ -1,5 +1,6 @@
 """`pn.open`: what a stored study gives is what its run selected, and a change to the model ends with its block."""
 
+import html
 import shutil
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 import polyneuron as pn
+from polyneuron.eval.report.words.wording import language_name
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError, SetError, StoreError, UnknownName
 from polyneuron.neuron_core.selection.rules import ScaledSigma
 from polyneuron.pipelines.notebook.study import OpenedStudy
 from tests.tiny_models import save_tiny_model
 
-LANGUAGES = ("de", "en", "sw")
+LANGUAGES = ("en", "sw", "th")
 
 
 def weights(study: OpenedStudy) -> dict[str, torch.Tensor]:
@@ -32,18 +34,18 @@ def test_its_sets_are_those_that_the_rule_selects_from_its_impacts(study: Opened
     assert dict(selection.named) == dict(apart.named)
     assert {name: study.sets[name] for name in selection} == dict(selection.named)
     assert study.sets.sizes["shared"] == len(study.sets["shared"]) > 0
-    assert selection["shared"] == selection.shared and selection["related-de"] == selection.related["de"]
+    assert selection["shared"] == selection.shared and selection["related-th"] == selection.related["th"]
 
 
 def test_names_that_are_not_there_are_answered_with_those_that_are(study: OpenedStudy) -> None:
     for ask in (study.sets.__getitem__, study.control, study.edit):
-        with pytest.raises(UnknownName, match="'xx'.*shared, exclusive-de"):
+        with pytest.raises(UnknownName, match="'xx'.*shared, exclusive-en"):
             ask("xx")
     with pytest.raises(KeyError, match="exclusive-sw"), study.off("shared", "xx"):
         pass
     with pytest.raises(UnknownName, match="related-sw"):
-        pn.select(study.impacts)["th"]
-    with pytest.raises(SetError, match="Selection; it holds shared, exclusive-de"):
+        pn.select(study.impacts)["xx"]
+    with pytest.raises(SetError, match="Selection; it holds shared, exclusive-en"):
         pn.WeightEdit.zero(pn.select(study.impacts))
     with pytest.raises(SetError, match="not str$"):
         pn.WeightEdit.zero("shared")
@@ -154,3 +156,13 @@ def test_a_store_that_cannot_be_opened_says_what_there_is(store: Path, tmp_path:
         pn.open(tmp_path / "nothing")
     with pytest.raises(StoreError, match="no study of 'gemma'; it holds tiny"):
         pn.open(store, "gemma")
+
+
+def test_its_charts_are_the_reports(study: OpenedStudy, tmp_path: Path) -> None:
+    for chart in (study.plot.perplexities(), study.plot.sizes(), study.plot.sharing()):
+        assert len(repr(chart)) < 100 and chart.drawing.startswith("<svg")
+        frame, page = chart._repr_html_(), chart.save(tmp_path / "chart.html").read_text("utf-8")
+        assert html.unescape(frame.split('srcdoc="')[1].split('"')[0]) == page and chart.drawing in page
+    assert all(f">{language_name(code)}<" in study.plot.perplexities().drawing for code in LANGUAGES)
+    with pytest.raises(UnknownName, match="'xx'; there are shared"):
+        study.plot.perplexities("xx")
