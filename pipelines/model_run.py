@@ -1,5 +1,8 @@
 """One model of a study on its way through the stages."""
 
+import functools
+import operator
+
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
@@ -13,6 +16,7 @@ from polyneuron.pipelines.stages.activations import (
     measure_activations,
     store_overlaps,
 )
+from polyneuron.pipelines.stages.contexts import store_contexts
 from polyneuron.pipelines.stages.corpora import Sentences, prepare_corpora
 from polyneuron.pipelines.stages.detection import Selected, detect_and_select
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
@@ -81,6 +85,19 @@ class ModelRun:
         languages = self.sentences.languages
         self.detected = find_sets(self.ledger, languages, config.detectors, measured, config.controls)
         store_overlaps(self.ledger, self.selected, self.detected)
+
+    def contexts(self) -> None:
+        """Keeps the tokens on which the neurons in sets are strongest."""
+        related = self.selected.selection.related.values()
+        found = (sets for detected in self.detected for sets in detected.sets.values())
+        store_contexts(
+            self.ledger,
+            self.sentences,
+            self.workers,
+            functools.reduce(operator.or_, (*related, *found)),
+            top_tokens=self.config.contexts.top_tokens,
+            batch_size=self.config.detection.batch_size,
+        )
 
     def ablation(self) -> None:
         """Measures perplexity without each set."""

@@ -147,6 +147,12 @@ def activation_phases(where: Placing, corpus: Corpus, n_languages: int) -> tuple
     )
 
 
+def context_phases(where: Placing, corpus: Corpus) -> tuple[Phase, ...]:
+    """One language in one pass, while the values of some neurons are looked at."""
+    running = {"activations": layer_activation_bytes(where.shape, corpus)}
+    return _embedding(where, corpus), _pass_phase("a layer", where, corpus, _layer(where) | running)
+
+
 def perplexity_phases(where: Placing, corpus: Corpus, n_variants: int) -> tuple[Phase, ...]:
     """`n_variants` of the model in one pass; logits of a micro-batch, as far as their limit goes, with their softmax."""
     shape = where.shape

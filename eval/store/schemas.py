@@ -3,7 +3,7 @@
 from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec, each, of_record, of_schema, table_of
 from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.verdict import Verdict
-from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA, CONTEXTS_SCHEMA
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.measures.language_agnostic import Estimate
@@ -67,6 +67,13 @@ ACTIVATIONS = table_of(
     "activations", "model site language layer neuron", [_MODEL, of_schema(ACTIVATIONS_SCHEMA)]
 )
 """One row per language and ffn neuron at a site."""
+
+CONTEXTS = table_of(
+    "contexts", "model language layer group neuron place", [_MODEL, of_schema(CONTEXTS_SCHEMA)]
+)
+"""One row per language, neuron in a set and place, 1 for the token on which it is strongest. value: what the neuron computes
+there (docs/neurons.md); sentence, position: where the token stands in what detection read; window: ids of the tokens around it;
+at: its own place among them, from 0."""
 
 NEURON_SETS = table_of(
     "neuron_sets",

@@ -23,3 +23,21 @@ ACTIVATIONS_SCHEMA = pa.schema(
 )
 """One row per language and ffn neuron, ordered by language, layer, neuron; `ActivationStatistics` says what each number is.
 The lists follow `PERCENTILES`; `pooled` is the same in every language of one measurement."""
+
+CONTEXTS_SCHEMA = pa.schema(
+    [
+        ("language", pa.string()),
+        ("layer", pa.int32()),
+        ("group", pa.string()),
+        ("neuron", pa.int32()),
+        ("place", pa.int32()),
+        ("value", pa.float32()),
+        ("sentence", pa.int32()),
+        ("position", pa.int32()),
+        ("window", pa.list_(pa.int32())),
+        ("at", pa.int32()),
+    ]
+)
+"""One row per language, neuron and place, 1 for the token on which the neuron is strongest. value: what it computes there;
+sentence, position: the sentence or window of detection, and where in it the token stands; window: ids of tokens around it, and
+`at` its own place among them, from 0."""

@@ -137,6 +137,13 @@ class ActivationsConfig(Section):
     """Random sets deactivated beside each set that a detector finds."""
 
 
+class ContextsConfig(Section):
+    """The tokens on which neurons are strongest."""
+
+    top_tokens: int = Field(default=10, ge=0, le=100)
+    """How many are kept of each neuron in a set, in each language; 0: none, and nothing is measured."""
+
+
 class AblationConfig(Section):
     """Deactivation of sets, beside controls."""
 
@@ -260,6 +267,8 @@ class StudyConfig(Section):
     """Which neurons are selected."""
     activations: ActivationsConfig = ActivationsConfig()
     """Which activations are measured, and what is found in them."""
+    contexts: ContextsConfig = ContextsConfig()
+    """Which tokens are kept of each neuron in a set."""
     ablation: AblationConfig = AblationConfig()
     """What is deactivated beside the sets."""
     training: TrainingConfig = TrainingConfig()

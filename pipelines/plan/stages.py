@@ -36,6 +36,8 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
         yield noise_floor_stage(case, n_bytes)
     if config.activations.detectors:
         yield activation_stage(case)
+    if config.contexts.top_tokens:
+        yield context_stage(case)
     if config.ablation.through == "workers":
         yield perplexity_stage(case)
     if config.training.languages:
@@ -114,6 +116,20 @@ def activation_stage(case: PlannedCase) -> Stage:
         passes.activation_phases(case.placing, corpus, n_languages),
         flops=n_sites * passes.forward_flops(case.shape, corpus, with_head=False),
         n_passes=n_sites,
+    )
+
+
+def context_stage(case: PlannedCase) -> Stage:
+    """One pass a language over its detection sentences; what is kept of neurons in sets is small beside them."""
+    config, n_languages = case.config, len(case.config.languages)
+    corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
+    return _pass_stage(
+        "contexts",
+        case,
+        corpus,
+        passes.context_phases(case.placing, corpus),
+        flops=n_languages * passes.forward_flops(case.shape, corpus, with_head=False),
+        n_passes=n_languages,
     )
 
 

@@ -68,6 +68,8 @@ def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     if n_sites:
         todo["activations"] = {"to_do_at_most": n_sites}
         todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
+    if config.contexts.top_tokens:
+        todo["contexts"] = {"to_do_at_most": n_languages}
     if not store.exists():
         return todo
     if not is_at_hand(config.corpus, config.languages):

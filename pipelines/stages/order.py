@@ -78,6 +78,12 @@ STAGES = (
         is_asked_for=lambda config: bool(config.activations.detectors),
     ),
     StudyStage(
+        name="contexts",
+        title="keep the tokens on which the neurons in sets are strongest (a unit a language)",
+        needs=("detection",),
+        is_asked_for=lambda config: config.contexts.top_tokens > 0,
+    ),
+    StudyStage(
         name="ablation",
         title="measure perplexity without each set and each control (a unit a variant)",
         needs=("detection",),
@@ -110,7 +116,7 @@ COMMANDS = {
         tuple(stage.name for stage in STAGES),
         reports=True,
     ),
-    "detect": StudyCommand("Measure impacts and select sets.", (*_FINDS_SETS, "noise_floor")),
+    "detect": StudyCommand("Measure impacts and select sets.", (*_FINDS_SETS, "noise_floor", "contexts")),
     "ablate": StudyCommand(
         "Measure perplexity without each set (detects first where that is missing).",
         (*_FINDS_SETS, "ablation", "metrics"),
