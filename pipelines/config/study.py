@@ -140,8 +140,8 @@ class ActivationsConfig(Section):
 class ContextsConfig(Section):
     """The tokens on which neurons are strongest."""
 
-    top_tokens: int = Field(default=10, ge=0, le=100)
-    """How many are kept of each neuron in a set, in each language; 0: none, and nothing is measured."""
+    top_tokens: int = Field(default=0, ge=0, le=100)
+    """How many are kept of each neuron in a set, in each language; 0, the default: nothing is measured."""
 
 
 class AblationConfig(Section):

@@ -79,7 +79,7 @@ STAGES = (
     ),
     StudyStage(
         name="contexts",
-        title="keep the tokens on which the neurons in sets are strongest (a unit a language)",
+        title="keep the tokens on which the neurons in sets are strongest (a unit a language), where they are asked for",
         needs=("detection",),
         is_asked_for=lambda config: config.contexts.top_tokens > 0,
     ),

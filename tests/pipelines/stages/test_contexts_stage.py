@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from polyneuron.neuron_core.activations.table import ActivationTable
+from polyneuron.pipelines.stages.order import stages_of
 from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.tiny_models import save_tiny_model
 
@@ -79,9 +80,7 @@ def test_other_sets_or_more_tokens_are_other_units(study: TinyStudy, model: Path
 
 
 def test_a_study_without_contexts_has_none(model: Path, tmp_path: Path) -> None:
-    sections = SECTIONS | {"contexts": {"top_tokens": 0}}
-    config = tiny_config(model, tmp_path / "store", **sections)
-    from polyneuron.pipelines.stages.order import stages_of
-
+    config = tiny_config(model, tmp_path / "store")
     assert "contexts" not in [stage.name for stage in stages_of("study", config)]
-    assert "contexts" in [stage.name for stage in stages_of("detect", tiny_config(model, tmp_path / "store"))]
+    asking = tiny_config(model, tmp_path / "store", **SECTIONS)
+    assert "contexts" in [stage.name for stage in stages_of("detect", asking)]

@@ -17,6 +17,7 @@ BENCHMARKS, NONE = "evaluation.benchmarks=[{name: xnli}]", "evaluation.benchmark
     ("command", "overrides", "expected"),
     [
         ("detect", [], "corpora detection noise_floor"),
+        ("detect", ["contexts.top_tokens=3"], "corpora detection noise_floor contexts"),
         ("detect", ["detection.noise_floor=off"], "corpora detection"),
         ("detect", [DETECTORS, TRAINING, AUTO, BENCHMARKS], "corpora detection noise_floor activations"),
         ("ablate", [TRAINING, BENCHMARKS], "corpora detection ablation metrics"),
