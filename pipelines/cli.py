@@ -21,6 +21,7 @@ from polyneuron.pipelines.commands.query import query
 from polyneuron.pipelines.commands.results import export, report
 from polyneuron.pipelines.commands.runs import study_command, transfer
 from polyneuron.pipelines.commands.schema import schema
+from polyneuron.pipelines.commands.sharing import pull, push
 from polyneuron.pipelines.commands.table import table
 from polyneuron.pipelines.run.ending import ended_by_signals, print_error, unexpected
 from polyneuron.pipelines.stages.order import COMMANDS
@@ -41,7 +42,7 @@ for _name, _command in COMMANDS.items():
 app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
 for _function in (transfer, report, export, plan):
     app.command(epilog=_EXIT_CODES)(heard(_function))
-for _function in (table, neurons, query, init, ls, schema, trend):
+for _function in (table, neurons, query, init, ls, schema, trend, push, pull):
     app.command(epilog=_EXIT_CODES)(_function)
 
 

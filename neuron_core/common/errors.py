@@ -66,6 +66,10 @@ class BenchmarkError(PolyneuronError):
     """A benchmark whose task, data or settings cannot be used."""
 
 
+class SharingError(PolyneuronError):
+    """A repository of a hub that cannot be used, or that holds something else than its card says."""
+
+
 class NotCertified(PolyneuronError):
     """A selection threshold below the floor to which pruned detection proved its result. `thresholds`: by language, group
     and the column of the summaries that holds the floor, what the floor may be at most; empty where no floor would do.

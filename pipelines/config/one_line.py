@@ -36,7 +36,7 @@ class OneLine:
             ConfigError: a model without a name, such as an empty one.
             ClusterError: $RAY_ADDRESS is set and nobody answers there.
         """
-        models = [_model_of(model) for model in self.models]
+        models = [model_of(model) for model in self.models]
         names = [model["name"] for model in models]
         per_worker, engine = _of_the_machines()
         study: dict[str, Any] = {"kind": "study", "models": models}
@@ -68,7 +68,7 @@ class OneLine:
         return {"mixture": self.corpus, **everything}
 
 
-def _model_of(model: str) -> dict[str, str]:
+def model_of(model: str) -> dict[str, str]:
     """A section of `models`: the path, or the package that carries the model, and the last part of it as its name."""
     package = model.replace("-", "_")
     if not Path(model).exists() and package.isidentifier() and importlib.util.find_spec(package):

@@ -96,6 +96,11 @@ class OpenedStudy:
         caption = f"{self.model}: {self.selection}, and {len(self._drawn)} controls"
         return html_table(caption, ("set", "neurons"), rows)
 
+    @property
+    def tables(self) -> StudiedTables:
+        """What the store holds of the study, table by table."""
+        return self._tables
+
     def _table(self, name: str) -> LazyTable:
         return LazyTable(name, TABLES[name].schema.names, lambda: self._tables.read(name))
 
