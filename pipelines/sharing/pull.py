@@ -39,7 +39,8 @@ def pull(
         raise SharingError(f"{out} is there already: name an empty or new folder")
     temporary = temporary_beside(out)
     try:
-        with errors_become(SharingError, f"{repo} could not be pulled", _WAY_OUT):
+        what = f"{repo} at {revision}" if revision else repo
+        with errors_become(SharingError, f"{what} could not be pulled", _WAY_OUT):
             temporary.mkdir(parents=True)
             info = api.model_info(repo, revision=revision, files_metadata=True)
             sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}

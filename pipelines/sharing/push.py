@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +69,15 @@ def push(
             stale = sorted(
                 name for name in there - set(files) if name in REPORTS or name.startswith(("sets/", "edits/"))
             )
-            commit = api.create_commit(
-                repo,
-                [CommitOperationAdd(name, str(folder / name)) for name in (*files, CARD)]
-                + [CommitOperationDelete(name) for name in stale],
-                commit_message=f"Neurons of {card.model}: {card.selection}",
-                parent_commit=info.sha,
-            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*commit a data file")  # sets belong to a model
+                commit = api.create_commit(
+                    repo,
+                    [CommitOperationAdd(name, str(folder / name)) for name in (*files, CARD)]
+                    + [CommitOperationDelete(name) for name in stale],
+                    commit_message=f"Neurons of {card.model}: {card.selection}",
+                    parent_commit=info.sha,
+                )
     return str(commit.commit_url)
 
 

@@ -30,6 +30,9 @@ def hub() -> Iterator[HubDouble]:
 @pytest.fixture
 def api(hub: HubDouble, monkeypatch: pytest.MonkeyPatch) -> HfApi:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", False
+    )  # the tests' hub is on this machine
     return HfApi(hub.url, TOKEN)
 
 

@@ -140,7 +140,9 @@ class _HubRequest(BaseHTTPRequestHandler):
         name = f"{asked.get('organization') or 'me'}/{asked['name']}"
         if name in self.double.repositories:
             return self._json({"url": f"{self.double.url}/{name}"}, 409)
-        self.double.repositories[name] = Repository(bool(asked.get("private")))
+        self.double.repositories[name] = Repository(
+            bool(asked.get("private")) or asked.get("visibility") == "private"
+        )
         self._json({"url": f"{self.double.url}/{name}", "name": name})
 
     def _batch(self, objects: list[dict[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """The card is read as it was written, whatever names say, and nothing else is taken for one."""
 
+import re
+
 import pytest
 
 from polyneuron.neuron_core.common.errors import SharingError
@@ -31,7 +33,7 @@ def test_a_card_is_read_as_it_was_written(changed: dict[str, object]) -> None:
     page = written(card, "lab/x")
     assert read(page, "lab/x") == card
     body = page.partition("\n---\n")[2]
-    assert "<script" not in body and "](javascript" not in body and "49" not in body
+    assert not re.search(r"(?<!\\)(<script|\](?=\(javascript))", body) and "49" not in body
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_a_card_is_read_as_it_was_written(changed: dict[str, object]) -> None:
         ("---\n" + "a: " + "[" * 5000 + "\n---\n", "card of lab/x"),
         (written(Card.model_validate(GOOD), "lab/x").replace("0" * 64, "0" * 63), "sha256"),
         (
-            written(Card.model_validate(GOOD), "lab/x").replace("fingerprint: '", "fingerprint: 'x"),
+            written(Card.model_validate(GOOD), "lab/x").replace("0123456789abcdef", "g123456789abcdef"),
             "fingerprint",
         ),
     ],
