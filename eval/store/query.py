@@ -26,6 +26,28 @@ _LOCKDOWN = (
 
 
 _MOST_TABLES, _LONGEST_REASON = 3, 500
+_ROWS_AT_A_TIME = 1 << 15
+
+
+class _InOrder(ds.FileSystemDataset):
+    """Files that are decoded as a query asks for rows. Arrow would read ahead, and keep every file's footer."""
+
+    def scanner(self, **options: Any) -> ds.Scanner:
+        """What DuckDB reads from; `options` are the columns and the filter that it wants."""
+        return super().scanner(
+            batch_size=_ROWS_AT_A_TIME,
+            batch_readahead=0,
+            fragment_readahead=0,
+            use_threads=False,
+            cache_metadata=False,
+            **options,
+        )
+
+
+def _in_order(dataset: ds.Dataset) -> ds.Dataset:
+    if not isinstance(dataset, ds.FileSystemDataset):
+        return dataset
+    return _InOrder(list(dataset.get_fragments()), dataset.schema, dataset.format, dataset.filesystem)
 
 
 def query(store: Store, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -48,7 +70,7 @@ def answered(store: Store, sql: str) -> Iterator[DuckDBPyRelation]:
     store.require_marker()
     named = _named(sql)
     datasets = {
-        table: store.dataset(table) if table in named else ds.dataset(spec.schema.empty_table())
+        table: _in_order(store.dataset(table)) if table in named else ds.dataset(spec.schema.empty_table())
         for table, spec in TABLES.items()
     }
     with duckdb.connect(":memory:") as connection:

@@ -1,10 +1,12 @@
 """SQL over the store, and nothing but the store."""
 
+import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from polyneuron.eval.store.query import query
+from polyneuron.eval.store.query import answered, query
 from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
@@ -108,3 +110,18 @@ def test_a_damaged_file_is_named(store: Store, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(StoreError, match=r"de\.parquet is damaged"):
         query(store, "SELECT min(COLUMNS(*)) FROM impacts")
+
+
+def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    """Files do not pile up in memory, however slowly the rows are taken; Arrow alone would hold 22 of the 24."""
+    store = Store(tmp_path / "store")
+    for number in range(24):
+        rows = impacts("en", 20_000, model=f"m{number}")
+        store.write("impacts", rows, f"u{number}", {"model": f"m{number}", "language": "en"}, "r")
+    before = pa.total_allocated_bytes()
+    with answered(store, "SELECT * FROM impacts") as answer:
+        batches = answer.to_arrow_reader(1000)
+        n_rows = len(batches.read_next_batch())
+        time.sleep(0.5)
+        assert pa.total_allocated_bytes() - before < 8 * rows.nbytes
+        assert n_rows + sum(map(len, batches)) == 24 * 20_000
