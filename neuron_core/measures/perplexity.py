@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.passes.batches import MicroBatch, as_sentences, micro_batches
-from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.layer_major import LayerInputs, LayerMajor
 from polyneuron.neuron_core.passes.limits import LOGIT_BYTES
 from polyneuron.neuron_core.passes.live_model import measured
 
@@ -43,26 +42,49 @@ def sentence_nlls(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[SentenceNll]]:
     """NLL of every sentence under every change (None: the base model); one list per change, ordered by language, sentence.
-    Raises ModelError when a likelihood is NaN."""
+    The layers below the first one that a change touches are those of the model as it is, and are run once for all changes.
+    Raises ModelError when a likelihood is NaN, SetError when a change does not fit the model."""
+    n_layers = len(runner.layers)
+    starts = [_first_changed(edit, runner) for edit in edits]
     with runner.gathered_before():
-        started = [runner.begin(batch) for batch in batches]
-    running = [started, *([inputs.fork() for inputs in started] for _ in edits[1:])]
-    for index in range(len(runner.layers)):
+        unchanged = [runner.begin(batch) for batch in batches]
+    running: list[list[LayerInputs]] = [[] for _ in edits]
+    last = max(
+        range(len(edits)), key=lambda at: (starts[at], at)
+    )  # needs what is unchanged no longer than to start
+    for index in range(n_layers):
         with runner.gathered_layer(index):
-            for edit, inputs_of_edit in zip(edits, running, strict=True):
-                with nullcontext() if edit is None else edit.applied(runner.model, index):
-                    for inputs in inputs_of_edit:
-                        runner.run_layer(index, inputs)
+            for at, edit in enumerate(edits):
+                if starts[at] == index:
+                    running[at] = unchanged if at == last else [inputs.fork() for inputs in unchanged]
+                if edit is not None and starts[at] <= index:
+                    with edit.applied(runner.model, index):
+                        for inputs in running[at]:
+                            runner.run_layer(index, inputs)
+            if index < starts[last]:
+                for inputs in unchanged:
+                    runner.run_layer(index, inputs)
         if progress is not None:
-            progress(index + 1, len(runner.layers) + 1)
+            progress(index + 1, n_layers + 1)
+    for at, start in enumerate(starts):
+        if start == n_layers:
+            running[at] = unchanged
     with runner.gathered_after():
         by_edit = [
             [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
             for per_edit in running
         ]
     if progress is not None:
-        progress(len(runner.layers) + 1, len(runner.layers) + 1)
+        progress(n_layers + 1, n_layers + 1)
     return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in by_edit]
+
+
+def _first_changed(change: WeightEdit | Intervention | None, runner: LayerMajor) -> int:
+    """The first layer whose output the change can alter; the number of layers where there is none."""
+    if change is None:
+        return len(runner.layers)
+    change.require_fit(runner.model)
+    return min((layer for layer, _ in change.neuron_set.places()), default=len(runner.layers))
 
 
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:

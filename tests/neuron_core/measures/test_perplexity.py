@@ -1,14 +1,20 @@
 """Perplexity in layer-major order equals the model's own loss."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.errors import CorpusError, SetError
+from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.measures.perplexity import perplexity, sentence_nlls
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.tiny_models import TINY, tiny_model, token_ids
 
 
@@ -42,3 +48,48 @@ def test_perplexity_pools_tokens_not_sentences() -> None:
 def test_too_short_is_refused() -> None:
     with pytest.raises(CorpusError, match="two tokens"):
         perplexity(tiny_model("llama-mha-untied"), None, [[5]])
+
+
+@given(st.lists(st.sets(st.integers(0, 2)) | st.none(), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_changes_measured_together_are_what_each_is_alone(layers: list[set[int] | None]) -> None:
+    """Whatever layers are changed, in whatever order: the same bits as a model that has the change from the start."""
+    model = tiny_model("llama-gqa-tied")
+    anatomy, runner = anatomy_of(model), LayerMajor(model)
+    batches = micro_batches([Sentence("x", i, tuple(s)) for i, s in enumerate(token_ids([5, 9, 7, 3]))], 2)
+    edits = [
+        None if of is None else WeightEdit.zero(
+            NeuronSet.from_indices("m", anatomy.widths, anatomy.n_layers, {(layer, "ffn"): [0, 3] for layer in of})
+        )
+        for of in layers
+    ]  # fmt: skip
+    together = sentence_nlls(runner, batches, edits)
+    for edit, rows in zip(edits, together, strict=True):
+        with nullcontext() if edit is None else edit.applied(model):
+            assert rows == sentence_nlls(runner, batches, [None])[0]
+    if any(layers) and None in layers:
+        changed = next(at for at, of in enumerate(layers) if of)
+        assert together[changed] != together[layers.index(None)]
+
+
+def test_layers_below_the_first_change_run_once_for_all_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama-gqa-tied")
+    anatomy, runner = anatomy_of(model), LayerMajor(model)
+    edits = [
+        WeightEdit.zero(NeuronSet.from_indices("m", anatomy.widths, 3, {(layer, "ffn"): [1]}))
+        for layer in (1, 2)
+    ]
+    ran: list[int] = []
+    run_layer = LayerMajor.run_layer
+    monkeypatch.setattr(
+        LayerMajor, "run_layer", lambda self, at, inputs: (ran.append(at), run_layer(self, at, inputs))
+    )
+    sentence_nlls(runner, micro_batches([Sentence("x", 0, (3, 5, 7))], 1), [*edits, None])
+    assert sorted(ran) == [0, 1, 1, 2, 2, 2]
+
+
+def test_a_change_of_another_model_is_refused_though_it_is_empty() -> None:
+    runner = LayerMajor(tiny_model("llama-gqa-tied"))
+    edit = WeightEdit.zero(NeuronSet.empty("m", {"ffn": 3}, 1))
+    with pytest.raises(SetError):
+        sentence_nlls(runner, micro_batches([Sentence("x", 0, (3, 5, 7))], 1), [edit])
