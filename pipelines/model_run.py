@@ -18,7 +18,7 @@ from polyneuron.pipelines.stages.activations import (
 )
 from polyneuron.pipelines.stages.contexts import store_contexts
 from polyneuron.pipelines.stages.corpora import Sentences, prepare_corpora
-from polyneuron.pipelines.stages.detection import Selected, detect_and_select
+from polyneuron.pipelines.stages.detection import PerSentence, Selected, detect_and_select
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
 from polyneuron.pipelines.stages.metrics import compute_metrics
 from polyneuron.pipelines.stages.noise_floor import measure_noise_floor
@@ -39,13 +39,16 @@ class ModelRun:
     perplexities: dict[VariantName, str]
     """The unit of each variant whose perplexity was measured."""
 
-    def __init__(self, config: StudyConfig, model: ModelConfig, store: Store, run_id: str) -> None:
-        """Raises ModelError when the model cannot be opened."""
+    def __init__(
+        self, config: StudyConfig, model: ModelConfig, store: Store, run_id: str, *, keeps_sentences: bool
+    ) -> None:
+        """`keeps_sentences`: whether a noise floor comes after detection. Raises ModelError when the model cannot be opened."""
         self.config, self.slot = config, Slot()
         self.model = StudiedModel.open(model, config.cluster.device)
         self.ledger = Ledger(store, model.label, run_id)
         self.workers = Workers(self.model, config.cluster, self.slot)
         self.engine = JudgingEngine(self.model, config.evaluation, self.slot, seed=config.seed)
+        self.per_sentence: PerSentence | None = {} if keeps_sentences else None
         self.detected: list[DetectedSets] = []
         self.metrics_unit: str | None = None
         self.tuned: list[Variant] = []
@@ -64,6 +67,7 @@ class ModelRun:
             detection=self.config.detection,
             selection=self.config.selection,
             n_controls=self.config.ablation.n_controls,
+            kept=self.per_sentence,
         )
 
     def noise_floor(self) -> None:
@@ -75,7 +79,9 @@ class ModelRun:
             self.selected,
             detection=self.config.detection,
             seed=self.config.seed,
+            kept=self.per_sentence,
         )
+        self.per_sentence = None  # which is large
 
     def activations(self) -> None:
         """Measures activations and lets detectors find sets in them."""

@@ -34,9 +34,11 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
         def study_model(model: ModelConfig) -> str:
             from polyneuron.pipelines.model_run import ModelRun
 
-            study = ModelRun(config, model, store, run.id)
+            stages = list(stages_of(command, config))
+            has_noise_floor = any(stage.name == "noise_floor" for stage in stages)
+            study = ModelRun(config, model, store, run.id, keeps_sentences=has_noise_floor)
             with study.slot:
-                for stage in stages_of(command, config):
+                for stage in stages:
                     with run.timed(stage.name):
                         stage.run(study)
                     study.ledger.close_stage()

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from polyneuron.neuron_core.common.errors import CorpusError
-from polyneuron.neuron_core.impacts.detect import Progress, finite, measure_layers, seed_and_rest
+from polyneuron.neuron_core.impacts.accumulate import Impacts
+from polyneuron.neuron_core.impacts.detect import (
+    Accumulated,
+    Progress,
+    finite,
+    measure_layers,
+    seed_and_rest,
+)
 from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
@@ -98,6 +105,15 @@ class _KeptImpacts:
         """Raises ModelError when an impact is not finite."""
         for group, parts in self._parts.items():
             self._measured[self._layer, group] = finite(torch.cat(parts), self._layer, group).numpy()
+
+
+def accumulated(measured: Measured) -> Accumulated:
+    """What `detection_pass` finds, in full, where one worker measured this."""
+    sentences, values = measured
+    n_scored = torch.tensor([sentence.n_scored for sentence in sentences])
+    return {
+        key: Impacts.of(torch.from_numpy(of_key), n_scored, complete=True) for key, of_key in values.items()
+    }
 
 
 def sentence_impacts(

@@ -76,7 +76,8 @@ class DetectionConfig(Section):
     groups: tuple[str, ...] = Field(default=DEFAULT_GROUPS, min_length=1)
     """Kinds of neurons: q, k, v, ffn, o."""
     mode: DetectionMode = "certified"
-    """full measures every neuron; certified bounds q and k neurons that provably cannot be selected."""
+    """full measures every neuron; certified bounds q and k neurons that provably cannot be selected, unless a noise floor, which
+    needs all of them, is measured as well."""
     batch_size: int = Field(default=8, ge=1)
     """Sentences of one pass."""
     floor_fraction: float = Field(default=FLOOR_FRACTION, gt=0, le=1)

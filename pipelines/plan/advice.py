@@ -84,7 +84,7 @@ def _options(case: PlannedCase, stage: str) -> Iterator[Change]:
         yield from _halved("ablation.batch_size", config.ablation.batch_size)
     else:
         yield from _halved("detection.batch_size", config.detection.batch_size)
-    if stage == "noise floor":
+    if stage == "detection" and config.detection.noise_floor != "off":
         yield ("detection.noise_floor=off",)
     if cluster.hidden_states_gib > 1 and stage != "training":
         yield ("cluster.hidden_states_gib=1",)

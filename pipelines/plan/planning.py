@@ -162,7 +162,7 @@ def _measured(case: PlannedCase, hf_config: Any) -> LayerMeasurement:
         torch.set_num_threads(config.cluster.threads_per_worker)
     try:
         return calibrate(
-            hf_config, case.shape, case.model.dtype, corpus, planned_detection(config), on_gpu=on_gpu
+            hf_config, case.shape, case.model.dtype, corpus, planned_detection(case), on_gpu=on_gpu
         )
     finally:
         torch.set_num_threads(own)

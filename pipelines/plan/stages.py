@@ -32,8 +32,6 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
     """Every stage that the configuration asks for, in order."""
     config = case.config
     yield detection_stage(case)
-    if n_bytes := noise_floor_bytes(case):
-        yield noise_floor_stage(case, n_bytes)
     if config.activations.detectors:
         yield activation_stage(case)
     if config.contexts.top_tokens:
@@ -47,10 +45,20 @@ def stages_of(case: PlannedCase) -> Iterator[Stage]:
 
 
 def detection_stage(case: PlannedCase) -> Stage:
-    """Two passes a language: its shortest sentences, then the others."""
-    n_languages, what = len(case.config.languages), planned_detection(case.config)
-    phases = passes.detection_phases
-    return _impact_stage("detection", case, what, phases, n_passes=2 * n_languages, n_rounds=n_languages)
+    """Two passes a language: its shortest sentences, then the others. With a noise floor they measure impacts on single
+    sentences, in full, and the driver keeps them."""
+    n_bytes, n_languages = noise_floor_bytes(case), len(case.config.languages)
+    return _impact_stage(
+        "detection",
+        case,
+        planned_detection(case),
+        passes.sentence_impact_phases if n_bytes else passes.detection_phases,
+        n_passes=2 * n_languages,
+        n_rounds=n_languages,
+        notes=(f"with the noise floor: the driver holds {n_bytes / GIB:.2f} GiB of impacts",)
+        if n_bytes
+        else (),
+    )
 
 
 def _impact_stage(
@@ -89,18 +97,11 @@ def noise_floor_bytes(case: PlannedCase) -> int:
     return n_bytes if config.detection.wants_noise_floor(n_bytes) else 0
 
 
-def noise_floor_stage(case: PlannedCase, n_bytes: int) -> Stage:
-    """One pass a language, in full; a worker holds what it measured of a language until it is handed over."""
-    what = passes.Detection(case.config.detection.groups, certified=False, floor_fraction=1.0)
-    notes = (f"the driver holds {n_bytes / GIB:.2f} GiB of impacts",)
-    phases, n_languages = passes.sentence_impact_phases, len(case.config.languages)
-    return _impact_stage("noise floor", case, what, phases, n_passes=n_languages, notes=notes)
-
-
-def planned_detection(config: StudyConfig) -> passes.Detection:
-    """What the study detects, as far as its cost depends on it."""
-    detection = config.detection
-    return passes.Detection(detection.groups, detection.mode == "certified", detection.floor_fraction)
+def planned_detection(case: PlannedCase) -> passes.Detection:
+    """What the study detects, as far as its cost depends on it: everything where a noise floor is measured."""
+    detection = case.config.detection
+    certified = detection.mode == "certified" and not noise_floor_bytes(case)
+    return passes.Detection(detection.groups, certified, detection.floor_fraction)
 
 
 def activation_stage(case: PlannedCase) -> Stage:

@@ -1,5 +1,8 @@
 """Stage detection: impacts of every neuron (a unit a language), and sets selected by them. Where a rule or its neighbours reach
-below the floor, it lowers the floor."""
+below the floor, it lowers the floor.
+
+The noise floor needs the impacts on every single sentence, in full. Where it is measured too, one pass serves both.
+"""
 
 import json
 import operator
@@ -20,8 +23,11 @@ from polyneuron.neuron_core.impacts.detect import (
     merge_passes,
 )
 from polyneuron.neuron_core.impacts.extend import extend_language, proving_fraction
+from polyneuron.neuron_core.impacts.modes import DetectionMode
+from polyneuron.neuron_core.impacts.per_sentence import Measured, accumulated, sentence_pass
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.impacts.table import LanguageImpacts
+from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
 from polyneuron.neuron_core.selection.grid import ImpactGrid
@@ -38,6 +44,8 @@ from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
 from polyneuron.pipelines.stages.variants import ControlSource, Variant, control_rows, set_rows, with_controls
 
+PerSentence = dict[str, list[Measured]]
+"""By language, what passes of this run measured on single sentences."""
 Route = tuple[float, ...]
 """Floor fractions: the one detected with, and those to which the floor was lowered since, each from the one before."""
 
@@ -56,12 +64,24 @@ def lower_floors(route: Route) -> Iterator[Route]:
         yield (*route, fraction)
 
 
+def sentence_bytes(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> int:
+    """What the impacts of every neuron on every sentence take, in float32."""
+    anatomy = anatomy_of(model.hf_config)
+    n_neurons = anatomy.n_layers * sum(anatomy.widths[group] for group in config.groups)
+    return 4 * n_neurons * sum(map(len, sentences.detection.values()))
+
+
+def measured_mode(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> DetectionMode:
+    """What is measured: everything where the noise floor asks for everything, else what the configuration says."""
+    return "full" if config.wants_noise_floor(sentence_bytes(model, sentences, config)) else config.mode
+
+
 def detection_units(
     model: StudiedModel, sentences: Sentences, config: DetectionConfig, route: Route | None = None
 ) -> dict[str, str]:
     """The unit of each language; `route` None: detected with the configuration's floor. A lowered floor is told from one that
     was detected with, since impacts may differ by rounding."""
-    fractions = list(route or (config.floor_fraction,))
+    fractions, mode = list(route or (config.floor_fraction,)), measured_mode(model, sentences, config)
     return {
         language: stage_unit(
             "detect",
@@ -69,11 +89,9 @@ def detection_units(
             language=language,
             corpus=sentences_hash(read),
             groups=list(config.groups),
-            mode=config.mode,
+            mode=mode,
             batch_size=config.batch_size,
-            floor_fraction=(fractions if fractions[1:] else fractions[0])
-            if config.mode == "certified"
-            else None,
+            floor_fraction=(fractions if fractions[1:] else fractions[0]) if mode == "certified" else None,
         )
         for language, read in sentences.detection.items()
     }
@@ -85,9 +103,12 @@ def detect(
     workers: Workers,
     config: DetectionConfig,
     route: Route | None = None,
+    *,
+    kept: PerSentence | None = None,
 ) -> dict[str, str]:
     """Measures the languages whose unit is missing; returns every language's unit. The floor is lowered along `route` (None:
-    not at all), from the units of the route without its last fraction, which must be in the store.
+    not at all), from the units of the route without its last fraction, which must be in the store. `kept`: takes what was
+    measured on single sentences, where a noise floor is measured from it afterwards.
 
     Raises:
         ModelError: impacts that are not finite. ClusterError: workers that cannot be kept alive.
@@ -95,18 +116,29 @@ def detect(
     route = route or (config.floor_fraction,)
     units = detection_units(workers.model, sentences, config, route)
     missing = ledger.missing("detections", units.values())
+    mode = measured_mode(workers.model, sentences, config)
+    if not config.wants_noise_floor(sentence_bytes(workers.model, sentences, config)):
+        kept = None
     before = detection_units(workers.model, sentences, config, route[:-1]) if route[1:] else {}
     for language, unit in units.items():
         if unit not in missing:
             continue
         read = sentences.detection[language]
+        kept_of = kept.setdefault(language, []) if kept is not None else None
         if before:
             higher = stored_impacts(ledger, language, before[language])
             measured = _lowered(higher, read, workers, config, route[-1])
             n_more = higher.n_bounded - measured.n_bounded
             said = f"lowered the floor of {language} to the largest {route[-1]:.4g}: {n_more:,} more neurons"
         else:
-            measured = _impacts(language, read, workers, config, route[0])
+            measured = detect_language(
+                _pass_of(workers, f"detecting {language}", config.groups, kept_of),
+                read,
+                config.groups,
+                mode=mode,
+                batch_size=config.batch_size,
+                floor_fraction=route[0],
+            )
             said = f"detected {language}: {measured.impacts.num_rows:,} neurons"
         ledger.put("impacts", unit, measured.impacts, language=language)
         ledger.put("detections", unit, measured.summary, language=language)
@@ -124,23 +156,6 @@ def stored_impacts(ledger: Ledger, language: str, unit: str) -> LanguageImpacts:
     )
 
 
-def _impacts(
-    language: str,
-    sentences: Sequence[Sentence],
-    workers: Workers,
-    config: DetectionConfig,
-    floor_fraction: float,
-) -> LanguageImpacts:
-    return detect_language(
-        _pass_of(workers, f"detecting {language}", config.groups),
-        sentences,
-        config.groups,
-        mode=config.mode,
-        batch_size=config.batch_size,
-        floor_fraction=floor_fraction,
-    )
-
-
 def _lowered(
     higher: LanguageImpacts,
     sentences: Sequence[Sentence],
@@ -149,7 +164,7 @@ def _lowered(
     floor_fraction: float,
 ) -> LanguageImpacts:
     return extend_language(
-        _pass_of(workers, f"lowering the floor of {higher.language}", SCORE_GROUPS),
+        _pass_of(workers, f"lowering the floor of {higher.language}", SCORE_GROUPS, None),
         sentences,
         higher,
         config.batch_size,
@@ -157,10 +172,16 @@ def _lowered(
     )
 
 
-def _pass_of(workers: Workers, doing: str, groups: Sequence[str]) -> RunPass:
+def _pass_of(workers: Workers, doing: str, groups: Sequence[str], kept: list[Measured] | None) -> RunPass:
     def run_pass(batches: Sequence[MicroBatch], candidates: Candidates | None) -> Accumulated:
         title = f"{doing}, {sum(len(batch.sentences) for batch in batches)} sentences"
-        return merge_passes(workers.run(title, detection_pass, batches, groups=groups, candidates=candidates))
+        if kept is None:
+            return merge_passes(
+                workers.run(title, detection_pass, batches, groups=groups, candidates=candidates)
+            )
+        by_rank: list[Measured] = workers.run(title, sentence_pass, batches, groups=groups)
+        kept.extend(by_rank)
+        return merge_passes(list(map(accumulated, by_rank)))
 
     return run_pass
 
@@ -210,16 +231,17 @@ def detect_and_select(
     detection: DetectionConfig,
     selection: SelectionConfig,
     n_controls: Mapping[str, int],
+    kept: PerSentence | None = None,
 ) -> Selected:
-    """Measures impacts and selects sets. `floor_fraction` is doubled, at most to all neurons, until the rule and its neighbours
-    are certified.
+    """Measures impacts and selects sets. `kept`: as `detect`. `floor_fraction` is doubled, at most to all neurons, until the
+    rule and its neighbours are certified.
 
     Raises:
         SetError: the impacts cannot answer the rule. ModelError, ClusterError: as `detect`.
     """
     rule, route = rule_of(selection), first_route(detection, selection)
     while True:
-        units = detect(ledger, sentences, workers, detection, route)
+        units = detect(ledger, sentences, workers, detection, route, kept=kept)
         impacts, summaries = (ledger.read(table, units.values()) for table in ("impacts", "detections"))
         name, unit = selection_name_and_unit(rule, n_controls, units.values())
         is_new = not ledger.done("selections", unit)

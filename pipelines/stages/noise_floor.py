@@ -11,7 +11,7 @@ from polyneuron.pipelines.run.ledger import Ledger, stage_unit
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.slot import Workers
 from polyneuron.pipelines.stages.corpora import Sentences, sentences_hash
-from polyneuron.pipelines.stages.detection import Selected
+from polyneuron.pipelines.stages.detection import PerSentence, Selected, sentence_bytes
 
 
 def measure_noise_floor(
@@ -22,14 +22,15 @@ def measure_noise_floor(
     *,
     detection: DetectionConfig,
     seed: int,
+    kept: PerSentence | None,
 ) -> None:
     """Stores the noise floor of a selection where it is missing. Under `auto`, what takes too much memory is said and left.
+    `kept`: what detection has measured on single sentences in this run; other languages are measured, and all are let go.
 
     Raises:
         ModelError, CorpusError, ClusterError: as detection.
     """
-    rule, n_neurons = selected.selection.rule, selected.selection.n_measured
-    n_bytes = 4 * n_neurons * sum(map(len, sentences.detection.values()))
+    rule, n_bytes = selected.selection.rule, sentence_bytes(workers.model, sentences, detection)
     if not detection.wants_noise_floor(n_bytes):
         say(
             f"  the noise floor was not measured: impacts on every sentence take {n_bytes / 2**30:.1f} GiB of "
@@ -51,6 +52,8 @@ def measure_noise_floor(
 
     def run_pass(batches: Sequence[MicroBatch]) -> list[Measured]:
         language = batches[0].sentences[0].language
+        if kept and language in kept:
+            return kept.pop(language)
         return workers.run(f"noise floor, {language}", sentence_pass, batches, groups=detection.groups)
 
     impacts = sentence_impacts(run_pass, sentences.detection, detection.batch_size)

@@ -73,9 +73,11 @@ def tiny_config(model: Path, store: Path, **sections: object) -> StudyConfig:
 class TinyStudy(ModelRun):
     """The first model of a study, its passes run in this process by `group`, and its stages by name."""
 
-    def __init__(self, config: StudyConfig, model: Path, run_id: str = "run") -> None:
+    def __init__(
+        self, config: StudyConfig, model: Path, run_id: str = "run", *, keeps_sentences: bool = False
+    ) -> None:
         self.store = Store(config.store)
-        super().__init__(config, config.models[0], self.store, run_id)
+        super().__init__(config, config.models[0], self.store, run_id, keeps_sentences=keeps_sentences)
         self.group = InProcess(model)
         self.workers._group = lambda kind, nf4=False: nullcontext(self.group)  # type: ignore[assignment, method-assign]
 

@@ -30,6 +30,28 @@ def studied(model: Path, store: Path, run_id: str = "run", **sections: Any) -> T
         return study.do("noise_floor")
 
 
+def without_run(study: TinyStudy, table: str) -> list[dict[str, Any]]:
+    """The rows of a table, whatever run and unit they come from."""
+    rows = study.store.read(table).drop_columns(["run_id"]).to_pylist()
+    return sorted(({**row, "unit": None} for row in rows), key=repr)
+
+
+def test_one_pass_serves_detection_and_the_noise_floor(model: Path, tmp_path: Path) -> None:
+    """What detection measured is not measured again, and both are what each measures alone."""
+    sections: dict[str, Any] = {"selection": {"target_shared": 0.02}}
+    with TinyStudy(tiny_config(model, tmp_path / "a", **sections), model, keeps_sentences=True) as both:
+        both.do("corpora", "detection", "noise_floor")
+    assert both.group.n_passes == 2 * 2, "seed and rest of two languages"
+    apart = studied(model, tmp_path / "b")
+    assert without_run(both, "noise_floor") == without_run(apart, "noise_floor")
+    detection = {"noise_floor": "off", "mode": "full"}
+    with TinyStudy(tiny_config(model, tmp_path / "c", detection=detection, **sections), model) as alone:
+        alone.do("corpora", "detection")
+    for table in ("impacts", "detections"):
+        assert without_run(both, table) == without_run(alone, table) == without_run(apart, table)
+    assert not any(row["bounded"] for row in both.store.read("impacts").to_pylist())
+
+
 def test_it_is_that_of_the_notebook_and_its_sizes_are_those_of_the_selection(
     model: Path, tmp_path: Path
 ) -> None:
@@ -79,14 +101,14 @@ def test_yaml_reads_on_and_off_as_truth_values() -> None:
         assert config.detection.noise_floor == meant
 
 
-def test_the_plan_has_its_passes_where_it_is_measured(model: Path, tmp_path: Path) -> None:
-    stages = {}
-    for wanted in ("on", "off"):
-        config = tiny_config(model, tmp_path / "store", detection={"noise_floor": wanted, "mode": "full"})
+def test_the_plan_has_its_memory_where_it_is_measured(model: Path, tmp_path: Path) -> None:
+    detections = {}
+    for wanted, mode in (("on", "certified"), ("off", "certified"), ("off", "full")):
+        config = tiny_config(model, tmp_path / "store", detection={"noise_floor": wanted, "mode": mode})
         (row,) = plan(config).models
-        stages[wanted] = {each.stage.name: each.stage for each in row.stages}
-    assert set(stages["on"]) - set(stages["off"]) == {"noise floor"}
-    found = stages["on"]["noise floor"]
-    assert found.flops == stages["on"]["detection"].flops, "it is full detection once more"
+        detections[wanted, mode] = next(each.stage for each in row.stages if each.stage.name == "detection")
+    with_floor, full = detections["on", "certified"], detections["off", "full"]
+    assert with_floor.flops == full.flops >= detections["off", "certified"].flops
     n_neurons = 3 * (32 + 16 + 16 + 40)
-    assert found.phases[1].host["impacts"] == 4 * 6 * n_neurons
+    assert with_floor.phases[1].host["impacts"] == 4 * 6 * n_neurons
+    assert any("noise floor" in note for note in with_floor.notes) and not full.notes

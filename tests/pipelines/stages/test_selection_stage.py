@@ -36,7 +36,12 @@ def selected(config: StudyConfig, model: Path) -> TinyStudy:
 
 
 def scaled_config(model: Path, store: Path, **detection: Any) -> StudyConfig:
-    return tiny_config(model, store, selection=SCALED, detection={"floor_fraction": 0.5} | detection)
+    return floored_config(model, store, SCALED, floor_fraction=0.5, **detection)
+
+
+def floored_config(model: Path, store: Path, rule: dict[str, Any], **detection: Any) -> StudyConfig:
+    """A study that keeps to the mode it is given: no noise floor asks for every impact."""
+    return tiny_config(model, store, selection=rule, detection={"noise_floor": "off"} | detection)
 
 
 def listed_units(study: TinyStudy) -> set[str]:
@@ -79,21 +84,15 @@ def test_the_floor_falls_until_the_neighbours_are_those_of_full_measurement(
 def test_a_rule_far_below_the_floor_is_proved_too(model: Path, tmp_path: Path) -> None:
     """The top half of each group cannot be proved by a floor at its top tenth, nor its double, all neurons, by less than all."""
     rule = {"rule": "quantile", "fraction": 0.5}
-    found = selected(
-        tiny_config(model, tmp_path / "a", selection=rule, detection={"floor_fraction": 0.1}), model
-    )
-    full = selected(tiny_config(model, tmp_path / "b", selection=rule, detection={"mode": "full"}), model)
+    found = selected(floored_config(model, tmp_path / "a", rule, floor_fraction=0.1), model)
+    full = selected(floored_config(model, tmp_path / "b", rule, mode="full"), model)
     assert found.selected.selection.related == full.selected.selection.related
     assert not any(found.ledger.read("impacts", listed_units(found), ["bounded"])["bounded"].to_pylist())
 
 
 def test_a_neighbour_that_cannot_exist_asks_for_no_floor(model: Path, tmp_path: Path) -> None:
-    config = tiny_config(
-        model,
-        tmp_path,
-        selection={"rule": "quantile", "fraction": 0.8},
-        detection={"floor_fraction": 0.95, "groups": ["q", "k", "ffn"]},
-    )
+    rule, groups = {"rule": "quantile", "fraction": 0.8}, ["q", "k", "ffn"]
+    config = floored_config(model, tmp_path, rule, floor_fraction=0.95, groups=groups)
     found = selected(config, model)
     nulls = {
         row["neighbour"] for row in found.store.read("sensitivity").to_pylist() if row["n_related"] is None
@@ -129,7 +128,7 @@ def test_an_interrupted_lowering_goes_on(
 
 def test_a_rule_that_no_floor_proves_asks_for_full_measurement_at_once(model: Path, tmp_path: Path) -> None:
     """A study is refused before it starts; the stage says the same."""
-    config, ranked = tiny_config(model, tmp_path), SelectionConfig(rule="top_ratio")
+    config, ranked = floored_config(model, tmp_path, {}), SelectionConfig(rule="top_ratio")
     with TinyStudy(config, model) as study:
         study.do("corpora")
         with pytest.raises(SetError, match=r"needs the rank of every neuron.*Set detection\.mode=full"):
@@ -145,9 +144,7 @@ def test_a_rule_that_no_floor_proves_asks_for_full_measurement_at_once(model: Pa
 
 
 def test_a_share_below_one_is_measured_in_full_at_once(model: Path, tmp_path: Path) -> None:
-    config = tiny_config(
-        model, tmp_path / "store", selection={"rule": "quantile", "fraction": 0.1, "share": 0.8}
-    )
+    config = floored_config(model, tmp_path / "store", {"rule": "quantile", "fraction": 0.1, "share": 0.8})
     assert first_route(config.detection, config.selection) == (1.0,)
     found = selected(config, model)
     assert found.group.n_passes == 2 * 2, "seed and rest of two languages"
