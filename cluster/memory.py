@@ -4,6 +4,7 @@ import ctypes
 from pathlib import Path
 
 GIB, MIB = 1 << 30, 1 << 20
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -26,6 +27,11 @@ def reset_peak() -> None:
 def give_back_freed() -> None:
     """Hands the system what has been freed: glibc keeps it, in pieces between what is still held, hundreds of MiB in all."""
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def map_above(n_bytes: int) -> None:
+    """Makes glibc map what is larger than this from the system, and hand it back as soon as it is freed."""
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, n_bytes)
 
 
 def _line(name: str) -> int:

@@ -7,6 +7,7 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
 from polyneuron.pipelines.run.ledger import Ledger
+from polyneuron.pipelines.run.models import cores_of
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.ablation import Ablation
@@ -43,7 +44,9 @@ class ModelRun:
         self, config: StudyConfig, model: ModelConfig, store: Store, run_id: str, *, keeps_sentences: bool
     ) -> None:
         """`keeps_sentences`: whether a noise floor comes after detection. Raises ModelError when the model cannot be opened."""
-        self.config, self.slot = config, Slot()
+        uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
+        self.config = config
+        self.slot = Slot(cores_of(config.cluster, config.evaluation.engine if uses_engine else None))
         self.model = StudiedModel.open(model, config.cluster.device)
         self.ledger = Ledger(store, model.label, run_id)
         self.workers = Workers(self.model, config.cluster, self.slot)

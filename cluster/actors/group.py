@@ -14,6 +14,8 @@ from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.neuron_core.passes.batches import MicroBatch
 
+Kind = Literal["passes", "zero2", "zero3"]
+"""What a group does: passes in layer-major order, or training with the base whole (zero2) or sharded (zero3)."""
 Progress = Callable[[int, int], None]
 State = tuple[str, int, int]
 """What a rank is doing: name of the pass, layers done, layers in all."""
@@ -31,12 +33,13 @@ class ModelGroup(Supervised):
         self,
         model: ModelSpec,
         group: GroupSpec | None = None,
-        kind: Literal["passes", "zero2", "zero3"] = "passes",
+        kind: Kind = "passes",
         tell: Tell | None = None,
     ) -> None:
         """`kind`: layer-major passes over a sharded or streamed model, or training over a whole (zero2) or sharded (zero3) one;
         tell: hears a line now and then while the group waits for room, and when it is started anew."""
         self.model, self.spec, self._kind = model, group or GroupSpec(), kind
+        self._endpoint, self._is_loaded = ("", 0), False
         n = self.spec.world_size
         room = Room(
             count=n,
@@ -51,6 +54,17 @@ class ModelGroup(Supervised):
     def __enter__(self) -> Self:
         self._supervised(lambda: None)
         return self
+
+    def turn_to(self, model: ModelSpec, kind: Kind) -> None:
+        """Loads a model for work of `kind` in the processes that run, in place of what they hold. Starting new ones takes longer
+        than loading a small model. Raises as `run`."""
+        self.model, self._kind, self._is_loaded = model, kind, False
+
+        def load_unless_started_anew() -> None:
+            if not self._is_loaded:
+                self._load()
+
+        self._supervised(load_unless_started_anew)
 
     def run(
         self,
@@ -89,18 +103,17 @@ class ModelGroup(Supervised):
 
     def _start(self) -> None:
         spec = self.spec
-        environment = {}
-        if self._kind != "passes":
-            # Passes give freed memory back after every layer; a training step is at its fullest before it could.
-            environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
-        if not spec.gpus_per_worker:
-            environment["DS_ACCELERATOR"] = "cpu"
+        environment = {} if spec.gpus_per_worker else {"DS_ACCELERATOR": "cpu"}
         ranks = [(rank, spec.world_size, spec.threads_per_worker) for rank in range(spec.world_size)]
         self._launch(Worker, ranks, environment, concurrency=2)
         self._require_one_kind()
-        address, port = ray.get(self._actors[0].endpoint.remote())
-        loading = [worker.load.remote(self.model, address, port, self._kind) for worker in self._actors]
+        self._endpoint = ray.get(self._actors[0].endpoint.remote())
+        self._load()
+
+    def _load(self) -> None:
+        loading = [worker.load.remote(self.model, *self._endpoint, self._kind) for worker in self._actors]
         self._collect("loading the model", loading, None, _LOAD_TIMEOUT_S)
+        self._is_loaded = True
 
     def _collect(
         self, name: str, pending: list[Any], progress: Progress | None, timeout_s: float

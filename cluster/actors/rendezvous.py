@@ -17,7 +17,9 @@ _TIMEOUT = timedelta(minutes=10)
 
 def meet(seat: Seat) -> None:
     """Makes this process a rank of torch's process group (NCCL on a GPU, gloo elsewhere). Rank 0 listens at the address. On a
-    loopback address gloo's own connections stay on loopback as well."""
+    loopback address gloo's own connections stay on loopback as well. A process that has met its group stays in it."""
+    if dist.is_initialized():
+        return
     rank, world_size, address, port = seat
     ip = ipaddress.ip_address(address)
     if ip.is_loopback:

@@ -1,5 +1,6 @@
 """One rank of a group, as a Ray actor: holds a shard and runs passes of `neuron_core` over its share of micro-batches."""
 
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -7,8 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from polyneuron.cluster.memory import MIB, give_back_freed, map_above
 from polyneuron.cluster.spec import ModelSpec, Seat
 
+_MAPPED, _MAPPED_IN_PASSES = MIB, 32 * MIB
+"""Above which size memory is mapped; 32 MiB is where glibc's own, moving limit ends."""
 _DECIDING = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
 """What names the maker and the model of a processor, on x86 and on Arm."""
 
@@ -49,7 +53,13 @@ class Worker:
         return f"{platform.machine()} {capability}{maker}", socket.gethostname()
 
     def load(self, spec: ModelSpec, address: str, port: int, kind: str) -> None:
-        """Joins the group that meets at address:port, and loads this rank's share. kind: as of `ModelGroup`."""
+        """Joins the group that meets at address:port, and loads this rank's share, in place of what it held. kind: as of
+        `ModelGroup`."""
+        self._model = None
+        gc.collect()
+        # Passes give freed memory back after every layer; a training step is at its fullest before it could.
+        map_above(_MAPPED if kind != "passes" else _MAPPED_IN_PASSES)
+        give_back_freed()
         if spec.fingerprint is not None:
             from polyneuron.neuron_core.model.identity import require_fingerprint
 

@@ -74,7 +74,7 @@ def _judge_model(
     named = None if baseline in (NO_BASELINE, LAST_GOOD) else baseline
     try:
         opened = StudiedModel.open(model)
-        with Slot() as slot, run.timed("evaluation"):
+        with Slot(config.evaluation.engine.threads) as slot, run.timed("evaluation"):
             engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
             variants = variants_of_night(config, model.label, anatomy_of(opened.hf_config))
             tasks = benchmark_tasks(config.evaluation, config.languages)

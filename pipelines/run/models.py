@@ -82,9 +82,14 @@ def _at_once(
             pool.shutdown(cancel_futures=True)
 
 
+def cores_of(cluster: ClusterConfig, engine: EngineConfig | None) -> int:
+    """Cores that one model needs at a time: its workers' or its engine's."""
+    return max(cluster.world_size * cluster.threads_per_worker, 0 if engine is None else engine.threads)
+
+
 def _local_cores(cluster: ClusterConfig, engine: EngineConfig | None, at_once: int) -> int:
     """Cores that a Ray of our own offers: for all models at once where the machine has them, at least for one."""
-    of_one = max(cluster.world_size * cluster.threads_per_worker, 0 if engine is None else engine.threads)
+    of_one = cores_of(cluster, engine)
     return max(of_one, min(at_once * of_one, os.cpu_count() or 1))
 
 

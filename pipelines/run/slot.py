@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.tasks.benchmark_data import BenchmarkData
@@ -14,16 +14,23 @@ from polyneuron.pipelines.config.study import ClusterConfig
 from polyneuron.pipelines.run.progress import bar, say, tell
 from polyneuron.pipelines.run.studied_model import StudiedModel
 
-_ENGINE, _PASSES = "engine", "workers for passes"
+if TYPE_CHECKING:
+    from polyneuron.cluster.actors.group import Kind
+    from polyneuron.cluster.spec import ModelSpec
+
+_ENGINE, _WORKERS = "engine", "workers"
 _OF_EACH_MODEL = {"offload", "weights", "hidden_states_gib"}
 """Settings of the cluster that say how a model lies in memory; the rest says how many workers there are."""
 
 
 class Slot:
-    """Holds workers or the engine of one model; what comes next ends what is there. Leaving it as a context ends all."""
+    """Holds workers or the engine of one model; what comes next ends what is there. Ray is started for the first, and stays.
+    Leaving it as a context ends all."""
 
-    def __init__(self) -> None:
-        self._stack = ExitStack()
+    def __init__(self, n_cpus: int) -> None:
+        """`n_cpus`: cores that a Ray of our own offers."""
+        self._n_cpus, self._has_ray = n_cpus, False
+        self._ray, self._stack = ExitStack(), ExitStack()
         self._holder: str | None = None
         self._held: Any = None
 
@@ -31,7 +38,16 @@ class Slot:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.clear()
+        with self._ray:
+            self.clear()
+
+    def start_ray(self) -> None:
+        """Brings Ray up, unless it is."""
+        from polyneuron.cluster.actors.session import ray_session
+
+        if not self._has_ray:
+            self._ray.enter_context(ray_session(self._n_cpus))
+            self._has_ray = True
 
     def holds(self, holder: str) -> bool:
         """Whether `holder` has been started and not been ended."""
@@ -56,6 +72,7 @@ class Workers:
 
     def __init__(self, model: StudiedModel, cluster: ClusterConfig, slot: Slot) -> None:
         self.model, self._cluster, self._slot = model, cluster, slot
+        self._kind: Kind = "passes"
 
     def run(self, title: str, function: Any, batches: Sequence[Any], **kwargs: Any) -> list[Any]:
         """Runs a pass over the model's layers on every worker; results by rank.
@@ -63,42 +80,54 @@ class Workers:
         Raises:
             ClusterError: workers that cannot be kept alive. What `function` raises.
         """
-        group = self._slot.hold(_PASSES, lambda: self._group("passes"))
+        group = self._turned_to("passes")
         with bar(title) as report:
             results: list[Any] = group.run(function, batches, progress=report, **kwargs)
         return results
 
     @contextmanager
     def training(self, zero_stage: Literal[2, 3], nf4: bool = False) -> Iterator[Any]:
-        """A fresh group of workers that train, in place of whatever runs; `nf4`: on a base in 4 bits."""
-        self._slot.clear()
-        with self._group("zero2" if zero_stage == 2 else "zero3", nf4) as group:
-            yield group
+        """Workers that train on a base nobody has touched; `nf4`: in 4 bits."""
+        try:
+            yield self._turned_to("zero2" if zero_stage == 2 else "zero3", nf4)
+        except BaseException:
+            self._slot.clear()  # a rank may still wait for the others
+            raise
 
-    @contextmanager
-    def _group(self, kind: Literal["passes", "zero2", "zero3"], nf4: bool = False) -> Iterator[Any]:
-        from polyneuron.cluster.actors.group import ModelGroup
-        from polyneuron.cluster.actors.session import ray_session
-        from polyneuron.cluster.spec import GroupSpec, ModelSpec
+    def _turned_to(self, kind: Kind, nf4: bool = False) -> Any:
+        """Workers for work of a kind: those that run are given a fresh model, unless they do passes and are to go on."""
+        run_already = self._slot.holds(_WORKERS)
+        group = self._slot.hold(_WORKERS, lambda: self._group(kind, nf4))
+        if run_already and (kind != "passes" or self._kind != "passes"):
+            group.turn_to(self._spec(nf4), kind)
+        self._kind = kind
+        return group
 
-        model, cluster = self.model, self._cluster
-        say(
-            f"  starting {cluster.world_size} worker{'s' if cluster.world_size > 1 else ''} for {model.label}"
-        )
-        spec = ModelSpec(
+    def _spec(self, nf4: bool) -> ModelSpec:
+        from polyneuron.cluster.spec import ModelSpec
+
+        model = self.model
+        return ModelSpec(
             source=model.source,
             dtype=model.dtype,
             revision=model.revision,
             fingerprint=model.fingerprint,
             trust_remote_code=model.config.trust_remote_code,
             nf4=nf4,
-            **cluster.model_dump(include=_OF_EACH_MODEL),
+            **self._cluster.model_dump(include=_OF_EACH_MODEL),
         )
+
+    @contextmanager
+    def _group(self, kind: Kind, nf4: bool = False) -> Iterator[Any]:
+        from polyneuron.cluster.actors.group import ModelGroup
+        from polyneuron.cluster.spec import GroupSpec
+
+        cluster = self._cluster
+        plural = "s" if cluster.world_size > 1 else ""
+        say(f"  starting {cluster.world_size} worker{plural} for {self.model.label}")
         sizes = GroupSpec(**cluster.model_dump(exclude={*_OF_EACH_MODEL, "models_at_once"}))
-        with (
-            ray_session(cluster.world_size * cluster.threads_per_worker),
-            ModelGroup(spec, sizes, kind, tell) as group,
-        ):
+        self._slot.start_ray()
+        with ModelGroup(self._spec(nf4), sizes, kind, tell) as group:
             yield group
 
 
@@ -140,21 +169,18 @@ class JudgingEngine:
 
     @contextmanager
     def _start(self) -> Iterator[Any]:
-        from polyneuron.cluster.actors.session import ray_session
         from polyneuron.cluster.actors.solo import SoloActor
         from polyneuron.eval.tasks.judge import Judge
 
         engine = self._config
-        with (
-            ray_session(engine.threads),
-            SoloActor(
-                Judge,
-                (self.settings, *self._data),
-                cpus=engine.threads,
-                gpus=engine.gpus,
-                max_restarts=engine.max_restarts,
-                way_out="Lower the engine's threads or gpus, or add nodes",
-                tell=tell,
-            ) as actor,
-        ):
+        self._slot.start_ray()
+        with SoloActor(
+            Judge,
+            (self.settings, *self._data),
+            cpus=engine.threads,
+            gpus=engine.gpus,
+            max_restarts=engine.max_restarts,
+            way_out="Lower the engine's threads or gpus, or add nodes",
+            tell=tell,
+        ) as actor:
             yield actor

@@ -11,7 +11,7 @@ from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.models import each_model, exit_code
+from polyneuron.pipelines.run.models import cores_of, each_model, exit_code
 from polyneuron.pipelines.run.progress import console, show
 from polyneuron.pipelines.run.record import Run, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot, Workers
@@ -76,7 +76,7 @@ def _transfer_model(
     """The tables of a model, and the runs that wrote what they show."""
     opened = StudiedModel.open(model, config.cluster.device)
     ledger = Ledger(store, model.label, run.id)
-    with Slot() as slot:
+    with Slot(cores_of(config.cluster, config.evaluation.engine)) as slot:
         workers = Workers(opened, config.cluster, slot)
         engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
         with run.timed("corpora"):

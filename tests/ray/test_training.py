@@ -1,26 +1,29 @@
 """Training on two actors under DeepSpeed, ZeRO-2 and ZeRO-3, is the training of one process."""
 
 import dataclasses
+import gc
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
-from polyneuron.cluster.actors.group import ModelGroup
+from polyneuron.cluster.actors.group import Kind, ModelGroup
 from polyneuron.cluster.actors.session import ray_session
 from polyneuron.cluster.ranks.training import TrainJob, TrainResult, train_rank
 from polyneuron.cluster.spec import GroupSpec, ModelSpec
 from polyneuron.neuron_core.common.errors import TrainingError
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+from polyneuron.neuron_core.measures.perplexity import sentence_nlls
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.load import load_model, resolve_model
-from polyneuron.neuron_core.passes.batches import Sentence
+from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.stepper import PlainStepper
@@ -132,6 +135,47 @@ def test_two_actors_train_as_masked_adamw_does(
     print(f"ZeRO-{zero_stage}: largest difference of a loss {loss:.1e}, apart {far:.1e} of the way")
     assert loss < 1e-5 * masked.losses[0] and far < APART_32
     leaves_the_rest_alone(folder, trained.edit)
+
+
+def live_models(runner: Any, batches: Any, progress: Any = None) -> int:
+    """How many whole models this process holds on to."""
+    gc.collect()
+    return sum(isinstance(held, LlamaForCausalLM) for held in gc.get_objects())
+
+
+@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_processes_that_have_trained_work_as_new_ones_do(
+    session: None, folder: Path, tmp_path: Path, zero_stage: int
+) -> None:
+    """Passes, two trainings and passes again, in the same processes, which keep nothing of what they held."""
+    model, kind, trained = ModelSpec(source=str(folder)), cast(Kind, f"zero{zero_stage}"), []
+    batches = micro_batches(list(VALIDATION.sentences["sw"]), 3)
+    with ModelGroup(model, GroupSpec(world_size=2)) as group:
+        pids = [entry["pid"] for entry in group.stats()]
+        before = group.run(sentence_nlls, batches, edits=[None])
+        for place in ("first", "second"):
+            group.turn_to(model, kind)
+            what = job(folder, tmp_path / place, zero_stage)
+            trained.append(
+                group.run(train_rank, [], job=what, blocks_of_step=five_in_turn, make_batch=make_batch)[0]
+            )
+        group.turn_to(model, "passes")
+        assert group.run(sentence_nlls, batches, edits=[None]) == before
+        assert group.run(live_models, []) == [1, 1]
+        assert [entry["pid"] for entry in group.stats()] == pids
+    fresh = run(folder, tmp_path / "fresh", zero_stage)
+    for each in trained:
+        assert losses(each) == losses(fresh) and each.edit.fingerprint() == fresh.edit.fingerprint()
+
+
+@pytest.mark.long
+def test_workers_lost_while_they_turn_to_other_work_are_replaced(session: None, folder: Path) -> None:
+    model = ModelSpec(source=str(folder))
+    with ModelGroup(model, GroupSpec(world_size=2, max_restarts=1)) as group:
+        os.kill(group.stats()[1]["pid"], signal.SIGKILL)
+        group.turn_to(model, "zero2")
+        assert group.n_restarts == 1
+        assert group.run(live_models, []) == [1, 1]
 
 
 @pytest.mark.long
