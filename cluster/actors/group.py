@@ -57,7 +57,7 @@ class ModelGroup(Supervised):
 
     def turn_to(self, model: ModelSpec, kind: Kind) -> None:
         """Loads a model for work of `kind` in the processes that run, in place of what they hold. Starting new ones takes longer
-        than loading a small model. Raises as `run`."""
+        than loading a small model. After training with zero3 the old base stays in memory. Raises as `run`."""
         self.model, self._kind, self._is_loaded = model, kind, False
 
         def load_unless_started_anew() -> None:

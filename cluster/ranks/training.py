@@ -227,6 +227,10 @@ class DeepSpeedStepper:
             safe_set_full_fp32_param(parameter, value)
             parameter.data.copy_(value)
 
+    def close(self) -> None:
+        """Lets go of the model: DeepSpeed's hooks on its gradients are cycles that no garbage collector sees."""
+        self._engine.destroy()
+
     def _make_moments(self, step: int) -> None:
         """What AdamW makes at its first step, so that there is something to load into."""
         zero, inner = self._engine.optimizer, self._engine.optimizer.optimizer
@@ -279,6 +283,7 @@ def train_rank(
             observer=observer,
         )
         values = stepper.values() if trained.best is None else trained.best
+        stepper.close()
     if observer is not None:
         observer.close()
     if isinstance(trainable, CompactNeurons):

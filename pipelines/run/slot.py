@@ -95,7 +95,10 @@ class Workers:
             raise
 
     def _turned_to(self, kind: Kind, nf4: bool = False) -> Any:
-        """Workers for work of a kind: those that run are given a fresh model, unless they do passes and are to go on."""
+        """Workers for work of a kind: those that run are given a fresh model, unless they do passes and are to go on. DeepSpeed
+        does not let go of a base that was sharded for training, so such workers serve once."""
+        if "zero3" in (kind, self._kind):
+            self._slot.clear()
         run_already = self._slot.holds(_WORKERS)
         group = self._slot.hold(_WORKERS, lambda: self._group(kind, nf4))
         if run_already and (kind != "passes" or self._kind != "passes"):
