@@ -53,7 +53,7 @@ def units_of_night(config: NightlyConfig, model: ModelConfig) -> dict[str, Any]:
     if config.evaluation.data == "hub" or not store.exists():
         return {"scores": {"to_do_at_most": n_units}}
     opened = StudiedModel.open(model)
-    with Slot() as slot:
+    with Slot(config.evaluation.engine.threads) as slot:
         engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
         variants = variants_of_night(config, model.label, anatomy_of(opened.hf_config))
         ledger = Ledger(store, model.label)
