@@ -13,7 +13,7 @@ from polyneuron.neuron_core.common.errors import PolyneuronError
 from polyneuron.neuron_core.common.extras import missing_extra
 from polyneuron.pipelines.commands.init import init
 from polyneuron.pipelines.commands.lists import ls
-from polyneuron.pipelines.commands.neurons import neurons
+from polyneuron.pipelines.commands.neurons import neuron, neurons
 from polyneuron.pipelines.commands.nights import NIGHTLY_EXIT_CODES, nightly, trend
 from polyneuron.pipelines.commands.options import heard
 from polyneuron.pipelines.commands.planning import plan
@@ -42,7 +42,7 @@ for _name, _command in COMMANDS.items():
 app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
 for _function in (transfer, report, export, plan):
     app.command(epilog=_EXIT_CODES)(heard(_function))
-for _function in (table, neurons, query, init, ls, schema, trend, push, pull):
+for _function in (table, neurons, neuron, query, init, ls, schema, trend, push, pull):
     app.command(epilog=_EXIT_CODES)(_function)
 
 

@@ -93,6 +93,40 @@ class StoredNeurons:
         wanted = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
         return self._rows(pa.table(wanted, names=_PLACE), self.languages, None)
 
+    def by_language(self, neuron: NeuronName) -> pa.Table:
+        """One row per language: `language`; `impact` as in `listed`; `rank`, the neuron's place among the `n_ranked` neurons of
+        its group in that language, 1 for the largest impact. Impact and rank are null where pruned detection only showed that
+        the impact is too small. One scan of the group's impacts.
+
+        Raises:
+            SetError: the neuron was not measured; the message says which were.
+        """
+        impacts = self._tables.store.dataset(
+            "impacts", [("model", "=", self.model), ("unit", "in", self._units)]
+        )
+        with _connected(impacts=impacts, units=pa.table({"unit": self._units})) as connection:
+            rows = connection.sql(
+                f"""
+                with of_group as (
+                    select language, layer, neuron, bounded, {self._impact()} as impact
+                    from impacts where unit in (select unit from units) and "group" = {_text(neuron.group)}
+                ), own as (select * from of_group where layer = {neuron.layer} and neuron = {neuron.neuron})
+                select language, any_value(case when not own.bounded then own.impact end) as impact,
+                    case when not any_value(own.bounded) then 1 + count(*) filter (of_group.impact > own.impact) end as rank,
+                    count(*) as n_ranked
+                from own join of_group using (language) group by language order by language
+                """
+            ).to_arrow_table()
+            if not rows.num_rows:
+                measured = connection.sql(
+                    """select "group", max(layer), max(neuron) from impacts group by all order by all"""
+                ).fetchall()
+                there = ", ".join(
+                    f"L0.{group}.0 to {NeuronName(layer, group, last)}" for group, layer, last in measured
+                )
+                raise SetError(f"The study of {self.model} did not measure {neuron}; it measured {there}")
+        return rows
+
     def sets_of(self) -> Mapping[NeuronName, tuple[str, ...]]:
         """The sets that hold each neuron, by name; controls are left out."""
         sets = self._sets()

@@ -39,6 +39,9 @@ class Family:
     """The width over which queries and keys are normalised before RoPE: one head, or the whole projection."""
     norm_heads_first: bool = False
     """Whether the norm of one head is applied to [B, heads, T, D] rather than [B, T, heads, D]."""
+    norms_after: bool = False
+    """Whether what attention and feed-forward block add is normalised first, by post_attention_layernorm and
+    post_feedforward_layernorm; in the other families the former, for all its name, comes before the feed-forward block."""
     norm_eps: str = "variance_epsilon"
     """The attribute of a norm that holds what is added to the mean square."""
     caps_scores: bool = False
@@ -56,6 +59,7 @@ _GEMMA_3 = Family(
     activation_key="hidden_activation",
     qk_norm="head",
     norm_heads_first=True,
+    norms_after=True,
     norm_eps="eps",
     caps_logits=True,
     mask_per_kind=True,
@@ -71,6 +75,7 @@ FAMILIES: tuple[Family, ...] = (
         name="Gemma 2",
         model_types=("gemma2",),
         activation_key="hidden_activation",
+        norms_after=True,
         caps_scores=True,
         caps_logits=True,
         mask_per_kind=True,
@@ -83,7 +88,7 @@ FAMILIES: tuple[Family, ...] = (
         auto_class="AutoModelForImageTextToText",
         layers_path="model.language_model.layers",
     ),
-    Family(name="OLMo 2", model_types=("olmo2",), qk_norm="full"),
+    Family(name="OLMo 2", model_types=("olmo2",), qk_norm="full", norms_after=True),
     Family(name="Phi-3", model_types=("phi3",), activation="activation_fn", fused=True),
 )
 

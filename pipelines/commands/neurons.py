@@ -1,5 +1,6 @@
-"""The commands that show neurons: `neurons` lists those of a set."""
+"""The commands that show neurons: `neurons` lists those of a set, `neuron` has a page of one."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -38,3 +39,53 @@ def neurons(
     keep_tracebacks_beside(store)
     rows = StoredNeurons(studied(Store(store), model)).listed(of_set, top)
     put_out(duckdb.from_arrow(rows), form, output, whole=True)
+
+
+class PageFormat(StrEnum):
+    """How the page of a neuron is written."""
+
+    terminal = "terminal"
+    md = "md"
+    json = "json"
+
+
+def neuron(
+    *,
+    name: Annotated[str, typer.Argument(help="Its layer, group and index, as in L11.ffn.1229.")],
+    store: StoreOption = "stores/smollm2",
+    model: ModelOption = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Where the model lies now, if the study read it elsewhere.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Python code that comes with the model may run.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="At most so many tokens of each list.")] = 10,
+    form: Annotated[
+        PageFormat, typer.Option("--format", help="json has all numbers and texts whole.")
+    ] = PageFormat.terminal,
+) -> None:
+    """Show one neuron: impacts, sets, activations, tokens in context, and the tokens that it promotes and suppresses."""
+    from polyneuron.eval.neurons.facts import OpenedModel, facts_of
+    from polyneuron.eval.neurons.page import grids_of, page_json, page_markdown, sentences_of
+    from polyneuron.neuron_core.common.errors import ModelError, StoreError
+    from polyneuron.neuron_core.model.stored_model import StoredModel
+    from polyneuron.neuron_core.sets.neuron_name import NeuronName
+    from polyneuron.pipelines.notebook.study import open_study
+    from polyneuron.pipelines.run.outcome import print_page
+
+    keep_tracebacks_beside(store)
+    named = NeuronName.parse(name)
+    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    opened: OpenedModel | str
+    try:
+        studied = study.studied
+        stored = StoredModel(studied.source, "float32", studied.revision, studied.config.trust_remote_code)
+        opened = OpenedModel(stored, studied.tokenizer)
+    except (ModelError, StoreError) as error:
+        opened = f"{error.message} (--weights)"
+    facts = facts_of(study.tables, named, opened, top)
+    if form is not PageFormat.terminal:
+        write = page_json if form is PageFormat.json else page_markdown
+        return print(write(facts), end="")
+    print_page(f"{facts.neuron} of {facts.model}", sentences_of(facts), grids_of(facts))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
     from polyneuron.pipelines.notebook.plots import Plots
     from polyneuron.pipelines.notebook.text_model import TextModel
+    from polyneuron.pipelines.run.studied_model import StudiedModel
 
 _UNITS_OF = ("selections", "detectors")
 """The tables whose units the neuron sets are of."""
@@ -217,14 +218,12 @@ class OpenedStudy:
         return {row["variant"]: row["unit"] for row in rows}
 
     @functools.cached_property
-    def base(self) -> TextModel:
-        """The model as it is, loaded at the first use and kept.
+    def studied(self) -> StudiedModel:
+        """The model where it lies, without its weights.
 
         Raises ModelError when it is no longer where the study read it, or no longer what it was; ConfigError when it needs code
         of its own that nobody here said may run.
         """
-        from polyneuron.neuron_core.model.load import load_model
-        from polyneuron.pipelines.notebook.text_model import TextModel
         from polyneuron.pipelines.run.studied_model import StudiedModel
 
         config = self._model_config()
@@ -240,11 +239,20 @@ class OpenedStudy:
                 f"The files of {studied.source} are not those that the study of {self.model} read: they were changed since, or "
                 "another model lies there. Say where the study's weights are, or run the study again"
             )
+        return studied
+
+    @functools.cached_property
+    def base(self) -> TextModel:
+        """The model as it is, loaded at the first use and kept. Raises as `studied`."""
+        from polyneuron.neuron_core.model.load import load_model
+        from polyneuron.pipelines.notebook.text_model import TextModel
+
+        studied = self.studied
         model, tokenizer = load_model(
             studied.source,
             studied.dtype,
             revision=studied.revision,
-            trust_remote_code=config.trust_remote_code,
+            trust_remote_code=studied.config.trust_remote_code,
         )
         return TextModel(model, tokenizer, studied.adds_bos)
 
@@ -257,7 +265,7 @@ class OpenedStudy:
             ModelConfig.model_validate(section)
             for row in runs
             if row["run_id"] in wrote and row["config_json"]
-            for section in json.loads(row["config_json"])["models"]
+            for section in json.loads(row["config_json"]).get("models", ())
         )
         config = next((each for each in sections if each.label == self.model), None)
         if config is None:

@@ -1,15 +1,16 @@
 """What a study says at its end, on standard output: its result as tables, where its time went, and what to type next."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
+from rich.text import Text
 
 from polyneuron.eval.report.numbers.study import Report
 from polyneuron.eval.report.sections.summary import sample_benchmarks, summary
 from polyneuron.eval.report.words.wording import listing, percent
-from polyneuron.eval.tables.grid import grid
-from polyneuron.eval.tables.text import terminal
+from polyneuron.eval.tables.grid import Grid, grid
+from polyneuron.eval.tables.text import terminal, visible
 from polyneuron.neuron_core.common.durations import duration
 
 _WIDTH_ELSEWHERE = 120
@@ -27,6 +28,16 @@ def print_summaries(report: Report) -> None:
                 f"Judged on samples, which are no finding: {listing(samples)}; the report has the scores.",
                 markup=False,
             )
+
+
+def print_page(title: str, sentences: Iterable[str], tables: Iterable[Grid]) -> None:
+    """A page about one thing: its title, a sentence a line, and tables."""
+    console = _console()
+    console.print(Text(visible(title), style="bold"))
+    for sentence in sentences:
+        console.print(Text(f"{visible(sentence)}."), soft_wrap=not console.is_terminal)
+    for table in tables:
+        console.print(terminal(table))
 
 
 def print_outcome(report: Report, timings_s: Mapping[str, float], store: str) -> None:

@@ -1,6 +1,6 @@
 """Which units of work a report reads: those that the table studies lists for a run, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,13 @@ class StudiedTables:
     model: str
     ranks: Mapping[str, int]
 
-    def read(self, table: str, selection: str | None = None) -> pa.Table:
-        """The rows of the study's units, of one selection when it is given. A table comes whole from the newest run that has it;
-        of perplexities, which several commands add to, each variant does."""
-        filters = [("model", "=", self.model), ("unit", "in", pa.array(list(self.ranks), pa.string()))]
+    def read(
+        self, table: str, selection: str | None = None, only: Sequence[tuple[str, str, Any]] = ()
+    ) -> pa.Table:
+        """The rows of the study's units that pass the filters `only`, of one selection when it is given. A table comes whole from
+        the newest run that has it; of perplexities, which several commands add to, each variant does."""
+        units = pa.array(list(self.ranks), pa.string())
+        filters: list[tuple[str, str, Any]] = [("model", "=", self.model), ("unit", "in", units), *only]
         if selection is not None:
             filters.append(("selection", "=", selection))
         rows = self.store.read(table, filters)
