@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
     from polyneuron.pipelines.notebook.plots import Plots
     from polyneuron.pipelines.notebook.text_model import TextModel
+    from polyneuron.pipelines.run.studied_model import StudiedModel
 
 _UNITS_OF = ("selections", "detectors")
 """The tables whose units the neuron sets are of."""
@@ -189,11 +190,20 @@ class OpenedStudy:
         where it has one of this seed. Raises UnknownName, a KeyError, for a set that is not there, and SetError where too few
         neurons are free."""
         target = self.sets[name]
+        if (stored := self.stored_control(name, seed)) is not None:
+            return stored
+        return matched_control(target, self.all_related(), seed)
+
+    def stored_control(self, name: str, seed: int) -> NeuronSet | None:
+        """The random neurons of this seed that the study drew beside a set, fewer where too few were free; None: it drew none."""
         for row in self.controls.to_arrow().to_pylist():
             if (row["control_of"], row["kind"], row["seed"]) == (name, "control", seed):
                 return self.sets[row["variant"]]
-        outside = (self.sets[str(related(code))] for code in self.languages)
-        return matched_control(target, functools.reduce(operator.or_, outside), seed)
+        return None
+
+    def all_related(self) -> NeuronSet:
+        """The neurons related to any language, shared ones among them."""
+        return functools.reduce(operator.or_, (self.sets[str(related(code))] for code in self.languages))
 
     def edit(self, name: str) -> WeightEdit:
         """The change that a variant makes to the model: a set switched off, or trained values. Raises UnknownName, a KeyError,
@@ -218,13 +228,26 @@ class OpenedStudy:
 
     @functools.cached_property
     def base(self) -> TextModel:
-        """The model as it is, loaded at the first use and kept.
+        """The model as it is, loaded at the first use and kept. Raises as `studied`."""
+        from polyneuron.neuron_core.model.load import load_model
+        from polyneuron.pipelines.notebook.text_model import TextModel
+
+        studied = self.studied
+        model, tokenizer = load_model(
+            studied.source,
+            studied.dtype,
+            revision=studied.revision,
+            trust_remote_code=studied.config.trust_remote_code,
+        )
+        return TextModel(model, tokenizer, studied.adds_bos)
+
+    @functools.cached_property
+    def studied(self) -> StudiedModel:
+        """The model without its weights, whose files are those that the study read.
 
         Raises ModelError when it is no longer where the study read it, or no longer what it was; ConfigError when it needs code
         of its own that nobody here said may run.
         """
-        from polyneuron.neuron_core.model.load import load_model
-        from polyneuron.pipelines.notebook.text_model import TextModel
         from polyneuron.pipelines.run.studied_model import StudiedModel
 
         config = self._model_config()
@@ -240,13 +263,7 @@ class OpenedStudy:
                 f"The files of {studied.source} are not those that the study of {self.model} read: they were changed since, or "
                 "another model lies there. Say where the study's weights are, or run the study again"
             )
-        model, tokenizer = load_model(
-            studied.source,
-            studied.dtype,
-            revision=studied.revision,
-            trust_remote_code=config.trust_remote_code,
-        )
-        return TextModel(model, tokenizer, studied.adds_bos)
+        return studied
 
     def _model_config(self) -> ModelConfig:
         """The model's section of the newest configuration that this study's runs had."""
