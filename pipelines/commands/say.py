@@ -54,7 +54,7 @@ class EngineName(StrEnum):
 Engine = Annotated[EngineName, typer.Option("--engine", help="transformers, or vLLM.")]
 
 
-class AnswerFormat(StrEnum):
+class SpokenFormat(StrEnum):
     """How answers are written."""
 
     text = "text"
@@ -75,8 +75,8 @@ def say(
     engine: Engine = EngineName.hf,
     max_tokens: MaxTokens = 24,
     seed: Seed = 0,
-    form: Annotated[AnswerFormat, typer.Option("--format", help="text, or JSON for programs.")] = (
-        AnswerFormat.text
+    form: Annotated[SpokenFormat, typer.Option("--format", help="text, or JSON for programs.")] = (
+        SpokenFormat.text
     ),
     model: ModelName = None,
     weights: Weights = None,
@@ -96,7 +96,7 @@ def say(
         asking = voices(study, _wanted(off, scale, hold, variant, seed))
     said = [{"role": "user", "content": prompt}] if message else prompt
     with speaking(study, engine.value, max_tokens) as speak:
-        as_text = form is AnswerFormat.text
+        as_text = form is SpokenFormat.text
         answers = answered(asking, lambda voice: speak(voice, said), Console() if as_text else None)
         if len(answers) > 1:
             require_restored(answers, lambda voice: speak(voice, said))
