@@ -28,7 +28,7 @@ _LONGEST = 2048
 
 @contextmanager
 def speaking(study: OpenedStudy, backend: Backend, max_tokens: int) -> Iterator[Speak]:
-    """Inside, voices of the study answer with at most `max_tokens` tokens; the model is loaded at the first.
+    """Inside, voices of the study answer with at most `max_tokens` tokens.
 
     Raises as `OpenedStudy.studied`; a prompt raises as `PromptTokenizer.ids`, an answer EngineError where vLLM cannot start.
     """
@@ -49,12 +49,15 @@ def speaking(study: OpenedStudy, backend: Backend, max_tokens: int) -> Iterator[
 
 @contextmanager
 def _transformers(study: OpenedStudy, max_tokens: int) -> Iterator[Continue]:
-    def continued(voice: Voice, ids: Sequence[int]) -> Iterator[int]:
+    def tokens(voice: Voice, ids: Sequence[int]) -> Iterator[int]:
         with study.applied(voice.change) as model:
             yield from model.continued(ids, max_tokens)
 
-    with quietly():
-        assert study.base
+    def continued(voice: Voice, ids: Sequence[int]) -> Iterator[int]:
+        with quietly():
+            assert study.base  # is loaded here, and not while answers are shown
+        return tokens(voice, ids)
+
     yield continued
 
 
