@@ -20,6 +20,7 @@ from polyneuron.pipelines.commands.planning import plan
 from polyneuron.pipelines.commands.query import query
 from polyneuron.pipelines.commands.results import export, report
 from polyneuron.pipelines.commands.runs import study_command, transfer
+from polyneuron.pipelines.commands.say import chat, say
 from polyneuron.pipelines.commands.schema import schema
 from polyneuron.pipelines.commands.sharing import pull, push
 from polyneuron.pipelines.commands.table import table
@@ -40,7 +41,7 @@ _EXIT_CODES = (
 for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.help, epilog=_EXIT_CODES)(heard(study_command(_name)))
 app.command(epilog=NIGHTLY_EXIT_CODES)(heard(nightly))
-for _function in (transfer, report, export, plan):
+for _function in (transfer, report, export, plan, say, chat):
     app.command(epilog=_EXIT_CODES)(heard(_function))
 for _function in (table, neurons, neuron, query, init, ls, schema, trend, push, pull):
     app.command(epilog=_EXIT_CODES)(_function)

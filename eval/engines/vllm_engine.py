@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,28 @@ class VllmEngine:
             [TokensPrompt(prompt_token_ids=ids) for ids in prompts], parameters, use_tqdm=False
         )
         return found
+
+    def continued(self, ids: Sequence[int], max_tokens: int) -> Iterator[int]:
+        """The likeliest tokens that follow `ids`, as they come; without one that ends the answer."""
+        from vllm import SamplingParams, TokensPrompt
+
+        engine, name = self._llm.llm_engine, f"answer-{uuid.uuid4()}"
+        ends = [token for token in [self.lm.eot_token_id] if token is not None]
+        parameters = SamplingParams(
+            temperature=0, max_tokens=max_tokens, stop_token_ids=ends, detokenize=False
+        )
+        (prompt,) = engine.renderer.render_cmpl([TokensPrompt(prompt_token_ids=list(ids))])
+        engine.add_request(name, prompt, parameters)
+        given = 0
+        try:
+            while engine.has_unfinished_requests():
+                for output in engine.step():
+                    (answer,) = output.outputs
+                    n_whole = len(answer.token_ids) - (answer.finish_reason == "stop")
+                    yield from answer.token_ids[given:n_whole]
+                    given = n_whole
+        finally:
+            engine.abort_request([name])
 
     def lives(self) -> bool:
         """As `Engine.lives`: vLLM notes that its core, or a rank, has ended. A core in this process lives as long as it."""

@@ -97,4 +97,9 @@ def in_few_lines(text: str) -> str:
 def _one_line(line: str) -> str:
     if len(line) > _LONGEST_LINE:
         line = f"{line[:_LONGEST_LINE]} …"
-    return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in line)
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    """`text` with what controls a terminal spelt out, but for tabs and ends of lines."""
+    return "".join(char if char.isprintable() or char in "\t\n" else ascii(char)[1:-1] for char in text)

@@ -6,6 +6,7 @@ one (layer, group); a value tensor stacks them first, so columns of a weight are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ _FILE = SetFile("edit", "WeightEdit.save", "polyneuron.weight_edit", ("kind", "n
 
 @dataclass(frozen=True, eq=False)
 class WeightEdit:
-    """What the rows and columns of a neuron set become; made by `zero`, `from_values`, `capture` or `load`."""
+    """What the rows and columns of a neuron set become; made by `zero`, `scaled`, `from_values`, `capture` or `load`."""
 
     neuron_set: NeuronSet
     """The neurons that change."""
@@ -78,6 +79,22 @@ class WeightEdit:
             value = read_values(parameter_of(model, target), target)
             values[key] = value.movedim(target.axis, 0).contiguous().cpu()
         return cls.from_values(neuron_set, values, name)
+
+    @classmethod
+    def scaled(
+        cls, neuron_set: NeuronSet, model: nn.Module, factor: float, name: str | None = None
+    ) -> WeightEdit:
+        """Multiplies the activation of every neuron by `factor`, in the weights of `model`: the rows of q, k and v neurons with
+        their biases, the columns of o and of the down projection. Equals `Intervention.scaled` on ffn neurons but for rounding.
+        Raises as `capture`, and SetError for a factor that is not finite."""
+        if not math.isfinite(factor):
+            raise SetError(f"Neurons can be multiplied by a finite number only, not by {factor}")
+        captured, anatomy = cls.capture(neuron_set, model), anatomy_of(model)
+        values = dict(captured.values or {})
+        for key, target in targets(neuron_set, anatomy).items():
+            if target.axis == 1 or not key.endswith(":ffn"):  # gate and up rows decide the activation itself
+                values[key] = values[key] * factor
+        return cls(neuron_set, values, name or f"times-{factor:g}-{neuron_set.fingerprint()[:8]}")
 
     def fingerprint(self) -> str:
         """128-bit xxhash (hex) of the set, the kind and the values; the name does not count."""

@@ -1,4 +1,4 @@
-"""`polyneuron report` and `polyneuron export`: a page, or a trained model, of what a store holds."""
+"""`polyneuron report` and `polyneuron export`: a page, or an edited model, of what a store holds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,9 @@ import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.commands.options import ConfigOption, Overrides, loaded
+from polyneuron.pipelines.commands.say import ModelName, StoreFolder, Trusted, Weights
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
+from polyneuron.pipelines.run.progress import say
 
 if TYPE_CHECKING:
     from polyneuron.pipelines.config.study import StudyConfig
@@ -22,26 +24,31 @@ def report(store: StoreOption = None, config: ConfigOption = None, overrides: Ov
     from polyneuron.eval.store.store import Store
     from polyneuron.pipelines.study import write_study_report
 
-    study = _study_with_results(store, config, overrides, "report")
+    study = _study_with_results(store, config, overrides)
     print(write_study_report(study, Store(study.store)))
 
 
 def export(
-    variant: Annotated[str, typer.Argument(help="A trained variant, such as tuned-shared-sw.")],
+    variant: Annotated[str, typer.Argument(help="A set, which is switched off, or a trained variant.")],
     folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.")],
-    store: StoreOption = None,
-    config: ConfigOption = None,
-    overrides: Overrides = None,
+    *,
+    store: StoreFolder = "stores/smollm2",
+    model: ModelName = None,
+    weights: Weights = None,
+    trust_remote_code: Trusted = False,
 ) -> None:
-    """Write a trained variant as a Hugging Face folder."""
-    from polyneuron.pipelines.export_variant import export_variant
+    """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
+    from polyneuron.neuron_core.edits.export import export_checkpoint
+    from polyneuron.pipelines.notebook.study import open_study
 
-    print(export_variant(_study_with_results(store, config, overrides, "export"), variant, folder))
+    keep_tracebacks_beside(store)
+    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    edit = study.edit(variant)
+    say(f"exporting {variant} of {study.model}")
+    print(export_checkpoint(study.base.model, study.base.tokenizer, edit, folder))
 
 
-def _study_with_results(
-    store: str | None, config: Path | None, overrides: list[str] | None, command: str
-) -> "StudyConfig":
+def _study_with_results(store: str | None, config: Path | None, overrides: list[str] | None) -> "StudyConfig":
     """The study of a store, as it was run there, or that of a configuration.
 
     Raises:
@@ -52,8 +59,8 @@ def _study_with_results(
 
     if (store is None) == (config is None):
         raise ConfigError(
-            f"Which study? polyneuron {command} takes the store that holds it (--store DIR) or its configuration (--config "
-            "FILE): give one of them"
+            "Which study? polyneuron report takes the store that holds it (--store DIR) or its configuration (--config FILE): "
+            "give one of them"
         )
     if store is None:
         return loaded(load_study, config or "", overrides)

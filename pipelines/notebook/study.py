@@ -190,11 +190,20 @@ class OpenedStudy:
         where it has one of this seed. Raises UnknownName, a KeyError, for a set that is not there, and SetError where too few
         neurons are free."""
         target = self.sets[name]
+        if (stored := self.stored_control(name, seed)) is not None:
+            return stored
+        return matched_control(target, self.all_related(), seed)
+
+    def stored_control(self, name: str, seed: int) -> NeuronSet | None:
+        """The random neurons of this seed that the study drew beside a set, fewer where too few were free; None: it drew none."""
         for row in self.controls.to_arrow().to_pylist():
             if (row["control_of"], row["kind"], row["seed"]) == (name, "control", seed):
                 return self.sets[row["variant"]]
-        outside = (self.sets[str(related(code))] for code in self.languages)
-        return matched_control(target, functools.reduce(operator.or_, outside), seed)
+        return None
+
+    def all_related(self) -> NeuronSet:
+        """The neurons related to any language, shared ones among them."""
+        return functools.reduce(operator.or_, (self.sets[str(related(code))] for code in self.languages))
 
     def edit(self, name: str) -> WeightEdit:
         """The change that a variant makes to the model: a set switched off, or trained values. Raises UnknownName, a KeyError,
@@ -218,8 +227,23 @@ class OpenedStudy:
         return {row["variant"]: row["unit"] for row in rows}
 
     @functools.cached_property
+    def base(self) -> TextModel:
+        """The model as it is, loaded at the first use and kept. Raises as `studied`."""
+        from polyneuron.neuron_core.model.load import load_model
+        from polyneuron.pipelines.notebook.text_model import TextModel
+
+        studied = self.studied
+        model, tokenizer = load_model(
+            studied.source,
+            studied.dtype,
+            revision=studied.revision,
+            trust_remote_code=studied.config.trust_remote_code,
+        )
+        return TextModel(model, tokenizer, studied.adds_bos)
+
+    @functools.cached_property
     def studied(self) -> StudiedModel:
-        """The model where it lies, without its weights.
+        """The model without its weights, whose files are those that the study read.
 
         Raises ModelError when it is no longer where the study read it, or no longer what it was; ConfigError when it needs code
         of its own that nobody here said may run.
@@ -240,21 +264,6 @@ class OpenedStudy:
                 "another model lies there. Say where the study's weights are, or run the study again"
             )
         return studied
-
-    @functools.cached_property
-    def base(self) -> TextModel:
-        """The model as it is, loaded at the first use and kept. Raises as `studied`."""
-        from polyneuron.neuron_core.model.load import load_model
-        from polyneuron.pipelines.notebook.text_model import TextModel
-
-        studied = self.studied
-        model, tokenizer = load_model(
-            studied.source,
-            studied.dtype,
-            revision=studied.revision,
-            trust_remote_code=studied.config.trust_remote_code,
-        )
-        return TextModel(model, tokenizer, studied.adds_bos)
 
     def _model_config(self) -> ModelConfig:
         """The model's section of the newest configuration that this study's runs had."""

@@ -19,6 +19,8 @@ from polyneuron.pipelines.stages.variants import BASE_VARIANT, Variant
 
 Units = dict[VariantName, str]
 """The unit of each variant's perplexities."""
+_SAID = 4
+"""Variants that a line about a pass names."""
 _OF_SENTENCE = ("language", "sentence", "nll_nats", "n_tokens")
 
 
@@ -115,7 +117,7 @@ class Ablation:
             n_begun += len(part)
             for variant, rows in zip(part, self._measured(title, part), strict=True):
                 self._ledger.put("perplexities", units[variant.name], rows, selection=selection)
-            say(f"  measured {', '.join(str(variant.name) for variant in part)}")
+            say(f"  measured {_listed(part)}")
         if units and not todo:
             say(f"  perplexity: all variants of {selection} are in the store")
 
@@ -133,6 +135,13 @@ class Ablation:
             nlls = sorted((nll for rank in by_rank for nll in rank[index]), key=attrgetter(*_OF_SENTENCE[:2]))
             rows.append([constants | {name: getattr(nll, name) for name in _OF_SENTENCE} for nll in nlls])
         return rows
+
+
+def _listed(variants: Sequence[Variant]) -> str:
+    """The names of the first few, and how many more there are."""
+    names = [str(variant.name) for variant in variants]
+    more = f" and {len(names) - _SAID} more" if len(names) > _SAID + 1 else ""
+    return ", ".join(names[:_SAID] if more else names) + more
 
 
 def _passes(variants: Iterable[Variant], at_once: int) -> Iterator[Sequence[Variant]]:

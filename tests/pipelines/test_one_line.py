@@ -65,7 +65,7 @@ def test_a_model_and_its_languages_are_a_study(
         and Path("moved/tiny/report.html").exists()
     )
     assert run("export", "tuned-shared-sw", "exported", "--store", "moved/tiny") == 2
-    assert "trained are: none yet" in capfd.readouterr().err
+    assert "no variant 'tuned-shared-sw' of tiny; there are shared" in capfd.readouterr().err
 
 
 def test_a_corpus_and_a_folder_of_ones_own(model: Path, workers: InProcess, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_corpus_and_a_folder_of_ones_own(model: Path, workers: InProcess, tmp_
         (["study", "--model", "x", "--train", "ja"], "training.languages names ja"),
         (["study", "--model", "x", "gpus=1"], "unknown key gpus"),
         (["report"], "--store DIR"),
-        (["export", "tuned-shared-sw", "x", "--store", "y", "--config", "study_smollm2"], "give one of them"),
+        (["report", "--store", "y", "--config", "study_smollm2"], "give one of them"),
         (["report", "--store", "nowhere"], "nowhere: name its folder with --store"),
     ],
 )  # fmt: skip

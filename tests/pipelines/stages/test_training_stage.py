@@ -36,6 +36,12 @@ def run(folder: Path, *arguments: str, command: str = "train") -> subprocess.Com
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=560)
 
 
+def export(folder: Path, variant: str, to: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "polyneuron.pipelines.cli", "export", variant, str(folder / to)]
+    line += ["--store", str(folder / "store")]
+    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=560)
+
+
 @pytest.mark.slow
 def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
     model = save_tiny_model(tmp_path / "tiny")
@@ -55,13 +61,13 @@ def test_a_trained_set_is_stored_once_and_measured(tmp_path: Path) -> None:
     assert edit.name == "tuned-shared-sw" and len(edit.neuron_set) == log[0]["n_neurons"]
     tuned = store.read("perplexities", [("variant", "=", "tuned-shared-sw")])
     assert set(tuned["kind"].to_pylist()) == {"tuned"} and len(tuned) == 2 * 5
-    exported = run(tmp_path, "tuned-shared-sw", str(tmp_path / "tuned"), command="export")
+    exported = export(tmp_path, "tuned-shared-sw", "tuned")
     assert exported.returncode == 0, exported.stderr
     tuned_model, base = load_model(tmp_path / "tuned")[0], load_model(model)[0]
     with edit.applied(base):
         assert all(map(torch.equal, tuned_model.parameters(), base.parameters()))
-    absent = run(tmp_path, "tuned-full-sw", str(tmp_path / "other"), command="export")
-    assert absent.returncode == 2 and "trained are: tuned-shared-sw" in absent.stderr
+    absent = export(tmp_path, "tuned-full-sw", "other")
+    assert absent.returncode == 2 and "there are tuned-shared-sw, shared" in absent.stderr
     left = tmp_path / "store" / "edits" / "checkpoints" / log[0]["unit"] / "step-3"
     left.mkdir(parents=True)  # as a run leaves it that is killed right after it has stored the training
     again = run(tmp_path)

@@ -1,0 +1,152 @@
+"""`polyneuron say` and `chat`: a study's model answers as it is, changed, and changed at random neurons."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polyneuron.pipelines.run.ending import keep_tracebacks_beside
+
+if TYPE_CHECKING:
+    from polyneuron.pipelines.talk.voices import Wanted
+
+StoreFolder = Annotated[str, typer.Option("--store", help="The store's folder or URL.")]
+Off = Annotated[
+    list[str] | None, typer.Option("--off", metavar="SET", help="Switch this set off; repeatable.")
+]
+Scale = Annotated[
+    list[str] | None,
+    typer.Option("--scale", metavar="SET=FACTOR", help="Multiply this set's activations; repeatable."),
+]
+Hold = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SET=VALUE", help="Hold this set's ffn activations at a number; repeatable."
+    ),
+]
+Others = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant", metavar="NAME", help="Also ask this variant, such as a trained one; repeatable."
+    ),
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="The model's name in the store, where it holds several.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", help="Where the model lies now, if no longer where the study read it."),
+]
+Trusted = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let Python code run that comes with the model.")
+]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="The longest answer.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the control's random neurons.")]
+
+
+class EngineName(StrEnum):
+    """Which library computes answers."""
+
+    hf = "hf"
+    vllm = "vllm"
+
+
+Engine = Annotated[EngineName, typer.Option("--engine", help="transformers, or vLLM.")]
+
+
+class SpokenFormat(StrEnum):
+    """How answers are written."""
+
+    text = "text"
+    json = "json"
+
+
+def say(
+    prompt: Annotated[str, typer.Argument(help="Text that the model goes on from.")],
+    *,
+    store: StoreFolder = "stores/smollm2",
+    off: Off = None,
+    scale: Scale = None,
+    hold: Hold = None,
+    variant: Others = None,
+    message: Annotated[
+        bool, typer.Option("--message", help="The prompt is a message in the model's chat template.")
+    ] = False,
+    engine: Engine = EngineName.hf,
+    max_tokens: MaxTokens = 24,
+    seed: Seed = 0,
+    form: Annotated[SpokenFormat, typer.Option("--format", help="text, or JSON for programs.")] = (
+        SpokenFormat.text
+    ),
+    model: ModelName = None,
+    weights: Weights = None,
+    trust_remote_code: Trusted = False,
+) -> None:
+    """Ask a study's model, its changed self, and a control with random neurons changed, side by side."""
+    from rich.console import Console
+
+    from polyneuron.pipelines.notebook.study import open_study
+    from polyneuron.pipelines.talk.answers import answered, as_json, require_restored
+    from polyneuron.pipelines.talk.speakers import quietly, speaking
+    from polyneuron.pipelines.talk.voices import voices
+
+    keep_tracebacks_beside(store)
+    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    with quietly():
+        asking = voices(study, _wanted(off, scale, hold, variant, seed))
+    said = [{"role": "user", "content": prompt}] if message else prompt
+    with speaking(study, engine.value, max_tokens) as speak:
+        as_text = form is SpokenFormat.text
+        answers = answered(asking, lambda voice: speak(voice, said), Console() if as_text else None)
+        if len(answers) > 1:
+            require_restored(answers, lambda voice: speak(voice, said))
+    if not as_text:
+        about = {"model": study.model, "engine": engine.value, "prompt": prompt, "max_tokens": max_tokens}
+        print(as_json(about, answers))
+    elif len(answers) > 1:
+        print("All changes are undone: the base model, asked again, answers the same.")
+
+
+def chat(
+    *,
+    store: StoreFolder = "stores/smollm2",
+    off: Off = None,
+    scale: Scale = None,
+    hold: Hold = None,
+    variant: Others = None,
+    engine: Engine = EngineName.hf,
+    max_tokens: MaxTokens = 64,
+    seed: Seed = 0,
+    model: ModelName = None,
+    weights: Weights = None,
+    trust_remote_code: Trusted = False,
+) -> None:
+    """Talk with them line by line, each with its own memory; /help inside lists what can be changed meanwhile."""
+    from polyneuron.pipelines.notebook.study import open_study
+    from polyneuron.pipelines.talk.conversation import Conversation
+    from polyneuron.pipelines.talk.speakers import quietly, speaking
+
+    keep_tracebacks_beside(store)
+    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    with quietly():
+        conversation = Conversation(study, _wanted(off, scale, hold, variant, seed))
+    with speaking(study, engine.value, max_tokens) as speak:
+        conversation.run(speak)
+
+
+def _wanted(
+    off: list[str] | None,
+    scale: list[str] | None,
+    hold: list[str] | None,
+    variant: list[str] | None,
+    seed: int,
+) -> "Wanted":
+    from polyneuron.pipelines.talk.voices import Wanted, set_with_number
+
+    return Wanted(
+        off=off or (),
+        scaled=[set_with_number(each, "--scale") for each in scale or ()],
+        held=[set_with_number(each, "--set") for each in hold or ()],
+        variants=variant or (),
+        seed=seed,
+    )
