@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +36,23 @@ def marked(tokenizer: Any, ids: Sequence[int], at: int) -> MarkedText:
 
 
 def token_text(tokenizer: Any, token: int) -> str:
-    """What a token is by itself; where it is part of a character, how the vocabulary spells it."""
+    """What a token is by itself; where it is part of a character, its bytes, as in `<0xE0><0xB8>`."""
     text = _decoded(tokenizer, [token])
-    return str(tokenizer.convert_ids_to_tokens(token)) if UNFINISHED in text or not text else text
+    if UNFINISHED not in text and text:
+        return text
+    piece = str(tokenizer.convert_ids_to_tokens(token))
+    bytes_of = _bytes_of_symbols()
+    if not all(symbol in bytes_of for symbol in piece) or piece.startswith("<0x"):
+        return piece  # which spells its byte so already, or is no text
+    return "".join(f"<0x{bytes_of[symbol]:02X}>" for symbol in piece)
+
+
+@functools.cache
+def _bytes_of_symbols() -> dict[str, int]:
+    """The byte that each character stands for in the vocabularies of byte-level tokenizers (Radford et al. 2019)."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {symbol: byte for byte, symbol in bytes_to_unicode().items()}
 
 
 def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ import typer
 from polyneuron.eval.tables.answer_format import AnswerFormat
 from polyneuron.pipelines.commands.options import StoreOption
 from polyneuron.pipelines.commands.query import put_out
+from polyneuron.pipelines.commands.say import Trusted, Weights
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
 ModelOption = Annotated[
@@ -54,12 +55,8 @@ def neuron(
     name: Annotated[str, typer.Argument(help="Its layer, group and index, as in L11.ffn.1229.")],
     store: StoreOption = "stores/smollm2",
     model: ModelOption = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Where the model lies now, if the study read it elsewhere.")
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Python code that comes with the model may run.")
-    ] = False,
+    weights: Weights = None,
+    trust_remote_code: Trusted = False,
     top: Annotated[int, typer.Option(min=1, help="At most so many tokens of each list.")] = 10,
     form: Annotated[
         PageFormat, typer.Option("--format", help="json has all numbers and texts whole.")

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
+from polyneuron.eval.neurons.marks import UNFINISHED
 from polyneuron.neuron_core.common.errors import ConfigError
 
 Prompt = str | Sequence[Mapping[str, str]]
 """Text to go on from, or a conversation: messages with `role` and `content`, for the model's own chat template."""
-_UNFINISHED = "�"
-"""What a tokenizer decodes the first bytes of a character to."""
 
 
 class PromptTokenizer:
@@ -55,7 +54,7 @@ class PromptTokenizer:
         for token in tokens:
             answer.append(token)
             text = self.tokenizer.decode(answer, skip_special_tokens=True)
-            if text.startswith(shown) and not text.endswith(_UNFINISHED):
+            if text.startswith(shown) and not text.endswith(UNFINISHED):
                 yield text[len(shown) :]
                 shown = text
         yield self.tokenizer.decode(answer, skip_special_tokens=True)[len(shown) :]

@@ -93,10 +93,26 @@ def test_tokens_that_are_parts_of_characters_mark_the_whole_character() -> None:
     assert marked(TOKENIZER, ids, 4) == MarkedText("a🧑", "b", "")
 
 
-@pytest.mark.parametrize(("text", "shown"), [(" t", " t"), ("ก", "ก"), ("🧑", "ðŁ")])
-def test_a_token_by_itself_is_text_or_what_the_vocabulary_calls_it(text: str, shown: str) -> None:
+@pytest.mark.parametrize(("text", "shown"), [(" t", " t"), ("ก", "ก"), ("🧑", "<0xF0><0x9F>")])
+def test_a_token_by_itself_is_text_or_bytes(text: str, shown: str) -> None:
     (first, *_) = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     assert token_text(TOKENIZER, first) == shown
+
+
+def test_bytes_that_a_vocabulary_of_words_falls_back_to_mark_the_whole_character() -> None:
+    """As in Llama 2 and Gemma: words begin with ▁, and bytes that make no character are U+FFFD each."""
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)} | {"▁a": 256, "b": 257, "<unk>": 258}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))
+    replaced = decoders.Replace("▁", " ")
+    tokenizer.decoder = decoders.Sequence([replaced, decoders.ByteFallback(), decoders.Fuse()])
+    words = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+    thai = list("ก".encode())
+    ids = [256, *thai, 257]
+    assert [marked(words, ids, at) for at in (1, 2, 3)] == [MarkedText(" a", "ก", "b")] * 3
+    assert marked(words, ids, 0) == MarkedText("", " a", "กb")
+    assert marked(words, ids[2:], 2) == MarkedText("��", "b", "")
+    assert marked(words, ids[:3], 2) == MarkedText(" a�", "�", "")
+    assert [token_text(words, token) for token in (256, thai[0])] == [" a", "<0xE0>"]
 
 
 def test_special_tokens_are_seen() -> None:
