@@ -1,4 +1,4 @@
-"""Keeps the console for our own lines: what libraries log, warn and print goes to a file beside the store."""
+"""Keeps the console for our own lines: what libraries log, warn and print goes to a file beside the store, between our lines."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.redact import redacted
-from polyneuron.pipelines.run.progress import console, is_verbose, show
+from polyneuron.pipelines.run.progress import OWN, console, is_verbose, show
 
 _QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -19,6 +19,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+_OWN_LINE = f" {OWN.name} INFO "
 _END_BYTES = 4 << 20
 """Of the log of an earlier run, which may have been killed before it was gone over."""
 
@@ -75,7 +76,8 @@ def _followed(log: Path, offset: int) -> Iterator[None]:
             while True:
                 last = ended.wait(_LOOKS_EVERY_S)
                 for line in file:
-                    show(line.rstrip("\n"))
+                    if _OWN_LINE not in line:  # which the console has
+                        show(line.rstrip("\n"))
                 if last:
                     return
 

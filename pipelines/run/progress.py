@@ -1,5 +1,6 @@
 """Progress for people: one bar with rate and time left per long pass on a terminal, plain lines elsewhere."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -24,6 +25,9 @@ from polyneuron.neuron_core.common.durations import duration
 from polyneuron.neuron_core.common.redact import redacted
 
 _LINE_EVERY_S = 20.0
+OWN = logging.getLogger("polyneuron.progress")
+"""Takes what is said to the user as well; written where a log is (`chatter.libraries_quiet`)."""
+OWN.setLevel(logging.INFO)
 
 
 class _Console(Console):
@@ -61,9 +65,11 @@ def terminal() -> int | None:
 
 
 def say(text: str) -> None:
-    """One line to the user, after the model's name while several are at work; without credentials."""
+    """One line to the user and to the log, after the model's name while several are at work; without credentials."""
     name = _speaker.get()
-    _print(f"{name}: {text.strip()}" if name else text)
+    line = f"{name}: {text.strip()}" if name else text
+    OWN.info(line)
+    _print(line)
 
 
 def tell(text: str) -> None:

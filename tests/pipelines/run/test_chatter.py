@@ -35,6 +35,20 @@ def test_only_our_lines_reach_the_console(tmp_path: Path) -> None:
     logged = log.read_text(encoding="utf-8")
     for line in ("python stdout", "python stderr", "native stdout", "native stderr", "a record", "a warning"):
         assert line in logged
+    assert re.findall(r"^\d{4}-.* polyneuron\.progress INFO (.*)$", logged, re.M) == ["our line"]
+
+
+def test_who_wants_to_see_what_libraries_print_sees_our_lines_once(tmp_path: Path) -> None:
+    script = SCRIPT.replace(
+        "with libraries_quiet", "from polyneuron.pipelines.run.progress import bar, set_loudness\n"
+        "set_loudness(verbose=True)\nwith libraries_quiet"
+    ).replace('say("our line")', 'say("our line")\n    with bar("a pass") as report: report(1, 2)')  # fmt: skip
+    log = tmp_path / "polyneuron.log"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(log)], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stderr.count("our line") == 1 and "native stderr" in done.stderr
+    assert "a pass" not in log.read_text(encoding="utf-8")
 
 
 def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
