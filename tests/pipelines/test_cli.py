@@ -103,5 +103,5 @@ def test_a_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
     assert left.value.code == 0
     resolved, page = capsys.readouterr().out.split("Machines (this machine)")
     assert yaml.safe_load(resolved)["corpus"]["n_detection"] == 100
-    assert "detection 6; perplexity at most 236" in page and "Everything fits." in page
+    assert "detection 6; perplexity at most 164" in page and "Everything fits." in page
     assert not (tmp_path / "store").exists()
