@@ -75,6 +75,8 @@ class Machines:
     """Memory of one."""
     cores: int
     """Of one."""
+    core_flops: float | None = None
+    """Float32 operations a second of one core in large products; None where it was not measured."""
     source: str
     """Where this comes from, in words."""
     assumed: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ from polyneuron.cluster.capacity.devices import Machines
 
 _UTILISATION = 0.4
 """Share of a GPU's peak that plain layers over padded micro-batches reach."""
+_OF_PRODUCTS = 0.5
+"""Share of what one core alone reaches in a product that plain layers reach where all cores work (SmolLM2: 0.45)."""
 _CORE_FLOPS = 2.5e10
 """Sustained float32 operations a second of one CPU core with AVX2; bfloat16 is no faster without AMX or AVX512-bf16."""
 
@@ -38,8 +40,14 @@ def assumed_rates(machines: Machines, dtype: str, threads: int, on_gpu: bool, n_
         "score_slowdown": (4.0, "measured on a CPU (docs/benchmarks.md, full detection at 64 to 256 tokens)"),
     }
     if not on_gpu or kind is None:
+        core_flops, said = _CORE_FLOPS, f"assumed: {_CORE_FLOPS / 1e9:.0f} GFLOP/s a core"
+        if machines.core_flops is not None:
+            core_flops = _OF_PRODUCTS * machines.core_flops
+            said = (
+                f"{_OF_PRODUCTS:.0%} of {machines.core_flops / 1e9:.0f} GFLOP/s a core, measured in a product"
+            )
         assumed |= {
-            "flops_per_s": (_CORE_FLOPS * threads, f"assumed: {_CORE_FLOPS / 1e9:.0f} GFLOP/s a core"),
+            "flops_per_s": (core_flops * threads, said),
             "gather_bytes_per_s": (1e9, "assumed: gloo within a machine"),
             "memory_bytes_per_s": (1e10, "assumed: main memory"),
         }

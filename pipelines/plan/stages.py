@@ -1,5 +1,6 @@
 """The stages of a study as the planner's numbers: what each holds, computes, gathers and reads."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,20 +11,25 @@ from polyneuron.cluster.capacity.estimate import HEADROOM, Stage
 from polyneuron.cluster.capacity.placing import LIBRARIES_DEVICE, LIBRARIES_HOST, Phase, Placing
 from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.cluster.memory import GIB
+from polyneuron.neuron_core.training.data.documents import documents
 from polyneuron.pipelines.config.study import StudyConfig
+from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import EXAMPLE_TOKENS, engine_stage, study_requests
 from polyneuron.pipelines.plan.units import (
+    lies_here,
     n_activation_units,
     n_trainings,
     n_variants_at_home,
     n_variants_everywhere,
 )
+from polyneuron.pipelines.stages.corpora import mixture_for
 
 TRAINED_SHARE = 0.01
 """Neurons of each group that a chosen set is assumed to have; how many it has is known after detection."""
-ASSUMED_DOCUMENTS = 1000
-"""In place of `training.n_documents: all`; a document is taken as one block of `max_tokens`."""
+ASSUMED_DOCUMENTS, MOST_COUNTED = 1000, 10_000
+"""In place of `training.n_documents: all` where the corpora are not at hand; how far those at hand are counted. A document is
+taken as one block of `max_tokens`."""
 _OWNED_ROWS = {"q": 1, "k": 1, "v": 1, "ffn": 3}
 """Rows and columns that one neuron owns."""
 
@@ -211,7 +217,7 @@ def training_stage(case: PlannedCase) -> Stage:
     settings, shape = case.config.training, case.shape
     rows = sum(times * shape.width(group) for group, times in _OWNED_ROWS.items())
     share = 1 if "full" in settings.strategies else TRAINED_SHARE
-    n_blocks = ASSUMED_DOCUMENTS if settings.n_documents == "all" else settings.n_documents
+    n_blocks = n_documents(settings)
     planned = PlannedTraining(
         n_trained=int(share * rows * shape.hidden_size * shape.n_layers),
         n_steps=n_steps(n_blocks * settings.epochs, settings.global_batch, settings.max_steps),
@@ -219,6 +225,22 @@ def training_stage(case: PlannedCase) -> Stage:
         **settings.model_dump(include={"global_batch", "micro_batch", "zero_stage", "recomputed_layers"}),
     )
     return fine_tuning_stage(case, [planned] * n_trainings(case.config))
+
+
+def n_documents(training: TrainingConfig) -> int:
+    """Documents of a language, of the one that has most; those at hand are counted, the study's own sentences too."""
+    if training.n_documents != "all":
+        return training.n_documents
+    if not _are_counted(training):
+        return ASSUMED_DOCUMENTS
+    mixture, languages = mixture_for(training), {code for group in training.groups for code in group}
+    return max(
+        sum(1 for _ in itertools.islice(documents(mixture, code, "all"), MOST_COUNTED)) for code in languages
+    )
+
+
+def _are_counted(training: TrainingConfig) -> bool:
+    return all(lies_here(source) for source, _ in mixture_for(training))
 
 
 def n_steps(n_blocks: int, batch: int, max_steps: int | None) -> int:
@@ -261,7 +283,9 @@ def assumptions(config: StudyConfig, reads_corpus: bool = True) -> list[str]:
         f"libraries of a rank take {libraries}": cluster.gpus_per_worker,
         f"a trained set has {TRAINED_SHARE:.0%} of the neurons of each group": trains and in_part,
         "a training document is one block of training.max_tokens": trains,
-        f"training.n_documents: all is {ASSUMED_DOCUMENTS:,}": trains and training.n_documents == "all",
+        f"training.n_documents: all is {ASSUMED_DOCUMENTS:,}": trains
+        and training.n_documents == "all"
+        and not _are_counted(training),
         answers: config.evaluation.benchmarks,
     }
     return [words for words, holds in said.items() if holds]

@@ -1,6 +1,7 @@
 """The machines at hand, as torch and Ray describe them."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from polyneuron.cluster.capacity.at_hand import machines_at_hand
 from polyneuron.cluster.capacity.devices import KINDS, Machines
+from polyneuron.cluster.capacity.rates import assumed_rates
 from polyneuron.cluster.memory import GIB
 
 NODE_GIB = {"memory": 60.0 * GIB, "object_store_memory": 4.0 * GIB}
@@ -34,6 +36,20 @@ def test_a_device_here_is_as_fast_as_its_series(
     kind = machines_at_hand().kind
     assert kind is not None and (kind.name, kind.memory_bytes) == (name, gib * GIB)
     assert kind.memory_bytes_per_s == KINDS[like].memory_bytes_per_s
+
+
+def test_a_core_here_is_timed_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    n_threads = torch.get_num_threads()
+    here = machines_at_hand()
+    assert here.core_flops is not None and 1e8 < here.core_flops < 1e13
+    assert torch.get_num_threads() == n_threads
+    timed = assumed_rates(here, "float32", 3, False, 1)
+    assert timed.flops_per_s == pytest.approx(3 * 0.5 * here.core_flops)
+    assert "measured" in timed.origin["flops_per_s"]
+    stated = assumed_rates(replace(here, core_flops=None), "float32", 3, False, 1)
+    assert "assumed" in stated.origin["flops_per_s"]
 
 
 def in_ray(nodes: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch) -> Machines:
