@@ -107,6 +107,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(folder, intermediate_size=WIDTH, max_position_embeddings=8192)
 
 
+class Turning:
+    """Passes or trainings in this process, as it is told, in place of `polyneuron.cluster.actors.group.ModelGroup`."""
+
+    def __init__(self, model: Path, kind: str) -> None:
+        self.model = model
+        self.turn_to(None, kind)
+
+    def turn_to(self, spec: Any, kind: str) -> None:
+        self.group = InProcess(self.model) if kind == "passes" else PlainGroup(self.model)
+
+    def run(self, *arguments: Any, **named: Any) -> list[Any]:
+        return self.group.run(*arguments, **named)
+
+
 class Ran:
     """A study run in this process; `judges` are the engines that were started, `calls` what they were asked."""
 
@@ -114,7 +128,7 @@ class Ran:
         @contextmanager
         def group(workers: Workers, kind: str, nf4: bool = False) -> Iterator[Any]:
             assert not nf4
-            yield InProcess(model) if kind == "passes" else PlainGroup(model)
+            yield Turning(model, kind)
 
         self.judges = judge_locally(monkeypatch)
         monkeypatch.setattr(Workers, "_group", group)
