@@ -143,6 +143,7 @@ def live_models(runner: Any, batches: Any, progress: Any = None) -> int:
     return sum(isinstance(held, LlamaForCausalLM) for held in gc.get_objects())
 
 
+@pytest.mark.long
 def test_processes_that_have_trained_work_as_new_ones_do(session: None, folder: Path, tmp_path: Path) -> None:
     """Passes, two trainings and passes again, in the same processes, which keep nothing of what they held."""
     model, trained = ModelSpec(source=str(folder)), []

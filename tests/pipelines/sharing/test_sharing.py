@@ -56,6 +56,7 @@ def command(hub: HubDouble, folder: Path, *arguments: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.long
 def test_two_commands_carry_a_study_from_one_machine_to_another(
     hub: HubDouble, shared: Path, model: Path, tmp_path: Path
 ) -> None:
