@@ -8,7 +8,7 @@ from typing import NamedTuple
 from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.model.groups import GROUPS
 
-_NAME = re.compile(rf"L(\d{{1,9}})\.({'|'.join(GROUPS)})\.(\d{{1,9}})")
+_NAME = re.compile(rf"L(\d{{1,9}})\.({'|'.join(GROUPS)})\.(\d{{1,9}})", re.ASCII)
 
 
 class NeuronName(NamedTuple):

@@ -7,21 +7,23 @@ from typing import Annotated
 import typer
 
 from polyneuron.eval.tables.answer_format import AnswerFormat
-from polyneuron.pipelines.commands.options import StoreOption
+from polyneuron.pipelines.commands.options import (
+    STORE,
+    ModelInStore,
+    StoreOption,
+    Trusted,
+    Weights,
+    opened,
+)
 from polyneuron.pipelines.commands.query import put_out
-from polyneuron.pipelines.commands.say import Trusted, Weights
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
-
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Which model, where the store holds several.")
-]
 
 
 def neurons(
     *,
     of_set: Annotated[str, typer.Option("--set", help="The name of a set, such as exclusive-th.")],
-    store: StoreOption = "stores/smollm2",
-    model: ModelOption = None,
+    store: StoreOption = STORE,
+    model: ModelInStore = None,
     top: Annotated[int, typer.Option(min=1, help="At most so many, the largest impacts first.")] = 50,
     form: Annotated[
         AnswerFormat | None,
@@ -53,8 +55,8 @@ class PageFormat(StrEnum):
 def neuron(
     *,
     name: Annotated[str, typer.Argument(help="Its layer, group and index, as in L11.ffn.1229.")],
-    store: StoreOption = "stores/smollm2",
-    model: ModelOption = None,
+    store: StoreOption = STORE,
+    model: ModelInStore = None,
     weights: Weights = None,
     trust_remote_code: Trusted = False,
     top: Annotated[int, typer.Option(min=1, help="At most so many tokens of each list.")] = 10,
@@ -68,20 +70,18 @@ def neuron(
     from polyneuron.neuron_core.common.errors import ModelError, StoreError
     from polyneuron.neuron_core.model.stored_model import StoredModel
     from polyneuron.neuron_core.sets.neuron_name import NeuronName
-    from polyneuron.pipelines.notebook.study import open_study
     from polyneuron.pipelines.run.outcome import print_page
 
-    keep_tracebacks_beside(store)
     named = NeuronName.parse(name)
-    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
-    opened: OpenedModel | str
+    study = opened(store, model, weights, trust_remote_code)
+    lens: OpenedModel | str
     try:
         studied = study.studied
         stored = StoredModel(studied.source, "float32", studied.revision, studied.config.trust_remote_code)
-        opened = OpenedModel(stored, studied.tokenizer)
+        lens = OpenedModel(stored, studied.tokenizer)
     except (ModelError, StoreError) as error:
-        opened = f"{error.message} (--weights)"
-    facts = facts_of(study.tables, named, opened, top)
+        lens = f"{error.message} (--weights)"
+    facts = facts_of(study.tables, named, lens, top)
     if form is not PageFormat.terminal:
         write = page_json if form is PageFormat.json else page_markdown
         return print(write(facts), end="")

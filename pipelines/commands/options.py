@@ -1,4 +1,4 @@
-"""Options that several commands share, and how each reads its configuration."""
+"""Options that several commands share, and how each reads its configuration or opens a stored study."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 if TYPE_CHECKING:
     from polyneuron.pipelines.config.study import NightlyConfig, StudyConfig
     from polyneuron.pipelines.config.transfer import TransferConfig
+    from polyneuron.pipelines.notebook.study import OpenedStudy
 
     _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
 
@@ -57,6 +58,18 @@ Benchmarks = Annotated[
     str | None, typer.Option(help="Also judge by these benchmarks, with commas; polyneuron ls benchmarks.")
 ]
 StoreOption = Annotated[str, typer.Option("--store", help="The store's folder or URL.")]
+STORE = "stores/smollm2"
+"""Where the quick study puts its results."""
+ModelInStore = Annotated[
+    str | None, typer.Option("--model", help="The model's name in the store, where it holds several.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", help="Where the model lies now, if no longer where the study read it."),
+]
+Trusted = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let Python code run that comes with the model.")
+]
 DEMOS = {"": "study_smollm2", "gemma": "study_gemma3_270m"}
 """What may follow --demo, and the shipped configuration that it stands for."""
 _TERMS = "The weights of Gemma 3 are under Google's own terms: https://ai.google.dev/gemma/terms"
@@ -220,3 +233,11 @@ def _kept_beside(config: _Config) -> _Config:
 def _listed(text: str | None) -> list[str]:
     """What stands between commas."""
     return [] if text is None else [part.strip() for part in text.split(",")]
+
+
+def opened(store: str, model: str | None, weights: str | None, trust_remote_code: bool) -> OpenedStudy:
+    """The study of a store; tracebacks of what nobody foresaw are kept beside it from now on. Raises as `open_study`."""
+    from polyneuron.pipelines.notebook.study import open_study
+
+    keep_tracebacks_beside(store)
+    return open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)

@@ -12,7 +12,7 @@ import typer
 from polyneuron.eval.tables.answer_format import AnswerFormat
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.common.files import write_whole
-from polyneuron.pipelines.commands.options import StoreOption
+from polyneuron.pipelines.commands.options import STORE, StoreOption
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside, leave_stdout
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _VERTICAL_ROWS = 10
 
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT over the store's tables.")],
-    store: StoreOption = "stores/smollm2",
+    store: StoreOption = STORE,
     form: Annotated[
         AnswerFormat | None,
         typer.Option(

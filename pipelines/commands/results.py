@@ -6,20 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
-from polyneuron.pipelines.commands.options import ConfigOption, Overrides, loaded
-from polyneuron.pipelines.commands.say import ModelName, StoreFolder, Trusted, Weights
+from polyneuron.pipelines.commands.options import (
+    STORE,
+    ConfigOption,
+    ModelInStore,
+    Overrides,
+    StoreOption,
+    Trusted,
+    Weights,
+    loaded,
+    opened,
+)
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 from polyneuron.pipelines.run.progress import say
 
 if TYPE_CHECKING:
     from polyneuron.pipelines.config.study import StudyConfig
 
-StoreOption = Annotated[
+ReportedStore = Annotated[
     str | None, typer.Option("--store", help="The store's folder or URL; the study is as it was run there.")
 ]
 
 
-def report(store: StoreOption = None, config: ConfigOption = None, overrides: Overrides = None) -> None:
+def report(store: ReportedStore = None, config: ConfigOption = None, overrides: Overrides = None) -> None:
     """Write the report of what the store holds; does no model work."""
     from polyneuron.eval.store.store import Store
     from polyneuron.pipelines.study import write_study_report
@@ -32,17 +41,15 @@ def export(
     variant: Annotated[str, typer.Argument(help="A set, which is switched off, or a trained variant.")],
     folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.")],
     *,
-    store: StoreFolder = "stores/smollm2",
-    model: ModelName = None,
+    store: StoreOption = STORE,
+    model: ModelInStore = None,
     weights: Weights = None,
     trust_remote_code: Trusted = False,
 ) -> None:
     """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
     from polyneuron.neuron_core.edits.export import export_checkpoint
-    from polyneuron.pipelines.notebook.study import open_study
 
-    keep_tracebacks_beside(store)
-    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    study = opened(store, model, weights, trust_remote_code)
     edit = study.edit(variant)
     say(f"exporting {variant} of {study.model}")
     print(export_checkpoint(study.base.model, study.base.tokenizer, edit, folder))

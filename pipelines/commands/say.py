@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyneuron.pipelines.run.ending import keep_tracebacks_beside
+from polyneuron.pipelines.commands.options import (
+    STORE,
+    ModelInStore,
+    StoreOption,
+    Trusted,
+    Weights,
+    opened,
+)
 
 if TYPE_CHECKING:
     from polyneuron.pipelines.talk.voices import Wanted
 
-StoreFolder = Annotated[str, typer.Option("--store", help="The store's folder or URL.")]
 Off = Annotated[
     list[str] | None, typer.Option("--off", metavar="SET", help="Switch this set off; repeatable.")
 ]
@@ -29,16 +35,6 @@ Others = Annotated[
     typer.Option(
         "--variant", metavar="NAME", help="Also ask this variant, such as a trained one; repeatable."
     ),
-]
-ModelName = Annotated[
-    str | None, typer.Option("--model", help="The model's name in the store, where it holds several.")
-]
-Weights = Annotated[
-    str | None,
-    typer.Option("--weights", help="Where the model lies now, if no longer where the study read it."),
-]
-Trusted = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let Python code run that comes with the model.")
 ]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="The longest answer.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the control's random neurons.")]
@@ -64,7 +60,7 @@ class SpokenFormat(StrEnum):
 def say(
     prompt: Annotated[str, typer.Argument(help="Text that the model goes on from.")],
     *,
-    store: StoreFolder = "stores/smollm2",
+    store: StoreOption = STORE,
     off: Off = None,
     scale: Scale = None,
     hold: Hold = None,
@@ -78,20 +74,18 @@ def say(
     form: Annotated[SpokenFormat, typer.Option("--format", help="text, or JSON for programs.")] = (
         SpokenFormat.text
     ),
-    model: ModelName = None,
+    model: ModelInStore = None,
     weights: Weights = None,
     trust_remote_code: Trusted = False,
 ) -> None:
     """Ask a study's model, its changed self, and a control with random neurons changed, side by side."""
     from rich.console import Console
 
-    from polyneuron.pipelines.notebook.study import open_study
     from polyneuron.pipelines.talk.answers import answered, as_json, require_restored
     from polyneuron.pipelines.talk.speakers import quietly, speaking
     from polyneuron.pipelines.talk.voices import voices
 
-    keep_tracebacks_beside(store)
-    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    study = opened(store, model, weights, trust_remote_code)
     with quietly():
         asking = voices(study, _wanted(off, scale, hold, variant, seed))
     said = [{"role": "user", "content": prompt}] if message else prompt
@@ -109,7 +103,7 @@ def say(
 
 def chat(
     *,
-    store: StoreFolder = "stores/smollm2",
+    store: StoreOption = STORE,
     off: Off = None,
     scale: Scale = None,
     hold: Hold = None,
@@ -117,17 +111,15 @@ def chat(
     engine: Engine = EngineName.hf,
     max_tokens: MaxTokens = 64,
     seed: Seed = 0,
-    model: ModelName = None,
+    model: ModelInStore = None,
     weights: Weights = None,
     trust_remote_code: Trusted = False,
 ) -> None:
     """Talk with them line by line, each with its own memory; /help inside lists what can be changed meanwhile."""
-    from polyneuron.pipelines.notebook.study import open_study
     from polyneuron.pipelines.talk.conversation import Conversation
     from polyneuron.pipelines.talk.speakers import quietly, speaking
 
-    keep_tracebacks_beside(store)
-    study = open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)
+    study = opened(store, model, weights, trust_remote_code)
     with quietly():
         conversation = Conversation(study, _wanted(off, scale, hold, variant, seed))
     with speaking(study, engine.value, max_tokens) as speak:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from polyneuron.pipelines.commands.options import STORE, StoreOption
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
 
@@ -18,7 +19,7 @@ class TableFormat(StrEnum):
 
 
 def table(
-    store: Annotated[str, typer.Option(help="The store's folder or URL.")] = "stores/smollm2",
+    store: StoreOption = STORE,
     form: Annotated[
         TableFormat, typer.Option("--format", help="json has all numbers, not the table's alone.")
     ] = (TableFormat.terminal),

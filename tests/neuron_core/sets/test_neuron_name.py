@@ -14,7 +14,7 @@ def test_a_name_is_read_as_it_is_written(group: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "L11.ffn", "11.ffn.1", "L1.gate.1", "L-1.q.1", "L1.q.1 ", "L1.q.1.2", "l1.q.1"]
+    "text", ["", "L11.ffn", "11.ffn.1", "L1.gate.1", "L-1.q.1", "L1.q.1 ", "L1.q.1.2", "l1.q.1", "L１.q.1"]
 )
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SetError, match=r"L11\.ffn\.1229"):
