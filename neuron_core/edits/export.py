@@ -15,6 +15,14 @@ PROVENANCE = "polyneuron_edit.json"
 """File beside the weights that says which edit they carry."""
 
 
+def require_free(folder: Path) -> None:
+    """Raises SetError when something is there that is not an empty folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise SetError(
+            f"{folder} exists already and is not an empty folder; give another, or remove it first"
+        )
+
+
 def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder: str | Path) -> Path:
     """Saves `model` with `edit` applied, and its tokenizer, to `folder` as safetensors; returns the folder.
     `AutoModelForCausalLM.from_pretrained(folder)` gives the logits of the edited live model. The live model is left as it
@@ -22,10 +30,7 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
     holds files, it cannot be written, or the edit does not fit the model, ModelError when the model is wrapped, sharded or
     quantised."""
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SetError(
-            f"{folder} exists already and is not an empty folder; give another, or remove it first"
-        )
+    require_free(folder)
     require_whole(model)
     edit.require_fit(model)
     temporary = temporary_beside(folder)

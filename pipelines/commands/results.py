@@ -47,12 +47,16 @@ def export(
     trust_remote_code: Trusted = False,
 ) -> None:
     """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
-    from polyneuron.neuron_core.edits.export import export_checkpoint
+    from polyneuron.neuron_core.edits.export import export_checkpoint, require_free
+    from polyneuron.pipelines.talk.speakers import quietly
 
+    require_free(folder)  # before the model is read
     study = opened(store, model, weights, trust_remote_code)
     edit = study.edit(variant)
     say(f"exporting {variant} of {study.model}")
-    print(export_checkpoint(study.base.model, study.base.tokenizer, edit, folder))
+    with quietly():
+        base = study.base
+    print(export_checkpoint(base.model, base.tokenizer, edit, folder))
 
 
 def _study_with_results(store: str | None, config: Path | None, overrides: list[str] | None) -> "StudyConfig":
