@@ -156,9 +156,10 @@ def _csv(answer: DuckDBPyRelation) -> _Texts:
         for name, kind in zip(named.columns, named.types, strict=True)
     ]
     names = io.StringIO(newline="")
-    csv.writer(names, lineterminator="\n").writerow(named.columns)
+    csv.writer(names).writerow(named.columns)  # with both characters in its line's end, it quotes names that hold one of them
+    head = names.getvalue().removesuffix("\r\n") + "\n"
     lines = named.project(f"concat_ws(',', {', '.join(cells)})")
-    return names.getvalue(), "", (f"{line}\n" for (line,) in _rows(lines)), ""
+    return head, "", (f"{line}\n" for (line,) in _rows(lines)), ""
 
 
 def _csv_cell(text: str, kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -100,6 +100,7 @@ def cast_back(text: str | None, kind: str) -> Any:
 
 
 @settings(deadline=None, max_examples=60)
+@example([("\r", "VARCHAR", ["\r", "a\rb", None]), ("a\n", "VARCHAR", ["\n", "\r\n", ""])])
 @given(COLUMNS)
 def test_csv_is_read_back(columns: Columns) -> None:
     content, names, rows = written(columns, AnswerFormat.csv)
