@@ -156,7 +156,8 @@ def _csv(answer: DuckDBPyRelation) -> _Texts:
         for name, kind in zip(named.columns, named.types, strict=True)
     ]
     names = io.StringIO(newline="")
-    csv.writer(names).writerow(named.columns)  # with both characters in its line's end, it quotes names that hold one of them
+    # the writer quotes a name that holds a character of its line's end, so that has both
+    csv.writer(names).writerow(named.columns)
     head = names.getvalue().removesuffix("\r\n") + "\n"
     lines = named.project(f"concat_ws(',', {', '.join(cells)})")
     return head, "", (f"{line}\n" for (line,) in _rows(lines)), ""
