@@ -1,10 +1,6 @@
 """The pages of the documentation that are made from the code. `python -m tests.reference` writes them anew."""
 
-import ast
-import importlib
-import inspect
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,57 +43,18 @@ def commands() -> str:
 
 
 def tables() -> str:
-    """The page of all tables of the store, each with what is said under its declaration and where its columns are made."""
-    tree = ast.parse(inspect.getsource(schemas))
-    said, declared = _said(tree.body), {ast.unparse(node.targets[0]): node for node in _assigned(tree.body)}
-    homes = {
-        name.name: str(node.module)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-    }
+    """The page of all tables of the store, as `eval/store/schemas.py` declares them."""
     page = _TABLES
     for spec in schemas.TABLES.values():
-        constant = spec.name.upper()
-        parts = dict.fromkeys(node.id for node in ast.walk(declared[constant]) if isinstance(node, ast.Name))
-        of_schemas = [
-            _said(ast.parse(inspect.getsource(importlib.import_module(homes[part]))).body).get(part, "")
-            for part in parts
-            if part.endswith("_SCHEMA") and part in homes
-        ]
-        records = [getattr(schemas, part) for part in parts if isinstance(getattr(schemas, part, None), type)]
-        fields: dict[str, str] = {}
-        for record in records:
-            fields |= _said(ast.parse(inspect.getsource(record)).body[0].body)  # type: ignore[attr-defined]
-        key = ", ".join(f"`{name}`" for name in spec.key)
-        page += "\n".join(
-            ["", f"## {spec.name}", "", *(f"{text}\n" for text in [said[constant], *of_schemas] if text)]
-        )
-        last, rule = (" what it says |", "---|") if fields else ("", "")
-        page += f"\nKey: {key}.\n\n| column | type | may be null |{last}\n|---|---|---|{rule}\n"
+        key, said = ", ".join(f"`{name}`" for name in spec.key), spec.descriptions()
+        page += f"\n## {spec.name}\n\n{spec.says}\n\nKey: {key}.\n\n"
+        page += "| column | type | may be null | what it says |\n|---|---|---|---|\n"
         for field in spec.schema:
             if field.name not in ("run_id", "unit") or spec.about_runs:
-                words = f" {fields.get(field.name, '').replace('|', chr(92) + '|')} |" if fields else ""
                 null = "yes" if field.name in spec.optional else ""
-                page += f"| `{field.name}` | {_type(field.type)} | {null} |{words}\n"
+                words = said[field.name].replace("|", "\\|")
+                page += f"| `{field.name}` | {_type(field.type)} | {null} | {words} |\n"
     return page
-
-
-def _assigned(body: list[ast.stmt]) -> list[ast.Assign]:
-    return [node for node in body if isinstance(node, ast.Assign)]
-
-
-def _said(body: list[ast.stmt]) -> dict[str, str]:
-    """The strings under assignments and fields, each in one line, by the name that is assigned."""
-    return {
-        ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target): " ".join(
-            str(under.value.value).split()
-        )
-        for node, under in pairwise(body)
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        and isinstance(under, ast.Expr)
-        and isinstance(under.value, ast.Constant)
-    }
 
 
 def _type(kind: pa.DataType) -> str:

@@ -1,243 +1,380 @@
-"""The tables of the store and what a row of each is. Imports nothing heavy."""
+"""The tables of the store, what a row of each is and what each column says. Imports nothing heavy."""
 
-from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec, each, of_record, of_schema, table_of
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec, table_of
 from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.verdict import Verdict
-from polyneuron.neuron_core.activations.schema import ACTIVATIONS_SCHEMA, CONTEXTS_SCHEMA
+from polyneuron.neuron_core.activations.schema import ACTIVATIONS as ACTIVATION_COLUMNS
+from polyneuron.neuron_core.activations.schema import CONTEXTS as CONTEXT_COLUMNS
+from polyneuron.neuron_core.common.columns import Columns
 from polyneuron.neuron_core.common.errors import StoreError
-from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
+from polyneuron.neuron_core.impacts.schema import IMPACTS as IMPACT_COLUMNS
+from polyneuron.neuron_core.impacts.schema import SUMMARY as SUMMARY_COLUMNS
 from polyneuron.neuron_core.measures.language_agnostic import Estimate
-from polyneuron.neuron_core.measures.schema import LIKELIHOODS_SCHEMA
-from polyneuron.neuron_core.selection.schema import NOISE_FLOOR_SCHEMA, SENSITIVITY_SCHEMA
-from polyneuron.neuron_core.sets.schema import OVERLAP_SCHEMA, SET_SCHEMA
+from polyneuron.neuron_core.measures.schema import LIKELIHOODS as LIKELIHOOD_COLUMNS
+from polyneuron.neuron_core.selection.schema import NOISE_FLOOR as NOISE_FLOOR_COLUMNS
+from polyneuron.neuron_core.selection.schema import SENSITIVITY as SENSITIVITY_COLUMNS
+from polyneuron.neuron_core.sets.schema import SET as SET_COLUMNS
+from polyneuron.neuron_core.sets.schema import Overlap
 
-_MODEL, _SELECTION = each("string", "model"), each("string", "model selection")
+_MODEL: Columns = {"model": ("string", "The model's name in the study.")}
+_SELECTION: Columns = {
+    **_MODEL,
+    "selection": ("string", "Name of the selection: its rule, and part of a hash."),
+}
+_VARIANT: Columns = {
+    **_MODEL,
+    "variant": ("string", "Name of the variant, such as base, shared, or tuned-shared-sw."),
+}
+_CHANGE: Columns = {
+    "set_language?": (
+        "string",
+        "The language of the variant's set; null where it is of all languages, or of none.",
+    ),
+    "control_of?": ("string", "The variant that it stands beside; null where it is no control."),
+    "seed?": ("int64", "Seed of a control's draw, or of a training; null elsewhere."),
+    "n_neurons": ("int64", "Neurons that the variant changes."),
+}
+_CONTROLS = (
+    "control (random neurons), impact_control (nearest in impact), language_control (of other languages)"
+)
+_KIND = f"related, shared, exclusive, strict_exclusive, or detected (by a detector); of controls: {_CONTROLS}"
+_JUDGED: Columns = {
+    "night?": ("string", "Label of a nightly run; null in a study."),
+    "benchmark": ("string", "The benchmark's short name, such as xnli."),
+    "language": ("string", "The language that it was asked in."),
+}
+_RULE: Columns = {
+    "rule_json": ("string", "The rule and its settings, as JSON."),
+    "thresholds_json": ("string", "The thresholds that it came to, as JSON."),
+}
 
 RUNS = table_of(
     "runs",
     "run_id",
+    "One row a run: when, with what, and how it ended. The only table with times, which are ISO 8601.",
     [
-        each(
-            "string", "started_at finished_at? status config_json? versions_json? hardware_json? seeds_json?"
-        ),
-        each("string", "timings_json? failures_json? command?"),
+        {
+            "run_id": ("string", "Name of the run: when it started, and a random part."),
+            "unit": ("string", "The same."),
+            "started_at": ("string", "When it started."),
+            "finished_at?": ("string", "When it ended; null while it runs."),
+            "status": (
+                "string",
+                "running, finished, partly failed, failed or interrupted; of a night: ok, regression or not judged.",
+            ),
+            "config_json?": ("string", "The resolved configuration as JSON, without credentials."),
+            "versions_json?": ("string", "Versions of Python, Polyneuron and the libraries that compute."),
+            "hardware_json?": (
+                "string",
+                "Processor, system, cores and memory of the machine that was asked.",
+            ),
+            "seeds_json?": ("string", "The study's seed."),
+            "timings_json?": ("string", "Seconds by stage, those of models at work side by side in one sum."),
+            "failures_json?": (
+                "string",
+                "The models that failed, each with stage and reason; null until all models have been worked on, and of a night.",
+            ),
+            "command?": ("string", "The command line, without credentials."),
+        }
     ],
 )
-"""One row a run, ISO 8601 times; the only table with times. failures_json: the models that failed, each with stage and
-reason; null until all models have been worked on, and of a night."""
 
-STUDIES = table_of("studies", "run_id model table unit", [each("string", "model table")])
-"""One row per unit of work that a run wrote or found done: `unit` of the table `table`, which `run_id` need not have written."""
+STUDIES = table_of(
+    "studies",
+    "run_id model table unit",
+    "One row per unit of work that a run wrote or found done.",
+    [
+        {
+            "run_id": ("string", "The run to which the unit belongs; another one may have written it."),
+            "unit": ("string", "The unit of the table `table`."),
+        },
+        _MODEL,
+        {
+            "table": (
+                "string",
+                "The table in which the unit lies, the last one that is written if it has several.",
+            )
+        },
+    ],
+)
 
 CORPORA = table_of(
     "corpora",
     "model language",
+    "One row per model and language: what was read.",
     [
-        each("string", "model weights language source revision? sha detect_in"),
-        each("int64", "n_read n_detection n_heldout n_tokens_detection n_tokens_heldout n_cut"),
-        each("string", "dropped_json doubts_json"),
+        _MODEL,
+        {
+            "weights": ("string", "Fingerprint of the model's files."),
+            "language": ("string", "The language of the text."),
+            "source": ("string", "Where the text came from."),
+            "revision?": ("string", "The revision of a dataset on the hub; null elsewhere."),
+            "sha": ("string", "SHA-256 of the sampled text."),
+            "detect_in": ("string", "What detection read: windows (of equal length) or sentences."),
+            "n_read": ("int64", "Sentences that were read to draw the sample."),
+            "n_detection": ("int64", "Windows or sentences for detection."),
+            "n_heldout": ("int64", "Sentences held out for perplexity."),
+            "n_tokens_detection": ("int64", "Tokens for detection that count."),
+            "n_tokens_heldout": ("int64", "Tokens predicted in the held-out sentences."),
+            "n_cut": (
+                "int64",
+                "Sentences (not windows) as long as the most tokens that are kept: they may be cut.",
+            ),
+            "dropped_json": ("string", "How many sentences were left out, by reason."),
+            "doubts_json": ("string", "What speaks against the sample being of the language."),
+        },
     ],
 )
-"""One row per model and language. weights: fingerprint of the model's files; sha: hash of the sampled text; detect_in: what
-detection read, n_detection windows of equal length or sentences; n_cut: sentences, not windows, as long as the most tokens that
-are kept; dropped_json: how many sentences were dropped, by reason; doubts_json: what speaks against the sample being of the
-language."""
 
 IMPACTS = table_of(
     "impacts",
     "model language layer group neuron",
-    [
-        _MODEL,
-        of_schema(
-            IMPACTS_SCHEMA,
-            optional="impact_mean impact_max impact_smallest rank_worst impact_seed_min impact_seed_rms_min",
-        ),
-    ],
+    "One row per language and neuron: how far a layer's output moves without it.",
+    [_MODEL, IMPACT_COLUMNS],
 )
-"""One row per language and neuron."""
 
 DETECTIONS = table_of(
     "detections",
     "model language group",
-    [_MODEL, of_schema(SUMMARY_SCHEMA, optional="seed_mean_square_raw floor_raw floor_rms")],
+    "One row per language and group of neurons: the scale of its impacts, and how far they are proved.",
+    [_MODEL, SUMMARY_COLUMNS],
 )
-"""One row per language and group."""
 
 ACTIVATIONS = table_of(
-    "activations", "model site language layer neuron", [_MODEL, of_schema(ACTIVATIONS_SCHEMA)]
+    "activations",
+    "model site language layer neuron",
+    "One row per site, language and ffn neuron: statistics of its activation over tokens.",
+    [_MODEL, ACTIVATION_COLUMNS],
 )
-"""One row per language and ffn neuron at a site."""
 
 CONTEXTS = table_of(
-    "contexts", "model language layer group neuron place", [_MODEL, of_schema(CONTEXTS_SCHEMA)]
+    "contexts",
+    "model language layer group neuron place",
+    "One row per language, neuron in a set and place: a token on which the neuron is strongest.",
+    [_MODEL, CONTEXT_COLUMNS],
 )
-"""One row per language, neuron in a set and place, 1 for the token on which it is strongest. value: what the neuron computes
-there (docs/neurons.md); sentence, position: where the token stands in what detection read; window: ids of the tokens around it;
-at: its own place among them, from 0."""
 
 NEURON_SETS = table_of(
     "neuron_sets",
     "model selection variant kind language seed layer group neuron",
+    "One row per neuron of a set or of a control.",
     [
-        each("string", "model selection kind language?"),
-        each("int64", "seed?"),
-        each("string", "variant"),
-        of_schema(SET_SCHEMA),
+        _SELECTION,
+        {
+            "kind": ("string", f"{_KIND}."),
+            "language?": ("string", "The language of the set; null: all of them."),
+            "seed?": ("int64", "Seed of a control's draw; null elsewhere."),
+            "variant": ("string", "Name of the set, and of the variant that switches it off."),
+        },
+        SET_COLUMNS,
     ],
 )
-"""One row per neuron of a set. kind: related, shared, exclusive, strict_exclusive, detected (by a detector, whose selection
-the table detectors describes), or of a control: control (random neurons), impact_control (nearest in impact), language_control
-(of other languages); language null: all of them."""
 
 CONTROLS = table_of(
     "controls",
     "model selection variant",
+    "One row per control: what was drawn beside a set.",
     [
-        each("string", "model selection variant kind set_language? control_of"),
-        each("int64", "seed n_neurons n_asked"),
-        each("double", "impact_ratio?"),
+        _SELECTION,
+        _VARIANT,
+        {
+            "kind": (
+                "string",
+                "control (random neurons), impact_control (nearest in impact) or language_control (of other languages).",
+            )
+        },
+        {
+            "set_language?": ("string", "The language of the set that it stands beside; null: all of them."),
+            "control_of": ("string", "The set that it stands beside."),
+            "seed": ("int64", "Seed of the draw."),
+            "n_neurons": ("int64", "Neurons that were drawn."),
+            "n_asked": ("int64", "Neurons of the set that it stands beside."),
+            "impact_ratio?": (
+                "double",
+                "Geometric mean of its neurons' pooled impacts over that of the set; null for a detector's.",
+            ),
+        },
     ],
 )
-"""One row per control. n_asked: neurons of the set that it stands beside; impact_ratio: geometric mean of its neurons' pooled
-impacts over that of the set, null for a detector's."""
 
 SELECTIONS = table_of(
     "selections",
     "model selection",
-    [_SELECTION, each("string", "rule_json thresholds_json"), each("int64", "n_neurons")],
+    "One row per selection: the rule by which sets were selected from impacts.",
+    [_SELECTION, _RULE, {"n_neurons": ("int64", "Neurons that it chose among.")}],
 )
-"""One row per selection: the rule, the thresholds it came to, and the neurons it chose among."""
 
 DETECTORS = table_of(
     "detectors",
     "model selection",
+    "What `selections` is for impacts, for methods that read activations.",
     [
         _SELECTION,
-        each("string", "detector site activations rule_json thresholds_json"),
-        each("int64", "n_neurons"),
+        {
+            "detector": ("string", "The method: lape, act_prob or act_prob_pooled."),
+            "site": ("string", "Where activations were read: matched or pre_activation."),
+            "activations": ("string", "Unit of the statistics that were read, in the table `activations`."),
+        },
+        _RULE,
+        {"n_neurons": ("int64", "The model's ffn neurons.")},
     ],
 )
-"""What `selections` is for impacts, for methods that read activations. activations: unit of the statistics that were
-read; n_neurons: ffn neurons of the model."""
 
 SET_OVERLAPS = table_of(
     "set_overlaps",
     "model selection method_a method_b language layer",
-    [_SELECTION, of_schema(OVERLAP_SCHEMA, optional="layer jaccard chance_jaccard")],
+    "One row per pair of methods and language, for the whole model and for each layer: two sets of ffn neurons beside random "
+    "sets of the same sizes per layer.",
+    [
+        _MODEL,
+        {"selection": ("string", "The selection whose sets impact_related and impact_exclusive are.")},
+        Overlap,
+    ],
 )
-"""Two methods' sets of ffn neurons for a language, beside random sets of the same sizes per layer. selection: whose sets
-impact_related and impact_exclusive are."""
 
 SENSITIVITY = table_of(
     "sensitivity",
     "model selection neighbour language",
-    [
-        _SELECTION,
-        of_schema(
-            SENSITIVITY_SCHEMA,
-            optional="sigma language n_related n_shared n_exclusive shared_ratio jaccard_related jaccard_shared null_reason",
-        ),
-    ],
+    "One row per neighbouring rule and language: what it would have selected.",
+    [_SELECTION, SENSITIVITY_COLUMNS],
 )
-"""What a neighbouring rule would have selected."""
 
 NOISE_FLOOR = table_of(
     "noise_floor",
     "model kind language",
-    [
-        each("string", "model"),
-        of_schema(
-            NOISE_FLOOR_SCHEMA,
-            optional=" ".join(set(NOISE_FLOOR_SCHEMA.names) - {"kind", "n_neurons"}),
-        ),
-    ],
+    "One row per set: how large it is by chance, and how alike those of two halves of the sentences are.",
+    [_MODEL, NOISE_FLOOR_COLUMNS],
 )
-"""How large the sets of a selection are by chance, and how alike those of two halves of the sentences."""
 
 PERPLEXITIES = table_of(
     "perplexities",
     "model selection variant language sentence",
+    "One row per variant and held-out sentence. A detector's selection repeats the rows of the base model.",
     [
-        each("string", "model selection variant kind control_of? set_language?"),
-        each("int64", "seed? n_neurons"),
-        of_schema(LIKELIHOODS_SCHEMA, optional="nll_nats"),
+        _SELECTION,
+        _VARIANT,
+        {"kind": ("string", f"base, tuned (trained neurons), {_KIND}.")},
+        _CHANGE,
+        LIKELIHOOD_COLUMNS,
     ],
 )
-"""One row per variant and held-out sentence: its negative log likelihood in nats over n_tokens predicted
-tokens. A detector's selection repeats the rows of the base model."""
 
 METRICS = table_of(
     "metrics",
     "model selection metric language",
-    [_SELECTION, of_record(Estimate)],
+    "One row per measure of Eq. 4 to 6, with its bootstrap interval.",
+    [_SELECTION, Estimate],
 )
-"""Equations 4 to 6 with bootstrap intervals."""
 
 TRAINING = table_of(
     "training",
     "model variant step",
+    "One row per optimizer step of a trained variant.",
     [
-        each("string", "model variant strategy control_of? reason language"),
-        each("int64", "seed n_neurons n_trainable"),
-        each("int32", "step"),
-        each("double", "loss_nats learning_rate gradient_norm"),
-        each("int64", "n_tokens"),
-        each("string", "edit?"),
+        _VARIANT,
+        {
+            "strategy": ("string", "What was trained: shared, exclusive, related, random, full or lora."),
+            "control_of?": (
+                "string",
+                "The strategy whose set random neurons are as many as; null elsewhere.",
+            ),
+            "reason": ("string", "Why this was trained."),
+            "language": ("string", 'What it was trained on; languages trained together are joined by "+".'),
+            "seed": ("int64", "Seed of the order of documents, and of random neurons."),
+            "n_neurons": ("int64", "Neurons of the set that was trained."),
+            "n_trainable": ("int64", "Numbers that were trained."),
+            "step": ("int32", "The optimizer step, from 0."),
+            "loss_nats": (
+                "double",
+                "Mean negative log-likelihood over the predicted tokens of the global batch, before the step.",
+            ),
+            "learning_rate": ("double", "The step's learning rate."),
+            "gradient_norm": ("double", "Norm of the gradient, before clipping."),
+            "n_tokens": ("int64", "Predicted tokens of the global batch."),
+            "edit?": ("string", "Fingerprint of the trained edit, by which damage to its file is found."),
+        },
     ],
 )
-"""One row per optimizer step of a trained variant. strategy: what was trained, reason: why; control_of: the strategy whose set
-random neurons are as many as; language: languages trained together are joined by "+"; loss_nats: mean over the n_tokens
-predicted tokens of the global batch, before the step; gradient_norm: before clipping; edit: fingerprint of the trained edit, by
-which damage to its file is found."""
 
 VALIDATIONS = table_of(
     "validations",
     "model variant step language",
+    "One row per validation and studied language: the likelihood of its detection sentences during training.",
     [
-        each("string", "model variant"),
-        each("int32", "step"),
-        each("string", "language"),
-        each("double", "nll_nats"),
-        each("int64", "n_tokens"),
-        each("bool", "kept"),
+        _VARIANT,
+        {
+            "step": ("int32", "Optimizer steps done; 0: before training."),
+            "language": ("string", "The language of the sentences."),
+            "nll_nats": ("double", "Negative log-likelihood in nats, summed over the predicted tokens."),
+            "n_tokens": ("int64", "Predicted tokens."),
+            "kept": ("bool", "Whether the values of this step became the variant."),
+        },
     ],
 )
-"""Negative log-likelihood of the detection sentences of every studied language after `step` optimizer steps (0: before
-training): nll_nats is the sum over n_tokens predicted tokens. kept: the values of this step became the variant."""
 
 SCORES = table_of(
     "scores",
     "model variant night benchmark language metric filter",
+    "One row per variant, benchmark, language, metric and answer filter.",
     [
-        each("string", "model variant kind set_language? control_of?"),
-        each("int64", "seed? n_neurons"),
-        each("string", "night? benchmark language metric filter"),
-        each("bool", "primary"),
-        each("int64", "n n_unscored"),
-        each("double", "value? stderr? low? high?"),
-        each("string", "interval? stand_in? null_reason? task_version?"),
-        each("int64", "n_shots? max_gen_toks?"),
-        each("string", "backend dtype"),
-        each("bool", "bos?"),
-        each("string", "dataset? revision? data settings_json"),
+        _VARIANT,
+        {
+            "kind": (
+                "string",
+                f"base, tuned (trained neurons), tuned and intervened, edit or intervention (from a file), {_KIND}.",
+            )
+        },
+        _CHANGE,
+        _JUDGED,
+        {
+            "metric": (
+                "string",
+                "What was measured of each item, higher being better; none where nothing was scored.",
+            ),
+            "filter": ("string", 'How the answer was taken out of the text, or "none".'),
+            "primary": ("bool", "Whether the benchmark is judged by this metric and filter."),
+            "n": ("int64", "Items that were scored."),
+            "n_unscored": ("int64", "Items whose prompt did not fit into the engine's context."),
+            "value?": ("double", "Mean over the scored items, a fraction of 1."),
+            "stderr?": ("double", "Standard error of the mean."),
+            "low?": ("double", "Lower end of the 95% interval."),
+            "high?": ("double", "Upper end of it."),
+            "interval?": ("string", "How it was made: wilson where every item is 0 or 1, else plus-four."),
+            "stand_in?": ("string", "What took the place of a benchmark that the language lacks."),
+            "null_reason?": ("string", "Why there is no value."),
+            "task_version?": ("string", "lm-eval's version of the task."),
+            "n_shots?": ("int64", "Solved examples in the prompt."),
+            "max_gen_toks?": (
+                "int64",
+                "The longest answer in tokens; null where answers are chosen, not written.",
+            ),
+            "backend": ("string", "The engine: vllm or hf."),
+            "dtype": ("string", "In what the engine computed, such as bfloat16."),
+            "bos?": ("bool", "Whether prompts began with BOS."),
+            "dataset?": ("string", "The dataset of the items, or one's own task file."),
+            "revision?": ("string", "The revision of the dataset, or the hash of its files."),
+            "data": (
+                "string",
+                "Where items came from: hub, local, sample, or none where nothing was scored.",
+            ),
+            "settings_json": ("string", "Task, limit of items, seed, engine and versions."),
+        },
     ],
 )
-"""One row per variant, benchmark, language, metric and answer filter. night: label of a nightly run, null in a study. primary:
-the one metric and filter by which the benchmark is judged. n: items scored; low, high: 95% interval by the method `interval`
-("wilson" where every value is 0 or 1, else "plus-four"). stand_in: what took the place of a benchmark the language lacks;
-null_reason: why there is no value. data: "hub", "local" or "sample"; settings_json: tasks, item limit, seeds, versions."""
 
 SAMPLES = table_of(
     "samples",
     "model variant night benchmark language task item metric filter",
-    [each("string", "model variant night? benchmark language"), of_record(Item, item="int32")],
+    "One row per item, metric and answer filter, so that variants are judged item by item.",
+    [_VARIANT, _JUDGED, Item],
 )
-"""One row per item, metric and filter, so that variants are judged item by item."""
 
 VERDICTS = table_of(
-    "verdicts", "model night benchmark language metric filter variant baseline", [of_record(Verdict)]
+    "verdicts",
+    "model night benchmark language metric filter variant baseline",
+    "One row per paired comparison over the same items.",
+    [Verdict],
 )
-"""One paired comparison over the same items."""
 
 TABLES: dict[str, TableSpec] = {
     spec.name: spec for spec in tuple(vars().values()) if isinstance(spec, TableSpec)

@@ -5,33 +5,68 @@ unit that the row lists). A value that was not scored is null, never 0 and never
 so that tables read back combine with tables built elsewhere: which may hold nulls is a rule for writing.
 """
 
+import ast
+import inspect
+import textwrap
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.types as kinds
+
+from polyneuron.neuron_core.common.columns import Columns, arrow_type
 
 SCHEMA_VERSION = 3
 """Version of all tables together: what is written with another one is refused."""
 
 _KINDS = {str: "string", bool: "bool", int: "int64", float: "double"}
 """Arrow's names of the types that the fields of a record take."""
+INT32 = {"layer", "item"}
+"""Fields of records that are stored in 32 bits, as other tables have them."""
+_MARKS: Columns = {
+    "run_id": ("string", "The run that wrote the row."),
+    "unit": ("string", "The unit of work that the row belongs to."),
+}
 
-Columns: TypeAlias = Mapping[str, pa.DataType]
-"""Types by name; a name with a question mark may hold nulls."""
+
+class Declared(NamedTuple):
+    """One column. `says`: what it says, or the record whose source says it under the field."""
+
+    kind: pa.DataType
+    optional: bool
+    says: str | type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TableSpec:
-    """One table. `key`: columns that name a row within one unit of work; `optional`: columns that may hold nulls."""
+    """How one table is declared."""
 
     name: str
+    """What it is called."""
+    says: str
+    """What a row is."""
     schema: pa.Schema
+    """Its columns, run_id and unit first."""
     key: tuple[str, ...]
+    """Columns that name a row within one unit of work."""
     optional: frozenset[str]
+    """Columns that may hold nulls."""
+    described: Mapping[str, str | type]
+    """What each column says, or the record that says it."""
+
+    def descriptions(self) -> dict[str, str]:
+        """What each column says, in one line, in the order of the schema; empty where nobody wrote it."""
+        records = {
+            says: _said_under_fields(says) for says in self.described.values() if isinstance(says, type)
+        }
+        return {
+            column: says if isinstance(says, str) else records[says].get(column, "")
+            for column, says in self.described.items()
+        }
 
     @property
     def about_runs(self) -> bool:
@@ -57,37 +92,51 @@ class TableSpec:
         return pa.table({name: pa.array([row[name] for row in rows], declared.get(name)) for name in names})
 
 
-def table_of(name: str, key: str, columns: Iterable[Columns]) -> TableSpec:
-    """The table with these columns, in this order, after run_id and unit; of two of one name the first stands."""
-    together: dict[str, pa.DataType] = dict.fromkeys(("run_id", "unit"), pa.string())
+def table_of(name: str, key: str, says: str, columns: Sequence[Columns | type]) -> TableSpec:
+    """The table with these columns, in this order, after run_id and unit, of which they may say more; of two others of one name
+    the first stands. A record stands for its fields. Lists are stored with any length."""
+    declared = _of_columns(_MARKS)
     for part in columns:
-        together |= {column: kind for column, kind in part.items() if column not in together}
-    fields = [pa.field(column.rstrip("?"), kind) for column, kind in together.items()]
+        of_part = _of_record(part) if isinstance(part, type) else _of_columns(part)
+        declared |= {name: of for name, of in of_part.items() if name in _MARKS or name not in declared}
     metadata = {"polyneuron.table": name, "polyneuron.schema_version": str(SCHEMA_VERSION)}
-    optional = frozenset(column[:-1] for column in together if column.endswith("?"))
-    return TableSpec(name, pa.schema(fields, metadata=metadata), tuple(key.split()), optional)
+    return TableSpec(
+        name=name,
+        says=" ".join(says.split()),
+        schema=pa.schema([(column, of.kind) for column, of in declared.items()], metadata=metadata),
+        key=tuple(key.split()),
+        optional=frozenset(column for column, of in declared.items() if of.optional),
+        described={column: of.says for column, of in declared.items()},
+    )
 
 
-def each(kind: str, names: str) -> Columns:
-    """Columns of one type, by its Arrow name, named in one text."""
-    return dict.fromkeys(names.split(), pa.type_for_alias(kind))
+def _of_columns(columns: Columns) -> dict[str, Declared]:
+    declared = {}
+    for name, (kind, says) in columns.items():
+        arrow = arrow_type(kind)
+        stored = pa.list_(arrow.value_type) if kinds.is_fixed_size_list(arrow) else arrow
+        declared[name.rstrip("?")] = Declared(stored, name.endswith("?"), says)
+    return declared
 
 
-def of_schema(schema: pa.Schema, optional: str = "") -> Columns:
-    """The columns of an Arrow schema; `optional` names those that may hold nulls. Lists are stored with any length."""
-    return {
-        field.name + "?" * (field.name in optional.split()): pa.list_(field.type.value_type)
-        if kinds.is_fixed_size_list(field.type)
-        else field.type
-        for field in schema
-    }
-
-
-def of_record(record: type, **changed: str) -> Columns:
-    """The fields of a dataclass: integers and floats of 64 bits, but for those `changed`; those that may be None, nulls."""
-    columns = {}
+def _of_record(record: type) -> dict[str, Declared]:
+    """The fields of a dataclass, integers of 64 bits but for `INT32`; those that may be None may hold nulls."""
+    declared = {}
     for name, hint in typing.get_type_hints(record).items():
         alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        kind = pa.type_for_alias(changed.get(name, _KINDS[alternatives[0]]))
-        columns[name + "?" * (types.NoneType in alternatives)] = kind
-    return columns
+        kind = pa.int32() if name in INT32 else pa.type_for_alias(_KINDS[alternatives[0]])
+        declared[name] = Declared(kind, types.NoneType in alternatives, record)
+    return declared
+
+
+def _said_under_fields(record: type) -> dict[str, str]:
+    """The strings under the fields of a dataclass, each in one line."""
+    declared = ast.parse(textwrap.dedent(inspect.getsource(record))).body[0]
+    assert isinstance(declared, ast.ClassDef)
+    return {
+        ast.unparse(node.target): " ".join(str(under.value.value).split())
+        for node, under in pairwise(declared.body)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(under, ast.Expr)
+        and isinstance(under.value, ast.Constant)
+    }

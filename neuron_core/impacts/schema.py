@@ -2,39 +2,63 @@
 
 import pyarrow as pa
 
-IMPACTS_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("layer", pa.int32()),
-        ("group", pa.string()),
-        ("neuron", pa.int32()),
-        *((f"impact_{kind}", pa.float32()) for kind in ("min", "mean", "max", "rms_min")),
-        ("impact_seed", pa.float32()),
-        ("impact_smallest", pa.list_(pa.float32())),
-        ("rank_worst", pa.float32()),
-        ("bounded", pa.bool_()),
-        *((f"impact_seed_{kind}", pa.float32()) for kind in ("min", "rms_min")),
-    ]
-)
-"""impact_min, mean, max: Frobenius norm of the change, over sentences. impact_rms_min: minimum of the per-token impact
-(norm over the root of the scored tokens); impact_smallest: its up to 5 smallest values, ascending. impact_seed: root mean square
-of the per-token impact over the seed sentences, which are measured in full in every mode. rank_worst: largest rank fraction
-within (layer, group); null where not every neuron was measured. bounded: the minima are upper bounds only, over the seed
-sentences. impact_seed_min, impact_seed_rms_min: the same minima over the seed sentences of q and k neurons that pruned
-detection went on to measure, from which a lower floor follows; null elsewhere."""
+from polyneuron.neuron_core.common.columns import Columns, arrow_schema
 
-SUMMARY_SCHEMA = pa.schema(
-    [
-        ("language", pa.string()),
-        ("group", pa.string()),
-        ("n_sentences", pa.int64()),
-        ("n_tokens", pa.int64()),
-        *((name, pa.float64()) for name in ("seed_mean_square", "seed_mean_square_raw")),
-        *((name, pa.float32()) for name in ("floor_raw", "floor_rms")),
-        ("n_bounded", pa.int64()),
-        ("mode", pa.string()),
-    ]
-)
-"""seed_mean_square: mean over neurons and seed sentences of the squared per-token impact, the scale of the group;
-seed_mean_square_raw: of the squared Frobenius norm. floor_raw, floor_rms: thresholds from which on a selection is
-certified; null where every neuron was measured."""
+IMPACTS: Columns = {
+    "language": ("string", "The language of the sentences."),
+    "layer": ("int32", "The layer, from 0."),
+    "group": ("string", "q, k, v, ffn or o."),
+    "neuron": ("int32", "The neuron's index in its layer and group, from 0."),
+    "impact_min": (
+        "float",
+        "Frobenius norm of the change of the layer's output, the smallest of all sentences.",
+    ),
+    "impact_mean?": ("float", "The same norm, mean over the sentences."),
+    "impact_max?": ("float", "The same norm, the largest of all sentences."),
+    "impact_rms_min": (
+        "float",
+        "The smallest impact per token: the norm over the square root of the scored tokens.",
+    ),
+    "impact_seed": (
+        "float",
+        "Root mean square of the impact per token over the seed sentences, which are measured in full in every mode.",
+    ),
+    "impact_smallest?": (pa.list_(pa.float32()), "Up to 5 smallest impacts per token, ascending."),
+    "rank_worst?": (
+        "float",
+        "The largest rank in any sentence, as a fraction of the layer's neurons of the group; null where not every neuron was "
+        "measured.",
+    ),
+    "bounded": ("bool", "Whether the minima are upper bounds, over the seed sentences alone."),
+    "impact_seed_min?": (
+        "float",
+        "impact_min over the seed sentences, of q and k neurons that pruned detection went on to measure; a lower floor follows "
+        "from it.",
+    ),
+    "impact_seed_rms_min?": ("float", "impact_rms_min over the seed sentences, of the same neurons."),
+}
+"""One row per language and neuron."""
+IMPACTS_SCHEMA = arrow_schema(IMPACTS)
+"""`IMPACTS` in Arrow."""
+
+SUMMARY: Columns = {
+    "language": ("string", "The language of the sentences."),
+    "group": ("string", "q, k, v, ffn or o."),
+    "n_sentences": ("int64", "Windows or sentences that were read."),
+    "n_tokens": ("int64", "Tokens of them that count."),
+    "seed_mean_square": (
+        "double",
+        "Mean over neurons and seed sentences of the squared impact per token: the scale of the group.",
+    ),
+    "seed_mean_square_raw?": ("double", "The same of the squared Frobenius norm."),
+    "floor_raw?": (
+        "float",
+        "The threshold on impact_min from which on a selection is certified; null where every neuron was measured.",
+    ),
+    "floor_rms?": ("float", "The same on impact_rms_min."),
+    "n_bounded": ("int64", "Neurons whose minima are upper bounds."),
+    "mode": ("string", "full, where every neuron was measured, or certified."),
+}
+"""One row per language and group."""
+SUMMARY_SCHEMA = arrow_schema(SUMMARY)
+"""`SUMMARY` in Arrow."""

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SET_SCHEMA = pa.schema(
-    [("model", pa.string()), ("layer", pa.int32()), ("group", pa.string()), ("neuron", pa.int32())]
-)
+from polyneuron.neuron_core.common.columns import Columns, arrow_schema
+
+SET: Columns = {
+    "model": ("string", "The model's name."),
+    "layer": ("int32", "The layer, from 0."),
+    "group": ("string", "q, k, v, ffn or o."),
+    "neuron": ("int32", "The neuron's index in its layer and group, from 0."),
+}
 """One row per neuron."""
+SET_SCHEMA = arrow_schema(SET)
+"""`SET` in Arrow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

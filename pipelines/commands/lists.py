@@ -18,6 +18,7 @@ class Listed(StrEnum):
     benchmarks = "benchmarks"
     corpora = "corpora"
     configs = "configs"
+    tables = "tables"
     variants = "variants"
 
 
@@ -25,7 +26,7 @@ def ls(
     what: Annotated[Listed, typer.Argument(help="What to list; variants are those of a store.")],
     store: Annotated[str | None, typer.Option(help="The store's folder or URL, for variants.")] = None,
 ) -> None:
-    """List models on this machine, families, benchmarks, corpora, configs, or variants of a store."""
+    """List models on this machine, families, benchmarks, corpora, configs, tables and their columns, or variants of a store."""
     if (what is Listed.variants) != (store is not None):
         raise ConfigError("polyneuron ls variants needs --store DIR, and nothing else takes it")
     rows = list(_variants(store)) if store is not None else list(_LISTS[what]())
@@ -84,6 +85,15 @@ def _configs() -> Iterator[tuple[str, str]]:
         yield name, f"{config['kind']}: {', '.join(models[:3])}{others}"
 
 
+def _tables() -> Iterator[tuple[str, str]]:
+    """The tables that SQL may ask, each followed by its columns."""
+    from polyneuron.eval.store.schemas import TABLES
+
+    for spec in TABLES.values():
+        yield spec.name, spec.says
+        yield from ((f"{spec.name}.{column}", says) for column, says in spec.descriptions().items())
+
+
 def _shipped() -> dict[str, Mapping[str, list[Mapping[str, str]]]]:
     """The shipped configurations as they are written, by name."""
     import yaml
@@ -115,4 +125,5 @@ _LISTS: Mapping[Listed, Callable[[], Iterator[tuple[str, str]]]] = {
     Listed.benchmarks: _benchmarks,
     Listed.corpora: _corpora,
     Listed.configs: _configs,
+    Listed.tables: _tables,
 }

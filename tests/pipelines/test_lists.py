@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from polyneuron.eval.store.schemas import TABLES
 from polyneuron.eval.tasks.benchmarks import BENCHMARKS
 from polyneuron.neuron_core.corpora.presets import PRESETS
 from polyneuron.neuron_core.model.families import FAMILIES
@@ -34,6 +35,14 @@ def run(*arguments: str) -> object:
         ("benchmarks", list(BENCHMARKS)),
         ("corpora", list(PRESETS)),
         ("configs", sorted(file.stem for file in CONFIGS.glob("*.yaml"))),
+        (
+            "tables",
+            [
+                name
+                for spec in TABLES.values()
+                for name in (spec.name, *(f"{spec.name}.{column}" for column in spec.schema.names))
+            ],
+        ),
     ],
 )
 def test_names_are_listed_one_a_line(what: str, names: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from polyneuron.eval.store.schemas import TABLES, table_spec
-from polyneuron.eval.store.table_spec import each, of_record, of_schema, table_of
+from polyneuron.eval.store.table_spec import table_of
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA
 
@@ -16,13 +16,27 @@ from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA
 @dataclass
 class Row:
     name: str
+    """What it is called."""
     n: int
+    """How many
+    there are."""
     share: float | None
+    """Of all."""
+    layer: int | None
 
 
 def test_parts_are_put_together_in_order_and_the_first_of_a_name_stands() -> None:
-    fixed = pa.schema([("name", pa.string()), ("pair", pa.list_(pa.float32(), 2)), ("share", pa.float64())])
-    spec = table_of("t", "name n", [each("string", "model? name"), of_schema(fixed, "share"), of_record(Row)])
+    named = {
+        "model?": ("string", "The model."),
+        "name": ("string", "Its name."),
+        "unit": ("string", "Its unit."),
+    }
+    fixed = {
+        "name": ("string", "Another."),
+        "pair": (pa.list_(pa.float32(), 2), "Two."),
+        "share?": ("double", "Some."),
+    }
+    spec = table_of("t", "name n", "One row\n    a name.", [named, fixed, Row])
     assert [(field.name, field.type) for field in spec.schema] == [
         ("run_id", pa.string()),
         ("unit", pa.string()),
@@ -31,9 +45,24 @@ def test_parts_are_put_together_in_order_and_the_first_of_a_name_stands() -> Non
         ("pair", pa.list_(pa.float32())),
         ("share", pa.float64()),
         ("n", pa.int64()),
+        ("layer", pa.int32()),
     ]
-    assert spec.key == ("name", "n") and spec.optional == {"model", "share"}
-    assert of_record(Row, n="int32") == {"name": pa.string(), "n": pa.int32(), "share?": pa.float64()}
+    assert spec.says == "One row a name."
+    assert spec.key == ("name", "n") and spec.optional == {"model", "share", "layer"}
+    assert list(spec.descriptions().values()) == [
+        "The run that wrote the row.", "Its unit.", "The model.", "Its name.", "Two.", "Some.", "How many there are.", ""
+    ]  # fmt: skip
+
+
+def test_every_table_and_column_is_described() -> None:
+    said = {
+        f"{spec.name}.{name}": words
+        for spec in TABLES.values()
+        for name, words in spec.descriptions().items()
+    }
+    assert len(said) == sum(len(spec.schema) for spec in TABLES.values())
+    assert [name for name, words in said.items() if not words.endswith((".", "…"))] == []
+    assert [spec.name for spec in TABLES.values() if not spec.says.endswith(".")] == []
 
 
 def test_rows_take_the_declared_types_and_must_be_alike() -> None:
