@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
+from polyneuron.pipelines.commands.options import STORE, ModelInStore, StoreOption
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
 Repository = Annotated[str, typer.Argument(help="The repository, such as you/thai-neurons.")]
@@ -13,8 +14,8 @@ Repository = Annotated[str, typer.Argument(help="The repository, such as you/tha
 
 def push(
     repo: Repository,
-    store: Annotated[str, typer.Option(help="The store's folder or URL.")] = "stores/smollm2",
-    model: Annotated[str | None, typer.Option(help="The model, where the store holds several.")] = None,
+    store: StoreOption = STORE,
+    model: ModelInStore = None,
     parts: Annotated[str, typer.Option(help="What to share, with commas.")] = "sets,edits,report",
     public: Annotated[
         bool, typer.Option("--public", help="Make a new repository public, not private.")
