@@ -51,9 +51,10 @@ docs: $(DOCS)/env/.installed typed  ## build the pages as a site, build/docs/sit
 	cp -r pipelines/configs $(DOCS)/pages/pipelines
 	$(DOCS)/env/bin/zensical build --strict --clean
 
-bench: .venv/.installed  ## what detection, layer-major order and switching variants cost; power of the nightly gate; planned and measured memory
+bench: .venv/.installed  ## what detection, layer-major order, oneDNN and switching variants cost; power of the nightly gate; planned and measured memory
 	$(BIN)/python -m bench.detection
 	$(BIN)/python -m bench.layer_major
+	$(BIN)/python -m bench.linear
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.nightly_power
 	$(BIN)/python -m bench.training

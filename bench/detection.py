@@ -23,6 +23,7 @@ from polyneuron.neuron_core.model.groups import GROUPS
 from polyneuron.neuron_core.model.load import load_model
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
+from polyneuron.neuron_core.passes.linear import fast_linear
 from polyneuron.neuron_core.selection.select import select
 
 LENGTHS = (32, 64, 128, 256)
@@ -69,7 +70,8 @@ def main() -> None:
     def forward(module: torch.nn.Module, batches: list[MicroBatch]) -> None:
         for batch in batches:
             mask = None if bool(batch.attention_mask.all()) else batch.attention_mask
-            module(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
+            with fast_linear():  # as detection has it
+                module(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
 
     def seconds_beside(batches: list[MicroBatch], **runs: Callable[[], Any]) -> dict[str, float]:
         plain = {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.passes.batches import MicroBatch, require_rows
 from polyneuron.neuron_core.passes.hidden_store import HiddenStore, KeptTensor
+from polyneuron.neuron_core.passes.linear import fast_linear
 
 Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
 """Makes sharded parameters whole inside the context, and frees them after it."""
@@ -164,14 +165,15 @@ class LayerMajor:
     @torch.no_grad()
     def run_layer(self, index: int, inputs: LayerInputs) -> None:
         """Advances a micro-batch through layer `index`. Call inside `gathered_layer(index)`."""
-        output = self.layers[index](inputs.hidden, **inputs.kwargs(index))
+        with fast_linear():
+            output = self.layers[index](inputs.hidden, **inputs.kwargs(index))
         inputs.advance(output[0] if isinstance(output, tuple) else output)
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [n, V] of final hidden states [n, d], through the model's own norm and head. In `gathered_after`."""
         states = hidden[None]
-        with self._layers_replaced(lambda _, **kwargs: states):
+        with fast_linear(), self._layers_replaced(lambda _, **kwargs: states):
             mask = torch.ones(states.shape[:2], dtype=torch.int64)
             logits: Tensor = self._forward(mask, inputs_embeds=states).logits[0]
         return logits

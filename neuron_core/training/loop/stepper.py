@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from polyneuron.neuron_core.passes.linear import fast_linear
 from polyneuron.neuron_core.training.data.packed_batch import NO_LABEL
 from polyneuron.neuron_core.training.loop.head_loss import summed_head_loss
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
@@ -54,10 +55,11 @@ class Stepper(Protocol):
 
 def summed_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The summed negative log likelihood in nats of predicted tokens (`summed_head_loss`). The head must be frozen."""
-    hidden = model.get_decoder()(**batch.inputs(), use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
-    labels = batch.labels[:, 1:].to(hidden.device)
-    predicted = labels != NO_LABEL
-    return summed_head_loss(model, hidden[predicted], labels[predicted])
+    with fast_linear():
+        hidden = model.get_decoder()(**batch.inputs(), use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
+        labels = batch.labels[:, 1:].to(hidden.device)
+        predicted = labels != NO_LABEL
+        return summed_head_loss(model, hidden[predicted], labels[predicted])
 
 
 def n_predicted(batch: Batch) -> int:
