@@ -20,7 +20,7 @@ from tests.neuron_core.training.plain_batches import four_in_turn, make_batch
 from tests.tiny_models import tiny_model, token_ids
 
 SETTINGS = TrainSettings(
-    n_steps=12, global_batch=4, micro_batch=2, learning_rate=2e-2, warmup=0, checkpoint_every=1
+    n_steps=12, global_batch=4, micro_batch=2, learning_rate=8e-2, warmup=0, checkpoint_every=1
 )
 SENTENCES = {
     language: [
