@@ -18,7 +18,7 @@ Kind = Literal["passes", "zero2", "zero3"]
 """What a group does: passes in layer-major order, or training with the base whole (zero2) or sharded (zero3)."""
 Progress = Callable[[int, int], None]
 State = tuple[str, int, int]
-"""What a rank is doing: name of the pass, layers done, layers in all."""
+"""What a rank is doing: name of the pass, how much is done, how much there is in all."""
 _POLL_S = 0.2
 _LOAD_TIMEOUT_S = 3600.0
 """Loading reports nothing until it ends, and a large model comes over a network."""
@@ -128,9 +128,9 @@ class ModelGroup(Supervised):
                 watch.advanced()
             if waiting:
                 watch.look(_POLL_S)
-                _, layers_done, layers = watch.states[0]
-                if progress is not None and layers:
-                    progress(layers_done, layers)
+                _, done_there, in_all = watch.states[0]
+                if progress is not None and in_all:
+                    progress(done_there, in_all)
                 if watch.idle_s > timeout_s:
                     raise Lost(f"{name}: no rank advanced for {timeout_s:g} s; {watch.where()}")
         return [results[reference] for reference in pending]
@@ -180,7 +180,7 @@ class Watch:
         return time.monotonic() - self._advanced_at
 
     def where(self) -> str:
-        """Every rank and the layer it is at; ranks that do not answer first."""
+        """Every rank and how far it is; ranks that do not answer first."""
         silent = [rank for rank, question in enumerate(self._asked) if question is not None]
         ranks = sorted(range(len(self.states)), key=lambda rank: rank not in silent)
         return ", ".join(_at(rank, self.states[rank], rank in silent) for rank in ranks)
@@ -188,5 +188,5 @@ class Watch:
 
 def _at(rank: int, state: State, silent: bool) -> str:
     name, done, total = state
-    place = f"{name} after layer {done} of {total}"
+    place = f"{name}, {done} of {total} done"
     return f"rank {rank} does not answer and was last in {place}" if silent else f"rank {rank} in {place}"

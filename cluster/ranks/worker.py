@@ -90,7 +90,7 @@ class Worker:
             self._state = ("ready", 0, 0)
 
     def state(self) -> tuple[str, int, int]:
-        """What it does: name of the pass, layers done, layers in all."""
+        """What it does: name of the pass, how much is done, how much there is in all."""
         return self._state
 
     def stats(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def sentence_nlls(
 ) -> list[list[SentenceNll]]:
     """NLL of every sentence under every change (None: the base model); one list per change, ordered by language, sentence.
     The layers below the first one that a change touches are those of the model as it is, and are run once for all changes.
+    `progress` hears how much is done of all, in layers run over all batches; a head counts as the layers it weighs as much as.
     Raises ModelError when a likelihood is NaN, SetError when a change does not fit the model."""
     n_layers = len(runner.layers)
     starts = [_first_changed(edit, runner) for edit in edits]
@@ -52,6 +53,8 @@ def sentence_nlls(
     last = max(
         range(len(edits)), key=lambda at: (starts[at], at)
     )  # needs what is unchanged no longer than to start
+    n_of_head = _layers_of_head(runner)
+    n_done, n_all = 0, starts[last] + sum(n_layers - start + n_of_head for start in starts)
     for index in range(n_layers):
         with runner.gathered_layer(index):
             for at, edit in enumerate(edits):
@@ -64,18 +67,21 @@ def sentence_nlls(
             if index < starts[last]:
                 for inputs in unchanged:
                     runner.run_layer(index, inputs)
+        n_done += sum(start <= index for start in starts) + (index < starts[last])
         if progress is not None:
-            progress(index + 1, n_layers + 1)
+            progress(n_done, n_all)
     for at, start in enumerate(starts):
         if start == n_layers:
             running[at] = unchanged
+    by_edit = []
     with runner.gathered_after():
-        by_edit = [
-            [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
-            for per_edit in running
-        ]
-    if progress is not None:
-        progress(n_layers + 1, n_layers + 1)
+        for per_edit in running:
+            by_edit.append(
+                [row for inputs in per_edit for row in _nll_rows(runner, inputs.batch, inputs.hidden)]
+            )
+            n_done += n_of_head
+            if progress is not None:
+                progress(n_done, n_all)
     return [sorted(rows, key=lambda row: (row.language, row.sentence)) for rows in by_edit]
 
 
@@ -87,13 +93,25 @@ def _first_changed(change: WeightEdit | Intervention | None, runner: LayerMajor)
     return min((layer for layer, _ in change.neuron_set.places()), default=len(runner.layers))
 
 
+def _layers_of_head(runner: LayerMajor) -> int:
+    """As many layers as have the head's multiplications, roughly, and one at least."""
+    widths = runner.anatomy.widths
+    return max(
+        1, round(_vocabulary(runner) / (sum(widths.values()) + 2 * widths["ffn"]))
+    )  # gate, up and down
+
+
+def _vocabulary(runner: LayerMajor) -> int:
+    size: int = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator, assignment]
+    return size
+
+
 def _nll_rows(runner: LayerMajor, batch: MicroBatch, hidden_BTd: Tensor) -> list[SentenceNll]:
     # position t predicts token t + 1 where that is real
     predicts = batch.attention_mask[:, 1:].bool().to(hidden_BTd.device)
     targets = batch.input_ids[:, 1:].to(hidden_BTd.device)[predicts]
     states = hidden_BTd[:, :-1][predicts]
-    vocabulary = runner.model.config.get_text_config().vocab_size  # type: ignore[union-attr, operator]
-    step = max(1, LOGIT_BYTES // (4 * vocabulary))
+    step = max(1, LOGIT_BYTES // (4 * _vocabulary(runner)))
     nats = []
     for start in range(0, len(targets), step):
         logits = runner.logits(states[start : start + step])

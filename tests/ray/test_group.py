@@ -162,7 +162,7 @@ def test_a_hung_collective_names_ranks_and_layers(tiny_folder: Path) -> None:
         ModelGroup(
             ModelSpec(source=str(tiny_folder)), GroupSpec(world_size=2, max_restarts=0, hang_timeout_s=3)
         ) as group,
-        pytest.raises(ClusterError, match=r"rank 0 in hang_on_rank_one after layer 1 of 3"),
+        pytest.raises(ClusterError, match=r"rank 0 in hang_on_rank_one, 1 of 3 done"),
     ):
         group.run(hang_on_rank_one, BATCHES)
 
@@ -189,8 +189,8 @@ def test_a_frozen_rank_is_named_and_its_process_ended(tiny_folder: Path) -> None
         frozen = psutil.Process(group.stats()[1]["pid"])
         with pytest.raises(ClusterError) as raised:
             group.run(pause_rank_one, BATCHES, pid=frozen.pid)
-    assert "rank 1 does not answer and was last in pause_rank_one after layer 2 of 3" in raised.value.message
-    assert "rank 0 in pause_rank_one after layer 2 of 3" in raised.value.message
+    assert "rank 1 does not answer and was last in pause_rank_one, 2 of 3 done" in raised.value.message
+    assert "rank 0 in pause_rank_one, 2 of 3 done" in raised.value.message
     psutil.wait_procs([frozen], timeout=30)
     assert not frozen.is_running()
 

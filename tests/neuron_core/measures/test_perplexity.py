@@ -45,6 +45,22 @@ def test_perplexity_pools_tokens_not_sentences() -> None:
     assert perplexity(model, None, ids) == pytest.approx(expected, rel=1e-6)
 
 
+def test_progress_ends_at_all_and_counts_the_head() -> None:
+    model = tiny_model("llama-gqa-tied")
+    anatomy, runner = anatomy_of(model), LayerMajor(model)
+    batches = micro_batches([Sentence("x", 0, (3, 4, 5))], 1)
+    last = anatomy.n_layers - 1
+    edit = WeightEdit.zero(
+        NeuronSet.from_indices("x", anatomy.widths, anatomy.n_layers, {(last, "ffn"): [0]})
+    )
+    heard = list[tuple[int, int]]()
+    sentence_nlls(runner, batches, [None, edit], lambda done, total: heard.append((done, total)))
+    assert len({total for _, total in heard}) == 1
+    # the layers once, the last one twice, and a head that is no heavier than a layer for each change
+    assert heard[-1] == (anatomy.n_layers + 3, anatomy.n_layers + 3)
+    assert all(before < after for (before, _), (after, _) in zip(heard, heard[1:], strict=False))
+
+
 def test_too_short_is_refused() -> None:
     with pytest.raises(CorpusError, match="two tokens"):
         perplexity(tiny_model("llama-mha-untied"), None, [[5]])
