@@ -104,7 +104,7 @@ class ModelRun:
             self.sentences,
             self.workers,
             functools.reduce(operator.or_, (*related, *found)),
-            top_tokens=self.config.contexts.top_tokens,
+            config=self.config.contexts,
             batch_size=self.config.detection.batch_size,
         )
 

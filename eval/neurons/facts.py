@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from polyneuron.eval.neurons.listing import StoredNeurons
-from polyneuron.eval.neurons.marks import MarkedText, marked, token_text
+from polyneuron.eval.neurons.marks import MarkedText, token_text
 from polyneuron.eval.report.numbers.units import StudiedTables
-from polyneuron.neuron_core.measures.logit_lens import output_logits
-from polyneuron.neuron_core.model.anatomy import anatomy_of
+from polyneuron.neuron_core.common.errors import ModelError, StoreError
+from polyneuron.neuron_core.measures.logit_lens import moved_tokens
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.sets.neuron_name import NeuronName
@@ -92,13 +92,15 @@ class NeuronFacts:
     """Why a part is missing, and what the logit lens takes into account."""
 
 
-def facts_of(tables: StudiedTables, neuron: NeuronName, opened: OpenedModel | str, top: int) -> NeuronFacts:
-    """All that is known of a neuron. `opened`: the study's model, or why it cannot be read, which the notes then say. `top`: at
-    most so many contexts of a language, and tokens at each end of a direction.
+def facts_of(
+    tables: StudiedTables, neuron: NeuronName, model: Callable[[], OpenedModel], top: int
+) -> NeuronFacts:
+    """All that is known of a neuron. `top`: at most so many contexts of a language, and tokens at each end of a direction.
+    `model` opens the study's model; it is called where the store has fewer tokens of the logit lens, and where it raises
+    ModelError or StoreError, the notes say why.
 
     Raises:
         SetError: the neuron was not measured.
-        ModelError: the model's files cannot be read.
     """
     stored = StoredNeurons(tables)
     impacts = stored.by_language(neuron).to_pylist()
@@ -114,13 +116,14 @@ def facts_of(tables: StudiedTables, neuron: NeuronName, opened: OpenedModel | st
     if not contexts:
         kept = len(tables.store.missing("contexts", tables.ranks)) < len(tables.ranks)
         notes.append("Tokens in context are kept of neurons in sets alone" if kept else _HOW_CONTEXTS)
-    read, lens = list[TopContext](), list[LensToken]()
-    if isinstance(opened, str):
-        notes.append(f"Texts and the logit lens are left out: {opened}")
-    else:
-        read = [_in_context(row, opened.tokenizer) for row in contexts]
-        lens = list(_lens(opened, neuron, top))
-        notes.append(_about_lens(opened, neuron))
+    lens = _stored_lens(tables, neuron, top)
+    if neuron.group not in SCORE_GROUPS and len([1 for each in lens if each.direction == 0]) < 2 * top:
+        try:
+            lens = list(_lens(model(), neuron, top))
+        except (ModelError, StoreError) as error:
+            notes.append(f"The logit lens {'has no more tokens' if lens else 'is left out'}: {error.message}")
+    if lens or neuron.group in SCORE_GROUPS:
+        notes.append(about_lens(neuron.group, n_directions=lens[-1].direction + 1 if lens else 0))
     return NeuronFacts(
         model=tables.model,
         neuron=neuron,
@@ -129,7 +132,7 @@ def facts_of(tables: StudiedTables, neuron: NeuronName, opened: OpenedModel | st
         neighbours=tuple(o for o in same if (o.layer, o.group) == (neuron.layer, neuron.group)),
         n_in_same_sets=len(same),
         activations=activations,
-        contexts=tuple(read),
+        contexts=tuple(map(_in_context, contexts)),
         lens=tuple(lens),
         notes=tuple(notes),
     )
@@ -153,40 +156,39 @@ def _context_rows(tables: StudiedTables, neuron: NeuronName, top: int) -> list[d
     return sorted(chosen, key=lambda row: (row["language"], row["place"]))
 
 
-def _in_context(row: dict[str, Any], tokenizer: Any) -> TopContext:
-    text = marked(tokenizer, row.pop("window"), row.pop("at"))
-    return TopContext(text=text, **row)
+def _in_context(row: dict[str, Any]) -> TopContext:
+    text, start, end = (row.pop(name) for name in ("text", "start", "end"))
+    return TopContext(text=MarkedText(text[:start], text[start:end], text[end:]), **row)
+
+
+def _stored_lens(tables: StudiedTables, neuron: NeuronName, top: int) -> list[LensToken]:
+    rows = _rows(tables, "lens", **neuron._asdict())
+    found = [LensToken(**row) for row in rows if row["place"] <= top]
+    return sorted(found, key=lambda token: (token.direction, not token.promoted, token.place))
 
 
 def _lens(opened: OpenedModel, neuron: NeuronName, top: int) -> Iterator[LensToken]:
     """The head may have more rows than there are tokens; those are left out."""
-    for direction, logits in enumerate(output_logits(opened.stored, neuron)[:, : len(opened.tokenizer)]):
-        for promoted in (True, False):
-            found = logits.topk(min(top, len(logits)), largest=promoted)
-            for place, (logit, token) in enumerate(
-                zip(found.values.tolist(), found.indices.tolist(), strict=True), 1
-            ):
+    place = neuron.layer, neuron.group
+    moved = moved_tokens(opened.stored, {place: [neuron.neuron]}, top, len(opened.tokenizer))[place]
+    for direction in range(moved.tokens.shape[2]):
+        for end, promoted in enumerate((True, False)):
+            tokens, logits = (each[end, 0, direction].tolist() for each in (moved.tokens, moved.logits))
+            for at, (token, logit) in enumerate(zip(tokens, logits, strict=True), 1):
+                text = token_text(opened.tokenizer, token)
                 yield LensToken(
-                    direction=direction,
-                    promoted=promoted,
-                    place=place,
-                    token=token,
-                    text=token_text(opened.tokenizer, token),
-                    logit=logit,
+                    direction=direction, promoted=promoted, place=at, token=token, text=text, logit=logit
                 )
 
 
-def _about_lens(opened: OpenedModel, neuron: NeuronName) -> str:
-    """What the logit lens takes into account, or why there is none."""
-    anatomy = anatomy_of(opened.stored.model)
-    if neuron.group in SCORE_GROUPS:
-        return f"A {neuron.group} neuron has no output direction: it acts on the attention scores"
-    matrix = "its column of down_proj" if neuron.group == "ffn" else "its column of o_proj"
-    if neuron.group == "v":
-        matrix = f"one column of o_proj for each query head that reads it ({anatomy.heads_per_kv})"
-    block = "feed-forward block" if neuron.group == "ffn" else "attention"
-    after = f"the norm after the {block}, " if anatomy.family.norms_after else ""
+def about_lens(group: str, n_directions: int) -> str:
+    """What the logit lens of a neuron of a group takes into account, or why there is none."""
+    if group in SCORE_GROUPS:
+        return f"A {group} neuron has no output direction: it acts on the attention scores"
+    matrix = "its column of down_proj" if group == "ffn" else "its column of o_proj"
+    if group == "v":
+        matrix = f"one column of o_proj for each query head that reads it ({n_directions})"
     return (
-        f"Logit lens: {matrix}, with the gains of {after}the final norm folded in, through the head, centred over the "
+        f"Logit lens: {matrix}, with the gains of the norms up to the head folded in, through the head, centred over the "
         "vocabulary; per unit of output, up to a positive factor. Where the output is negative, the two ends change places"
     )

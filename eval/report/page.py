@@ -112,7 +112,7 @@ def render(report: Report, title: str) -> str:
         runs=[run_of(row) for row in report.runs],
         group_names=GROUP_NAMES,
         results=Markup(results_json(report, None).replace("<", "\\u003c")),
-        script=asset("page.js") + asset("neurons.js") + asset("explorer.js"),
+        script=asset("page.js") + asset("neurons.js") + asset("neuron.js") + asset("explorer.js"),
     )
 
 

@@ -10,6 +10,7 @@ from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.impacts.schema import IMPACTS as IMPACT_COLUMNS
 from polyneuron.neuron_core.impacts.schema import SUMMARY as SUMMARY_COLUMNS
 from polyneuron.neuron_core.measures.language_agnostic import Estimate
+from polyneuron.neuron_core.measures.schema import LENS as LENS_COLUMNS
 from polyneuron.neuron_core.measures.schema import LIKELIHOODS as LIKELIHOOD_COLUMNS
 from polyneuron.neuron_core.selection.schema import NOISE_FLOOR as NOISE_FLOOR_COLUMNS
 from polyneuron.neuron_core.selection.schema import SENSITIVITY as SENSITIVITY_COLUMNS
@@ -152,6 +153,13 @@ CONTEXTS = table_of(
     "model language layer group neuron place",
     "One row per language, neuron in a set and place: a token on which the neuron is strongest.",
     [_MODEL, CONTEXT_COLUMNS],
+)
+
+LENS = table_of(
+    "lens",
+    "model layer group neuron direction promoted place",
+    "One row per neuron in a set and token that its output promotes or suppresses most (docs/neurons.md).",
+    [_MODEL, LENS_COLUMNS],
 )
 
 NEURON_SETS = table_of(

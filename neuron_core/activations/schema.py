@@ -47,8 +47,9 @@ CONTEXTS: Columns = {
     "value": ("float", "What the neuron computes at that token."),
     "sentence": ("int32", "The window or sentence of detection that the token stands in, from 0."),
     "position": ("int32", "Where in it the token stands, from 0."),
-    "window": (pa.list_(pa.int32()), "Ids of the tokens around it, itself among them."),
-    "at": ("int32", "Its own place in `window`, from 0."),
+    "text": ("string", "The text around it, the whole sentence where that is short."),
+    "start": ("int32", "The first of its characters in `text`, from 0."),
+    "end": ("int32", "The character after its last one."),
 }
 """One row per language, neuron and place."""
 CONTEXTS_SCHEMA = arrow_schema(CONTEXTS)

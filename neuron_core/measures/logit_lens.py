@@ -8,6 +8,8 @@ Shapes: D directions, d hidden size, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +21,19 @@ from polyneuron.neuron_core.model.stored_model import StoredModel
 from polyneuron.neuron_core.sets.neuron_name import NeuronName
 
 _CHUNK = 1 << 24
-"""Elements of the head that are held at a time."""
+"""Elements of the head, or of another matrix, that are held at a time."""
+_DIRECTIONS = 1 << 12
+"""Directions that are taken through the head at a time, or those of one layer and group where they are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class MovedTokens:
+    """The tokens whose logits the outputs of I neurons of one layer and group move most; each neuron has D directions."""
+
+    tokens: Tensor
+    """int64 [2, I, D, k]: first the promoted ones, largest logit first, then the suppressed ones, smallest first."""
+    logits: Tensor
+    """float32 [2, I, D, k], as `output_logits` gives them."""
 
 
 @torch.no_grad()
@@ -33,26 +47,86 @@ def output_logits(stored: StoredModel, neuron: NeuronName) -> Tensor:
     Raises:
         ModelError: a file cannot be read, or was changed.
     """
-    anatomy, model = anatomy_of(stored.model), stored.model
-    columns = _columns(anatomy, neuron)
-    head: nn.Parameter = model.get_output_embeddings().weight
-    n_rows, width = stored.shape(head)
-    if not columns:
-        return torch.zeros(0, n_rows)
-    group = "ffn" if neuron.group == "ffn" else "o"
-    written = anatomy.slices(group)[-1]
-    matrix = model.get_parameter(anatomy.parameter_name(neuron.layer, written))
-    directions = torch.stack([_column(stored, matrix, column) for column in columns])
-    for norm in _norms(anatomy, model, neuron):
-        directions *= _gain(stored, norm, width)
-    logits = torch.empty(len(columns), n_rows)
-    step = max(1, _CHUNK // width)
-    piece = torch.empty(min(step, n_rows) * width)
-    for start in range(0, n_rows, step):
-        n = min(step, n_rows - start)
-        stored.read(head, piece[: n * width], start * width)
-        logits[:, start : start + n] = directions @ piece[: n * width].view(n, width).T
+    head: nn.Parameter = stored.model.get_output_embeddings().weight
+    directions = _directions(stored, neuron.layer, neuron.group, [neuron.neuron])
+    logits = torch.empty(len(directions), stored.shape(head)[0])
+    for start, rows in _pieces(stored, head) if len(directions) else ():
+        logits[:, start : start + len(rows)] = directions @ rows.T
     return logits - logits.mean(dim=1, keepdim=True)
+
+
+@torch.no_grad()
+def moved_tokens(
+    stored: StoredModel, neurons: Mapping[tuple[int, str], Sequence[int]], k: int, n_tokens: int
+) -> dict[tuple[int, str], MovedTokens]:
+    """The `k` tokens at each end of `output_logits`, for neurons by (layer, group), of the first `n_tokens` of the vocabulary;
+    q and k neurons are left out. The head is read once for some thousands of directions.
+
+    Raises:
+        ModelError: a file cannot be read, or was changed.
+    """
+    places = [(place, indices) for place, indices in neurons.items() if place[1] not in SCORE_GROUPS]
+    found: dict[tuple[int, str], MovedTokens] = {}
+    waiting: list[tuple[tuple[int, str], int, Tensor]] = []
+    for i, (place, indices) in enumerate(places):
+        waiting.append((place, len(indices), _directions(stored, *place, indices)))
+        if i + 1 == len(places) or sum(len(each) for *_, each in waiting) >= _DIRECTIONS:
+            tokens, logits = _ends(stored, torch.cat([each for *_, each in waiting]), k, n_tokens)
+            sizes = [len(each) for *_, each in waiting]
+            for (its, n, _), *ends in zip(
+                waiting, tokens.split(sizes, 1), logits.split(sizes, 1), strict=True
+            ):
+                found[its] = MovedTokens(*(each.view(2, n, -1, each.shape[-1]) for each in ends))
+            waiting.clear()
+    return found
+
+
+def _ends(stored: StoredModel, directions: Tensor, k: int, n_tokens: int) -> tuple[Tensor, Tensor]:
+    """Tokens and centred logits, [2, D, k], of directions [D, d]."""
+    head: nn.Parameter = stored.model.get_output_embeddings().weight
+    total = torch.zeros(len(directions), dtype=torch.float64)
+    best = [torch.empty(len(directions), 0) for _ in range(2)]
+    tokens = [torch.empty(len(directions), 0, dtype=torch.int64) for _ in range(2)]
+    for start, rows in _pieces(stored, head):
+        logits = directions @ rows.T
+        total += logits.sum(dim=1, dtype=torch.float64)
+        within = logits[:, : max(0, n_tokens - start)]
+        for end, largest in enumerate((True, False)):
+            top = within.topk(min(k, within.shape[1]), largest=largest)
+            values, ids = (
+                torch.cat([best[end], top.values], 1),
+                torch.cat([tokens[end], top.indices + start], 1),
+            )
+            kept = values.topk(min(k, values.shape[1]), largest=largest).indices
+            best[end], tokens[end] = values.gather(1, kept), ids.gather(1, kept)
+    mean = (total / stored.shape(head)[0]).float()
+    return torch.stack(tokens), torch.stack(best) - mean[:, None]
+
+
+def _directions(stored: StoredModel, layer: int, group: str, indices: Sequence[int]) -> Tensor:
+    """float32 [D, d]: what the neurons of one layer and group write, neuron after neuron, with the gains of the norms."""
+    anatomy, model = anatomy_of(stored.model), stored.model
+    columns = [column for index in indices for column in _columns(anatomy, NeuronName(layer, group, index))]
+    width = stored.shape(model.get_output_embeddings().weight)[1]
+    if not columns:
+        return torch.zeros(0, width)
+    written = anatomy.slices("ffn" if group == "ffn" else "o")[-1]
+    matrix = model.get_parameter(anatomy.parameter_name(layer, written))
+    directions = torch.cat([rows[:, columns] for _, rows in _pieces(stored, matrix)]).T.contiguous()
+    for norm in _norms(anatomy, model, layer, group):
+        directions *= _gain(stored, norm, width)
+    return directions
+
+
+def _pieces(stored: StoredModel, matrix: nn.Parameter) -> Iterator[tuple[int, Tensor]]:
+    """The matrix in pieces of whole rows, float32, each with its first row's number; a piece is overwritten by the next."""
+    n_rows, width = stored.shape(matrix)
+    step = min(n_rows, max(1, _CHUNK // width))
+    piece = torch.empty(step * width)
+    for start in range(0, n_rows, step):
+        rows = piece[: min(step, n_rows - start) * width]
+        stored.read(matrix, rows, start * width)
+        yield start, rows.view(-1, width)
 
 
 def _columns(anatomy: Anatomy, neuron: NeuronName) -> list[int]:
@@ -66,21 +140,13 @@ def _columns(anatomy: Anatomy, neuron: NeuronName) -> list[int]:
     return [head * anatomy.head_dim + place for head in range(first, first + anatomy.heads_per_kv)]
 
 
-def _column(stored: StoredModel, matrix: nn.Parameter, column: int) -> Tensor:
-    n_rows, n_columns = stored.shape(matrix)
-    values = torch.empty(n_rows)
-    for row in range(n_rows):
-        stored.read(matrix, values[row : row + 1], row * n_columns + column)
-    return values
-
-
-def _norms(anatomy: Anatomy, model: Any, neuron: NeuronName) -> list[nn.Module]:
+def _norms(anatomy: Anatomy, model: Any, layer: int, group: str) -> list[nn.Module]:
     """The norms through which what the neuron writes passes on its way to the head."""
     decoder, _, _ = anatomy.family.layers_path.rpartition(".")
     norms = [model.get_submodule(decoder).norm]
     if anatomy.family.norms_after:
-        block = "feedforward" if neuron.group == "ffn" else "attention"
-        norms.append(getattr(anatomy.layers(model)[neuron.layer], f"post_{block}_layernorm"))
+        block = "feedforward" if group == "ffn" else "attention"
+        norms.append(getattr(anatomy.layers(model)[layer], f"post_{block}_layernorm"))
     return norms
 
 

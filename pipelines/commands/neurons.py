@@ -65,23 +65,10 @@ def neuron(
     ] = PageFormat.terminal,
 ) -> None:
     """Show one neuron: impacts, sets, activations, tokens in context, and the tokens that it promotes and suppresses."""
-    from polyneuron.eval.neurons.facts import OpenedModel, facts_of
     from polyneuron.eval.neurons.page import grids_of, page_json, page_markdown, sentences_of
-    from polyneuron.neuron_core.common.errors import ModelError, StoreError
-    from polyneuron.neuron_core.model.stored_model import StoredModel
-    from polyneuron.neuron_core.sets.neuron_name import NeuronName
     from polyneuron.pipelines.run.outcome import print_page
 
-    named = NeuronName.parse(name)
-    study = opened(store, model, weights, trust_remote_code)
-    lens: OpenedModel | str
-    try:
-        studied = study.studied
-        stored = StoredModel(studied.source, "float32", studied.revision, studied.config.trust_remote_code)
-        lens = OpenedModel(stored, studied.tokenizer)
-    except (ModelError, StoreError) as error:
-        lens = f"{error.message} (--weights)"
-    facts = facts_of(study.tables, named, lens, top)
+    facts = opened(store, model, weights, trust_remote_code).neuron(name, top).facts
     if form is not PageFormat.terminal:
         write = page_json if form is PageFormat.json else page_markdown
         return print(write(facts), end="")

@@ -143,6 +143,8 @@ class ContextsConfig(Section):
 
     top_tokens: int = Field(default=0, ge=0, le=100)
     """How many are kept of each neuron in a set, in each language; 0, the default: nothing is measured."""
+    n_sentences: int | None = Field(default=None, ge=1)
+    """How many of a language's detection sentences are read for them, the first ones; null: all."""
 
 
 class AblationConfig(Section):

@@ -19,6 +19,7 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError, StoreError, UnknownName
 from polyneuron.neuron_core.common.html import html_table
 from polyneuron.neuron_core.sets.controls import matched_control
+from polyneuron.neuron_core.sets.neuron_name import NeuronName
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.neuron_sets import NeuronSets
 from polyneuron.neuron_core.sets.variant_name import (
@@ -33,7 +34,9 @@ from polyneuron.pipelines.notebook.tables import LazyTable, StoredImpacts
 
 if TYPE_CHECKING:
     from polyneuron.eval.engines.settings import Change
+    from polyneuron.eval.neurons.facts import OpenedModel
     from polyneuron.neuron_core.edits.weight_edit import WeightEdit
+    from polyneuron.pipelines.notebook.neuron_page import NeuronPage
     from polyneuron.pipelines.notebook.plots import Plots
     from polyneuron.pipelines.notebook.text_model import TextModel
     from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -225,6 +228,31 @@ class OpenedStudy:
         """The unit of each trained variant."""
         rows = self._tables.read("training").select(["variant", "unit"]).to_pylist()
         return {row["variant"]: row["unit"] for row in rows}
+
+    def neuron(self, name: str | NeuronName, top: int = 10) -> NeuronPage:
+        """The page of one neuron, named as in "L11.ffn.1229": impacts, sets, activations, tokens in context, and the tokens that
+        it promotes and suppresses; at most `top` of each list. The model's files are read only for tokens that the store lacks;
+        where they are gone, a note says so. Raises SetError for a neuron that was not measured."""
+        from polyneuron.eval.neurons.facts import facts_of
+        from polyneuron.pipelines.notebook.neuron_page import NeuronPage
+
+        named = NeuronName.parse(name) if isinstance(name, str) else name
+        return NeuronPage(facts_of(self._tables, named, lambda: self._unloaded, top))
+
+    @functools.cached_property
+    def _unloaded(self) -> OpenedModel:
+        """The model in its files. Raises as `studied`."""
+        from polyneuron.eval.neurons.facts import OpenedModel
+        from polyneuron.neuron_core.model.stored_model import StoredModel
+
+        try:
+            studied = self.studied
+        except (ModelError, StoreError) as error:
+            raise type(error)(f"{error.message} (--weights)") from error
+        trusted = studied.config.trust_remote_code
+        return OpenedModel(
+            StoredModel(studied.source, "float32", studied.revision, trusted), studied.tokenizer
+        )
 
     @functools.cached_property
     def base(self) -> TextModel:

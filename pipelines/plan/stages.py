@@ -129,7 +129,8 @@ def activation_stage(case: PlannedCase) -> Stage:
 def context_stage(case: PlannedCase) -> Stage:
     """One pass a language over its detection sentences; what is kept of neurons in sets is small beside them."""
     config, n_languages = case.config, len(case.config.languages)
-    corpus = passes.Corpus(config.corpus.n_detection, config.corpus.max_tokens, config.detection.batch_size)
+    n_read = min(config.corpus.n_detection, config.contexts.n_sentences or config.corpus.n_detection)
+    corpus = passes.Corpus(n_read, config.corpus.max_tokens, config.detection.batch_size)
     return _pass_stage(
         "contexts",
         case,

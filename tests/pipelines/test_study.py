@@ -31,6 +31,7 @@ corpus: {{n_detection: 10, n_heldout: 5, max_tokens: 16}}
 detection: {{floor_fraction: 1}}
 selection: {{target_shared: 0.02}}
 activations: {{detectors: [lape, act_prob_pooled], sites: [matched, pre_activation]}}
+contexts: {{top_tokens: 3}}
 ablation: {{shared_control_seeds: 2, exclusive_control_seeds: 1, n_bootstrap: 50, variants_per_pass: 2}}
 cluster: {{world_size: {world_size}, threads_per_worker: 1}}
 store: {store}
@@ -88,7 +89,16 @@ def test_a_study_ends_with_tables_and_a_report(finished: Path) -> None:
     assert [row["status"] for row in runs] == ["finished"]
     assert set(json.loads(runs[0]["timings_json"])) == {
         f"{name}_s"
-        for name in ("corpora", "detection", "noise_floor", "activations", "ablation", "metrics", "report")
+        for name in (
+            "corpora",
+            "detection",
+            "noise_floor",
+            "activations",
+            "contexts",
+            "ablation",
+            "metrics",
+            "report",
+        )
     }
     assert json.loads(runs[0]["versions_json"])["deepspeed"] == "0.19.8"
     assert query(store, "select count(distinct language) from impacts")[1] == [(3,)]
@@ -118,6 +128,8 @@ def test_every_row_can_be_traced_to_its_run(finished: Path) -> None:
         "impacts",
         "detections",
         "activations",
+        "contexts",
+        "lens",
         "neuron_sets",
         "selections",
         "noise_floor",
@@ -158,6 +170,27 @@ def test_two_workers_give_the_same_tables(finished: Path, model: Path, tmp_path:
         Store(finished / "store"), Store(tmp_path / "store"), ignore=("run_id", "impact_mean")
     )
     assert difference is None, str(difference)
+
+
+@pytest.mark.long
+def test_contexts_of_two_workers_that_were_killed_are_those_of_one(
+    finished: Path, model: Path, tmp_path: Path
+) -> None:
+    """The command is killed when one language has its tokens, and started again."""
+    arguments = command(tmp_path, model, world_size=2, stage="detect")
+    process = started_until(arguments, tmp_path / "store", "contexts/model=*/**/*.parquet", 1)
+    assert process.poll() is None
+    kill_driver(process)
+    n_kept = len(Store(tmp_path / "store").read("contexts")["unit"].unique())
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert 1 <= n_kept < 3 and "starting 2 workers" in done.stderr
+    for table in ("contexts", "lens"):
+        alone, pair = (Store(folder / "store").read(table) for folder in (finished, tmp_path))
+        columns = [name for name in alone.column_names if name != "run_id"]
+        order = [(name, "ascending") for name in TABLES[table].key]
+        assert alone.select(columns).sort_by(order).equals(pair.select(columns).sort_by(order))
+        assert alone.num_rows > 20
 
 
 @pytest.mark.slow

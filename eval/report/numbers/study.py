@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from polyneuron.eval.neurons.packed import packed_pages
 from polyneuron.eval.report.numbers.curves import Curves, read_curves
 from polyneuron.eval.report.numbers.methods import OtherMethods, other_methods
 from polyneuron.eval.report.numbers.training import ShownTraining, trainings_of
@@ -92,6 +94,8 @@ class ShownStudy:
     """Sizes and overlaps of the sets."""
     members: Members
     """The neurons themselves."""
+    pages: Mapping[str, Any]
+    """What the pages of these neurons show, as `packed_pages` gives it."""
     variants: Variants
     """The base model, each set switched off, random draws and trained variants, with their held-out losses."""
     rows: Mapping[str, list[Row]]
@@ -143,6 +147,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
     languages = _languages(*detections["language"].to_pylist(), *(row["language"] for row in rows["corpora"]))
     rows["corpora"].sort(key=lambda row: languages.index(row["language"]))
     anatomy = _anatomy(impacts, sets)
+    members = _members(sets, anatomy.groups, languages)
     return ShownStudy(
         model=tables.model,
         selection=selection,
@@ -151,7 +156,8 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
         languages=languages,
         anatomy=anatomy,
         sets=_set_figures(sets, anatomy, languages),
-        members=_members(sets, anatomy.groups, languages),
+        members=members,
+        pages=packed_pages(tables, impacts, members, anatomy.groups, languages),
         variants=variants_of(tables.read("perplexities", selection), tables.read("controls", selection)),
         rows=rows | {"detections": detections.to_pylist()},
         curves=read_curves(impacts, detections, sets, languages, rule, thresholds=thresholds),

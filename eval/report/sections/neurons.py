@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from polyneuron.eval.neurons.packed import inlined
 from polyneuron.eval.report.charts.map import map_chart
 from polyneuron.eval.report.numbers.study import ShownStudy
 from polyneuron.eval.report.words.wording import count, language_name
@@ -26,6 +27,7 @@ def map_part(study: ShownStudy) -> dict[str, Any]:
     return {
         "panels": panels,
         "payload": _payload(study),
+        "pages": inlined(study.pages),
         "languages": study.languages,
         "most": own,
         "most_shared": most[""],

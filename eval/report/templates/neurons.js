@@ -27,7 +27,7 @@
       if (!text && set === "") { return []; }
       return all.filter(function (neuron) {
         return (set === "" || isIn(neuron, Number(set))) && (choose.layer.value === "" || neuron.layer === Number(choose.layer.value)) &&
-          (choose.group.value === "" || neuron.group === choose.group.value) && (!text || neuron.name.toLowerCase().includes(text));
+          (choose.group.value === "" || neuron.group === choose.group.value) && (!text || neuron.name.toLowerCase().includes(text) || (!/^l\d/.test(text) && root.polyneuron.says(neuron, text)));
       });
     }
     function names(neuron) {
@@ -50,7 +50,7 @@
         const name = add(row, "th", "");
         name.scope = "row";
         const link = document.createElement("a");
-        link.href = "#" + root.id + ":" + neuron.name;
+        link.href = root.polyneuron.address(neuron.name);
         link.textContent = neuron.name;
         name.append(link);
         [neuron.layer, neuron.group, neuron.index].forEach(function (value) { add(row, "td", value); });
@@ -72,9 +72,9 @@
       });
       return ["layer,group,neuron,languages"].concat(rows).join("\n") + "\n";
     }
-    function python() {
+    function python(neurons) {
       const places = new Map();
-      chosen().forEach(function (neuron) {
+      neurons.forEach(function (neuron) {
         const place = "(" + neuron.layer + ", " + JSON.stringify(neuron.group) + ")";
         places.set(place, (places.get(place) || []).concat(neuron.index));
       });
@@ -82,17 +82,6 @@
       return "import polyneuron as pn\n\nneurons = pn.NeuronSet.from_indices(" + JSON.stringify(data.model) + ", " + JSON.stringify(data.widths) +
         ", " + data.layers + ", {\n" + lines.join("\n") + "\n})\n";
     }
-    function follow() {
-      const start = "#" + root.id + ":";
-      const hash = decodeURIComponent(location.hash);
-      if (!hash.startsWith(start)) { return; }
-      pick("", "", "");
-      choose.text.value = hash.slice(start.length);
-      show();
-      root.closest("details").open = true;
-      frame.scrollIntoView({ block: "center" });
-    }
-
     panels.forEach(function (panel) {
       panel.querySelector("button").addEventListener("click", function () { pick(panel.dataset.set, "", ""); });
       const map = panel.querySelector("svg.place");
@@ -105,11 +94,10 @@
     });
     Object.keys(choose).forEach(function (name) { choose[name].addEventListener("input", show); });
     root.querySelector("[data-do=csv]").addEventListener("click", function () { window.polyneuronCopy(this, csv()); });
-    root.querySelector("[data-do=python]").addEventListener("click", function () { window.polyneuronCopy(this, python()); });
+    root.querySelector("[data-do=python]").addEventListener("click", function () { window.polyneuronCopy(this, python(chosen())); });
     root.querySelector("[data-do=save]").addEventListener("click", function () { window.polyneuronSave("neurons.csv", "text/csv", csv()); });
-    window.addEventListener("hashchange", follow);
+    root.polyneuron = { data: data, all: all, python: python };
     show();
-    follow();
   }
 
   document.querySelectorAll(".neurons").forEach(list);

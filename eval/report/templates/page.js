@@ -2,7 +2,7 @@
 // What the page does as a whole: opens what a link leads to, opens all for the printer, shows where a table goes on, and saves.
 (function () {
   function open() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     if (!target) { return; }
     for (let part = target; part; part = part.parentElement) {
       if (part.tagName === "DETAILS") { part.open = true; }
@@ -22,10 +22,11 @@
 
   function edge(frame) { frame.classList.toggle("more", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 2); }
   const watch = new ResizeObserver(function (entries) { entries.forEach(function (entry) { edge(entry.target); }); });
-  document.querySelectorAll(".scroll").forEach(function (frame) {
+  window.polyneuronWatch = function (frame) {
     watch.observe(frame);
     frame.addEventListener("scroll", function () { edge(frame); }, { passive: true });
-  });
+  };
+  document.querySelectorAll(".scroll").forEach(window.polyneuronWatch);
 
   function say(button, words) {
     const before = button.dataset.words || button.textContent;

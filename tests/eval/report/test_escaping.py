@@ -22,6 +22,7 @@ from polyneuron.pipelines.config.study import NightlyConfig
 from polyneuron.pipelines.nights.judging import _unjudged
 from tests.eval.report.benchmark_rows import add, unavailable, usual, usual_verdicts
 from tests.eval.report.method_rows import usual_methods
+from tests.eval.report.neuron_rows import put_pages
 from tests.eval.report.synthetic import Plan, list_units, store_with, studied
 from tests.eval.report.training_rows import usual_training
 
@@ -41,6 +42,7 @@ FREE_TEXT = (
     "dataset",
     "task_version",
     "test",
+    "text",
 )
 JSON_COLUMNS = ("config_json", "versions_json", "hardware_json", "seeds_json", "dropped_json", "doubts_json")
 
@@ -84,6 +86,7 @@ def pages_with(folder: Path, text: str) -> list[str]:
     alone, both = store_with(folder / "alone", first), store_with(folder / "both", first, second)
     usual_training(alone, first.model, languages[1:])
     usual_methods(alone, first)
+    put_pages(alone, first)
     add(alone, [unavailable("base", languages[1], f"why{text}", model=first.model, benchmark="xnli")])
     for plan in (first, second):
         named = {"model": plan.model, "benchmark": "xnli"}
