@@ -14,7 +14,10 @@ LENS: Columns = {
     "layer": ("int32", "The neuron's layer, from 0."),
     "group": ("string", "The neuron's group: v, ffn or o."),
     "neuron": ("int32", "The neuron's index in its layer and group, from 0."),
-    "direction": ("int32", "Which of its directions, from 0: a v neuron has one for each query head that reads it."),
+    "direction": (
+        "int32",
+        "Which of its directions, from 0: a v neuron has one for each query head that reads it.",
+    ),
     "promoted": ("bool", "Whether the token's logit rises with the neuron's output, or falls."),
     "place": ("int32", "1 for the token whose logit is moved most, then 2, 3 …"),
     "token": ("int32", "The token's id."),

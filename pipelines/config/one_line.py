@@ -44,6 +44,7 @@ class OneLine:
             study["languages"] = list(self.languages)
         if self.corpus is not None:
             study["corpus"] = {"source": self.corpus}
+        study["contexts"] = {"top_tokens": 5, "n_sentences": 30}
         study["ablation"] = {"exclusive_control_seeds": 5}
         if self.train:
             study["training"] = {"languages": list(self.train), **self._documents()}

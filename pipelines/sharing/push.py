@@ -98,10 +98,11 @@ def _write(study: OpenedStudy, store: str, folder: Path, parts: Sequence[str]) -
             edit.save(folder / path)
             yield path, f"trained values of {len(edit.neuron_set)} neurons: {name}"
     if "report" in parts and "://" not in store:
+        texts = ", with texts of the corpus" * bool(study.tables.read("contexts").num_rows)
         for path in REPORTS:
             if (Path(store) / path).is_file():
                 shutil.copyfile(Path(store) / path, folder / path)
-                yield path, "the study's report" if path.endswith("html") else "the report's numbers"
+                yield path, f"the study's report{texts}" if path.endswith("html") else "the report's numbers"
 
 
 def _card_of(study: OpenedStudy, store: str, files: dict[str, FileOnCard]) -> Card:

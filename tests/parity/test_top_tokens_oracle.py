@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from polyneuron.eval.neurons.packed import inlined
+from polyneuron.eval.report.numbers.study import read_report
 from polyneuron.neuron_core.activations.top_tokens import TopTokens, merge_top_tokens, top_tokens_pass
 from polyneuron.neuron_core.corpora.embedded_corpus import embedded
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS
-from polyneuron.neuron_core.model.load import load_model
+from polyneuron.neuron_core.model.load import load_model, resolve_model
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches, tokenize
 from polyneuron.neuron_core.passes.layer_major import LayerMajor
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from tests.parity.activation_oracle import oracle_activations
+from tests.pipelines.in_process import TinyStudy, tiny_config
 from tests.real_models import smollm2_gguf
 from tests.tiny_models import TINY, tiny_model, token_ids
 
@@ -115,6 +120,46 @@ def test_smollm2s_strongest_tokens_are_those_of_a_whole_pass() -> None:
             n_same, n_all = n_same + sum(map(int.__eq__, rows, best)), n_all + K
     print(f"{n_same} of {n_all} tokens in the same place")
     assert n_same > 0.99 * n_all
+
+
+@pytest.mark.slow
+def test_what_a_report_shows_of_smollm2_is_what_whole_passes_give(tmp_path: Path) -> None:
+    """A study in this process, its report's data, and whole passes a sentence at a time: the tokens of every page, in order."""
+    folder = resolve_model(smollm2_gguf())
+    config = tiny_config(
+        Path(folder),
+        tmp_path / "store",
+        languages=["en", "th"],
+        corpus={"n_detection": 8, "n_heldout": 2, "max_tokens": 16},
+        contexts={"top_tokens": K},
+    )
+    study = TinyStudy(config, Path(folder)).do("corpora", "detection", "contexts")
+    (shown,) = read_report(study.store).studies
+    pages = json.loads(inlined(shown.pages))
+    members, tokenizer = shown.members, study.model.tokenizer
+    n_same = n_all = 0
+    for language, code in enumerate(shown.languages):
+        sentences = study.sentences.detection[code]
+        tokens = [(s.index, at) for s in sentences for at in range(s.n_unscored, len(s.token_ids))]
+        texts = {s.index: tokenizer.decode(s.token_ids) for s in sentences}
+        whole = oracle_values(study.group.runner.model, sentences)
+        for i, page in enumerate(pages["neurons"]):
+            group = shown.anatomy.groups[members.groups[i]]
+            values = whole[int(members.layers[i]), group][:, int(members.neurons[i])]
+            strengths = values if group == "ffn" else values.abs()
+            best = strengths.topk(K).indices.tolist()
+            found = page[3][language]
+            torch.testing.assert_close(torch.tensor(found[1::2]), values[best], rtol=1e-3, atol=1e-4)
+            for token, at in zip(found[::2], best, strict=True):
+                text, start, end = pages["tokens"][3 * token : 3 * token + 3]
+                sentence, position = tokens[at]
+                ids = study.sentences.detection[code][sentence].token_ids
+                own = tokenizer.decode([ids[position]])
+                part = pages["texts"][text].encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le")
+                n_same += pages["texts"][text] == texts[sentence] and (part == own or "\ufffd" in own)
+                n_all += 1
+    print(f"{n_same} of {n_all} tokens in the same place")
+    assert n_all > 1000 and n_same > 0.99 * n_all
 
 
 @st.composite

@@ -181,6 +181,7 @@
     if (!left) { left = { y: window.scrollY, hash: event ? new URL(event.oldURL).hash : "", focus: document.activeElement }; }
     frame.replaceChildren(...page(wanted.root, wanted.name));
     frame.hidden = false;
+    frame.setAttribute("aria-labelledby", "face-name");
     document.body.classList.add("faced");
     document.title = wanted.name + " · " + title;
     window.scrollTo(0, 0);

@@ -41,7 +41,11 @@ def put_pages(store: Store, plan: Plan, n_places: int = 3) -> None:
         for promoted in (True, False) if neuron["group"] in ("v", "ffn") else ():
             for direction in range(2 if neuron["group"] == "v" else 1):
                 for place in range(1, n_places + 1):
-                    word = {"token": place, "text": TEXTS[place % len(TEXTS)][:9], "logit": (2 * promoted - 1) / place}
+                    word = {
+                        "token": place,
+                        "text": TEXTS[place % len(TEXTS)][:9],
+                        "logit": (2 * promoted - 1) / place,
+                    }
                     own = {"direction": direction, "promoted": promoted, "place": place}
                     lens.append(neuron | own | word)
         if neuron["group"] == "ffn":

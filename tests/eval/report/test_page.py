@@ -105,7 +105,7 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     plan = Plan(model=HOSTILE, languages=("en", "</script><img src=x>"), n_layers=2)
     page = render(studied(store_with(tmp_path, plan)), "<b>title</b>")
     assert "<script>alert" not in page and "<img" not in page and "<b>title" not in page
-    assert parsed(page).scripts == 4  # the neurons, the counts, the results and what reads them
+    assert parsed(page).scripts == 5  # the neurons, their pages, the counts, the results and what reads them
 
 
 def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """`pn.open`: what a stored study gives is what its run selected, and a change to the model ends with its block."""
 
 import html
+import json
 import shutil
 from pathlib import Path
 
+import lxml.html
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ import polyneuron as pn
 from polyneuron.eval.report.words.wording import language_name
 from polyneuron.neuron_core.common.errors import ConfigError, ModelError, SetError, StoreError, UnknownName
 from polyneuron.neuron_core.selection.rules import ScaledSigma
+from polyneuron.pipelines import cli
 from polyneuron.pipelines.notebook.study import OpenedStudy
 from tests.tiny_models import save_tiny_model
 
@@ -166,3 +169,20 @@ def test_its_charts_are_the_reports(study: OpenedStudy, tmp_path: Path) -> None:
     assert all(f">{language_name(code)}<" in study.plot.perplexities().drawing for code in LANGUAGES)
     with pytest.raises(UnknownName, match="'xx'; there are shared"):
         study.plot.perplexities("xx")
+
+
+def test_a_neurons_page_is_that_of_the_command(
+    store: Path, study: OpenedStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    neuron = next(iter(study.sets["related-th"]))
+    name = f"L{neuron[0]}.{neuron[1]}.{neuron[2]}"
+    page = study.neuron(name, top=3)
+    with pytest.raises(SystemExit):
+        cli.main(["neuron", name, "--store", str(store), "--top", "3", "--format", "json"])
+    assert json.loads(page.to_json()) == json.loads(capsys.readouterr().out)
+    assert page.facts == study.neuron(page.facts.neuron, top=3).facts
+    assert name in repr(page) and len(repr(page)) < 200 and name in page.to_markdown()
+    shown = lxml.html.fromstring(page._repr_html_())
+    assert len(shown.findall(".//table")) >= 1 and name in shown.text_content()
+    with pytest.raises(SetError, match="as in L11.ffn.1229"):
+        study.neuron("11")
