@@ -129,7 +129,7 @@ def context_rows(
 
 def _lens_of(model: StudiedModel, neurons: NeuronSet, k: int) -> pa.Table:
     stored = StoredModel(model.source, "float32", model.revision, model.config.trust_remote_code)
-    wanted = {place: neurons.indices(*place) for place in neurons.places()}
+    wanted = {place: neurons.indices(*place).tolist() for place in neurons.places()}
     return lens_rows(moved_tokens(stored, wanted, k, len(model.tokenizer)), neurons, model.tokenizer)
 
 

@@ -84,9 +84,8 @@ def test_a_page_shows_what_the_store_says(page: Page, report: Path, store: Path,
     wanted = facts(store, name)
     code = {each.language: each for each in wanted.contexts}
     shown = page.evaluate(CONTEXTS)
-    in_order = [
-        each for language in ("en", "th", "ar") for each in wanted.contexts if each.language == language
-    ]
+    needed = sorted(("en", "th", "ar"), key=lambda language: f"related-{language}" not in wanted.sets)
+    in_order = [each for language in needed for each in wanted.contexts if each.language == language]
     in_line = [each.text.token.replace("\r", "↵").replace("\n", "↵") for each in in_order]
     assert [lang for lang, _ in shown] == [each.language for each in in_order] and len(code) == 3
     assert [text for _, text in shown] == in_line

@@ -67,10 +67,13 @@
       el("p", { class: "caption" }, "✓: needed. Rank among the " + number(all.ranked[neuron.group]) + " " + neuron.group + " neurons of the model."),
       table(["language", "impact", "", "rank"], rows, [2])];
   }
-  function contexts(data, all, page) {
+  function contexts(data, all, page, neuron) {
     if (!page[3]) { return []; }
     const made = [el("h3", null, "Tokens on which it is strongest")];
-    page[3].forEach(function (found, language) {
+    const needed = neuron.languages;
+    const order = needed.concat(data.languages.map(function (_, i) { return i; }).filter(function (i) { return !needed.includes(i); }));
+    order.forEach(function (language) {
+      const found = page[3][language];
       if (!found.length) { return; }
       made.push(el("h4", null, data.names[language]));
       const list = el("ol", { class: "contexts" });
@@ -81,7 +84,7 @@
         const to = Math.min(text.length, end + AROUND);
         const words = el("bdi", { lang: data.languages[language] },
           (from ? "…" : "") + shown(clipped(text, from, start)), el("mark", null, shown(text.slice(start, end)) || "∅"), shown(clipped(text, end, to)) + (to < text.length ? "…" : ""));
-        list.append(el("li", null, el("span", { class: "value" }, number(found[i + 1])), words));
+        list.append(el("li", null, el("span", { class: "value" }, Number(found[i + 1].toPrecision(3)).toString().replace("-", "−")), words));
       }
       made.push(list);
     });
@@ -162,7 +165,7 @@
       el("p", { class: "lead" }, own.data.model + ", layer " + neuron.layer + ", group " + neuron.group + ". Needed by " + needed + "."),
       el("div", { class: "row" }, button("Copy link", function (made) { window.polyneuronCopy(made, location.href); }),
         button("Copy Python", function (made) { window.polyneuronCopy(made, own.python([neuron])); })),
-      ...contexts(own.data, all, found), ...lens(all, found), ...activations(own.data, all, found), ...impacts(own.data, all, found, neuron),
+      ...contexts(own.data, all, found, neuron), ...lens(all, found), ...activations(own.data, all, found), ...impacts(own.data, all, found, neuron),
       ...neighbours(root, all, found, neuron), ...missing(all, neuron)];
   }
 
