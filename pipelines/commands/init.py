@@ -21,6 +21,7 @@ _COMMENTS = {
     "models": "Hub names, folders or .gguf files; results are kept under `name`. Also: dtype, revision, add_bos.",
     "languages": "Codes, as file names and benchmarks have them. Put no in quotes.",
     "corpus": "A preset (polyneuron ls corpora), a folder, files or a URL. Also: n_detection, n_heldout, max_tokens.",
+    "contexts": "How many tokens are kept on which each neuron in a set is strongest, in texts of the corpus; 0: none.",
     "ablation": "Draws of each kind of random set, beside each language's own set; 20 for p-values of one language alone.",
     "training": "Trains chosen neurons on the documents of `mixture`. Also: strategies, max_steps, max_tokens.",
     "evaluation": "Judges the base model and its variants (polyneuron ls benchmarks). Also: languages, data.",

@@ -16,10 +16,14 @@ BENCHMARKS, NONE = "evaluation.benchmarks=[{name: xnli}]", "evaluation.benchmark
 @pytest.mark.parametrize(
     ("command", "overrides", "expected"),
     [
-        ("detect", [], "corpora detection noise_floor"),
-        ("detect", ["contexts.top_tokens=3"], "corpora detection noise_floor contexts"),
-        ("detect", ["detection.noise_floor=off"], "corpora detection"),
-        ("detect", [DETECTORS, TRAINING, AUTO, BENCHMARKS], "corpora detection noise_floor activations"),
+        ("detect", [], "corpora detection noise_floor contexts"),
+        ("detect", ["contexts.top_tokens=0"], "corpora detection noise_floor"),
+        ("detect", ["detection.noise_floor=off"], "corpora detection contexts"),
+        (
+            "detect",
+            [DETECTORS, TRAINING, AUTO, BENCHMARKS],
+            "corpora detection noise_floor activations contexts",
+        ),
         ("ablate", [TRAINING, BENCHMARKS], "corpora detection ablation metrics"),
         ("train", [TRAINING, SHARED], "corpora detection training"),
         ("train", [TRAINING, AUTO, DETECTORS], "corpora detection activations ablation metrics training"),
@@ -29,9 +33,9 @@ BENCHMARKS, NONE = "evaluation.benchmarks=[{name: xnli}]", "evaluation.benchmark
         (
             "study",
             [TRAINING, SHARED, DETECTORS, BENCHMARKS],
-            "corpora detection noise_floor activations ablation metrics training evaluation",
+            "corpora detection noise_floor activations contexts ablation metrics training evaluation",
         ),
-        ("study", ["training.languages=[]", NONE], "corpora detection noise_floor ablation metrics"),
+        ("study", ["training.languages=[]", NONE], "corpora detection noise_floor contexts ablation metrics"),
     ],
 )
 def test_what_each_command_runs(command: str, overrides: list[str], expected: str) -> None:
