@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 from polyneuron.eval.store.checksum import is_damaged
 from polyneuron.eval.store.files import Files
 from polyneuron.eval.store.paths import SUFFIX
-from polyneuron.eval.store.schemas import require_version
-from polyneuron.eval.store.table_spec import TableSpec
+from polyneuron.eval.store.table_spec import TableSpec, require_version
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.names import safe_name
 

@@ -1,6 +1,6 @@
 """The tables of the store, what a row of each is and what each column says. Imports nothing heavy."""
 
-from polyneuron.eval.store.table_spec import SCHEMA_VERSION, TableSpec, table_of
+from polyneuron.eval.store.table_spec import TableSpec, table_of
 from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.activations.schema import ACTIVATIONS as ACTIVATION_COLUMNS
@@ -395,12 +395,3 @@ def table_spec(table: str) -> TableSpec:
     if table not in TABLES:
         raise StoreError(f"There is no table {table!r} in the store. Its tables are: {', '.join(TABLES)}.")
     return TABLES[table]
-
-
-def require_version(version: int, where: str) -> None:
-    """Raises StoreError when the file or folder `where` is not of this Polyneuron's schema version."""
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{where} was written with store schema version {version}; this Polyneuron reads version {SCHEMA_VERSION}. "
-            f"Use a Polyneuron that reads version {version}, or another store folder."
-        )

@@ -29,8 +29,8 @@ from polyneuron.eval.store.files import open_files, store_errors
 from polyneuron.eval.store.inspection import Inspection, unreadable
 from polyneuron.eval.store.lock import exclusive_lock
 from polyneuron.eval.store.paths import SUFFIX, Partition, is_data_file, is_temporary, partition_folder
-from polyneuron.eval.store.schemas import TABLES, require_version, table_spec
-from polyneuron.eval.store.table_spec import SCHEMA_VERSION
+from polyneuron.eval.store.schemas import TABLES, table_spec
+from polyneuron.eval.store.table_spec import SCHEMA_VERSION, require_version
 from polyneuron.neuron_core.common.errors import StoreError
 from polyneuron.neuron_core.common.names import safe_name
 

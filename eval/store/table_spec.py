@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from polyneuron.neuron_core.common.columns import Columns, arrow_type
+from polyneuron.neuron_core.common.errors import StoreError
 
 SCHEMA_VERSION = 3
 """Version of all tables together: what is written with another one is refused."""
@@ -140,3 +141,12 @@ def _said_under_fields(record: type) -> dict[str, str]:
         and isinstance(under, ast.Expr)
         and isinstance(under.value, ast.Constant)
     }
+
+
+def require_version(version: int, where: str) -> None:
+    """Raises StoreError when the file or folder `where` is not of this Polyneuron's schema version."""
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{where} was written with store schema version {version}; this Polyneuron reads version {SCHEMA_VERSION}. "
+            f"Use a Polyneuron that reads version {version}, or another store folder."
+        )
