@@ -1,5 +1,6 @@
 """The whole study, or a part of it, for all models of a configuration. What is done is left alone."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from polyneuron.pipelines.run.models import each_model, exit_code
 from polyneuron.pipelines.run.progress import show
 from polyneuron.pipelines.run.record import recorded
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
+from polyneuron.pipelines.tracking.tracker import tracker_of
 
 if TYPE_CHECKING:
     from polyneuron.eval.report.numbers.study import Report
@@ -21,11 +23,13 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
     Returns the exit code: 0, or 1 when a model failed and others went on.
 
     Raises:
-        PolyneuronError: the only model failed, or the store cannot be used.
+        PolyneuronError: the only model failed, the store cannot be used, or a tracker is asked for that is not installed.
     """
     store = Store(config.store)
+    links = {}
     if COMMANDS[command].reports:
-        _ = config.report_path  # a study without a place for its report is refused at once
+        links["report"] = str(config.report_path)  # a study without a place for its report is refused at once
+    begin = tracker_of(config.tracking)
     uses_engine = config.evaluation.benchmarks or config.ablation.through == "engine"
     engine = config.evaluation.engine if uses_engine else None
     report: Report | None = None
@@ -33,15 +37,19 @@ def run_study(config: StudyConfig, command: str = "study") -> int:
 
         def study_model(model: ModelConfig) -> str:
             from polyneuron.pipelines.model_run import ModelRun
+            from polyneuron.pipelines.tracking.tracking import tracked
 
             stages = list(stages_of(command, config))
             has_noise_floor = any(stage.name == "noise_floor" for stage in stages)
             study = ModelRun(config, model, store, run.id, keeps_sentences=has_noise_floor)
-            with study.slot:
+            in_tracker = tracked(begin, config, command, store=store, model=model.label, run=run)
+            with study.slot, in_tracker as tracking:
+                study.ledger.hear(partial(tracking.unit, study.ledger))
                 for stage in stages:
-                    with run.timed(stage.name):
+                    with run.timed(stage.name), tracking.stage(stage.name):
                         stage.run(study)
                     study.ledger.close_stage()
+                tracking.study(links)
             return model.label
 
         done = each_model(config.models, config.cluster, engine, run, study_model)

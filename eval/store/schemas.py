@@ -99,6 +99,12 @@ STUDIES = table_of(
     ],
 )
 
+TRACKED = table_of(
+    "tracked", "run_id model tracker project told", [each("string", "model tracker project tracked_run told")]
+)
+"""One row per thing that a run told a tracker, so that a later run does not tell it again. tracked_run: the tracker's id of the
+run, which later runs on the store go on with."""
+
 CORPORA = table_of(
     "corpora",
     "model language",

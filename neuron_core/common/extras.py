@@ -1,5 +1,6 @@
 """The parts of an installation that not everybody has, and which of them a missing module is in."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ EXTRA_OF: Mapping[str, str] = {
     "peft": "train",
     "bitsandbytes": "train",
     "tensorboard": "train",
+    "wandb": "wandb",
 }
 """By module, the extra of `pip install polyneuron[…]` that brings it."""
 
@@ -28,9 +30,20 @@ def missing_extra(error: BaseException) -> MissingExtra | None:
     module = (name or "").partition(".")[0]
     if module not in EXTRA_OF:
         return None
-    extra = EXTRA_OF[module]
+    return _missing(module)
+
+
+def require_module(module: str) -> None:
+    """Raises MissingExtra where a module that an extra brings is not installed. It is not imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:  # a folder of that name, such as W&B makes, is no module
+        raise _missing(module)
+
+
+def _missing(module: str) -> MissingExtra:
     return MissingExtra(
-        f"This needs {module}, which is not installed. Install the extra that brings it: pip install 'polyneuron[{extra}]'"
+        f"This needs {module}, which is not installed. Install the extra that brings it: pip install "
+        f"'polyneuron[{EXTRA_OF[module]}]'"
     )
 
 

@@ -22,6 +22,7 @@ from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.pipelines.config.corpus import CorpusConfig
 from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.config.section import Once, Place, Section, Seed
+from polyneuron.pipelines.config.tracking import TrackingConfig
 from polyneuron.pipelines.config.training import TrainingConfig
 
 
@@ -237,6 +238,8 @@ class NightlyConfig(Section):
     """The folder or URL of all nights."""
     night: str | None = None
     """The label of the night; today's date in UTC if left out."""
+    tracking: TrackingConfig = TrackingConfig()
+    """A tracker that is shown the scores of every night."""
     seed: Seed = 0
     """The seed of all random draws."""
 
@@ -280,6 +283,8 @@ class StudyConfig(Section):
     """Benchmarks, and how they are judged."""
     cluster: ClusterConfig = ClusterConfig()
     """How work is spread."""
+    tracking: TrackingConfig = TrackingConfig()
+    """A tracker that is shown curves, scores and times."""
     store: Place = "stores/study"
     """The folder or URL of all results."""
     report: Place | None = None

@@ -61,6 +61,11 @@ def tried(what_failed: str, on_github: bool = False) -> Iterator[None]:
             print(annotation("warning", what_failed, why), flush=True)
 
 
+def links_of_workflow() -> dict[str, str]:
+    """The page on which GitHub shows the workflow's run, by the name `workflow`; nothing elsewhere."""
+    return {"workflow": url} if (url := _run_url()) else {}
+
+
 def _append(step: Path, summary: Path) -> None:
     n_held = step.stat().st_size if step.exists() else 0
     text = fitted(summary.read_text(encoding="utf-8"), MOST_SUMMARY_BYTES - n_held - 1, summary.name)

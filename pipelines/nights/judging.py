@@ -15,7 +15,7 @@ from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
-from polyneuron.pipelines.nights.announcing import announce, tried
+from polyneuron.pipelines.nights.announcing import announce, links_of_workflow, tried
 from polyneuron.pipelines.nights.entrants import (
     LAST_GOOD,
     NO_BASELINE,
@@ -30,6 +30,8 @@ from polyneuron.pipelines.run.record import Run, reason_of, recorded
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, evaluate
+from polyneuron.pipelines.tracking.tracker import tracker_of
+from polyneuron.pipelines.tracking.tracking import tracked
 
 
 def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | None = None) -> int:
@@ -41,10 +43,12 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
     2 could not judge.
 
     Raises:
+        MissingExtra: a tracker is asked for that is not installed.
         ConfigError: there is no place for the summaries. StoreError: the store cannot be used.
     """
     config, folder = tonight(config), folder_of_summaries(config, out)
     assert config.night is not None
+    begin = tracker_of(config.tracking)
     store, nights = Store(config.store), list[ModelNight]()
     with recorded(config, store) as run:
         for model in config.models:
@@ -60,6 +64,10 @@ def run_nightly(config: NightlyConfig, baseline: str = LAST_GOOD, out: Path | No
         for suffix, render in (("md", markdown), ("html", html), ("xml", junit)):
             write_text(folder / f"{name}.{suffix}", render(nights), "summary of the night")
         show(f"{OUTCOMES[outcome]}: {folder / name}.html")
+        links = {"summary": f"{folder / name}.html", "trend": str(folder / TREND_FILE)}
+        for night in nights:
+            with tracked(begin, config, "nightly", store=store, model=night.model, run=run) as tracking:
+                tracking.night(config.night, OUTCOMES[night.outcome], links | links_of_workflow())
     with tried("The trend over nights was not written"):
         say(f"trend over nights: {write_trend(store, folder / TREND_FILE)}")
     announce(nights, folder / f"{name}.md")

@@ -16,6 +16,7 @@ from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks, units_to_judge
+from polyneuron.pipelines.tracking.tracker import tracker_of
 
 
 def night_ahead(
@@ -25,6 +26,7 @@ def night_ahead(
     why. Raises PolyneuronError for what would be refused whatever the model."""
     store, compared, refused = Store(config.store), {}, {}
     require_usable(store)
+    tracker_of(config.tracking)
     read_benchmarks(config.evaluation, config.languages)
     assert config.night is not None
     for model in config.models:

@@ -23,6 +23,7 @@ from polyneuron.pipelines.stages.corpora import mixture_for, read_sentences
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
 from polyneuron.pipelines.stages.training_job import require_local
+from polyneuron.pipelines.tracking.tracker import tracker_of
 
 
 def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, PolyneuronError]:
@@ -42,6 +43,7 @@ def refusals(config: StudyConfig | TransferConfig, command: str) -> dict[str, Po
                 data = BenchmarkData(task.training.data, config.revisions)
                 training_data(task.name, data, task.training.n_items, config.seed)
     else:
+        tracker_of(config.tracking)
         stages = {stage.name for stage in stages_of(command, config)}
         if COMMANDS[command].reports:
             _ = config.report_path

@@ -1,6 +1,6 @@
 """What one run knows and writes of one model: the only way in which stages read and write the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -31,12 +31,17 @@ class Ledger:
         self.model = model
         self._store, self._run_id = store, run_id
         self._listed: dict[tuple[str, str], bool] = {}
+        self._heard: Callable[[str, str, bool], None] | None = None
         self._n_files = 0
 
     @property
     def root(self) -> str:
         """The store's folder or URL."""
         return self._store.root
+
+    def hear(self, heard: Callable[[str, str, bool], None]) -> None:
+        """From now on `heard(table, unit, is_new)` hears of each unit that comes onto the list; `is_new`: this run made it."""
+        self._heard = heard
 
     def done(self, table: str, unit: str) -> bool:
         """Whether a unit is in the store."""
@@ -46,7 +51,7 @@ class Ledger:
         """Those of `units` that are not in the store."""
         asked = list(units)
         missing = set(self._store.missing(table, asked))
-        self._list(table, [unit for unit in asked if unit not in missing])
+        self._list(table, [unit for unit in asked if unit not in missing], is_new=False)
         return missing
 
     def put(self, table: str, unit: str, rows: pa.Table | Sequence[Mapping[str, Any]], **where: str) -> None:
@@ -57,7 +62,7 @@ class Ledger:
             StoreError: rows that do not fit the table, or a store that cannot be written.
         """
         self._store.write(table, rows, unit, {"model": self.model, **where}, run_id=self._run_id)
-        self._list(table, [unit])
+        self._list(table, [unit], is_new=True)
 
     def read(
         self,
@@ -93,7 +98,10 @@ class Ledger:
         self._store.write("studies", rows, file, {"model": self.model}, run_id=self._run_id)
         self._listed |= dict.fromkeys(fresh, True)
 
-    def _list(self, table: str, units: Iterable[str]) -> None:
-        if table not in _PARTS:
-            for unit in units:
-                self._listed.setdefault((table, unit), False)
+    def _list(self, table: str, units: Iterable[str], *, is_new: bool) -> None:
+        for unit in units:
+            if table in _PARTS or (table, unit) in self._listed:
+                continue
+            self._listed[table, unit] = False
+            if self._heard is not None:
+                self._heard(table, unit, is_new)

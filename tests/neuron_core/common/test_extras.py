@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polyneuron.neuron_core.common.extras import EXTRA_OF, missing_extra
+from polyneuron.neuron_core.common.extras import EXTRA_OF, MissingExtra, missing_extra, require_module
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +64,25 @@ def test_a_command_whose_extra_is_missing_says_which(model: Path, tmp_path: Path
     done = run("from polyneuron.pipelines import cli\ncli.main(sys.argv[1:])", *study)
     assert done.returncode == 2 and "pip install 'polyneuron[cluster]'" in done.stderr
     assert "Traceback" not in done.stderr and "fault of Polyneuron" not in done.stderr
+
+
+def test_a_tracker_whose_extra_is_missing_is_refused_before_anything_runs(
+    model: Path, tmp_path: Path
+) -> None:
+    study = ["study", "--model", model, "--languages", "en,sw", "--out", tmp_path / "store"]
+    done = run(
+        "from polyneuron.pipelines import cli\ncli.main(sys.argv[1:])", *study, "tracking.tracker=wandb"
+    )
+    assert done.returncode == 2 and "pip install 'polyneuron[wandb]'" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_a_folder").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(EXTRA_OF, "only_a_folder", "wandb")  # type: ignore[arg-type]
+    with pytest.raises(MissingExtra):
+        require_module("only_a_folder")
 
 
 def test_a_python_door_says_which() -> None:
