@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from itertools import pairwise
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_progress_ends_at_all_and_counts_the_head() -> None:
     assert len({total for _, total in heard}) == 1
     # the layers once, the last one twice, and a head that is no heavier than a layer for each change
     assert heard[-1] == (anatomy.n_layers + 3, anatomy.n_layers + 3)
-    assert all(before < after for (before, _), (after, _) in zip(heard, heard[1:], strict=False))
+    assert all(before < after for (before, _), (after, _) in pairwise(heard))
 
 
 def test_too_short_is_refused() -> None:
