@@ -14,7 +14,7 @@ from polyneuron.eval.engines.settings import EngineSettings
 from polyneuron.eval.report import write_report
 from polyneuron.eval.store.files import LocalFiles
 from polyneuron.eval.store.query import query
-from polyneuron.eval.store.schemas import RUNS
+from polyneuron.eval.store.run_tables import RUNS
 from polyneuron.eval.store.store import Store
 from polyneuron.eval.tasks.judge import Evaluation, summary
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA

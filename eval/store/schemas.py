@@ -1,5 +1,6 @@
 """The tables of the store, what a row of each is and what each column says. Imports nothing heavy."""
 
+from polyneuron.eval.store.run_tables import MODEL, RUNS, STUDIES, TRACKED  # noqa: F401 (the first of TABLES)
 from polyneuron.eval.store.table_spec import TableSpec, table_of
 from polyneuron.eval.tasks.item import Item
 from polyneuron.eval.verdicts.verdict import Verdict
@@ -17,13 +18,12 @@ from polyneuron.neuron_core.selection.schema import SENSITIVITY as SENSITIVITY_C
 from polyneuron.neuron_core.sets.schema import SET as SET_COLUMNS
 from polyneuron.neuron_core.sets.schema import Overlap
 
-_MODEL: Columns = {"model": ("string", "The model's name in the study.")}
 _SELECTION: Columns = {
-    **_MODEL,
+    **MODEL,
     "selection": ("string", "Name of the selection: its rule, and part of a hash."),
 }
 _VARIANT: Columns = {
-    **_MODEL,
+    **MODEL,
     "variant": ("string", "Name of the variant, such as base, shared, or tuned-shared-sw."),
 }
 _CHANGE: Columns = {
@@ -49,68 +49,12 @@ _RULE: Columns = {
     "thresholds_json": ("string", "The thresholds that it came to, as JSON."),
 }
 
-RUNS = table_of(
-    "runs",
-    "run_id",
-    "One row a run: when, with what, and how it ended. The only table with times, which are ISO 8601.",
-    [
-        {
-            "run_id": ("string", "Name of the run: when it started, and a random part."),
-            "unit": ("string", "The same."),
-            "started_at": ("string", "When it started."),
-            "finished_at?": ("string", "When it ended; null while it runs."),
-            "status": (
-                "string",
-                "running, finished, partly failed, failed or interrupted; of a night: ok, regression or not judged.",
-            ),
-            "config_json?": ("string", "The resolved configuration as JSON, without credentials."),
-            "versions_json?": ("string", "Versions of Python, Polyneuron and the libraries that compute."),
-            "hardware_json?": (
-                "string",
-                "Processor, system, cores and memory of the machine that was asked.",
-            ),
-            "seeds_json?": ("string", "The study's seed."),
-            "timings_json?": ("string", "Seconds by stage, those of models at work side by side in one sum."),
-            "failures_json?": (
-                "string",
-                "The models that failed, each with stage and reason; null until all models have been worked on, and of a night.",
-            ),
-            "command?": ("string", "The command line, without credentials."),
-        }
-    ],
-)
-
-STUDIES = table_of(
-    "studies",
-    "run_id model table unit",
-    "One row per unit of work that a run wrote or found done.",
-    [
-        {
-            "run_id": ("string", "The run to which the unit belongs; another one may have written it."),
-            "unit": ("string", "The unit of the table `table`."),
-        },
-        _MODEL,
-        {
-            "table": (
-                "string",
-                "The table in which the unit lies, the last one that is written if it has several.",
-            )
-        },
-    ],
-)
-
-TRACKED = table_of(
-    "tracked", "run_id model tracker project told", [each("string", "model tracker project tracked_run told")]
-)
-"""One row per thing that a run told a tracker, so that a later run does not tell it again. tracked_run: the tracker's id of the
-run, which later runs on the store go on with."""
-
 CORPORA = table_of(
     "corpora",
     "model language",
     "One row per model and language: what was read.",
     [
-        _MODEL,
+        MODEL,
         {
             "weights": ("string", "Fingerprint of the model's files."),
             "language": ("string", "The language of the text."),
@@ -137,35 +81,35 @@ IMPACTS = table_of(
     "impacts",
     "model language layer group neuron",
     "One row per language and neuron: how far a layer's output moves without it.",
-    [_MODEL, IMPACT_COLUMNS],
+    [MODEL, IMPACT_COLUMNS],
 )
 
 DETECTIONS = table_of(
     "detections",
     "model language group",
     "One row per language and group of neurons: the scale of its impacts, and how far they are proved.",
-    [_MODEL, SUMMARY_COLUMNS],
+    [MODEL, SUMMARY_COLUMNS],
 )
 
 ACTIVATIONS = table_of(
     "activations",
     "model site language layer neuron",
     "One row per site, language and ffn neuron: statistics of its activation over tokens.",
-    [_MODEL, ACTIVATION_COLUMNS],
+    [MODEL, ACTIVATION_COLUMNS],
 )
 
 CONTEXTS = table_of(
     "contexts",
     "model language layer group neuron place",
     "One row per language, neuron in a set and place: a token on which the neuron is strongest.",
-    [_MODEL, CONTEXT_COLUMNS],
+    [MODEL, CONTEXT_COLUMNS],
 )
 
 LENS = table_of(
     "lens",
     "model layer group neuron direction promoted place",
     "One row per neuron in a set and token that its output promotes or suppresses most (docs/neurons.md).",
-    [_MODEL, LENS_COLUMNS],
+    [MODEL, LENS_COLUMNS],
 )
 
 NEURON_SETS = table_of(
@@ -240,7 +184,7 @@ SET_OVERLAPS = table_of(
     "One row per pair of methods and language, for the whole model and for each layer: two sets of ffn neurons beside random "
     "sets of the same sizes per layer.",
     [
-        _MODEL,
+        MODEL,
         {"selection": ("string", "The selection whose sets impact_related and impact_exclusive are.")},
         Overlap,
     ],
@@ -257,7 +201,7 @@ NOISE_FLOOR = table_of(
     "noise_floor",
     "model kind language",
     "One row per set: how large it is by chance, and how alike those of two halves of the sentences are.",
-    [_MODEL, NOISE_FLOOR_COLUMNS],
+    [MODEL, NOISE_FLOOR_COLUMNS],
 )
 
 PERPLEXITIES = table_of(

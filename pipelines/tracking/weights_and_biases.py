@@ -76,7 +76,9 @@ class WeightsAndBiases:
         deadline = time.monotonic() + _WRITING_S
         while rows and before is not None and self._written() == before:
             if time.monotonic() > deadline:
-                raise TrackerError(f"W&B writes nothing to {self._run.settings.sync_dir}; the disk may be full")
+                raise TrackerError(
+                    f"W&B writes nothing to {self._run.settings.sync_dir}; the disk may be full"
+                )
             time.sleep(_FLUSH_EVERY_S)
         time.sleep(_FLUSHED_S)
 
