@@ -108,6 +108,8 @@ class ShownStudy:
     """What was trained."""
     others: OtherMethods | None = None
     """What detectors found in activations."""
+    run_status: str = "finished"
+    """How the newest run of it ended, as in the table runs."""
 
     def detection_tokens(self) -> dict[str, float]:
         """Mean tokens of the windows or sentences in which each language's neurons were found, where that is stored."""
@@ -166,6 +168,7 @@ def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
             tables.read("training").to_pylist(), tables.read("validations").to_pylist(), runs, languages
         ),
         others=other_methods(tables, sets, languages, anatomy.n_layers),
+        run_status=next((str(row["status"]) for row in runs if row["run_id"] == tables.run), "unknown"),
     )
 
 

@@ -15,11 +15,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StudiedTables:
-    """The tables of one model's study. ``ranks[unit]``: 0 for a unit of the newest run, more for those of older ones."""
+    """The tables of one model's study. ``ranks[unit]``: 0 for a unit of the newest run, more for those of older ones; ``run``:
+    the newest run's id."""
 
     store: Store
     model: str
     ranks: Mapping[str, int]
+    run: str
 
     def read(
         self, table: str, selection: str | None = None, only: Sequence[tuple[str, str, Any]] = ()
@@ -61,14 +63,15 @@ def studies_of(store: Store, runs: list[Row], run: str | None) -> list[StudiedTa
     for model, by_run in sorted(listed.items()):
         ranks: dict[str, int] = {}
         chosen: set[str] = set()
+        newest = ""
         for rank, name in enumerate(sorted(by_run, key=lambda name: age.get(name, -1), reverse=True)):
             selected = {row["unit"] for row in by_run[name] if row["table"] == "selections"}
-            chosen = chosen or selected
+            chosen, newest = (chosen, newest) if chosen else (selected, name)
             if selected and selected == chosen:
                 for row in by_run[name]:
                     ranks.setdefault(row["unit"], rank)
         if ranks:
-            found.append(StudiedTables(store, model, ranks))
+            found.append(StudiedTables(store, model, ranks, newest))
     if not found:
         raise StoreError(
             f"{'No run in the store' if run is None else f'The run {run}'} reached a selection, so there is nothing to "

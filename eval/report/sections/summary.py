@@ -12,7 +12,16 @@ from polyneuron.eval.report.numbers.trained_effects import trained_effects
 from polyneuron.eval.report.numbers.variants import Variants
 from polyneuron.eval.report.sections.benchmarks import benchmark_grid, heading
 from polyneuron.eval.report.sections.perplexity import SETS
-from polyneuron.eval.report.words.wording import DASH, count, fine_times, language_name, number, plural, times
+from polyneuron.eval.report.words.wording import (
+    DASH,
+    count,
+    fine_times,
+    language_name,
+    number,
+    plural,
+    times,
+    unfinished,
+)
 from polyneuron.eval.tables.grid import Cell, Column, Grid, Line, grid, line
 from polyneuron.neuron_core.sets.variant_name import CONTROL_KINDS, CONTROL_NAMES
 
@@ -45,6 +54,8 @@ def set_summary(study: ShownStudy, effects: Effects | None) -> Grid:
         "neurons: of a language's own set, and how many it would have by chance. without: the multiple of held-out perplexity "
         "without the set, with its 95% interval. p: of all languages together, that draws do as much."
     )
+    if not_at_its_end := unfinished(study.run_status):
+        caption = f"{not_at_its_end} {caption}"
     return grid(study.model, heads, rows, caption=caption)
 
 

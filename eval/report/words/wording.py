@@ -20,6 +20,12 @@ GROUP_NAMES = {
     "ffn": "feed-forward features",
     "o": "attention outputs",
 }
+_UNFINISHED = {
+    "interrupted": "was interrupted",
+    "failed": "failed",
+    "running": "is still at work, or was killed",
+}
+"""What became of a run that is not at its end, by its status in the table runs."""
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -126,6 +132,16 @@ def plural(n: int, one: str, many: str | None = None) -> str:
 def sentence(words: str) -> str:
     """The words with a capital first letter and one full stop."""
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
+def unfinished(status: str) -> str:
+    """That a study's newest run is not at its end, and what that means for what is shown; empty where it is."""
+    if status not in _UNFINISHED:
+        return ""
+    return (
+        f"The newest run {_UNFINISHED[status]}: what it had not finished is missing here, or is of an earlier run. The same "
+        "command goes on where it stopped."
+    )
 
 
 def bytes_words(n_bytes: int) -> str:

@@ -11,8 +11,9 @@ from polyneuron.eval.report.numbers.chance import beside_draws
 from polyneuron.eval.report.numbers.effects import effects_of
 from polyneuron.eval.report.numbers.study import Report
 from polyneuron.eval.report.numbers.variants import Variants
+from polyneuron.eval.report.page import render
 from polyneuron.eval.report.sections.summary import sample_benchmarks, summary
-from polyneuron.eval.report.words.wording import number, times
+from polyneuron.eval.report.words.wording import number, times, unfinished
 from tests.eval.report.benchmark_rows import add, usual
 from tests.eval.report.grids import cell_of, rows_of
 from tests.eval.report.synthetic import Plan, store_with, studied
@@ -87,3 +88,21 @@ def test_samples_are_only_named(tmp_path: Path) -> None:
     add(store, usual(PLAN.languages, data="sample"))
     (study,) = studied(store).studies
     assert len(summary(study)) == 1 and sample_benchmarks(study) == ["MMMLU"]
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
+def test_a_study_that_is_not_at_its_end_says_so(tmp_path: Path, status: str) -> None:
+    store = store_with(tmp_path, PLAN)
+    run = store.read("runs").to_pylist()[0] | {"status": status}
+    store.write("runs", [run], run["unit"], run_id=run["run_id"])
+    (study,) = studied(store).studies
+    assert study.run_status == status
+    (table,) = summary(study)
+    assert unfinished(status) and unfinished(status) in table.caption
+    assert unfinished(status) in render(studied(store), "title")
+
+
+def test_a_finished_study_says_nothing_of_its_end(report: Report) -> None:
+    (study,) = report.studies
+    assert study.run_status == "finished" and unfinished("finished") == ""
+    assert "newest run" not in render(report, "title")
