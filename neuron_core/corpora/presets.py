@@ -49,13 +49,15 @@ commit. No commit of the others could be verified: `sources.pin` takes the newes
 which one that was."""
 
 _DATASET_ID = re.compile(r"^[\w.-]+/[\w.-]+(?::[^:/]+){0,2}$", re.ASCII)
+_MOST_LISTED = 8
 _LOOKS_LIKE_A_PATH = re.compile(r"^[/.~]|^[A-Za-z]:\\|[*?\[]|/$")
 
 
 def source_of(name_or_path: str) -> CorpusSource:
     """The source that a configuration names. A preset; a URL (`s3://…`); a file, folder or pattern, whose texts are
     sentences; or a hub dataset `owner/name`, `owner/name:config` or `owner/name:config:split`, whose texts are split into
-    sentences. `hub:` in front makes it a dataset whatever else it looks like. `{language}` stands for the language code.
+    sentences. A name in a folder that is here, and that is not in it, is refused
+    as a slip; `hub:` in front makes it a dataset whatever else it looks like. `{language}` stands for the language code.
     Raises CorpusError for none of these."""
     name = name_or_path.strip()
     if name in PRESETS:
@@ -67,12 +69,25 @@ def source_of(name_or_path: str) -> CorpusSource:
     if name and Path(name.split("{language}")[0] or "?").exists():
         return CorpusSource(kind="files", path=name)
     if _DATASET_ID.match(name.replace("{language}", "language")):
+        beside = Path(name).parent
+        if ":" not in name and beside.is_dir():
+            raise CorpusError(
+                f"There is no {name} here: the folder {beside} holds {_listed(beside)}. If the hub's dataset {name} is meant, "
+                f"write hub:{name}."
+            )
         return _hub(name)
     known = ", ".join(PRESETS)
     raise CorpusError(
         f"There is no corpus preset {name_or_path!r}; there are {known}. A source can also be a file, a folder, a URL, or a "
         "dataset id owner/name (hub:name where it has no owner)."
     )
+
+
+def _listed(folder: Path) -> str:
+    """The first names in a folder, in words."""
+    names = sorted(path.name for path in folder.iterdir())
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more or "nothing"
 
 
 def _hub(name: str) -> CorpusSource:

@@ -40,6 +40,19 @@ def test_a_relative_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert source_of("owner/{language}").kind == "files"
 
 
+def test_a_name_that_is_not_in_a_folder_that_is_here_is_no_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpora" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError, match="the folder corpora holds mine.*hub:corpora/mien"):
+        source_of("corpora/mien")
+    assert source_of("corpora/mine").kind == "files"
+    assert source_of("hub:corpora/mien").kind == "hub"
+    assert source_of("corpora/mien:en").kind == "hub"
+    assert source_of("owner/mien").kind == "hub"
+
+
 @pytest.mark.parametrize("name", ["oskar", "", "two words"])
 def test_an_unknown_name_lists_the_presets(name: str) -> None:
     presets = "embedded, oscar, culturax, madlad400, wikipedia, abstract-thought"
