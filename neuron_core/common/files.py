@@ -53,6 +53,15 @@ def _runs(process: str) -> bool:
     return True
 
 
+def why_not_written(path: Path, error: Exception) -> str:
+    """Why a file or folder could not be put at `path`, in words that name no temporary file of ours."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if path.is_dir():
+        return "it is a folder"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def write_whole(path: str | Path, write: Callable[[Path], object], noun: str) -> Path:
     """Lets `write` fill a temporary file beside `path`, which then takes its place; returns `path`. Raises SetError when
     the place cannot be written; what was there before is untouched. `noun`: what was to be written."""
@@ -62,7 +71,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object], noun: str) ->
         write(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise SetError(f"The {noun} cannot be written to {path}: {error}") from error
+        raise SetError(f"The {noun} cannot be written to {path}: {why_not_written(path, error)}") from error
     finally:
         remove(temporary)
     return path

@@ -53,7 +53,9 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
             folder.rmdir()
         temporary.rename(folder)
     except OSError as error:
-        raise SetError(f"The model cannot be exported to {folder}: {error}") from error
+        raise SetError(
+            f"The model cannot be exported to {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     finally:
         remove(temporary)
     return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyneuron.neuron_core.common.errors import SetError
 from polyneuron.neuron_core.common.files import temporary_beside, whole_folder, write_whole
 
 KILLED = """
@@ -45,3 +46,13 @@ def test_what_others_write_is_left_alone(tmp_path: Path) -> None:
     assert len(set(names)) == 2 and str(os.getpid()) in names[0].name
     assert temporary_beside(place) not in names
     assert all(path.exists() for path in (*names, elsewhere, longer))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none/set.json", "there is no folder"), ("taken", "is a folder")]
+)
+def test_why_a_file_cannot_be_written_names_no_temporary_file(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "taken" / "full").mkdir(parents=True)
+    with pytest.raises(SetError, match=reason) as raised:
+        write_whole(tmp_path / name, lambda file: file.write_text("x"), "set")
+    assert ".tmp" not in str(raised.value) and "Errno" not in str(raised.value)
