@@ -111,7 +111,8 @@ def _reading(sentences: Sentences, config: CorpusConfig) -> str:
     tokens = [s.n_scored for read in sentences.detection.values() for s in read]
     said = f"{_range(counts)} {config.detect_in} of {_range(tokens)} tokens in each language"
     fewer = config.detect_in == "windows" and max(counts) < config.n_detection
-    return f"{said}, as many as the language with the least text fills" if fewer else said
+    whose = f"corpus.n_detection={config.n_detection} sentences fill in the language where they are shortest"
+    return f"{said}, as many as {whose}" if fewer else said
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -174,7 +174,7 @@ def _lowered(
 
 def _pass_of(workers: Workers, doing: str, groups: Sequence[str], kept: list[Measured] | None) -> RunPass:
     def run_pass(batches: Sequence[MicroBatch], candidates: Candidates | None) -> Accumulated:
-        title = f"{doing}, {sum(len(batch.sentences) for batch in batches)} sentences"
+        title = f"{doing}, {sum(len(batch.sentences) for batch in batches)} texts"
         if kept is None:
             return merge_passes(
                 workers.run(title, detection_pass, batches, groups=groups, candidates=candidates)

@@ -75,7 +75,7 @@ def test_unequal_lengths_are_a_warning_by_name(
     read = {(row["n_detection"], row["n_tokens_detection"], row["detect_in"]) for row in rows.values()}
     assert (len(read) == 1) is not warned
     if detect_in == "windows":  # six sentences of three tokens fill one window of twelve
-        assert read == {(1, 12, "windows")} and "as many as the language with the least text fills" in said
+        assert read == {(1, 12, "windows")} and "as many as corpus.n_detection=" in said
 
 
 def test_too_little_text_for_a_window_says_which_language_and_what_to_do(tmp_path: Path, model: Path) -> None:
