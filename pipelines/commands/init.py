@@ -14,6 +14,7 @@ from polyneuron.pipelines.commands.options import (
     Out,
     StudyOptions,
     Train,
+    from_home,
 )
 
 _COMMENTS = {
@@ -22,7 +23,7 @@ _COMMENTS = {
     "languages": "Codes, as file names and benchmarks have them. Put no in quotes.",
     "corpus": "A preset (polyneuron ls corpora), a folder, files or a URL. Also: n_detection, n_heldout, max_tokens.",
     "contexts": "How many tokens are kept on which each neuron in a set is strongest, in texts of the corpus; 0: none.",
-    "ablation": "Draws of each kind of random set, beside each language's own set; 20 for p-values of one language alone.",
+    "ablation": "Draws of each kind of random set, beside each language's own set. One language needs more: docs/selection.md.",
     "training": "Trains chosen neurons on the documents of `mixture`. Also: strategies, max_steps, max_tokens.",
     "evaluation": "Judges the base model and its variants (polyneuron ls benchmarks). Also: languages, data.",
     "cluster": "What a worker computes on. Also: world_size, to share a model between workers.",
@@ -38,7 +39,9 @@ _LEFT_OUT = {
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="Where to; must not exist.")] = Path("study.yaml"),
+    file: Annotated[Path, typer.Argument(help="Where to; must not exist.", callback=from_home)] = Path(
+        "study.yaml"
+    ),
     *,
     model: Models = None,
     languages: Languages = None,

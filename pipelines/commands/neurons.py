@@ -1,7 +1,6 @@
 """The commands that show neurons: `neurons` lists those of a set, `neuron` has a page of one."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from polyneuron.eval.tables.answer_format import AnswerFormat
 from polyneuron.pipelines.commands.options import (
     STORE,
     ModelInStore,
+    Output,
     StoreOption,
     Trusted,
     Weights,
@@ -31,7 +31,7 @@ def neurons(
             "--format", help="Left out: a table on a terminal, what the file's name says, else csv."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    output: Output = None,
 ) -> None:
     """List the neurons of a set: impacts by language, rank, and the sets they are in."""
     import duckdb

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
-from polyneuron.pipelines.commands.options import ConfigOption, DryRun, Overrides, loaded
+from polyneuron.pipelines.commands.options import ConfigOption, DryRun, Overrides, from_home, loaded
 from polyneuron.pipelines.commands.planning import print_configuration, print_planned
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
@@ -25,7 +25,8 @@ def nightly(
         typer.Option(help="Night to compare with: last-good, a night's label, or none to accept this one."),
     ] = "last-good",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the summaries; beside the store if left out.")
+        Path | None,
+        typer.Option(help="Folder of the summaries; beside the store if left out.", callback=from_home),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -52,7 +53,8 @@ def nightly(
 def trend(
     store: Annotated[str, typer.Option(help="The folder or URL of the nights.")] = "stores/nightly",
     out: Annotated[
-        Path | None, typer.Option(help="The page; trend.html in the store's folder if left out.")
+        Path | None,
+        typer.Option(help="The page; trend.html in the store's folder if left out.", callback=from_home),
     ] = None,
 ) -> None:
     """Write the page of all nights: every score with its interval, and what became worse when."""

@@ -20,9 +20,24 @@ if TYPE_CHECKING:
 
     _Config = TypeVar("_Config", StudyConfig, NightlyConfig, TransferConfig)
 
+
+def from_home(path: Path | None) -> Path | None:
+    """A path that an option names, with `~` for the home folder: a shell puts it in only at the start of a word, and not in
+    --out=~/study. Raises ConfigError where there is no such home folder."""
+    try:
+        return path and path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: there is no such home folder; write the path out") from error
+
+
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="YAML configuration: a path, or the name of a shipped one."),
+    typer.Option(
+        "--config", "-c", help="YAML configuration: a path, or the name of a shipped one.", callback=from_home
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write to this file.", callback=from_home)
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -49,7 +64,9 @@ Corpus = Annotated[
         help="A preset, folder, file, URL or dataset with sentences; the embedded corpus if left out."
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder of the store; stores/MODEL if left out.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of the store; stores/MODEL if left out.", callback=from_home)
+]
 Train = Annotated[
     str | None,
     typer.Option(help="Also train neurons of these languages, on the corpus, or else as the paper does."),

@@ -12,7 +12,7 @@ import typer
 from polyneuron.eval.tables.answer_format import AnswerFormat
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.neuron_core.common.files import write_whole
-from polyneuron.pipelines.commands.options import STORE, StoreOption
+from polyneuron.pipelines.commands.options import STORE, Output, StoreOption
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside, leave_stdout
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def query(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    output: Output = None,
 ) -> None:
     """Ask the store in SQL (DuckDB, read-only). All rows are written as they come, but a box holds 10,000 at most."""
     from polyneuron.eval.store.query import answered

@@ -14,6 +14,7 @@ from polyneuron.pipelines.commands.options import (
     StoreOption,
     Trusted,
     Weights,
+    from_home,
     loaded,
     opened,
 )
@@ -39,7 +40,7 @@ def report(store: ReportedStore = None, config: ConfigOption = None, overrides: 
 
 def export(
     variant: Annotated[str, typer.Argument(help="A set, which is switched off, or a trained variant.")],
-    folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.", callback=from_home)],
     *,
     store: StoreOption = STORE,
     model: ModelInStore = None,
@@ -56,7 +57,8 @@ def export(
     say(f"exporting {variant} of {study.model}")
     with quietly():
         base = study.base
-    print(export_checkpoint(base.model, base.tokenizer, edit, folder))
+        written = export_checkpoint(base.model, base.tokenizer, edit, folder)
+    print(written)
 
 
 def _study_with_results(store: str | None, config: Path | None, overrides: list[str] | None) -> "StudyConfig":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
-from polyneuron.pipelines.commands.options import STORE, ModelInStore, StoreOption
+from polyneuron.pipelines.commands.options import STORE, ModelInStore, StoreOption, from_home
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
 Repository = Annotated[str, typer.Argument(help="The repository, such as you/thai-neurons.")]
@@ -37,7 +37,8 @@ def push(
 def pull(
     repo: Repository,
     out: Annotated[
-        Path | None, typer.Option(help="An empty or new folder; the repository's name if left out.")
+        Path | None,
+        typer.Option(help="An empty or new folder; the repository's name if left out.", callback=from_home),
     ] = None,
     model: Annotated[
         str | None,

@@ -43,7 +43,9 @@ class PromptTokenizer:
 
     def _of_conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         if not self.tokenizer.chat_template:
-            raise ConfigError("This model has no chat template: it goes on from text, so leave chat out")
+            raise ConfigError(
+                "This model has no chat template, so it takes no messages: leave out --message (in Python, chat=True)"
+            )
         text = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids

@@ -145,6 +145,15 @@ def test_a_deactivated_variant_is_exported_bit_for_bit(
     assert "exists already" in capfd.readouterr().err
 
 
+def test_an_export_shows_nothing_that_libraries_print(
+    store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(2, "w", closefd=False) as stderr:  # as outside of tests, where Python writes to the descriptor
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert run("export", "shared", tmp_path / "out", "--store", store) == 0
+    assert "Writing" not in capfd.readouterr().err
+
+
 def test_a_variant_that_is_not_there_is_not_exported(
     store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
