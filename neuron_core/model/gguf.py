@@ -39,6 +39,19 @@ def gguf_config(gguf: Path) -> Any:
     return config
 
 
+def gguf_tokenizer(gguf: Path) -> Any:
+    """The tokenizer that a GGUF file carries, which starts texts with BOS where the file says so: transformers leaves that
+    out, and Gemma is useless without it. Raises what transformers or gguf raise for a file that they cannot read."""
+    from gguf import GGUFReader
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    said = GGUFReader(gguf).get_field("tokenizer.ggml.add_bos_token")
+    if said is not None and said.contents() and tokenizer.bos_token_id is not None:
+        tokenizer.add_bos_token = True
+    return tokenizer
+
+
 def kept_folder(gguf: Path) -> Path:
     """Where the cache has the safetensors folder of a GGUF file, whether it is there or not. Raises ModelError where the file
     cannot be read."""
@@ -61,14 +74,14 @@ def dequantised(gguf: Path) -> Path:
     if folder.exists():
         return folder
     cache = writable_cache("gguf")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     with _read(gguf):
         require_whole_gguf(gguf)
         model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32
         )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = gguf_tokenizer(gguf)
         anatomy_of(model)
         nats = _english_loss_nats(model, tokenizer)
     if not nats <= _WORST_PLAUSIBLE_NATS * math.log(model.config.get_text_config().vocab_size):

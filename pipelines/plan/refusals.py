@@ -111,15 +111,14 @@ def _open(config: StudyConfig | TransferConfig, model: ModelConfig, store: Store
 def _with_tokenizer_alone(model: ModelConfig) -> StudiedModel:
     """The model of a GGUF file without dequantising it, which takes a start a minute or more, or a hub's without fetching its
     weights."""
-    from transformers import AutoTokenizer
-
+    from polyneuron.neuron_core.model.gguf import gguf_tokenizer
     from polyneuron.neuron_core.model.opening import load_tokenizer
 
     source, hf_config = model_path(model), config_of_model(model)
     if source.endswith(".gguf"):
         path = Path(source).expanduser()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            tokenizer = gguf_tokenizer(path)
         except Exception as error:  # of whatever library reads that kind of tokenizer
             raise ModelError(f"The tokenizer of {model.label} cannot be loaded: {error}") from error
     else:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, BertConfig, BertModel
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.gguf import dequantised
+from polyneuron.neuron_core.model.gguf import dequantised, gguf_tokenizer
 from polyneuron.neuron_core.model.load import from_pretrained, load_model
 from polyneuron.neuron_core.model.opening import load_config
-from tests.real_models import smollm2_gguf
+from tests.real_models import gemma3_gguf, smollm2_gguf
 from tests.tiny_models import TINY, tiny_model
 
 
@@ -30,6 +30,20 @@ def test_gguf_is_dequantised_once() -> None:
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert anatomy_of(model).widths == {"q": 576, "k": 192, "v": 192, "ffn": 1536, "o": 576}
     assert tokenizer("Hello")["input_ids"]
+
+
+@pytest.mark.slow
+def test_a_gguf_that_asks_for_bos_has_a_tokenizer_that_adds_it(tmp_path: Path) -> None:
+    tokenizer = gguf_tokenizer(gemma3_gguf())
+    tokenizer.save_pretrained(tmp_path)
+    for read in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        assert read("hola")["input_ids"] == [read.bos_token_id, 122310]
+        assert read("hola", add_special_tokens=False)["input_ids"] == [122310]
+
+
+def test_a_gguf_that_asks_for_no_bos_has_a_tokenizer_without_it() -> None:
+    tokenizer = gguf_tokenizer(smollm2_gguf())
+    assert tokenizer.bos_token_id not in tokenizer("hola")["input_ids"]
 
 
 def test_saved_model_loads_bit_for_bit(saved: Path) -> None:
