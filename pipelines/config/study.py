@@ -27,7 +27,11 @@ from polyneuron.pipelines.config.training import TrainingConfig
 
 
 def _different_languages(languages: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(languages)) < 2 or len(set(languages)) != len(languages):
+    if len(languages) == 1 and languages[0].split()[1:]:
+        raise ValueError(f"put commas between languages, as in {','.join(languages[0].split())}")
+    if repeated := sorted({code for code in languages if languages.count(code) > 1}):
+        raise ValueError(f"{', '.join(repeated)} is listed twice")
+    if len(languages) < 2:
         raise ValueError("give at least two different languages; one has nothing to share")
     return languages
 

@@ -44,8 +44,8 @@ def choose(
         return Choice(strategy, f"{strategy} was asked for")
     if score is None:
         raise SetError(
-            "The strategy auto needs the language-agnostic score, which could not be computed for this selection: name a "
-            "strategy, or choose a rule under which exclusive sets are not empty"
+            "The strategy auto needs the language-agnostic score, which has no value for this selection (the "
+            "report says why): name a strategy, as in training.strategies=exclusive, or choose another rule"
         )
     if score < low:
         return Choice("related", f"the language-agnostic score {score:.2f} is low (below {low:.2f})")

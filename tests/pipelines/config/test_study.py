@@ -94,6 +94,8 @@ def test_small_models_share_a_gpu() -> None:
         ("models.0.dtyp=float32", r"did you mean models.0.dtype\?"),
         ("detection.groups=[q, z]", "unknown groups \\['z'\\]; there are q, k, v, ffn, o"),
         ("languages=[en]", "at least two different languages"),
+        ("languages=[en, sw, en]", "en is listed twice"),
+        ("languages=[en sw]", "put commas between languages, as in en,sw"),
         ("selection.rule=sigma", "needs selection.sigma"),
         ("seed=abc", "seed: .*got 'abc'"),
         ("models.5.path=x", "5 is not one of the 1 entries"),
