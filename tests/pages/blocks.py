@@ -41,6 +41,8 @@ def commands_of(shell: str) -> list[list[str]]:
     commands = []
     for line in shell.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
+        while len(words) > 1 and re.fullmatch(r"[A-Z_]+=[^$]*", words[0]):
+            words = words[1:]  # a variable for this command alone
         alternatives = words[1].split("|") if len(words) > 1 and words[0] == "polyneuron" else []
         if len(alternatives) > 1:
             commands += [[words[0], name, *words[2:]] for name in alternatives]

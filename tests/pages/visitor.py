@@ -176,8 +176,6 @@ def _pip(words: list[str]) -> None:
 
 _CHECKS = {
     "make": _make,
-    "OMP_NUM_THREADS=1": _make,
-    "OMP_NUM_THREADS=2": _make,
     ".venv/bin/python": _python_module,
     "ray": _ray,
     "pip": _pip,
