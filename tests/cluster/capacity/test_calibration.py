@@ -12,10 +12,10 @@ from polyneuron.cluster.capacity.shape import shape_of
 
 CONFIG: Any = LlamaConfig(
     vocab_size=24_000,
-    hidden_size=1024,
-    intermediate_size=4096,
+    hidden_size=512,
+    intermediate_size=2048,
     num_hidden_layers=8,
-    num_attention_heads=16,
+    num_attention_heads=8,
     num_key_value_heads=4,
 )
 CORPUS = Corpus(n_sentences=100, n_tokens=64, batch=8)

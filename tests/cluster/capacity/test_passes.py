@@ -37,7 +37,7 @@ SHAPES = [
 
 
 class PlannedCase:
-    """A random Llama, sentences of equal length, and what the planner thinks of them."""
+    """A random Llama, sentences of equal length (two micro-batches if not said), and what the planner thinks of them."""
 
     def __init__(
         self,
@@ -45,9 +45,10 @@ class PlannedCase:
         fields: dict[str, Any],
         batch: int,
         n_tokens: int,
-        n_sentences: int = 24,
+        n_sentences: int | None = None,
         attention: str = "sdpa",
     ) -> None:
+        n_sentences = n_sentences or 2 * batch  # the second finds the first one's states held
         config: Any = LlamaConfig(vocab_size=24_000, num_hidden_layers=2, **fields)
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(
@@ -115,7 +116,7 @@ def test_activation_statistics(n_languages: int) -> None:
     with case.live() as live:
         for _, sketches in activation_pass(case.runner, languages, "matched"):
             layer_statistics(sketches)
-    corpus = passes.Corpus(24 * n_languages, 32, 8)
+    corpus = passes.Corpus(16 * n_languages, 32, 8)
     predicted = fullest(passes.activation_phases(case.alone, corpus, n_languages))
     assert predicted == pytest.approx(live.peak, rel=0.1)
 
@@ -132,7 +133,7 @@ def test_the_operations_of_a_forward_are_torchs_count() -> None:
 
 def test_hidden_states_beyond_the_budget_go_to_disk() -> None:
     case = PlannedCase("float32", NARROW, 8, 32)
-    whole = 24 * 32 * 192 * 4
+    whole = 16 * 32 * 192 * 4
     assert passes.hidden_state_bytes(case.alone, case.corpus, 1) == (whole, 0)
     small = Placing(shape=case.shape, hidden_states_bytes=whole)
     assert passes.hidden_state_bytes(small, case.corpus, 3) == (whole, 2 * whole)
