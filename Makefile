@@ -16,8 +16,8 @@ help:  ## print the targets
 study: .venv/.installed  ## run the SmolLM2 study and write its report
 	$(BIN)/polyneuron study --config pipelines/configs/study_smollm2.yaml
 
-test: .venv/.installed  ## run the tests, without the long and the slow ones
-	$(BIN)/python -m pytest -q
+test: .venv/.installed  ## run the tests in two processes, without the long and the slow ones
+	$(BIN)/python -m pytest -q -n 2
 
 test-long: .venv/.installed  ## run the tests that start or kill whole clusters
 	$(BIN)/python -m pytest -q -m "long and not slow"

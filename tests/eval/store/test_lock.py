@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from polyneuron.eval.store.store import Store
 with Store(sys.argv[1]).lock():
     if sys.argv[2] == "fork" and os.fork() == 0:
         print("child", os.getpid(), flush=True)
-        time.sleep(60)
+        time.sleep(200)
         os._exit(0)
     if sys.argv[2] != "fork":
         print("held", flush=True)
-    time.sleep(60)
+    time.sleep(200)
 """
 
 
@@ -44,13 +43,12 @@ def test_a_second_study_is_refused_at_once_and_told_by_whom(
     root = str(tmp_path) if kind == "folder" else f"memory://{uuid.uuid4().hex}"
     process, _ = holder(root)
     try:
-        started_s = time.monotonic()
         with (
             pytest.raises(StoreError, match=f"process {process.pid} on {socket.gethostname()}"),
             Store(root).lock(),
         ):
             pass
-        assert time.monotonic() - started_s < 1
+        assert process.poll() is None  # it holds the lock still: nobody waited for it
         assert len(Store(root).read("runs")) == 0
     finally:
         process.kill()

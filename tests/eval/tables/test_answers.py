@@ -57,11 +57,13 @@ COLUMNS = st.lists(
     max_size=4,
 )
 Columns = list[tuple[str, str, list[Any]]]
+DATABASE = duckdb.connect(":memory:")
+"""Opened once: every example asks it through a cursor of its own, which is open at once."""
 
 
 def written(columns: Columns, form: AnswerFormat) -> tuple[bytes, list[str], list[tuple[Any, ...]]]:
     """What `form` makes of three rows, and the names and the values that DuckDB gives for them in Python."""
-    with duckdb.connect(":memory:") as connection:
+    with DATABASE.cursor() as connection:
         names = ['"' + name.replace('"', '""') + '"' for name, _, _ in columns]
         heads = ", ".join(
             f"CAST(? AS {kind}) AS {name}" for name, (_, kind, _) in zip(names, columns, strict=True)
@@ -95,7 +97,7 @@ def alike(read: Any, value: Any) -> bool:
 
 def cast_back(text: str | None, kind: str) -> Any:
     """The value that DuckDB reads in its own text."""
-    with duckdb.connect(":memory:") as connection:
+    with DATABASE.cursor() as connection:
         return connection.execute(f"SELECT CAST(? AS {kind})", [text]).fetchall()[0][0]
 
 
@@ -187,7 +189,7 @@ def test_lines_say_every_value_as_text(columns: Columns) -> None:
 
 def as_text(columns: Columns) -> list[tuple[str | None, ...]]:
     """Every value as DuckDB's own text, one value at a time."""
-    with duckdb.connect(":memory:") as connection:
+    with DATABASE.cursor() as connection:
 
         def text(value: Any, kind: str) -> str | None:
             sql = f"SELECT CAST(CAST(? AS {kind}) AS VARCHAR)"

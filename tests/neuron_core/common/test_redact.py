@@ -194,7 +194,7 @@ def test_errors_carry_no_credentials() -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in ("a" * 300_000, "a://" * 100_000, "?" * 300_000, "?token" * 50_000, "x@" * 100_000):
         redacted(text)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10

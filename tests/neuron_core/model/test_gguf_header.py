@@ -60,12 +60,12 @@ def test_damaged_headers_end_soon(tiny: Path) -> None:
             if draw.random() < 0.3:
                 changed[at : at + 8] = struct.pack("<Q", draw.choice([2**60, 2**63, 2**31, 10**6]))
         tiny.write_bytes(changed)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             require_whole_gguf(tiny)
         except ValueError:
             n_refused += 1
-        assert time.monotonic() - began < 2, seed
+        assert time.process_time() - began < 2, seed
     assert n_refused > 100
 
 

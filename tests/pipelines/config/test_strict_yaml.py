@@ -51,10 +51,10 @@ def test_merges_of_merges_take_no_memory() -> None:
         f"{new}: &{new} {{<<: [{', '.join(['*' + old] * 9)}]}}"
         for old, new in zip("abcdef", "bcdefg", strict=True)
     ]
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError):
         parsed_yaml("\n".join(lines), "it")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_plain_file_reads_as_before() -> None:

@@ -86,17 +86,17 @@ def test_bars_and_lines_of_threads_carry_their_models_name(said: io.StringIO) ->
 
     def work(name: str) -> None:
         with progress.speaking_of(name), progress.bar("detecting en") as report:
-            both.wait(timeout=10)
+            both.wait(timeout=100)
             report(1, 2)
             progress.say("  half done")
-            both.wait(timeout=10)
+            both.wait(timeout=100)
 
     with progress.side_by_side():
         threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=20)
+            thread.join(timeout=100)
     progress.say("  the end")
     text = said.getvalue()
     assert "a: half done" in text and "b: half done" in text and "  the end" in text
