@@ -1,11 +1,13 @@
-"""No test asks a hub: what is not here is missing, on every machine alike. Tiny tensors are computed by one thread. Signals that
-a shell lets its background jobs ignore are heard by what tests start. Several processes share the tests out by files."""
+"""No test asks a hub: what is not here is missing, on every machine alike. Tiny tensors are computed by one thread, and no
+example is held against the clock. Signals that a shell lets its background jobs ignore are heard by what tests start.
+Several processes share the tests out by files."""
 
 import os
 import signal
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so here
 # Read by torch: threads that wait for each other cost more than they compute.
@@ -15,6 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
+
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.hookimpl(optionalhook=True)

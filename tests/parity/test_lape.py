@@ -58,7 +58,7 @@ def count_tables(draw):
     return counts, n_tokens
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     count_tables(),
     st.sampled_from([0.5, 0.8, 0.95]),

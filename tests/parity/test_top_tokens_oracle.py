@@ -179,7 +179,7 @@ def shards(draw: st.DrawFn) -> tuple[list[TopTokens], Tensor, list[tuple[int, in
 
 
 @given(shards(), st.sampled_from(GROUPS), st.integers(1, 14))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_shards_in_any_order_merge_to_what_one_sort_gives(
     spread: tuple[list[TopTokens], Tensor, list[tuple[int, int]]], group: str, k: int
 ) -> None:

@@ -101,7 +101,7 @@ def cast_back(text: str | None, kind: str) -> Any:
         return connection.execute(f"SELECT CAST(? AS {kind})", [text]).fetchall()[0][0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @example([("\r", "VARCHAR", ["\r", "a\rb", None]), ("a\n", "VARCHAR", ["\n", "\r\n", ""])])
 @given(COLUMNS)
 def test_csv_is_read_back(columns: Columns) -> None:
@@ -133,7 +133,7 @@ def read_csv(text: str) -> list[list[str | None]]:
     return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COLUMNS)
 def test_json_is_read_back(columns: Columns) -> None:
     def refuse(name: str) -> None:
@@ -159,7 +159,7 @@ def of_json(value: Any, kind: str) -> Any:
     return value
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COLUMNS)
 def test_parquet_is_read_back(columns: Columns) -> None:
     content, names, rows = written(columns, AnswerFormat.parquet)
@@ -171,7 +171,7 @@ def test_parquet_is_read_back(columns: Columns) -> None:
             assert alike(read, row[position]), (value, row[position])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COLUMNS)
 def test_lines_say_every_value_as_text(columns: Columns) -> None:
     content, names, rows = written(columns, AnswerFormat.line)
@@ -200,7 +200,7 @@ def as_text(columns: Columns) -> list[tuple[str | None, ...]]:
         )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COLUMNS)
 def test_markdown_is_one_table(columns: Columns) -> None:
     content, names, _ = written(columns, AnswerFormat.md)
@@ -220,7 +220,7 @@ def shown(token: Any) -> str:
     return "\n" if token.type == "html_inline" else token.content  # type: ignore[no-any-return]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(COLUMNS)
 def test_a_box_is_as_wide_on_every_line(columns: Columns) -> None:
     content, _, _ = written(columns, AnswerFormat.table)

@@ -38,7 +38,6 @@ def test_wilson_gives_newcombes_published_values(successes: int, n: int, low: fl
     assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000), st.data())
 def test_wilson_ends_are_the_shares_whose_score_test_just_rejects(n: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, n))
@@ -75,7 +74,7 @@ def test_mcnemar_agrees_with_sums_of_binomial_coefficients(only_a: int, only_b: 
     assert mcnemar_exact(only_a, only_b) == pytest.approx(mcnemar_exact(only_b, only_a))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     st.integers(0, 60),
     st.integers(0, 60),
@@ -97,7 +96,6 @@ def test_the_paired_interval_gives_the_published_value() -> None:
     assert paired_share_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_the_paired_interval_agrees_with_the_quartic_of_tangos_score(n: int, data: st.DataObject) -> None:
     """Yang, Sun, Hardin 2013, Stat. Med. 32:1336: the ends are roots of a polynomial."""
@@ -134,7 +132,7 @@ DIFFERENCES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(DIFFERENCES)
 def test_few_signs_are_all_gone_through_as_scipy_does(differences: list[float]) -> None:
     found = sign_flip(differences, 1, 0)
@@ -183,7 +181,7 @@ def test_one_item_says_nothing() -> None:
     assert smallest_p(1, "two-sided") == 1.0 and smallest_p(1, "less") == 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=60), st.integers(0, 99))
 def test_a_seed_decides_the_draws_and_no_p_value_is_below_what_the_items_can_give(
     differences: list[float], seed: int

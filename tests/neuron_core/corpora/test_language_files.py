@@ -100,7 +100,7 @@ def test_a_pattern_reads_what_it_says_but_no_licence(tmp_path: Path) -> None:
     assert _files(tmp_path / ".cache/x", "en", pattern="LICENSE.txt") == ["LICENSE.txt"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     codes=st.sets(st.sampled_from(CODES), min_size=2, max_size=6),
     ends=st.lists(st.sampled_from(["", "_0001", "-train", ".clean", "_meta_part_1"]), min_size=6, max_size=6),

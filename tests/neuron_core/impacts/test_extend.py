@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyneuron.neuron_core.common.errors import CorpusError
@@ -79,7 +79,7 @@ def require_same(found: LanguageImpacts, direct: LanguageImpacts) -> None:
     st.lists(st.integers(2, 14), min_size=4, max_size=9),
     st.integers(0, 100),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 def test_a_lowered_floor_is_that_of_detection(
     name: str, fractions: list[float], lengths: list[int], seed: int
 ) -> None:

@@ -96,7 +96,7 @@ def random_language(
     return LanguageLosses(columns[0], columns[1], columns[2], 20)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6))
 def test_intervals_hold_the_value_and_repeat(seed: int) -> None:
     rng = np.random.default_rng(seed)

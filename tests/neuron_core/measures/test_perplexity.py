@@ -68,7 +68,7 @@ def test_too_short_is_refused() -> None:
 
 
 @given(st.lists(st.sets(st.integers(0, 2)) | st.none(), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_changes_measured_together_are_what_each_is_alone(layers: list[set[int] | None]) -> None:
     """Whatever layers are changed, in whatever order: the same bits as a model that has the change from the start."""
     model = tiny_model("llama-gqa-tied")

@@ -197,7 +197,7 @@ def test_a_language_without_a_sentence_is_named() -> None:
         SentenceGrid(impacts, np.where(impacts.labels == 3, -1, impacts.labels))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32))
 def test_nth_smallest_is_that_of_a_sort(n_sentences: int, n: int, seed: int) -> None:
     impacts = world(1.0, n_sentences=n_sentences, n_languages=2, seed=seed)

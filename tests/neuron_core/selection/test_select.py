@@ -238,7 +238,7 @@ EXAMPLES = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(EXAMPLES, st.floats(0.01, 0.9), st.floats(0.01, 50), st.integers(0, 2**32))
 def test_rules_agree_with_plain_loops_in_any_row_order(
     example: dict, target: float, sigma: float, seed: int

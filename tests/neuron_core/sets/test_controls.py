@@ -44,7 +44,7 @@ def pooled(seed: int = 0, widths: dict[str, int] = WIDTHS) -> dict:
     return {place: generator.lognormal(0, 2, widths[place[1]]).astype(np.float32) for place in places}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(NEURONS, NEURONS, st.integers(0, 5))
 def test_every_kind_stays_outside_and_takes_what_is_free(own: set, others: set, seed: int) -> None:
     target, outside, impacts = of(own), of(others), pooled(seed)
@@ -66,7 +66,7 @@ def test_every_kind_stays_outside_and_takes_what_is_free(own: set, others: set, 
     assert language_control(target, outside, seed, impacts) == language
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(NEURONS, st.integers(0, 5))
 def test_partners_are_drawn_among_the_nearest(own: set, seed: int) -> None:
     """The same draws by sorting all that are left, for each neuron anew."""

@@ -37,7 +37,7 @@ def of(neurons: set) -> NeuronSet:
     return make({key: [n for layer, group, n in neurons if (layer, group) == key] for key in keys})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(NEURONS, NEURONS)
 def test_algebra_is_that_of_python_sets(a: set, b: set) -> None:
     assert set(of(a) | of(b)) == a | b
