@@ -46,7 +46,7 @@ def rounding(*tensors: Tensor) -> float:
     return torch.finfo(torch.float32).eps * input.shape[-1] * largest * 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.integers(1, 5), min_size=0, max_size=3),
     sizes=st.tuples(st.integers(1, 70), st.integers(1, 70)),

@@ -27,6 +27,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ShownStudy:
     return study_of(tmp_path_factory.mktemp("store"))
 
 
+@pytest.fixture(scope="module")
+def twenty(tmp_path_factory: pytest.TempPathFactory) -> ShownStudy:
+    return of_twenty_draws(tmp_path_factory.mktemp("store"))
+
+
+def of_twenty_draws(root: Path, **changes: Any) -> ShownStudy:
+    """Of two languages: every draw of every set is a file."""
+    return study_of(root, n_draws=20, languages=("en", "sw"), **changes)
+
+
 def findings(study: ShownStudy) -> dict[str, Finding]:
     return {finding.kind: finding for finding in findings_of(study, effects_of(study.variants))}
 
@@ -84,8 +94,8 @@ def test_an_unmeasured_noise_floor_is_said_with_its_reason(study: ShownStudy) ->
         assert bare["noise_unmeasured"].values == {"reason": reason} and "noise" not in bare
 
 
-def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
-    found = findings(study_of(tmp_path, n_draws=20))
+def test_twenty_draws_can_be_enough(twenty: ShownStudy) -> None:
+    found = findings(twenty)
     shared = found["shared_off"]
     assert shared.tone == "yes" and {each["p_value"] for each in shared.values["beside"].values()} == {1 / 21}
     assert set(shared.values["beside"]) == {"control", "impact_control"}
@@ -93,23 +103,22 @@ def test_twenty_draws_can_be_enough(tmp_path: Path) -> None:
 
 
 def test_draws_of_less_impact_make_no_plain_yes(tmp_path: Path) -> None:
-    shared = findings(study_of(tmp_path, n_draws=20, match=0.4))["shared_off"]
+    shared = findings(of_twenty_draws(tmp_path, match=0.4))["shared_off"]
     assert shared.values["beside"]["impact_control"]["is_more"] and shared.tone == "mixed"
 
 
 def test_what_impact_explains_is_no_plain_yes(tmp_path: Path) -> None:
     """A planted world in which neurons of like impact cost what the set costs: random draws are beaten all the same."""
-    shared = findings(study_of(tmp_path, n_draws=20, explained=1.3))["shared_off"]
+    shared = findings(of_twenty_draws(tmp_path, explained=1.3))["shared_off"]
     random, like = (shared.values["beside"][kind] for kind in ("control", "impact_control"))
     assert random["is_more"] and random["p_value"] == 1 / 21
     assert not like["is_more"] and like["p_value"] > 0.2 and like["lost"]
     assert shared.tone == "mixed"
 
 
-def test_without_draws_of_like_impact_there_is_no_plain_yes(tmp_path: Path) -> None:
-    study = study_of(tmp_path, n_draws=20)
-    random = Variants(v for v in study.variants if v.kind not in ("impact_control", "language_control"))
-    found = findings(dataclasses.replace(study, variants=random))
+def test_without_draws_of_like_impact_there_is_no_plain_yes(twenty: ShownStudy) -> None:
+    random = Variants(v for v in twenty.variants if v.kind not in ("impact_control", "language_control"))
+    found = findings(dataclasses.replace(twenty, variants=random))
     assert found["shared_off"].values["beside"]["control"]["is_more"] and found["shared_off"].tone == "mixed"
     assert set(found["own_off"].values["beside"]) == {"control"}
 
