@@ -9,14 +9,8 @@ import pytest
 from polyneuron.neuron_core.common.errors import ClusterError
 from polyneuron.pipelines import cli
 from polyneuron.pipelines.run.slot import JudgingEngine, Workers
-from tests.tiny_models import save_tiny_model
 
 FAR = "far enough"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(autouse=True)
