@@ -11,9 +11,8 @@ from polyneuron.pipelines.commands.options import (
     ModelInStore,
     Output,
     StoreOption,
-    Trusted,
-    Weights,
-    opened,
+    StudyInStore,
+    spread,
 )
 from polyneuron.pipelines.commands.query import put_out
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
@@ -52,13 +51,11 @@ class PageFormat(StrEnum):
     json = "json"
 
 
+@spread
 def neuron(
-    *,
     name: Annotated[str, typer.Argument(help="Its layer, group and index, as in L11.ffn.1229.")],
-    store: StoreOption = STORE,
-    model: ModelInStore = None,
-    weights: Weights = None,
-    trust_remote_code: Trusted = False,
+    *,
+    stored: StudyInStore,
     top: Annotated[int, typer.Option(min=1, help="At most so many tokens of each list.")] = 10,
     form: Annotated[
         PageFormat, typer.Option("--format", help="json has all numbers and texts whole.")
@@ -68,7 +65,7 @@ def neuron(
     from polyneuron.eval.neurons.page import grids_of, page_json, page_markdown, sentences_of
     from polyneuron.pipelines.run.outcome import print_page
 
-    facts = opened(store, model, weights, trust_remote_code).neuron(name, top).facts
+    facts = stored.opened().neuron(name, top).facts
     if form is not PageFormat.terminal:
         write = page_json if form is PageFormat.json else page_markdown
         return print(write(facts), end="")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -87,6 +87,31 @@ Weights = Annotated[
 Trusted = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let Python code run that comes with the model.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyInStore:
+    """Which study of a store a command is about, and where its model is read."""
+
+    store: StoreOption = STORE
+    """The store."""
+    model: ModelInStore = None
+    """The model, where the store holds several."""
+    weights: Weights = None
+    """Where the model lies now."""
+    trust_remote_code: Trusted = False
+    """Whether the model's own code may run."""
+
+    def opened(self) -> OpenedStudy:
+        """The study; tracebacks of what nobody foresaw are kept beside it from now on. Raises as `open_study`."""
+        from polyneuron.pipelines.notebook.study import open_study
+
+        keep_tracebacks_beside(self.store)
+        return open_study(
+            self.store, self.model, weights=self.weights, trust_remote_code=self.trust_remote_code
+        )
+
+
 DEMOS = {"": "study_smollm2", "gemma": "study_gemma3_270m"}
 """What may follow --demo, and the shipped configuration that it stands for."""
 _TERMS = "The weights of Gemma 3 are under Google's own terms: https://ai.google.dev/gemma/terms"
@@ -183,21 +208,43 @@ class StudyOptions:
         return from_mapping(StudyConfig, self.as_mapping(), overrides, "the options")
 
 
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as a command line reads it: in place of a record of options that it takes, each of the record's fields."""
+    signature = inspect.signature(command, eval_str=True)
+    records = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if is_dataclass(parameter.annotation)
+    }
+
+    def run(**values: Any) -> None:
+        for name, record in records.items():
+            values[name] = record(**{field.name: values.pop(field.name) for field in fields(record)})
+        command(**values)
+
+    parameters = [
+        each
+        for name, parameter in signature.parameters.items()
+        for each in (_options_of(records[name]) if name in records else (parameter,))
+    ]
+    return _with_parameters(run, parameters, command)
+
+
 def of_a_study(command: Callable[..., None], name: str) -> Callable[..., None]:
     """`command`, whose first argument is a study, as a command `name` that takes `StudyOptions` and overrides in its place."""
-    shared = inspect.signature(StudyOptions, eval_str=True).parameters
+    shared = _options_of(StudyOptions)
     own = [*inspect.signature(command).parameters.values()][1:]
 
     def run(overrides: list[str] | None, **values: Any) -> None:
-        options = StudyOptions(**{option: values.pop(option) for option in shared})
+        options = StudyOptions(**{option.name: values.pop(option.name) for option in shared})
         command(options.study(overrides or (), name), **values)
 
     overrides_last = inspect.Parameter(
         "overrides", inspect.Parameter.KEYWORD_ONLY, annotation=Overrides, default=None
     )
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)
-    ] + [overrides_last]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared, *own)] + [
+        overrides_last
+    ]
     command.__name__ = name
     return _with_parameters(run, parameters, command)
 
@@ -225,6 +272,20 @@ def heard(command: Callable[..., None]) -> Callable[..., None]:
     return _with_parameters(run, parameters, command)
 
 
+def _options_of(record: type) -> list[inspect.Parameter]:
+    """The fields of a record of options."""
+    annotations = get_type_hints(record, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=annotations[field.name],
+            default=field.default,
+        )
+        for field in fields(record)
+    ]
+
+
 def _with_parameters(
     run: Callable[..., None], parameters: Sequence[inspect.Parameter], named_as: Callable[..., None]
 ) -> Callable[..., None]:
@@ -250,11 +311,3 @@ def _kept_beside(config: _Config) -> _Config:
 def _listed(text: str | None) -> list[str]:
     """What stands between commas."""
     return [] if text is None else [part.strip() for part in text.split(",")]
-
-
-def opened(store: str, model: str | None, weights: str | None, trust_remote_code: bool) -> OpenedStudy:
-    """The study of a store; tracebacks of what nobody foresaw are kept beside it from now on. Raises as `open_study`."""
-    from polyneuron.pipelines.notebook.study import open_study
-
-    keep_tracebacks_beside(store)
-    return open_study(store, model, weights=weights, trust_remote_code=trust_remote_code)

@@ -7,16 +7,12 @@ import typer
 
 from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.commands.options import (
-    STORE,
     ConfigOption,
-    ModelInStore,
     Overrides,
-    StoreOption,
-    Trusted,
-    Weights,
+    StudyInStore,
     from_home,
     loaded,
-    opened,
+    spread,
 )
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 from polyneuron.pipelines.run.progress import say
@@ -38,21 +34,19 @@ def report(store: ReportedStore = None, config: ConfigOption = None, overrides: 
     print(write_study_report(study, Store(study.store)))
 
 
+@spread
 def export(
     variant: Annotated[str, typer.Argument(help="A set, which is switched off, or a trained variant.")],
     folder: Annotated[Path, typer.Argument(help="Where to; must be empty or not exist.", callback=from_home)],
     *,
-    store: StoreOption = STORE,
-    model: ModelInStore = None,
-    weights: Weights = None,
-    trust_remote_code: Trusted = False,
+    stored: StudyInStore,
 ) -> None:
     """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
     from polyneuron.neuron_core.edits.export import export_checkpoint, require_free
     from polyneuron.pipelines.talk.speakers import quietly
 
     require_free(folder)  # before the model is read
-    study = opened(store, model, weights, trust_remote_code)
+    study = stored.opened()
     edit = study.edit(variant)
     say(f"exporting {variant} of {study.model}")
     with quietly():

@@ -1,18 +1,12 @@
 """`polyneuron say` and `chat`: a study's model answers as it is, changed, and changed at random neurons."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyneuron.pipelines.commands.options import (
-    STORE,
-    ModelInStore,
-    StoreOption,
-    Trusted,
-    Weights,
-    opened,
-)
+from polyneuron.pipelines.commands.options import StudyInStore, spread
 
 if TYPE_CHECKING:
     from polyneuron.pipelines.talk.voices import Wanted
@@ -50,6 +44,36 @@ class EngineName(StrEnum):
 Engine = Annotated[EngineName, typer.Option("--engine", help="transformers, or vLLM.")]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TalkOptions(StudyInStore):
+    """Who talks: a study's model, what is changed in it, and what computes the answers."""
+
+    off: Off = None
+    """Sets that are switched off."""
+    scale: Scale = None
+    """Sets whose activations are multiplied, with the factors."""
+    hold: Hold = None
+    """Sets whose activations are held, with the numbers."""
+    variant: Others = None
+    """Variants that answer too."""
+    seed: Seed = 0
+    """Of the control."""
+    engine: Engine = EngineName.hf
+    """What computes."""
+
+    def wanted(self) -> "Wanted":
+        """What is to be changed. Raises ConfigError for a set without a number where one is due."""
+        from polyneuron.pipelines.talk.voices import Wanted, set_with_number
+
+        return Wanted(
+            off=self.off or (),
+            scaled=[set_with_number(each, "--scale") for each in self.scale or ()],
+            held=[set_with_number(each, "--set") for each in self.hold or ()],
+            variants=self.variant or (),
+            seed=self.seed,
+        )
+
+
 class SpokenFormat(StrEnum):
     """How answers are written."""
 
@@ -57,26 +81,18 @@ class SpokenFormat(StrEnum):
     json = "json"
 
 
+@spread
 def say(
     prompt: Annotated[str, typer.Argument(help="Text that the model goes on from.")],
     *,
-    store: StoreOption = STORE,
-    off: Off = None,
-    scale: Scale = None,
-    hold: Hold = None,
-    variant: Others = None,
+    talk: TalkOptions,
     message: Annotated[
         bool, typer.Option("--message", help="The prompt is a message in the model's chat template.")
     ] = False,
-    engine: Engine = EngineName.hf,
     max_tokens: MaxTokens = 24,
-    seed: Seed = 0,
     form: Annotated[SpokenFormat, typer.Option("--format", help="text, or JSON for programs.")] = (
         SpokenFormat.text
     ),
-    model: ModelInStore = None,
-    weights: Weights = None,
-    trust_remote_code: Trusted = False,
 ) -> None:
     """Ask a study's model, its changed self, and a control with random neurons changed, side by side."""
     from rich.console import Console
@@ -85,60 +101,35 @@ def say(
     from polyneuron.pipelines.talk.speakers import quietly, speaking
     from polyneuron.pipelines.talk.voices import voices
 
-    study = opened(store, model, weights, trust_remote_code)
+    study = talk.opened()
     with quietly():
-        asking = voices(study, _wanted(off, scale, hold, variant, seed))
+        asking = voices(study, talk.wanted())
     said = [{"role": "user", "content": prompt}] if message else prompt
-    with speaking(study, engine.value, max_tokens) as speak:
+    with speaking(study, talk.engine.value, max_tokens) as speak:
         as_text = form is SpokenFormat.text
         answers = answered(asking, lambda voice: speak(voice, said), Console() if as_text else None)
         if len(answers) > 1:
             require_restored(answers, lambda voice: speak(voice, said))
     if not as_text:
-        about = {"model": study.model, "engine": engine.value, "prompt": prompt, "max_tokens": max_tokens}
+        about = {
+            "model": study.model,
+            "engine": talk.engine.value,
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+        }
         print(as_json(about, answers))
     elif len(answers) > 1:
         print("All changes are undone: the base model, asked again, answers the same.")
 
 
-def chat(
-    *,
-    store: StoreOption = STORE,
-    off: Off = None,
-    scale: Scale = None,
-    hold: Hold = None,
-    variant: Others = None,
-    engine: Engine = EngineName.hf,
-    max_tokens: MaxTokens = 64,
-    seed: Seed = 0,
-    model: ModelInStore = None,
-    weights: Weights = None,
-    trust_remote_code: Trusted = False,
-) -> None:
+@spread
+def chat(*, talk: TalkOptions, max_tokens: MaxTokens = 64) -> None:
     """Talk with them line by line, each with its own memory; /help inside lists what can be changed meanwhile."""
     from polyneuron.pipelines.talk.conversation import Conversation
     from polyneuron.pipelines.talk.speakers import quietly, speaking
 
-    study = opened(store, model, weights, trust_remote_code)
+    study = talk.opened()
     with quietly():
-        conversation = Conversation(study, _wanted(off, scale, hold, variant, seed))
-    with speaking(study, engine.value, max_tokens) as speak:
+        conversation = Conversation(study, talk.wanted())
+    with speaking(study, talk.engine.value, max_tokens) as speak:
         conversation.run(speak)
-
-
-def _wanted(
-    off: list[str] | None,
-    scale: list[str] | None,
-    hold: list[str] | None,
-    variant: list[str] | None,
-    seed: int,
-) -> "Wanted":
-    from polyneuron.pipelines.talk.voices import Wanted, set_with_number
-
-    return Wanted(
-        off=off or (),
-        scaled=[set_with_number(each, "--scale") for each in scale or ()],
-        held=[set_with_number(each, "--set") for each in hold or ()],
-        variants=variant or (),
-        seed=seed,
-    )

@@ -94,7 +94,8 @@ class Ledger:
             return
         self._n_files += 1
         rows = [{"table": table, "unit": unit} for table, unit in fresh]
-        file = f"{self._run_id}-{self._n_files:03}"
+        # another ledger of the run counts from one too, and must not write over what this one lists
+        file = f"{self._run_id}-{self._n_files:03}-{unit_key(rows=rows)[:12]}"
         self._store.write("studies", rows, file, {"model": self.model}, run_id=self._run_id)
         self._listed |= dict.fromkeys(fresh, True)
 

@@ -48,6 +48,15 @@ def test_what_was_written_or_found_done_is_listed_stage_by_stage(tmp_path: Path)
     assert listed(store)[1:] == [("2", "tiny", "metrics", "a"), ("2", "tiny", "metrics", "b")]
 
 
+def test_two_ledgers_of_a_run_keep_each_others_lists(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for unit in ("a", "b", "b"):
+        ledger = Ledger(store, "tiny", "1")
+        ledger.put("metrics", unit, [ROW], selection="s")
+        ledger.close_stage()
+    assert sorted(listed(store)) == [("1", "tiny", "metrics", "a"), ("1", "tiny", "metrics", "b")]
+
+
 def test_a_unit_is_listed_by_the_table_that_is_written_last(tmp_path: Path) -> None:
     store = Store(tmp_path)
     ledger = Ledger(store, "tiny", "1")
