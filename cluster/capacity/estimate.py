@@ -34,6 +34,8 @@ class Stage:
     """The part of `flops` on attention scores."""
     received_bytes: int = 0
     """By a rank, from others."""
+    n_steps: int = 0
+    """Optimizer steps of all trainings; 0 where nothing is trained."""
     moved_bytes: int = 0
     """Between a rank's host and device."""
     read_bytes: int = 0
@@ -126,5 +128,8 @@ def missing(stage: Stage, machines: Machines) -> tuple[str, ...]:
 
 
 def gib(n_bytes: float) -> str:
-    """Bytes in GiB, or MiB below one."""
-    return f"{n_bytes / GIB:.1f} GiB" if n_bytes >= GIB else f"{n_bytes / (1 << 20):.0f} MiB"
+    """Bytes in GiB; in MiB below one; from 10 TiB on, which no node's memory has, in TiB and PiB."""
+    for unit, size, least in (("PiB", GIB << 20, GIB << 20), ("TiB", GIB << 10, 10 * GIB << 10)):
+        if n_bytes >= least:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes / GIB:,.1f} GiB" if n_bytes >= GIB else f"{n_bytes / (1 << 20):.0f} MiB"

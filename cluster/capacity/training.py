@@ -111,18 +111,29 @@ def training_flops(shape: ModelShape, training: PlannedTraining) -> float:
 
 
 def moved_in_training(where: Placing, training: PlannedTraining) -> int:
-    """Bytes between a rank's host and device: with offloaded ZeRO-3 shards, its share twice a micro-batch; with an offloaded
-    optimizer, gradients and values once a step."""
+    """Bytes between a rank's host and device: with offloaded ZeRO-3 shards, its share of all that is made whole; with an
+    offloaded optimizer, gradients and values once a step."""
     if not where.offloads:
         return 0
-    shards = 2 * training.n_rounds(where) * where.share(where.shape.model_bytes)
+    shards = training.n_rounds(where) * where.share(_made_whole(where.shape, training))
     optimizer = training.n_steps * where.share(2 * 4 * training.n_trained)
     return optimizer + (shards if training.zero_stage == 3 else 0)
 
 
 def gathered_in_training(where: Placing, training: PlannedTraining) -> int:
-    """Bytes a rank receives: under ZeRO-3 every module around its forward and its backward pass, for every micro-batch;
-    gradients of the trained values at every step."""
-    weights = 2 * training.n_rounds(where) * where.shape.model_bytes if training.zero_stage == 3 else 0
-    gradients = 2 * 4 * training.n_trained * training.n_steps
-    return int((gradients + weights) * ((where.world_size - 1) / where.world_size))
+    """Bytes a rank receives in all steps. Of n bytes that are made whole, or added up and sharded, it receives (W - 1) / W.
+
+    For every micro-batch, under ZeRO-3 what `_made_whole` says, and gradients of the trained values added up and sharded; under
+    ZeRO-2 these are added up and kept whole, which is twice as much. At every step the new values, whole."""
+    trained, in_round = 4 * training.n_trained, 2 * 4 * training.n_trained
+    if training.zero_stage == 3:
+        in_round = _made_whole(where.shape, training) + trained
+    in_all = training.n_rounds(where) * in_round + training.n_steps * trained
+    return in_all * (where.world_size - 1) // where.world_size
+
+
+def _made_whole(shape: ModelShape, training: PlannedTraining) -> int:
+    """Bytes of weights that ZeRO-3 makes whole for one micro-batch: every module for its forward and again for its backward pass,
+    layers that are recomputed once more. At most: what DeepSpeed keeps from one to the next (`_KEPT_PARAMETERS`) counts twice."""
+    again = round(training.recomputed_layers * shape.n_layers) * shape.layer_bytes
+    return 2 * shape.model_bytes + again

@@ -84,7 +84,6 @@ def engine_stage(case: PlannedCase, requests: Requests) -> Stage:
             f"{inside / GIB:.1f} GiB with the shortest useful cache, more than gpu_memory_utilization allows "
             f"({allowed / GIB:.1f} GiB)"
         )
-    read, written = requests.prompt_tokens / 1e6, requests.generated_tokens / 1e6
     n_ranks = asked.tensor_parallel * asked.pipeline_parallel
     return Stage(
         name="evaluation",
@@ -96,6 +95,8 @@ def engine_stage(case: PlannedCase, requests: Requests) -> Stage:
         flops=engines.engine_flops(shape, requests),
         read_bytes=shape.model_bytes,
         generating_bytes=engines.generating_bytes(shape, need, requests),
-        notes=(f"cache of {n_cached:,} tokens; {read:.1f} M tokens read, {written:.2f} M written",),
+        notes=(
+            f"cache of {n_cached:,} tokens; {requests.prompt_tokens:,} tokens read, {requests.generated_tokens:,} written",
+        ),
         refused=tuple(refused),
     )

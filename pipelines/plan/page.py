@@ -15,13 +15,14 @@ from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
 from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 
 _RATES = {
-    "flops_per_s": ("computing, a rank", 1e12, "TFLOP/s"),
-    "gather_bytes_per_s": ("gathering, a rank", 1e9, "GB/s"),
-    "host_bytes_per_s": ("between host and device", 1e9, "GB/s"),
-    "read_bytes_per_s": ("reading files, a node", 1e9, "GB/s"),
-    "memory_bytes_per_s": ("reading weights and cache to generate", 1e9, "GB/s"),
-    "score_slowdown": ("an operation on attention scores, beside a plain one", 1, "x"),
+    "flops_per_s": ("computing", "computing, a rank", 1e9, "GFLOP/s"),
+    "gather_bytes_per_s": ("gathering", "gathering, a rank", 1e9, "GB/s"),
+    "host_bytes_per_s": ("moving", "between host and device", 1e9, "GB/s"),
+    "read_bytes_per_s": ("reading", "reading files, a node", 1e9, "GB/s"),
+    "memory_bytes_per_s": ("generating", "reading weights and cache to generate", 1e9, "GB/s"),
+    "score_slowdown": ("computing", "an operation on attention scores, beside a plain one", 1, "x"),
 }
+"""By field: what takes time at this rate, the rate in words, its unit."""
 _FLOP = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 _TIMES = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
@@ -43,9 +44,8 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
         yield Text(f"{model.model}: {model.error}")
         return
     yield Text(
-        f"{model.model} ({model.family}): {shape.parameters / 1e9:.2f} billion parameters in {model.dtype}, "
-        f"{gib(shape.model_bytes)}; a layer of {shape.n_layers} {gib(shape.layer_bytes)}, outside the layers "
-        f"{gib(shape.outside_bytes)}"
+        f"{model.model} ({model.family}): {_parameters(shape.parameters)} in {model.dtype}, {gib(shape.model_bytes)}; "
+        f"each of {shape.n_layers} layers {gib(shape.layer_bytes)}, outside the layers {gib(shape.outside_bytes)}"
     )
     if model.neurons:
         yield Text(f"Neurons: {', '.join(f'{group} {count:,}' for group, count in model.neurons.items())}")
@@ -55,7 +55,8 @@ def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
     for planned in model.stages:
         yield from (Text(f"{planned.stage.name}: {note}") for note in planned.stage.notes)
     yield from _verdict(model)
-    yield Text("Rates:\n  " + "\n  ".join(_rates(model)))
+    if rates := "\n  ".join(_rates(model)):
+        yield Text(f"Rates:\n  {rates}")
 
 
 def _units(units: dict[str, Any]) -> str:
@@ -63,6 +64,8 @@ def _units(units: dict[str, Any]) -> str:
         return str(units["unknown"])
     parts = []
     for stage, counts in units.items():
+        if not any(counts.values()):
+            continue  # the study has none
         most = "at most " if "to_do_at_most" in counts else ""
         todo = f"{most}{counts.get('to_do', counts.get('to_do_at_most'))}"
         done = f"{counts['done']} done, {todo} to do" if counts.get("done") else todo
@@ -71,7 +74,7 @@ def _units(units: dict[str, Any]) -> str:
 
 
 def _stages_table(stages: Sequence[StagePlan]) -> Table:
-    """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic and time."""
+    """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic, and the time of a stage that fits."""
     rows: list[list[Cell | str]] = []
 
     def row(title: str, texts: Iterable[str], tone: str = "") -> None:
@@ -87,19 +90,32 @@ def _stages_table(stages: Sequence[StagePlan]) -> Table:
             row(f"  {name}", (gib(parts[name]) if name in parts else "" for parts in held))
         if names:
             row(f"a rank's {place} memory", (gib(sum(p.values())) if p else "" for p in held), "firm")
-    row("received by a rank", (gib(planned.stage.received_bytes) for planned in stages))
+    received = [planned.stage.received_bytes for planned in stages]
+    if any(received):
+        row("received by a rank", (gib(n_bytes) if n_bytes else "" for n_bytes in received))
+    if any(planned.stage.n_steps and planned.stage.received_bytes for planned in stages):
+        row("  in a training step", (_in_a_step(planned) for planned in stages))
     row("read by a node", (gib(planned.stage.read_bytes) for planned in stages))
     if any(planned.stage.spilled_bytes for planned in stages):
         row("spilled, read back", (gib(planned.stage.spilled_bytes) for planned in stages))
     units = [next((step for step in _FLOP if p.stage.flops >= step[1]), _FLOP[-1]) for p in stages]
     row(
         "computed",
-        (f"{p.stage.flops / size:.3g} {unit}" for p, (unit, size) in zip(stages, units, strict=True)),
+        (f"{_figure(p.stage.flops / size)} {unit}" for p, (unit, size) in zip(stages, units, strict=True)),
     )
-    row("time, at most", (duration(planned.total_s) for planned in stages))
-    row("held", (f"{planned.device_hours:.3g} {_device(planned, 'core')}-h" for planned in stages))
+    row("time, at most", (duration(planned.total_s) if planned.fits else "" for planned in stages))
+    for cause in dict.fromkeys(cause for planned in stages if planned.fits for cause in planned.seconds):
+        times = (planned.seconds.get(cause) if planned.fits else None for planned in stages)
+        row(f"  {cause}", ("" if s is None else duration(s) for s in times))
+    holding = (f"{_figure(p.device_hours)} {_device(p, 'core')}-h" if p.fits else "" for p in stages)
+    row("held", holding)
     row("fits", ("yes" if planned.fits else "NO" for planned in stages), "firm")
     return terminal(grid("", ["", *(planned.stage.name for planned in stages)], rows))
+
+
+def _in_a_step(planned: StagePlan) -> str:
+    stage = planned.stage
+    return gib(stage.received_bytes / stage.n_steps) if stage.n_steps and stage.received_bytes else ""
 
 
 def _device(planned: StagePlan, otherwise: str = "CPU") -> str:
@@ -107,7 +123,11 @@ def _device(planned: StagePlan, otherwise: str = "CPU") -> str:
 
 
 def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
-    yield Text(f"All stages: at most {_sum(model.stages)}; starting workers and engine is not counted.")
+    if fitting := [planned for planned in model.stages if planned.fits]:
+        which = (
+            "All stages" if model.fits else f"What fits ({', '.join(each.stage.name for each in fitting)})"
+        )
+        yield Text(f"{which}: at most {_sum(fitting)}; starting workers and engine is not counted.")
     if model.fits:
         yield Text("Everything fits.")
         return
@@ -137,20 +157,32 @@ def _sum(stages: Sequence[StagePlan]) -> str:
         unit: sum(planned.device_hours for planned in stages if _device(planned, "core") == unit)
         for unit in ("GPU", "core")
     }
-    hours = " and ".join(f"{value:.3g} {unit}-hours" for unit, value in by_unit.items() if value)
+    hours = " and ".join(f"{_figure(value)} {unit}-hours" for unit, value in by_unit.items() if value)
     return f"{duration(sum(planned.total_s for planned in stages))}, {hours}"
 
 
 def _rates(model: ModelPlan) -> Iterator[str]:
+    """Those that times above rest on; of a stage that fits once it is changed, its rates then."""
     stages_by_line: dict[str, list[str]] = {}
-    for planned in model.stages:
+    timed = {planned.stage.name: planned for planned in (*model.stages, *model.mended) if planned.fits}
+    for planned in timed.values():
         rates = planned.rates
-        for name, (what, scale, unit) in _RATES.items():
-            if name in rates.origin:
-                line = f"{what} {getattr(rates, name) / scale:.3g} {unit} ({rates.origin[name]})"
+        for name, (cause, what, scale, unit) in _RATES.items():
+            used = planned.stage.score_flops if name == "score_slowdown" else planned.seconds.get(cause)
+            if used and name in rates.origin:
+                line = f"{what} {_figure(getattr(rates, name) / scale)} {unit} ({rates.origin[name]})"
                 stages_by_line.setdefault(line, []).append(planned.stage.name)
     for line, stages in stages_by_line.items():
-        yield line if len(stages) == len(model.stages) else f"{line} [{', '.join(stages)}]"
+        yield line if len(stages) == len(timed) else f"{line} [{', '.join(stages)}]"
+
+
+def _parameters(n: int) -> str:
+    return f"{n / 1e9:.2f} billion parameters" if n >= 1e9 else f"{n / 1e6:.1f} million parameters"
+
+
+def _figure(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
@@ -199,6 +231,7 @@ def _stage_data(planned: StagePlan) -> dict[str, Any]:
         "fullest_phase": stage.peak.name,
         "flops": stage.flops,
         "received_bytes": stage.received_bytes,
+        "training_steps": stage.n_steps,
         "read_bytes": stage.read_bytes,
         "spilled_bytes": stage.spilled_bytes,
         "seconds": planned.seconds,

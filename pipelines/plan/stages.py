@@ -265,6 +265,7 @@ def fine_tuning_stage(case: PlannedCase, trainings: Sequence[PlannedTraining]) -
         training.training_phases(where, largest),
         flops=sum(training.training_flops(case.shape, one) for one in trainings),
         received_bytes=sum(training.gathered_in_training(where, one) for one in trainings),
+        n_steps=sum(one.n_steps for one in trainings),
         moved_bytes=sum(training.moved_in_training(where, one) for one in trainings),
         read_bytes=len(trainings) * case.shape.model_bytes,
         notes=tuple(notes),
