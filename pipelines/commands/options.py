@@ -211,7 +211,7 @@ class StudyOptions:
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """`command` as a command line reads it: in place of a record of options that it takes, each of the record's fields."""
     signature = inspect.signature(command, eval_str=True)
-    records = {
+    records: dict[str, Any] = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
         if is_dataclass(parameter.annotation)

@@ -80,4 +80,4 @@ def test_two_ranks_receive_what_is_planned(recomputed_layers: float, tmp_path: P
         recomputed_layers=recomputed_layers,
     )
     where = Placing(shape=shape_of(AutoConfig.from_pretrained(folder), "float32"), world_size=2)
-    assert gathered_in_training(where, planned) == pytest.approx(counted / 2, rel=0.02)
+    assert gathered_in_training(where, planned) == pytest.approx(counted / 2, rel=0.04)
