@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,22 @@ def model_fingerprint(
     return digest.hexdigest()
 
 
+def files_fingerprint(
+    source: str | Path, revision: str | None = None, *, trust_remote_code: bool = False
+) -> str:
+    """16 hex digits for the same, wherever the files lie: a local folder has its `model_fingerprint`, and a hub's model that
+    of a folder with the hub's files. Of a hub's model those that decide are fetched, the small ones too.
+
+    Raises:
+        ModelError: as `model_fingerprint`, or files that cannot be fetched.
+    """
+    folder = Path(source)
+    if not folder.exists():
+        _fetch_small_files(str(source), revision, trust_remote_code)
+        folder = weight_paths(source, revision)[0].parent
+    return model_fingerprint(folder, trust_remote_code=trust_remote_code)
+
+
 def require_fingerprint(
     source: str | Path, expected: str, revision: str | None = None, trust_remote_code: bool = False
 ) -> None:
@@ -79,6 +96,21 @@ def require_fingerprint(
             "since, or this node has another copy. Let nothing write to them while it runs, give all nodes the same files, "
             "and start again"
         )
+
+
+def _fetch_small_files(source: str, revision: str | None, trust_remote_code: bool) -> None:
+    """Puts all that `_small_files` looks for in a folder beside a hub's weights in its cache."""
+    from huggingface_hub import HfApi
+
+    wanted = (CONFIG, GENERATION, INDEX, *TOKENIZER_FILES)
+    way_out = "Look at its name, and whether the hub can be reached"
+    with errors_become(ModelError, f"The files of {source} cannot be fetched", way_out):
+        api = HfApi()
+        for sibling in api.model_info(source, revision=revision).siblings or ():
+            name = sibling.rfilename
+            is_code = trust_remote_code and name.endswith(".py")
+            if is_code or ("/" not in name and any(fnmatchcase(name, pattern) for pattern in wanted)):
+                api.hf_hub_download(source, name, revision=revision)
 
 
 def require_finite_files(paths: Sequence[Path], progress: Progress | None = None) -> None:

@@ -48,7 +48,10 @@ class Card(Section):
     revision: str | None = None
     """The model's commit on the hub; None where it is not known."""
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    """Hash of the model's files, by which another model is refused."""
+    """Hash of the model's files as the study had them, with the commit of a hub's model."""
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
+    """Hash of the model's files wherever they lie, by which copies of them are known and another model is refused; None where
+    they were not on the machine that shared, and then the fingerprint alone decides."""
     selection: str
     """The name of the selection that the sets are of."""
     rule: dict[str, Any]

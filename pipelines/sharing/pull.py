@@ -70,11 +70,16 @@ def _card(api: Any, repo: str, revision: str | None, sizes: dict[str, int], fold
 
 
 def _required(card: Card, model: ModelConfig, repo: str) -> StudiedModel:
-    """The model at hand. Raises SharingError where it is another than the card's."""
+    """The model at hand, or a copy of its files. Raises SharingError where it is another than the card's."""
+    from polyneuron.neuron_core.model.identity import files_fingerprint
     from polyneuron.pipelines.run.studied_model import StudiedModel
 
     opened = StudiedModel.open(model)
-    if opened.fingerprint != card.fingerprint:
+    trusted = model.trust_remote_code
+    if opened.fingerprint != card.fingerprint and (
+        card.content is None
+        or files_fingerprint(opened.source, opened.revision, trust_remote_code=trusted) != card.content
+    ):
         where = (
             f"{card.source}{f' at commit {card.revision}' if card.revision else ''}"
             if card.source

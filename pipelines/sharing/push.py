@@ -114,11 +114,13 @@ def _card_of(study: OpenedStudy, store: str, files: dict[str, FileOnCard]) -> Ca
             f"{store} was made with {len(weights)} states of {study.model}'s files; run the study again"
         )
     source, revision = _on_the_hub(study.model, store, weights[0])
+    content = weights[0] if source is None else _content(source, revision)
     return Card(
         model=study.model,
         source=source,
         revision=revision,
         fingerprint=weights[0],
+        content=content,
         selection=study.selection,
         rule=json.loads(chosen["rule_json"]),
         corpora={row["language"]: row["sha"] for row in corpora},
@@ -140,6 +142,18 @@ def _on_the_hub(label: str, store: str, fingerprint: str) -> tuple[str | None, s
     ):
         return None, None
     return source, _cached_commit(source, config, fingerprint)
+
+
+def _content(source: str, revision: str | None) -> str | None:
+    """What the files of a hub's model hold, where this machine has what was studied and the hub hands out the rest."""
+    from polyneuron.neuron_core.model.identity import files_fingerprint
+
+    if revision is None:
+        return None
+    try:
+        return files_fingerprint(source, revision)
+    except ModelError:
+        return None
 
 
 def _cached_commit(source: str, config: ModelConfig, fingerprint: str) -> str | None:
