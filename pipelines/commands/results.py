@@ -43,7 +43,7 @@ def export(
 ) -> None:
     """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
     from polyneuron.neuron_core.edits.export import export_checkpoint, require_free
-    from polyneuron.pipelines.talk.speakers import quietly
+    from polyneuron.pipelines.run.chatter import quietly
 
     require_free(folder)  # before the model is read
     study = stored.opened()

@@ -97,8 +97,9 @@ def say(
     """Ask a study's model, its changed self, and a control with random neurons changed, side by side."""
     from rich.console import Console
 
+    from polyneuron.pipelines.run.chatter import quietly
     from polyneuron.pipelines.talk.answers import answered, as_json, require_restored
-    from polyneuron.pipelines.talk.speakers import quietly, speaking
+    from polyneuron.pipelines.talk.speakers import speaking
     from polyneuron.pipelines.talk.voices import voices
 
     study = talk.opened()
@@ -125,8 +126,9 @@ def say(
 @spread
 def chat(*, talk: TalkOptions, max_tokens: MaxTokens = 64) -> None:
     """Talk with them line by line, each with its own memory; /help inside lists what can be changed meanwhile."""
+    from polyneuron.pipelines.run.chatter import quietly
     from polyneuron.pipelines.talk.conversation import Conversation
-    from polyneuron.pipelines.talk.speakers import quietly, speaking
+    from polyneuron.pipelines.talk.speakers import speaking
 
     study = talk.opened()
     with quietly():

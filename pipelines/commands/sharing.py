@@ -22,6 +22,7 @@ def push(
     ] = False,
 ) -> None:
     """Share a study's sets, edits and report as a repository of the Hugging Face Hub, with a card."""
+    from polyneuron.pipelines.run.chatter import quietly
     from polyneuron.pipelines.sharing.push import PARTS
     from polyneuron.pipelines.sharing.push import push as push_study
 
@@ -31,7 +32,9 @@ def push(
         raise ConfigError(f"--parts: there is no {unknown[0]!r}; there are {', '.join(PARTS)}")
     from huggingface_hub import HfApi
 
-    print(push_study(HfApi(), store, repo, model=model, parts=chosen, public=public))
+    with quietly():
+        commit = push_study(HfApi(), store, repo, model=model, parts=chosen, public=public)
+    print(commit)
 
 
 def pull(
@@ -53,12 +56,14 @@ def pull(
 
     from polyneuron.pipelines.config.one_line import model_of
     from polyneuron.pipelines.config.study import ModelConfig
+    from polyneuron.pipelines.run.chatter import quietly
     from polyneuron.pipelines.run.progress import say
     from polyneuron.pipelines.sharing.pull import pull as pull_files
 
     folder = out or Path(repo.rpartition("/")[2])
     mine = None if model is None else ModelConfig.model_validate(model_of(model))
-    card = pull_files(HfApi(), repo, folder, model=mine, revision=revision)
+    with quietly():
+        card = pull_files(HfApi(), repo, folder, model=mine, revision=revision)
     say(
         f"{len(card.files)} files with the checksums of the card; {card.model}, {card.selection}, by {card.code}"
     )

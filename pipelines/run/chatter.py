@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,13 @@ def libraries_quiet(log: Path) -> Iterator[None]:
             logging.captureWarnings(False)
             with suppress(OSError):
                 _take_out_credentials(log, began_at)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside, what libraries print is not shown, unless people want it so. For commands that read a store, and keep no log."""
+    with tempfile.TemporaryDirectory() as folder, libraries_quiet(Path(folder) / "libraries.log"):
+        yield
 
 
 @contextmanager

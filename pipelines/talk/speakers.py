@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from polyneuron.eval.engines.settings import Backend, EngineSettings
-from polyneuron.pipelines.run.chatter import libraries_quiet
+from polyneuron.pipelines.run.chatter import quietly
 from polyneuron.pipelines.talk.voices import Voice
 
 if TYPE_CHECKING:
@@ -88,10 +86,3 @@ def _vllm(study: OpenedStudy, max_tokens: int, longest: int) -> Iterator[Continu
         yield continued
     finally:
         engine.close()
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Inside, what libraries print is not shown, unless people want it so."""
-    with tempfile.TemporaryDirectory() as folder, libraries_quiet(Path(folder) / "libraries.log"):
-        yield
