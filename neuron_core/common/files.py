@@ -12,7 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from polyneuron.neuron_core.common.errors import SetError
+from polyneuron.neuron_core.common.boundary import errors_become
+from polyneuron.neuron_core.common.errors import PolyneuronError, SetError
 
 
 def temporary_beside(path: Path) -> Path:
@@ -23,6 +24,14 @@ def temporary_beside(path: Path) -> Path:
         if not _runs(left.name.split(".")[-3]):
             remove(left)
     return path.with_name(f".{path.name}.{here}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def require_free(folder: Path, kind: type[PolyneuronError]) -> None:
+    """Raises `kind` when something is there that is not an empty folder, or where no folder can be."""
+    with errors_become(kind, "No folder can be there", "Name another"):
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free:
+        raise kind(f"{folder} exists already and is not an empty folder; give another, or remove it first")
 
 
 def remove(path: Path) -> None:

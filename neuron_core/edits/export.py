@@ -7,20 +7,12 @@ from typing import Any
 from torch import nn
 
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.common.files import remove, temporary_beside
+from polyneuron.neuron_core.common.files import remove, require_free, temporary_beside
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.model.whole import require_whole
 
 PROVENANCE = "polyneuron_edit.json"
 """File beside the weights that says which edit they carry."""
-
-
-def require_free(folder: Path) -> None:
-    """Raises SetError when something is there that is not an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SetError(
-            f"{folder} exists already and is not an empty folder; give another, or remove it first"
-        )
 
 
 def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder: str | Path) -> Path:
@@ -30,7 +22,7 @@ def export_checkpoint(model: nn.Module, tokenizer: Any, edit: WeightEdit, folder
     holds files, it cannot be written, or the edit does not fit the model, ModelError when the model is wrapped, sharded or
     quantised."""
     folder = Path(folder)
-    require_free(folder)
+    require_free(folder, SetError)
     require_whole(model)
     edit.require_fit(model)
     temporary = temporary_beside(folder)

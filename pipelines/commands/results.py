@@ -42,10 +42,12 @@ def export(
     stored: StudyInStore,
 ) -> None:
     """Write a variant as a Hugging Face folder: the model without a set's neurons, or with trained ones."""
-    from polyneuron.neuron_core.edits.export import export_checkpoint, require_free
+    from polyneuron.neuron_core.common.errors import SetError
+    from polyneuron.neuron_core.common.files import require_free
+    from polyneuron.neuron_core.edits.export import export_checkpoint
     from polyneuron.pipelines.run.chatter import quietly
 
-    require_free(folder)  # before the model is read
+    require_free(folder, SetError)  # before the model is read
     study = stored.opened()
     edit = study.edit(variant)
     say(f"exporting {variant} of {study.model}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.errors import ConfigError
 
 
@@ -72,7 +73,9 @@ class OneLine:
 def model_of(model: str) -> dict[str, str]:
     """A section of `models`: the path, or the package that carries the model, and the last part of it as its name."""
     package = model.replace("-", "_")
-    if not Path(model).exists() and package.isidentifier() and importlib.util.find_spec(package):
+    with errors_become(ConfigError, "--model names no model", "Give a hub name, a folder or a .gguf file"):
+        is_path = Path(model).exists()
+    if not is_path and package.isidentifier() and importlib.util.find_spec(package):
         return {"gguf_package": package, "name": package}
     name = Path(os.path.abspath(model)).name.removesuffix(".gguf")
     if not model.strip() or not name:

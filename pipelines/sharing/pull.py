@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyneuron.neuron_core.common.boundary import errors_become
 from polyneuron.neuron_core.common.errors import SharingError
-from polyneuron.neuron_core.common.files import remove, temporary_beside
+from polyneuron.neuron_core.common.files import remove, require_free, temporary_beside
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.sharing import card as cards
 from polyneuron.pipelines.sharing.card import CARD, MOST_CARD_BYTES, Card
@@ -35,8 +35,7 @@ def pull(
             the way.
         ModelError: `model` cannot be read. SetError: a file that is no set or edit, or does not fit the model.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SharingError(f"{out} is there already: name an empty or new folder")
+    require_free(out, SharingError)
     temporary = temporary_beside(out)
     try:
         what = f"{repo} at {revision}" if revision else repo

@@ -266,7 +266,7 @@ def test_a_pickle_under_the_name_of_an_edit_is_no_edit(
 def test_what_is_in_the_way_stays(api: HfApi, repo: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(SharingError, match="is there already"):
+    with pytest.raises(SharingError, match="exists already"):
         pull(api, repo, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
