@@ -149,6 +149,13 @@ class LocalFiles(Files):
                 for name in names
             )
 
+    def read_bytes(self, path: str) -> bytes | None:
+        """As of any store. Raises StoreError for a device or a pipe, which might never end."""
+        where = self.full_path(path)
+        if os.path.exists(where) and not (os.path.isfile(where) or os.path.isdir(where)):
+            raise StoreError(f"{where} is no file, but a device or a pipe. Move it out of the store")
+        return super().read_bytes(path)
+
     def stamp(self, path: str) -> str:
         """Size, times and inode."""
         with store_errors(self.root, "read"):

@@ -17,6 +17,7 @@ from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import StoreError
 from tests.eval.store_rows import MODEL, impacts, run_row
 from tests.small_files import small_files
+from tests.time_limit import no_longer_than
 
 NOBODY = 65534
 
@@ -157,3 +158,20 @@ def test_a_writer_killed_while_writing(tmp_path: Path) -> None:
         store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
     assert not any(".writing-" in path for path in files_below(tmp_path))
     assert len(store.read("impacts")) == 4
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+@pytest.mark.parametrize("name", ["store.json", "impacts"])
+def test_what_never_ends_is_not_read(name: str, kind: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.write("impacts", impacts("en"), "u", {"model": MODEL}, "r")
+    (path,) = [p for p in (tmp_path / "store").rglob("*") if p.is_file() and name in str(p)]
+    path.unlink()
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    with no_longer_than(20), pytest.raises(StoreError, match="device or a pipe"):
+        store.read("impacts")
+    with no_longer_than(20), pytest.raises(StoreError, match="device or a pipe"), store.lock():
+        pass
