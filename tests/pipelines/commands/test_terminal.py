@@ -14,7 +14,7 @@ from tests.pipelines.notebook.conftest import model, store
 
 __all__ = ["model", "store"]
 ROOT = Path(__file__).parents[3]
-OURS = re.compile(r"\d\d:\d\d:\d\d  \S.*|polyneuron: .*|0 rows|  .*")
+OURS = re.compile(r"\d\d:\d\d:\d\d  +\S.*|polyneuron: .*|0 rows|  .*")
 """A line of progress, a message with what follows it, or that there are no rows."""
 THEIRS = re.compile(r"WARNING|Warning|deprecat|\d+%\||it/s\]|INFO \d\d-\d\d|site-packages")
 READ_BY = {
