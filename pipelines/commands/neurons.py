@@ -63,6 +63,9 @@ def neuron(
 ) -> None:
     """Show one neuron: impacts, sets, activations, tokens in context, and the tokens that it promotes and suppresses."""
     from polyneuron.eval.neurons.page import grids_of, page_json, page_markdown, sentences_of
+    from polyneuron.pipelines.run.chatter import quietly
+    from polyneuron.pipelines.run.outcome import print_page
+
     with quietly():
         facts = stored.opened().neuron(name, top).facts
     if form is not PageFormat.terminal:
