@@ -216,10 +216,11 @@ def test_a_place_of_the_map_lists_its_neurons(page: Page, report: Path) -> None:
     chosen = f"[...{root}.querySelectorAll('.list tbody tr')].every(row => /^L0\\.ffn\\./.test(row.cells[0].textContent))"
     assert 0 < page.evaluate(rows) < size and page.evaluate(chosen) is True
     name = page.evaluate(f"{root}.querySelector('.list tbody th').textContent")
-    page.evaluate(f"location.hash = '#tiny-model-a-neurons:{name}'")
-    page.wait_for(f"{root}.querySelector('[data-choose=text]').value === '{name}'")
-    names = f"[...{root}.querySelectorAll('.list tbody th')].map(cell => cell.textContent)"
-    assert name in page.evaluate(names)
+    for choice, value in (("set", ""), ("layer", ""), ("group", ""), ("text", name)):
+        field = f"{root}.querySelector('[data-choose={choice}]')"
+        page.evaluate(f"{field}.value = '{value}', {field}.dispatchEvent(new Event('input'))")
+    found = page.evaluate(f"[...{root}.querySelectorAll('.list tbody th')].map(cell => cell.textContent)")
+    assert name in found and all(each.startswith(name) for each in found)
 
 
 def test_the_list_is_copied_as_python_that_runs_and_as_csv(page: Page, report: Path) -> None:
