@@ -12,12 +12,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bench.load import context, corpora, results
+from bench.load import answers, context, corpora, results
 from bench.load.case import measured
 from bench.measuring import print_row, rows_of_process
 from polyneuron.pipelines.run.progress import console
 
-CASES = {**corpora.CASES, **results.CASES, **context.CASES}
+CASES = {**corpora.CASES, **results.CASES, **context.CASES, **answers.CASES}
 PARTS = (1 / 16, 1 / 4, 1.0)
 
 
