@@ -201,7 +201,7 @@ def test_a_column_that_is_not_text(tmp_path: Path) -> None:
         ("x.parquet", b"not parquet at all", "cannot be read"),
         ("x.jsonl.gz", b"not gzip", "cannot be read"),
         ("x.jsonl.zst", b"not zstd", "cannot be read"),
-        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000)[:-20], "cannot be read"),
+        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 1000, mtime=0)[:-20], "cannot be read"),
         ("x.csv", b"text,text\na,b\n", "2 columns"),
         ("x.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields"),
         ("x.csv", b'id,text\n1,"a\n', "line 2"),
