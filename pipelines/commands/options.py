@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -65,7 +66,10 @@ Corpus = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="Folder of the store; stores/MODEL if left out.", callback=from_home)
+    Path | None,
+    typer.Option(
+        help="Folder of the store, of --model or --demo; stores/MODEL if left out.", callback=from_home
+    ),
 ]
 Train = Annotated[
     str | None,
@@ -164,6 +168,9 @@ class StudyOptions:
             )
         if len(named) > 1:
             raise ConfigError(f"{' and '.join(named)} name a study each: give one of them")
+        if demo and self.out is not None:
+            overrides = [f"store={json.dumps(str(self.out))}", *overrides]
+            of_a_model.remove("--out")
         if of_a_model and not self.model:
             raise ConfigError(
                 f"{', '.join(of_a_model)} describe the study of --model; {named[0]} has all of it already: change it with "

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from polyneuron.eval.store.store import Store
+from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines import cli
 from polyneuron.pipelines.commands.options import StudyOptions
 from polyneuron.pipelines.config.load import load_study
@@ -121,6 +122,10 @@ def test_demonstrations_are_shipped_studies(monkeypatch: pytest.MonkeyPatch) -> 
     demo = StudyOptions(demo=True)
     assert demo.study(["seed=3"]) == load_study("study_smollm2", ["seed=3"]) and not said
     assert demo.study(["gemma", "store=x"]) == load_study("study_gemma3_270m", ["store=x"])
+    for folder in ("mine", "007", "no", 'a: "b" é'):
+        assert StudyOptions(demo=True, out=Path(folder)).study(["gemma"]).store == folder
+    with pytest.raises(ConfigError, match="^--languages describe the study of --model; --demo has all of it"):
+        StudyOptions(demo=True, out=Path("mine"), languages="en,sw").study([])
     assert "terms" in said[0]
 
 
