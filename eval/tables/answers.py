@@ -33,14 +33,41 @@ _JSON_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 _COMMA = ", ', ', "
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Also what turns the direction of text, so that nothing looks like what it is not."""
+_NOT_SPELT_OUT = [chr(code) for code in range(0x7F, 0x2070) if _CONTROLS.match(chr(code))]
+"""Controls that DuckDB puts into a box as they are."""
+_DRAWN_AS = {0x0E33: 0x10FE33, 0x0EB3: 0x10FEB3}
+"""The Thai and Lao vowels am, to which DuckDB gives no width, and letters that nobody uses in their places."""
+_DRAWN_BACK = {letter: vowel for vowel, letter in _DRAWN_AS.items()}
 
 
 def box(answer: DuckDBPyRelation, most_rows: int | None, width: int) -> str:
-    """DuckDB's own drawing, `width` columns wide: `most_rows` rows, or some of the first and the last."""
+    """DuckDB's own drawing, `width` columns wide: `most_rows` rows, or some of the first and the last. In texts, in lists of them
+    and in names, what controls a terminal is spelt out; within other values it is left out."""
+    named = answer.project("*")  # by which names are told apart
+    columns = zip(named.columns, map(str, named.types), strict=True)
+    shown = ", ".join(
+        f"{_drawable(_quoted(name), kind)} AS {_quoted(_in_a_box(name))}" for name, kind in columns
+    )
     drawn = io.StringIO()
     with redirect_stdout(drawn):
-        answer.show(max_rows=most_rows, max_width=width)
-    return drawn.getvalue().rstrip("\n") + "\n"
+        named.project(shown).show(max_rows=most_rows, max_width=width)
+    lines = (_CONTROLS.sub("", line) for line in drawn.getvalue().translate(_DRAWN_BACK).split("\n"))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _in_a_box(text: str) -> str:
+    return spelt_out(text).translate(_DRAWN_AS)
+
+
+def _drawable(column: str, kind: str) -> str:
+    """The column as DuckDB is to draw it: it spells out only some controls, and gives others no width."""
+    if kind == "VARCHAR[]":
+        return f"list_transform({column}, lambda text: {_drawable('text', 'VARCHAR')})"
+    if kind != "VARCHAR":
+        return column
+    for control in _NOT_SPELT_OUT:
+        column = f"replace({column}, chr({ord(control)}), '{spelt_out(control)}')"
+    return f"translate({column}, '{''.join(map(chr, _DRAWN_AS))}', '{''.join(map(chr, _DRAWN_AS.values()))}')"
 
 
 def box_width(answer: DuckDBPyRelation, most_rows: int | None) -> int:

@@ -7,14 +7,14 @@ from rich.text import Text
 
 from polyneuron.eval.tables.grid import Cell, Column, Grid, Line
 
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _STYLES = dict.fromkeys(("firm", "better", "worse", "above", "below"), "bold")
 _STYLES |= dict.fromkeys(("quiet", "blank", "within", "empty"), "dim")
 
 
 def visible(text: str) -> str:
-    """The text without line breaks and control characters, which would end a row, and without halves of characters, which
-    no file can hold."""
+    """The text without line breaks and control characters, which would end a row or turn its direction, and without halves of
+    characters, which no file can hold."""
     return _UNSEEN.sub(" ", text)
 
 
