@@ -19,7 +19,7 @@ from polyneuron.eval.report.sections.benchmarks import benchmarks_part
 from polyneuron.eval.report.sections.comparison import benchmark_comparisons, comparison
 from polyneuron.eval.report.sections.methods import methods_part
 from polyneuron.eval.report.sections.neurons import map_part
-from polyneuron.eval.report.sections.perplexity import answer_figure, perplexity_part
+from polyneuron.eval.report.sections.perplexity import answer_figure, answer_legend, perplexity_part
 from polyneuron.eval.report.sections.scores import scores_part
 from polyneuron.eval.report.sections.sets import sets_part, thresholds_part
 from polyneuron.eval.report.sections.training import training_part
@@ -51,6 +51,8 @@ class Article:
     """What stands on the first screen."""
     figure: list[dict[str, Any]]
     """The panels of the figure there."""
+    legend: list[tuple[str, str, str]]
+    """Class, shape and words of what it shows."""
     findings: list[Finding]
     """One headline each, shown in the part that it is about."""
     parts: dict[str, dict[str, Any]]
@@ -145,6 +147,7 @@ def article(study: ShownStudy, id: str) -> Article:
         study=study,
         answer=answer_of(study, effects, findings),
         figure=answer_figure(study, effects),
+        legend=answer_legend(study, effects),
         findings=findings,
         parts=parts,
     )

@@ -108,21 +108,23 @@ def _verdict(word: str, role: str) -> str:
 def notes(config: TransferConfig, grids: Iterable[Grid]) -> list[str]:
     """What a reader must know of the tables."""
     found = [
-        f"Brackets: 95% intervals. Verdicts: paired over the same items, Holm over all of a model's comparisons, alpha "
-        f"{config.alpha:g}; an intervention against none on the same model, trained neurons against attention alone and random "
-        f"ones. `{BASE}` is the model before fine-tuning."
+        f"Brackets are 95% intervals. Verdicts are paired over the same items, at level {config.alpha:g} after Holm's correction "
+        f"for all comparisons of a model: an intervention is compared with none on the same model, trained neurons with "
+        f"attention alone and with random ones. `{BASE}` is the model before fine-tuning."
     ]
     if any("random" in task.tuned for task in config.tasks):
         found.append(
-            "Random neurons are as many in each layer as those of source and target together: source+target is compared with its "
-            "own number, source or target alone with more neurons than they have."
+            "Random neurons are as many in each layer as those of source and target together, so source or target alone is "
+            "compared with more neurons than it has."
         )
     if config.evaluation_data == "sample":
-        found.append("Judged on samples written for this project, a few items each: no benchmark.")
+        found.append(
+            "Judged on samples written for this project, a few items each: these scores are not benchmark results."
+        )
     if any(detail.startswith("paper ") for *_, cell in _cells(grids) for detail in cell.details):
         found.append(
-            "The paper's constants are those called as-published here; its XNLI is a classification head's accuracy, ours "
-            "compares likelihoods, and its base is in 4 bits."
+            "The paper's constants are called as-published here. Its XNLI score is the accuracy of a classification head on a "
+            "4-bit base; ours compares likelihoods."
         )
     return found
 
@@ -184,7 +186,6 @@ def transfer_page(
         "Models that failed, and why",
         ["model", "what failed", "why"],
         [(row["model"], row["stage"], row["reason"]) for row in failed],
-        tone="pairs",
     )
     page = environment(Path(__file__).parent).get_template("transfer.html.j2")
     return page.render(

@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from polyneuron.eval.report.charts.frame import room_of_names
 from polyneuron.eval.report.charts.svg import Drawing, log_axis
 from polyneuron.eval.report.numbers.effects import Effect, Effects
 from polyneuron.eval.report.numbers.study import ShownStudy
@@ -19,8 +20,8 @@ _DRAWS: dict[ControlKind, tuple[str, str, float]] = {
     "impact_control": ("draw nearest in impact", "like-impact", 3),
 }
 """Words, class and place under the middle of the row, in pixels, of each kind of draws that is drawn."""
-_ROW, _LEFT, _RIGHT = 30, 25.0, 82.0
-"""Pixels from row to row, and the percents that the plot reaches between: names stand left of it, numbers right."""
+_ROW, _RIGHT = 30, 82.0
+"""Pixels from row to row, and the percent that the plot ends at: numbers stand right of it."""
 
 
 def answer_charts(study: ShownStudy, effects: Effects) -> dict[str, Markup]:
@@ -53,8 +54,10 @@ def _chart(study: ShownStudy, effects: Effects, kind: str, rows: dict[str, Effec
         f"Perplexity without the {kind.replace('_', ' ')} set as a multiple of before, log scale"
     )
 
+    left = room_of_names([language_name(code) for code in rows])
+
     def at(value: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * axis.at(value) / 100
+        return left + (_RIGHT - left) * axis.at(value) / 100
 
     floor = _ROW * len(rows)
     for tick in axis.ticks(3):

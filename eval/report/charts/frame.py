@@ -10,6 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from polyneuron.eval.report.charts.svg import Axis, Drawing
+from polyneuron.eval.report.words.wording import told_apart
 
 Form = Callable[[float], str]
 """How the value of a tick is written."""
@@ -115,10 +116,12 @@ class Plot(Drawing):
             self.line(at, self.floor, at, self.floor + 4, "axis")
             self.text(at, self.floor + 17, words, "tick", _anchor(at, words))
 
-    def name_lines(self, form: Form, most: int = 4) -> None:
-        """The values of the grid's lines, to be called after what must not run through them."""
-        for tick in self._y.ticks(most):
-            self.text(0, self.y_at(tick) - 3, form(tick), "tick halo")
+    def name_lines(self, form: Form | None = None, most: int = 4) -> None:
+        """The values of the grid's lines, to be called after what must not run through them; without a form, in as few digits
+        as tell them apart."""
+        ticks = self._y.ticks(most)
+        for tick, words in zip(ticks, map(form, ticks) if form else told_apart(ticks), strict=True):
+            self.text(0, self.y_at(tick) - 3, words, "tick halo")
 
     def curve(self, points: Iterable[tuple[float, float]], css: str) -> None:
         """A line through points given as values of both axes."""
@@ -138,6 +141,11 @@ def bar_rows(label: str, rows: Sequence[BarRow], *, row: int = 34, bar: int = 11
             start, end = end, end + 100 * length / longest
             drawing.bar(start, end, y + 18, bar, css, tip=tip)
     return drawing.svg(row * len(rows) + 4)
+
+
+def room_of_names(names: Iterable[str]) -> float:
+    """The percent of a chart that names of rows take at their left, in the narrowest of panels."""
+    return min(45.0, max(25.0, 3.0 * max(map(len, names), default=0)))
 
 
 def name_layers(drawing: Drawing, n_layers: int, y: float, left: float = 0) -> None:

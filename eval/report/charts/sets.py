@@ -64,10 +64,10 @@ def threshold_chart(curves: Curves, marker_id: str) -> Markup:
     for name, values in lines.items():  # an empty set has no place on a logarithmic axis
         pairs = zip(MULTIPLIERS.tolist(), values.tolist(), strict=True)
         plot.curve([(m, n) for m, n in pairs if n >= 1], f"line-{name}")
-    plot.name_lines(count, most=5)
-    _name_curves(plot, lines)
     at = plot.x.at(1.0)
     plot.line(at, plot.top, at, plot.floor, "marker", id=marker_id)
+    plot.name_lines(count, most=5)
+    _name_curves(plot, lines)
     return plot.svg(plot.floor + 22)
 
 

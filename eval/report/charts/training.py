@@ -101,5 +101,5 @@ def _panel(
             css = f"{line_style(training.strategy)} kept"
             words = f"{name}: {tip}{number(value, 4)} nats per token"
             plot.mark(x.at(step), plot.y_at(value), "ring", css, words)
-    plot.name_lines(lambda tick: number(tick, 4, tidy=True))
+    plot.name_lines()
     return plot.svg(plot.floor + 22)

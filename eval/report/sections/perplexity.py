@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from polyneuron.eval.report.charts.answer import answer_charts
+from polyneuron.eval.report.charts.answer import LOOKS, answer_charts
 from polyneuron.eval.report.numbers.chance import OWN_SETS, BesideDraws, beside_all_kinds
 from polyneuron.eval.report.numbers.effects import ABOVE, Effects
 from polyneuron.eval.report.numbers.specificity import Margin, Specificity, specificity_of
@@ -26,6 +26,9 @@ from polyneuron.neuron_core.sets.variant_name import CONTROL_NAMES, ControlKind
 
 SETS = {"shared": "shared", "exclusive": "exclusive", "strict_exclusive": "strictly exclusive"}
 """The kinds of sets that are switched off, and what they are called."""
+_NAMES = {"shared": "shared set", "exclusive": "own exclusive set", "strict_exclusive": "own strict set"}
+_DRAWN: dict[ControlKind, str] = {"control": "control", "impact_control": "like-impact"}
+"""The class of each kind of draws in the figure on the first screen."""
 _TONES = {ABOVE: "above", NO_EVIDENCE: "within"}
 _HEAT_STEPS = (1.1, 1.5, 3.0, 10.0, 100.0, 1000.0)
 
@@ -53,9 +56,18 @@ def answer_figure(study: ShownStudy, effects: Effects | None) -> list[dict[str, 
     for kind, chart in answer_charts(study, effects).items():
         draws = beside_all_kinds(study.variants, effects, list(study.languages), kind)
         beside = [(CONTROL_NAMES[k], d.n_won, len(d.times), d.p_all) for k, d in draws.items()]
-        name = {"shared": "shared set", "exclusive": "own exclusive set"}.get(kind, "own strict set")
-        found.append({"name": name, "chart": chart, "beside": beside})
+        found.append({"name": _NAMES[kind], "chart": chart, "beside": beside})
     return found
+
+
+def answer_legend(study: ShownStudy, effects: Effects | None) -> list[tuple[str, str, str]]:
+    """Class, shape and words of what the figure on the first screen shows."""
+    if effects is None:
+        return []
+    kinds = answer_charts(study, effects)
+    sets = [(LOOKS[kind][1], LOOKS[kind][0], _NAMES[kind]) for kind in kinds]
+    drawn = [(_DRAWN[kind], "tick", CONTROL_NAMES[kind]) for kind in _DRAWN if study.variants.of_kind(kind)]
+    return sets + drawn
 
 
 def effect_grid(study: ShownStudy, effects: Effects, specific: Mapping[str, Specificity]) -> Grid:

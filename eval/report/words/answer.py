@@ -19,7 +19,7 @@ def answer_of(study: ShownStudy, effects: Effects | None, findings: Sequence[Fin
     base = effects.base if effects else {}
     return {
         "model": study.model,
-        "n_languages": len(study.languages),
+        "languages": list(study.languages),
         "n_shared": study.sets.total("shared"),
         "chosen": bool(study.rule.get("target_shared")),
         "shared": off.get("shared_off"),

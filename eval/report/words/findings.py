@@ -68,7 +68,7 @@ def _sizes(study: ShownStudy) -> Finding:
     values = {
         "shared": shared,
         "n_measured": study.anatomy.n_neurons,
-        "n_languages": len(own),
+        "languages": list(own),
         "chosen": bool(study.rule.get("target_shared")),
         "lengths": [(code, tokens[code]) for code in ends] if ends else None,
     }
@@ -103,6 +103,7 @@ def _shared_off(study: ShownStudy, effects: Effects) -> Finding | None:
     random = beside.get("control")
     values = {
         "n_neurons": variant.n_neurons,
+        "languages": list(times),
         **extremes(times),
         "beside": {kind: _spread(each) for kind, each in beside.items()},
         "lost": random.lost if random else [],

@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 DASH = "–"
 _NAMES = (
-    "ar Arabic, bn Bengali, de German, en English, es Spanish, fr French, hi Hindi, id Indonesian, it Italian, ja Japanese, "
-    "ko Korean, nl Dutch, pl Polish, pt Portuguese, ru Russian, sw Swahili, te Telugu, th Thai, tr Turkish, uk Ukrainian, "
-    "vi Vietnamese, yo Yoruba, zh Chinese"
+    "af Afrikaans, am Amharic, ar Arabic, az Azerbaijani, be Belarusian, bg Bulgarian, bn Bengali, bo Tibetan, "
+    "bs Bosnian, ca Catalan, cs Czech, cy Welsh, da Danish, de German, el Greek, en English, es Spanish, "
+    "et Estonian, eu Basque, fa Persian, fi Finnish, fr French, ga Irish, gl Galician, gu Gujarati, ha Hausa, "
+    "he Hebrew, hi Hindi, hr Croatian, hu Hungarian, hy Armenian, id Indonesian, ig Igbo, is Icelandic, it Italian, "
+    "ja Japanese, jv Javanese, ka Georgian, kk Kazakh, km Khmer, kn Kannada, ko Korean, ky Kyrgyz, la Latin, lo Lao, "
+    "lt Lithuanian, lv Latvian, mg Malagasy, mk Macedonian, ml Malayalam, mn Mongolian, mr Marathi, ms Malay, "
+    "mt Maltese, my Burmese, nb Norwegian, ne Nepali, nl Dutch, no Norwegian, ny Chichewa, om Oromo, or Odia, "
+    "pa Punjabi, pl Polish, ps Pashto, pt Portuguese, qu Quechua, ro Romanian, ru Russian, rw Kinyarwanda, "
+    "sd Sindhi, si Sinhala, sk Slovak, sl Slovenian, sn Shona, so Somali, sq Albanian, sr Serbian, st Sotho, "
+    "su Sundanese, sv Swedish, sw Swahili, ta Tamil, te Telugu, tg Tajik, th Thai, tl Tagalog, tr Turkish, "
+    "ug Uyghur, uk Ukrainian, ur Urdu, uz Uzbek, vi Vietnamese, wo Wolof, xh Xhosa, yi Yiddish, yo Yoruba, "
+    "zh Chinese, zu Zulu"
 )
 LANGUAGE_NAMES: dict[str, str] = dict(pair.split() for pair in _NAMES.split(", "))  # type: ignore[misc]
 GROUP_NAMES = {
@@ -42,6 +51,13 @@ def language_name(code: str) -> str:
 def languages(codes: Iterable[str]) -> str:
     """Their names as `listing` writes them."""
     return listing([language_name(code) for code in codes])
+
+
+def all_languages(codes: Sequence[str]) -> str:
+    """All of them: ``Swahili``, ``both languages``, ``all six languages``."""
+    if len(codes) == 1:
+        return language_name(codes[0])
+    return "both languages" if len(codes) == 2 else f"all {small_count(len(codes))} languages"
 
 
 def count(value: float | None) -> str:
@@ -80,6 +96,15 @@ def number(value: float | None, digits: int = 3, tidy: bool = False) -> str:
 def tidy(value: float) -> str:
     """The value of a tick: `number` without zeros at its end."""
     return number(value, tidy=True)
+
+
+def told_apart(values: Sequence[float]) -> list[str]:
+    """Values of ticks with three significant digits, or with more where two would read the same."""
+    for digits in range(3, 12):
+        words = [number(value, digits, tidy=True) for value in values]
+        if len({*words}) == len({*values}):
+            break
+    return words
 
 
 def times(ratio: float | None, tidy: bool = False) -> str:

@@ -49,7 +49,7 @@ def test_uneven_rows_are_refused() -> None:
 
 def test_html_by_hand() -> None:
     assert html(scores(tone="heat scores", id="t")) == (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Scores"><table id="t" class="heat scores">\n'
+        '<div class="scroll" tabindex="0" role="group" aria-label="Scores"><table id="t" class="heat scores">\n'
         '<thead><tr><th scope="col" class="words">language</th><th scope="col">MGSM</th>'
         '<th scope="col" class="words">remark</th></tr></thead>\n'
         '<tbody><tr><th scope="row">Swahili</th><td class="h2 worse">20.0 <sup>−3.0</sup> <span>▼ worse</span>'

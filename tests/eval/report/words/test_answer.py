@@ -38,14 +38,17 @@ def test_the_answer_has_the_extremes_of_both_kinds_of_sets(study: ShownStudy) ->
             code: study.variants.of_set(kind, None if kind == "shared" else code) for code in study.languages
         }
         found = [e.times for code, variant in own.items() if (e := effects.of(variant, code))]
-        assert f"multiplied by {times(min(found))} to {times(max(found))}" in answer
+        least, most = (times(end(found)).removeprefix("×") for end in (min, max))
+        assert f"multiplies {'' if kind == 'shared' else 'its '}perplexity by {least} to {most}" in answer
     draws = [t for c in study.languages for t in effects.times(study.variants.controls_of("shared"), c)]
-    assert answer.endswith(f"without random ones, by about {times(float(np.median(draws)))}.")
+    assert answer.endswith(
+        f"as many random neurons as shared ones, by about {times(float(np.median(draws)))[1:]}."
+    )
 
 
 def test_a_study_without_perplexities_says_so(study: ShownStudy) -> None:
     bare = dataclasses.replace(study, variants=Variants())
-    assert said(bare, "answer").endswith("what they are worth was not measured.")
+    assert said(bare, "answer").endswith("what happens without them was not measured.")
     assert said(bare, "like") == ""
 
 

@@ -33,7 +33,7 @@ UNKNOWN = NO_MORE | {"lost": [], "ratio": None, "p_value": None}
 SIZES = {
     "shared": 3,
     "n_measured": 900,
-    "n_languages": 2,
+    "languages": ["en", "sw"],
     "chosen": False,
     "lengths": None,
 }
@@ -53,7 +53,7 @@ NOISE = {
     "shared": BY_CHANCE | {"p_value": None, "chance_size": 7e-6},
 }
 BESIDE = {"control": DRAWS, "impact_control": LIKE}
-SHARED = {"n_neurons": 3, "beside": BESIDE, "lost": [], "alpha": 0.05, **SPAN}
+SHARED = {"n_neurons": 3, "languages": ["en", "sw"], "beside": BESIDE, "lost": [], "alpha": 0.05, **SPAN}
 OWN = {
     "set": "exclusive",
     "unharmed": [],
@@ -119,10 +119,10 @@ SPECIFIC |= {"alpha": 0.05}
 FINDINGS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
         SIZES,
-        SIZES | {"shared": 0, "n_languages": 11, "chosen": True},
+        SIZES | {"shared": 0, "languages": list("abcdefghijk"), "chosen": True},
         SIZES | {"lengths": [("en", 16.25), ("sw", 32.0)]},
-        SIZES | {"n_measured": None, "n_languages": 1},
-        {"n_languages": 0, "shared": 0},
+        SIZES | {"n_measured": None, "languages": ["sw"]},
+        {"languages": [], "shared": 0},
     ],
     "noise_unmeasured": [{"reason": None}, {"reason": "too few sentences"}],
     "noise": [
