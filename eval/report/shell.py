@@ -11,9 +11,7 @@ from polyneuron.eval.report.words import wording
 from polyneuron.eval.tables.html import html
 
 TEMPLATES = Path(__file__).parent / "templates"
-_WORDING = (
-    "all_languages count fine_times languages listing number percent plural sentence small_count times unfinished"
-)
+_WORDING = "all_languages count fine_times languages listing number percent plural sentence small_count times unfinished"
 _FILTERS = {"language": wording.language_name} | {name: getattr(wording, name) for name in _WORDING.split()}
 
 
