@@ -23,7 +23,7 @@ from polyneuron.neuron_core.passes.batches import Sentence
 from polyneuron.pipelines.config.evaluation import BenchmarkConfig, EvaluationConfig
 from polyneuron.pipelines.config.study import AblationConfig, DetectionConfig, ModelConfig, SelectionConfig
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.studied_model import StudiedModel
+from polyneuron.pipelines.run.studied_model import Parts, StudiedModel
 from polyneuron.pipelines.stages.ablation import Ablation
 from polyneuron.pipelines.stages.corpora import Sentences
 from polyneuron.pipelines.stages.detection import Selected, detect_and_select, detection_units
@@ -75,6 +75,7 @@ _CODES = [
     "mn",
 ]
 _RUN, _MODEL = "run", "synthetic"
+_WIDTHS = {"q": 64, "k": 32, "v": 32, "o": 64, "ffn": 128}
 _FULL = DetectionConfig(mode="full")
 
 
@@ -104,13 +105,14 @@ class SyntheticStudy:
         self.shape, self.codes = shape, _CODES[: shape.languages]
         self.store, self.report = Store(folder / "store"), folder / "report.html"
         self.ledger = Ledger(self.store, _MODEL, _RUN)
+        anatomy = SimpleNamespace(n_layers=shape.layers, widths=_WIDTHS)
+        facts: Any = SimpleNamespace(adds_bos=False, anatomy=anatomy)
         self.model = StudiedModel(
             config=ModelConfig(path=_MODEL),
             source=_MODEL,
-            hf_config=None,
-            tokenizer=None,
+            parts=Parts.of(None, None),
+            facts=facts,
             fingerprint="none",
-            adds_bos=False,
         )
         texts = {
             code: [Sentence(code, i, tuple(range(i, i + 8))) for i in range(shape.sentences)]
@@ -222,7 +224,7 @@ class SyntheticStudy:
 
 
 def _impacts(code: str, number: int, shape: Shape) -> tuple[pa.Table, pa.Table]:
-    widths = {"q": 64, "k": 32, "v": 32, "o": 64, "ffn": 128}
+    widths = _WIDTHS
     common, own = np.random.default_rng(0), np.random.default_rng([1, number])
     n = shape.layers * sum(widths.values())
     strong = (common.random(n) < 0.02) | (own.random(n) < 0.02)

@@ -14,6 +14,7 @@ from polyneuron.eval.tasks.benchmarks import BenchmarkTask
 from polyneuron.eval.tasks.row_rules import ROW_RULES
 from polyneuron.neuron_core.common.cache import cache_folder, writable_cache
 from polyneuron.neuron_core.common.errors import BenchmarkError
+from polyneuron.neuron_core.common.memory import recall, remember, versions_of
 
 _MMMLU = ROW_RULES["openai/MMMLU"]
 
@@ -71,7 +72,7 @@ class BenchmarkData:
             kind=kind,
             revision=revision,
             config=config,
-            subjects=_checked(task, folder, config, kwargs),
+            subjects=_checked_before(task, folder, config, kwargs, revision),
         )
 
     def _local_root(self, task: BenchmarkTask) -> tuple[str, Path]:
@@ -128,6 +129,21 @@ def _content_hash(folder: Path) -> str:
             digest.update(str(name).encode())
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()
+
+
+def _checked_before(
+    task: BenchmarkTask, folder: Path, config: str, kwargs: Mapping[str, Any], revision: str
+) -> tuple[str, ...] | None:
+    """As `_checked`, remembered for rows of this content."""
+    about, read = (
+        [task.benchmark.name, str(folder), config],
+        {"revision": revision, **versions_of("datasets")},
+    )
+    kept = recall("rows", about, **read)
+    if kept is None:
+        kept = {"subjects": _checked(task, folder, config, kwargs)}
+        remember("rows", about, kept, **read)
+    return None if kept["subjects"] is None else tuple(kept["subjects"])
 
 
 def _checked(

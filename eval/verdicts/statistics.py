@@ -11,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm
+from scipy.special import ndtri
 
 Reals = npt.NDArray[np.float64]
 Alternative = Literal["two-sided", "less"]
 """What is suspected: that a differs from b, or that a is below b."""
 
-_Z = float(norm.ppf((1 + 0.95) / 2))
+_Z = float(ndtri((1 + 0.95) / 2))
 """All intervals are 95% intervals."""
 
 _MOST_SUMS = 100_000
@@ -82,6 +81,8 @@ def mcnemar_exact(only_a: int, only_b: int, alternative: Alternative = "two-side
         raise ValueError(f"Counts of items cannot be negative: {only_a}, {only_b}")
     if only_a + only_b == 0:
         return 1.0
+    from scipy.stats import binomtest  # which takes long to load
+
     found = binomtest(only_a, only_a + only_b, 0.5, alternative=alternative).pvalue
     return min(1.0, max(float(found), sys.float_info.min))
 
@@ -224,6 +225,8 @@ def _all_sums(sizes: Reals, counts: npt.NDArray[np.int64]) -> tuple[Reals, Reals
 def _chances_of_heads(n: int) -> Reals:
     """Probabilities of 0 to n heads in n tosses."""
     if n > _EXACT_TOSSES:
+        from scipy.stats import binom
+
         return np.asarray(binom.pmf(np.arange(n + 1), n, 0.5), np.float64)
     return np.array([math.comb(n, heads) / 2**n for heads in range(n + 1)])
 
@@ -269,4 +272,6 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
         return low
     if function(high) >= 0:
         return high
+    from scipy.optimize import brentq  # which takes long to load
+
     return float(brentq(function, low, high, xtol=1e-12))

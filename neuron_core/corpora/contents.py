@@ -11,6 +11,7 @@ from typing import Any
 import langcodes
 
 from polyneuron.neuron_core.common.errors import CorpusError
+from polyneuron.neuron_core.common.memory import recall, remember, versions_of
 from polyneuron.neuron_core.corpora.sampling import CorpusSample
 
 _LARGELY_EQUAL = 0.5
@@ -37,7 +38,7 @@ def check_contents(samples: Sequence[CorpusSample]) -> list[tuple[str, str]]:
     Raises:
         CorpusError: two languages have equal or largely equal samples.
     """
-    return [*_shared(samples), *_in_other_languages(samples)]
+    return [*_shared(samples), *_identified_before(samples)]
 
 
 def identified(sentences: Sequence[str]) -> Counter[str]:
@@ -71,6 +72,18 @@ def _shared(samples: Sequence[CorpusSample]) -> Iterator[tuple[str, str]]:
             f"{a.language} and {b.language} have {n_shared} of {n_smaller} sentences in common; {n_across} of them detect "
             "neurons of one language and judge the other.",
         )
+
+
+def _identified_before(samples: Sequence[CorpusSample]) -> list[tuple[str, str]]:
+    """The doubts of `_in_other_languages`, remembered: the identifier's model takes longer to load than to ask."""
+    about = [[sample.language, sample.source] for sample in samples]
+    read: dict[str, Any] = {"sha": [sample.sha for sample in samples]}
+    read |= versions_of("py3langid", "langcodes")
+    doubts = recall("languages", about, **read)
+    if doubts is None:
+        doubts = list(_in_other_languages(samples))
+        remember("languages", about, doubts, **read)
+    return [(language, doubt) for language, doubt in doubts]
 
 
 def _in_other_languages(samples: Sequence[CorpusSample]) -> Iterator[tuple[str, str]]:

@@ -8,16 +8,15 @@ Shapes: B sentences, T tokens, H query heads, G key-value heads, D head dim, I f
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from polyneuron.neuron_core.model.anatomy import Anatomy
 
-RECORDING_ATTENTION = "polyneuron_recording"
+_RECORDING = "polyneuron_recording"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,8 +99,15 @@ def _recording_attention(
     return output.transpose(1, 2).to(query.dtype), None
 
 
-AttentionInterface.register(RECORDING_ATTENTION, _recording_attention)
-AttentionMaskInterface.register(RECORDING_ATTENTION, sdpa_mask)
+@cache
+def recording_attention() -> str:
+    """The name under which transformers knows the attention that records. Only who runs a model loads transformers for it."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    AttentionInterface.register(_RECORDING, _recording_attention)
+    AttentionMaskInterface.register(_RECORDING, sdpa_mask)
+    return _RECORDING
 
 
 @contextmanager

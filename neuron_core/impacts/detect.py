@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from polyneuron.neuron_core.common.errors import CorpusError, ModelError
 from polyneuron.neuron_core.impacts.accumulate import Impacts
-from polyneuron.neuron_core.impacts.capture import RECORDING_ATTENTION, recorded
+from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.impacts.modes import DETECTION_MODES, DetectionMode
 from polyneuron.neuron_core.model.groups import DEFAULT_GROUPS, SCORE_GROUPS, require_groups
@@ -90,7 +90,7 @@ def measure_layers(
     always_recording = any_scores and config._attn_implementation != "sdpa"
 
     def recording(wanted: bool) -> AbstractContextManager[None]:
-        return attention_replaced(runner.model, RECORDING_ATTENTION) if wanted else nullcontext()
+        return attention_replaced(runner.model, recording_attention()) if wanted else nullcontext()
 
     with runner.gathered_before(), recording(any_scores):
         running = [runner.begin(batch) for batch in batches]

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _BLOCK_BYTES = 32 << 20
 """What a thread reads, hashes and looks through at a time; a file's hash is that of its blocks' hashes."""
 _WIDEST = 8
 """Bytes of the widest element, which may begin in one block and end in the next."""
-_SETTLED_S = 2.0
+SETTLED_S = 2.0
 """A file changed less than this ago may change again within the resolution of its times, so it is not remembered."""
 _VERSION = 2
 
@@ -57,17 +57,56 @@ def model_fingerprint(
     Raises:
         ModelError: a file cannot be read, changes while it is read, or holds weights that are not finite.
     """
-    weights, digest = weight_paths(source, revision), xxh3_64()
-    folder = weights[0].parent
-    if (commit := commit_of(source, revision)) is None:
-        others = [path for path in _small_files(folder, trust_remote_code) if path.is_file()]
-    else:  # which small files have been fetched is another question on every node
-        others = []
-        digest.update(f"{source}@{commit};".encode())
-    seen = _looked_through(folder, [*weights, *others], set(weights), progress)
-    for path in sorted(seen, key=lambda path: path.relative_to(folder).as_posix()):
-        digest.update(f"{path.relative_to(folder).as_posix()}={seen[path].digest};".encode())
-    return digest.hexdigest()
+    files = _deciding(source, revision, trust_remote_code)
+    return files.fingerprint(_looked_through(files.folder, files.paths, files.weights, progress))
+
+
+def known_fingerprint(source: str | Path, revision: str | None = None) -> str | None:
+    """What `model_fingerprint` gives of a model without code of its own, if no byte need be read for it; None where some file is
+    not known, or known to hold weights that are not finite.
+
+    Raises:
+        ModelError: files of weights that are not all there.
+    """
+    files = _deciding(source, revision, trust_remote_code=False)
+    with _Known.of_folder(files.folder) as known:
+        seen = {path: entry for path in files.paths if (entry := known.of(path)) is not None}
+    is_known = len(seen) == len(set(files.paths)) and all(entry.bad is None for entry in seen.values())
+    return files.fingerprint(seen) if is_known else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Deciding:
+    """The files that decide what a model computes."""
+
+    folder: Path
+    """Where they lie."""
+    weights: set[Path]
+    """Those with weights."""
+    paths: list[Path]
+    """All that are compared byte for byte."""
+    prefix: str
+    """What is said beside their bytes: a hub's commit."""
+
+    def fingerprint(self, seen: Mapping[Path, _Seen]) -> str:
+        """The hash of all, by what is known of each."""
+        digest = xxh3_64(self.prefix.encode())
+        for path in sorted(seen, key=lambda path: path.relative_to(self.folder).as_posix()):
+            digest.update(f"{path.relative_to(self.folder).as_posix()}={seen[path].digest};".encode())
+        return digest.hexdigest()
+
+
+def _deciding(source: str | Path, revision: str | None, trust_remote_code: bool) -> _Deciding:
+    weights = weight_paths(source, revision)
+    folder, commit = weights[0].parent, commit_of(source, revision)
+    # of a hub's model, which small files have been fetched is another question on every node
+    small = _small_files(folder, trust_remote_code) if commit is None else []
+    return _Deciding(
+        folder=folder,
+        weights=set(weights),
+        paths=[*weights, *(path for path in small if path.is_file())],
+        prefix="" if commit is None else f"{source}@{commit};",
+    )
 
 
 def files_fingerprint(
@@ -261,7 +300,7 @@ class _Known:
 
     def add(self, path: Path, entry: _Seen, read_at: float) -> None:
         """Remembers a file, unless it was changed so shortly before it was read that it may change again unseen."""
-        if read_at - max(entry.stamp[1], entry.stamp[2]) / 1e9 > _SETTLED_S:
+        if read_at - max(entry.stamp[1], entry.stamp[2]) / 1e9 > SETTLED_S:
             self._changed = True
             self._entries[str(path.relative_to(self._folder))] = {
                 "stamp": entry.stamp,

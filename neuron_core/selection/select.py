@@ -105,7 +105,11 @@ def select(
         raise SetError(
             "Rows of impacts alone do not say their scale: pass the table that measure_impacts gave"
         )
-    grid, rule = ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma()
+    return select_on(ImpactGrid(impacts, summaries, languages, model), rule or ScaledSigma())
+
+
+def select_on(grid: ImpactGrid, rule: Rule) -> Selection:
+    """As `select`, of impacts that are laid out already. Raises NotCertified and SetError as it does."""
     passing = rule.passing(grid)
     shared, exclusive, strict = split(passing.passes)
     return Selection(

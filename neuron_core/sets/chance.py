@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import hypergeom
 
 Probabilities = npt.NDArray[np.float64]
 """Entry c is the probability of a count of c."""
@@ -18,6 +17,8 @@ NEGLIGIBLE = 1e-15
 
 def common_of_random(n_a: int, n_b: int, width: int) -> Probabilities:
     """float64 [min(n_a, n_b) + 1]: the distribution of the neurons common to two random sets of one layer."""
+    from scipy.stats import hypergeom  # which takes long to load
+
     probabilities: Probabilities = hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b)
     return probabilities
 
@@ -25,6 +26,8 @@ def common_of_random(n_a: int, n_b: int, width: int) -> Probabilities:
 def common_to_all_random(sizes: Sequence[int], width: int) -> Probabilities:
     """float64 [min(sizes) + 1]: the distribution of the neurons common to random sets of these sizes of one layer. Counts with
     less than 1e-15 of it are left out on the way."""
+    from scipy.stats import hypergeom
+
     smallest, *others = sorted(sizes)
     chances: Probabilities = np.zeros(smallest + 1)
     chances[smallest] = 1.0

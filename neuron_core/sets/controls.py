@@ -105,7 +105,9 @@ def _generator(target: NeuronSet, seed: int) -> np.random.Generator:
 
 def _free(taken: NeuronSet, place: Key) -> Indices:
     """The neurons of a (layer, group) that `taken` does not hold, ascending."""
-    return np.setdiff1d(np.arange(taken.widths[place[1]]), taken.indices(*place))
+    is_free = np.ones(taken.widths[place[1]], bool)
+    is_free[taken.indices(*place)] = False
+    return np.flatnonzero(is_free)
 
 
 def _partners(

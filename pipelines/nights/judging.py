@@ -12,7 +12,6 @@ from polyneuron.eval.store.units import unit_key
 from polyneuron.eval.verdicts.verdict import Verdict
 from polyneuron.neuron_core.common.files import write_text
 from polyneuron.neuron_core.common.names import safe_name
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.nights.announcing import announce, links_of_workflow, tried
@@ -84,7 +83,7 @@ def _judge_model(
         opened = StudiedModel.open(model)
         with Slot(config.evaluation.engine.threads) as slot, run.timed("evaluation"):
             engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
-            variants = variants_of_night(config, model.label, anatomy_of(opened.hf_config))
+            variants = variants_of_night(config, model.label, opened.anatomy)
             tasks = benchmark_tasks(config.evaluation, config.languages)
             ledger = Ledger(store, model.label, run.id)
             evaluate(ledger, engine, variants, tasks, config.night)

@@ -5,13 +5,12 @@ from typing import Any
 from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.eval.store.store import Store
 from polyneuron.neuron_core.common.errors import PolyneuronError
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import ModelConfig, NightlyConfig
 from polyneuron.pipelines.nights.entrants import baseline_night, variants_of_night
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import task_requests
 from polyneuron.pipelines.plan.refusals import read_benchmarks, require_usable
-from polyneuron.pipelines.plan.units import config_of_model
+from polyneuron.pipelines.plan.seen_model import seen_model
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.slot import JudgingEngine, Slot
 from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -31,7 +30,7 @@ def night_ahead(
     assert config.night is not None
     for model in config.models:
         try:
-            variants_of_night(config, model.label, anatomy_of(config_of_model(model)))
+            variants_of_night(config, model.label, seen_model(model).anatomy)
             compared[model.label] = baseline_night(store, model.label, config.night, baseline)
         except PolyneuronError as error:
             refused[model.label] = error
@@ -57,7 +56,7 @@ def units_of_night(config: NightlyConfig, model: ModelConfig) -> dict[str, Any]:
     opened = StudiedModel.open(model)
     with Slot(config.evaluation.engine.threads) as slot:
         engine = JudgingEngine(opened, config.evaluation, slot, seed=config.seed)
-        variants = variants_of_night(config, model.label, anatomy_of(opened.hf_config))
+        variants = variants_of_night(config, model.label, opened.anatomy)
         ledger = Ledger(store, model.label)
         missing = len(ledger.missing("scores", units_to_judge(ledger, engine, variants, tasks, config.night)))
     return {"scores": {"done": n_units - missing, "to_do": missing}}

@@ -10,11 +10,11 @@ from polyneuron.cluster.capacity.devices import Machines
 from polyneuron.cluster.capacity.engine import Requests
 from polyneuron.cluster.capacity.estimate import Stage, StagePlan, plan_stage
 from polyneuron.cluster.capacity.passes import Corpus
-from polyneuron.cluster.capacity.shape import ModelShape, shape_of
+from polyneuron.cluster.capacity.shape import ModelShape
 from polyneuron.cluster.capacity.training import PlannedTraining
 from polyneuron.eval.tasks.benchmarks import SQUAD
 from polyneuron.neuron_core.common.errors import PolyneuronError
-from polyneuron.neuron_core.model.anatomy import Anatomy, anatomy_of
+from polyneuron.neuron_core.model.anatomy import Anatomy
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.pipelines.config.study import (
     ActivationsConfig,
@@ -29,6 +29,7 @@ from polyneuron.pipelines.plan.advice import Advice, advise
 from polyneuron.pipelines.plan.case import PlannedCase
 from polyneuron.pipelines.plan.engine import engine_stage, task_requests
 from polyneuron.pipelines.plan.nights import night_requests, units_of_night
+from polyneuron.pipelines.plan.seen_model import seen_model
 from polyneuron.pipelines.plan.stages import (
     activation_stage,
     assumptions,
@@ -37,7 +38,7 @@ from polyneuron.pipelines.plan.stages import (
     planned_detection,
     stages_of,
 )
-from polyneuron.pipelines.plan.units import config_of_model, units_of
+from polyneuron.pipelines.plan.units import units_of
 from polyneuron.pipelines.transfer.evaluation import cells_of
 from polyneuron.pipelines.transfer.training import Sets, recipe_of, tunings_of
 
@@ -107,8 +108,7 @@ def _plan_model(
 ) -> ModelPlan:
     model, study = config.models[index], study_of(config)
     try:
-        hf_config = config_of_model(model)
-        anatomy, shape = anatomy_of(hf_config), shape_of(hf_config, model.dtype)
+        seen = seen_model(model)
         units: dict[str, Any] = {}
         if isinstance(config, StudyConfig):
             units = units_of(config, model)
@@ -116,11 +116,11 @@ def _plan_model(
             units = units_of_night(config, model)
     except PolyneuronError as error:
         return ModelPlan(model=model.label, dtype=model.dtype, error=error.message)
-    case = PlannedCase(config=study, index=index, shape=shape, machines=machines)
+    case = PlannedCase(config=study, index=index, shape=seen.shape, machines=machines)
     if calibrated:
-        case = replace(case, measured=_measured(case, hf_config))
+        case = replace(case, measured=_measured(case, seen.config()))
     if isinstance(config, TransferConfig):
-        stages = _planned(case, transfer_stages(config, case, anatomy))
+        stages = _planned(case, transfer_stages(config, case, seen.anatomy))
     elif isinstance(config, NightlyConfig):
         stages = _planned(case, [engine_stage(case, night_requests(config, case))])
     else:
@@ -135,11 +135,11 @@ def _plan_model(
     return ModelPlan(
         model=model.label,
         dtype=model.dtype,
-        family=anatomy.family.name,
-        shape=shape,
+        family=seen.anatomy.family.name,
+        shape=seen.shape,
         neurons={}
         if isinstance(config, NightlyConfig)
-        else {group: anatomy.widths[group] * anatomy.n_layers for group in study.detection.groups},
+        else {group: seen.anatomy.widths[group] * seen.anatomy.n_layers for group in study.detection.groups},
         units=units,
         stages=stages,
         measured=case.measured,

@@ -18,7 +18,7 @@ from polyneuron.pipelines.config.training import TrainingConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.plan.units import config_of_model, is_at_hand, lies_here
 from polyneuron.pipelines.run.ledger import Ledger
-from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
+from polyneuron.pipelines.run.studied_model import Parts, StudiedModel, model_path
 from polyneuron.pipelines.stages.corpora import mixture_for, read_sentences
 from polyneuron.pipelines.stages.evaluation import benchmark_tasks
 from polyneuron.pipelines.stages.order import COMMANDS, stages_of
@@ -126,8 +126,7 @@ def _with_tokenizer_alone(model: ModelConfig) -> StudiedModel:
     return StudiedModel(
         config=model,
         source=source,
-        hf_config=hf_config,
-        tokenizer=tokenizer,
+        parts=(parts := Parts.of(hf_config, tokenizer)),
+        facts=parts.facts(),
         fingerprint="",
-        adds_bos=bool(model.add_bos),
     )

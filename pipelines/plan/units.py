@@ -18,20 +18,13 @@ from polyneuron.neuron_core.sets.variant_name import (
 from polyneuron.neuron_core.training.choices.names import SET_STRATEGIES
 from polyneuron.pipelines.config.corpus import CorpusConfig
 from polyneuron.pipelines.config.study import ModelConfig, StudyConfig
-from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.record import warn_of_trusted_code
-from polyneuron.pipelines.run.studied_model import StudiedModel, model_path
-from polyneuron.pipelines.stages.corpora import Sentences, read_sentences, source_for
-from polyneuron.pipelines.stages.detection import (
-    Route,
-    detection_units,
-    first_route,
-    lower_floors,
-    rule_of,
-    selection_name_and_unit,
-)
+from polyneuron.pipelines.run.studied_model import model_path
+from polyneuron.pipelines.stages.corpora import source_for
 
 _LOCAL_CORPORA = ("embedded", "files")
+DETECTED = "perplexities of detected sets"
+"""Stands for a table of its own: perplexities without the sets that detectors found."""
 
 
 def config_of_model(model: ModelConfig) -> Any:
@@ -58,53 +51,33 @@ def config_of_model(model: ModelConfig) -> Any:
 def units_of(config: StudyConfig, model: ModelConfig) -> dict[str, Any]:
     """Done and to do of each stage. Corpora of the hub are not read for it, so their units stay unknown."""
     store, n_languages = Store(config.store), len(config.languages)
-    todo = {
-        "detection": {"done": 0, "to_do": n_languages},
-        "perplexity": {"done": 0, "to_do_at_most": n_variants(config)},
-        "training": {"to_do_at_most": n_trainings(config)},
-        "benchmarks": {"to_do_at_most": n_benchmark_units(config)},
-    }
     n_sites, n_detected = n_activation_units(config)
+    trains = {"training"} if config.training.languages else set[str]()
+    planned = {
+        "detection": ("detections", n_languages, {"detection"}),
+        "perplexity": ("perplexities", n_variants(config), {"ablation", *trains}),
+        "training": ("training", n_trainings(config), trains),
+        "benchmarks": ("scores", n_benchmark_units(config), {"evaluation", *trains}),
+    }
     if n_sites:
-        todo["activations"] = {"to_do_at_most": n_sites}
-        todo["perplexity_of_detected_sets"] = {"to_do_at_most": n_detected}
+        planned["activations"] = ("activations", n_sites, {"activations"})
+        planned["perplexity_of_detected_sets"] = (DETECTED, n_detected, {"ablation"})
     if config.contexts.top_tokens:
-        todo["contexts"] = {"to_do_at_most": n_languages}
-    if not store.exists():
-        return todo
-    if not is_at_hand(config.corpus, config.languages):
-        return {"unknown": "the units of a corpus on the hub are known once it is read"}
-    opened, ledger = StudiedModel.open(model, config.cluster.device), Ledger(store, model.label)
-    sentences, _ = read_sentences(ledger, opened, config.corpus, config.languages, config.seed)
-    missing, selection = _stored_detection(config, opened, sentences, ledger)
-    todo["detection"] = {"done": n_languages - missing, "to_do": missing}
-    if not missing:
-        measured = ledger.read("perplexities", columns=["variant"], selection=selection)
-        done = len(set(measured["variant"].to_pylist()))
-        todo["perplexity"] = {"done": done, "to_do_at_most": n_variants(config) - done}
-    return todo
+        planned["contexts"] = ("contexts", n_languages, {"contexts"})
+    done, complete = dict[str, int](), set[str]()
+    if store.exists():
+        if not is_at_hand(config.corpus, config.languages):
+            return {"unknown": "the units of a corpus on the hub are known once it is read"}
+        from polyneuron.pipelines.plan.stored import stored_units
 
-
-def _stored_detection(
-    config: StudyConfig, model: StudiedModel, sentences: Sentences, ledger: Ledger
-) -> tuple[int, str]:
-    """How many languages are still to be measured, and what the selection is called then. Which floors a study goes to is known
-    once it has measured; the store has some of them."""
-    rule, n_controls = rule_of(config.selection), config.ablation.n_controls
-
-    def reached(route: Route) -> tuple[bool, Route, int, str]:
-        """Whether the selection is done, how far the route goes, how much is missing there, the selection's name."""
-        units = detection_units(model, sentences, config.detection, route).values()
-        missing = len(ledger.missing("detections", units))
-        selection, unit = selection_name_and_unit(rule, n_controls, units)
-        here = (ledger.done("selections", unit), route, missing, selection)
-        if missing or here[0] or route[-1] == 1:
-            return here
-        further = map(reached, lower_floors(route))
-        return max([here, *(each for each in further if each[2] < len(units))])
-
-    _, _, missing, selection = reached(first_route(config.detection, config.selection))
-    return missing, selection
+        done, complete = stored_units(config, model, store)
+    units = {}
+    for name, (table, n, stages) in planned.items():
+        n_done = done.get(table, 0)
+        is_complete = stages <= complete
+        todo = "to_do" if is_complete or name == "detection" else "to_do_at_most"
+        units[name] = {"done": n_done, todo: 0 if is_complete else n - n_done}
+    return units
 
 
 def is_at_hand(corpus: CorpusConfig, languages: Sequence[str]) -> bool:

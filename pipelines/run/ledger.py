@@ -43,6 +43,11 @@ class Ledger:
         """From now on `heard(table, unit, is_new)` hears of each unit that comes onto the list; `is_new`: this run made it."""
         self._heard = heard
 
+    @property
+    def listed(self) -> set[tuple[str, str]]:
+        """(table, unit) of all that was written or found done."""
+        return set(self._listed)
+
     def done(self, table: str, unit: str) -> bool:
         """Whether a unit is in the store."""
         return not self.missing(table, [unit])

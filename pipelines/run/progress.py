@@ -52,6 +52,7 @@ console = _Console(stderr=True, highlight=False)
 
 Report = Callable[[float, float], None]
 _speaker: ContextVar[str] = ContextVar("speaker", default="")
+_unheard: ContextVar[bool] = ContextVar("unheard", default=False)
 _shared: Progress | None = None
 _quiet = _verbose = False
 
@@ -66,6 +67,8 @@ def terminal() -> int | None:
 
 def say(text: str) -> None:
     """One line to the user and to the log, after the model's name while several are at work; without credentials."""
+    if _unheard.get():
+        return
     name = _speaker.get()
     line = f"{name}: {text.strip()}" if name else text
     OWN.info(line)
@@ -110,6 +113,16 @@ def speaking_of(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def unheard() -> Iterator[None]:
+    """Inside, this thread says nothing and shows no bar."""
+    token = _unheard.set(True)
+    try:
+        yield
+    finally:
+        _unheard.reset(token)
+
+
+@contextmanager
 def side_by_side() -> Iterator[None]:
     """Inside, the bars of all threads stand under each other; a terminal has room for one live display only."""
     global _shared
@@ -140,7 +153,7 @@ def bar(title: str) -> Iterator[Report]:
 
     A bar with rate and time left on a terminal; elsewhere a line with both every 20 seconds.
     """
-    if _quiet:
+    if _quiet or _unheard.get():
         yield lambda done, total: None
         return
     if name := _speaker.get():

@@ -95,7 +95,6 @@ def _required(card: Card, model: ModelConfig, repo: str) -> StudiedModel:
 def _verify(card: Card, folder: Path, repo: str, opened: StudiedModel | None) -> None:
     """Raises SharingError or SetError unless every file is what the card says."""
     from polyneuron.neuron_core.edits.targets import require_fit
-    from polyneuron.neuron_core.model.anatomy import anatomy_of
 
     for name, described in card.files.items():
         if cards.checksum(folder / name) != described.sha256:
@@ -108,7 +107,7 @@ def _verify(card: Card, folder: Path, repo: str, opened: StudiedModel | None) ->
                 f"{name} of {repo} is of the model {neurons.model!r}; the card says {card.model!r}"
             )
         if opened is not None:
-            require_fit(neurons, anatomy_of(opened.hf_config))
+            require_fit(neurons, opened.anatomy)
 
 
 def _neurons_in(path: Path, name: str) -> NeuronSet | None:

@@ -19,6 +19,7 @@ from polyneuron.neuron_core.passes.windows import equal_windows
 from polyneuron.neuron_core.training.data.documents import Mixture, mixture_of
 from polyneuron.pipelines.config.corpus import CorpusConfig, MixturePart, ReadingConfig, SourceConfig
 from polyneuron.pipelines.config.training import TrainingConfig
+from polyneuron.pipelines.run.known_tokenizer import KnownTokenizer
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import say
 from polyneuron.pipelines.run.studied_model import StudiedModel
@@ -124,11 +125,25 @@ def read_sentences(
     ledger: Ledger, model: StudiedModel, config: CorpusConfig, languages: Sequence[str], seed: int
 ) -> tuple[Sentences, list[CorpusSample]]:
     """The sentences as tokens, and the samples that they come from; writes nothing, and raises as `prepare_corpora`."""
+    about = {"corpus": config.model_dump(mode="json"), "languages": list(languages), "seed": seed}
+    with model.known_tokenizer(**about, add_bos=model.config.add_bos) as tokenizer:
+        return _read(ledger, model, tokenizer, config, languages, seed=seed)
+
+
+def _read(
+    ledger: Ledger,
+    model: StudiedModel,
+    tokenizer: KnownTokenizer,
+    config: CorpusConfig,
+    languages: Sequence[str],
+    *,
+    seed: int,
+) -> tuple[Sentences, list[CorpusSample]]:
     longest = _longest(model, config)
 
     def tokens(language: str, texts: Sequence[str], longest: int = longest) -> list[Sentence]:
         try:
-            return tokenize(model.tokenizer, language, texts, longest, model.config.add_bos)
+            return tokenize(tokenizer, language, texts, longest, model.config.add_bos)
         except ValueError as error:
             raise ConfigError(f"{model.label}: {error}") from error
 
@@ -139,12 +154,12 @@ def read_sentences(
         if source.kind != "embedded" and not source.revision:
             described = source.for_language(language).describe()
             source = replace(source, revision=revisions.get((language, described)))
-        samples.append(_sample(source, model, config, language, others=others, seed=seed))
+        samples.append(_sample(source, tokenizer, config, language, others=others, seed=seed))
     heldout = {sample.language: tokens(sample.language, sample.heldout) for sample in samples}
     if config.detect_in == "windows":
         enough = longest * config.n_detection  # of one sentence: all windows could be cut out of it
         whole = {sample.language: tokens(sample.language, sample.detection, enough) for sample in samples}
-        detection = equal_windows(model.tokenizer, whole, longest, config.n_detection)
+        detection = equal_windows(tokenizer, whole, longest, config.n_detection)
     else:
         detection = {sample.language: tokens(sample.language, sample.detection) for sample in samples}
     texts = {sample.language: (*sample.detection, *sample.heldout) for sample in samples}
@@ -191,7 +206,7 @@ def _revisions(ledger: Ledger) -> dict[tuple[str, str], str | None]:
 
 def _sample(
     source: CorpusSource,
-    model: StudiedModel,
+    tokenizer: KnownTokenizer,
     config: CorpusConfig,
     language: str,
     *,
@@ -205,7 +220,7 @@ def _sample(
         n_detection=config.n_detection,
         n_heldout=config.n_heldout,
         seed=seed,
-        tokenizer=lambda text: model.tokenizer(text, add_special_tokens=False)["input_ids"],
+        tokenizer=lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         min_tokens=config.min_tokens,
         max_documents=config.max_documents,
         others=others,
@@ -213,5 +228,5 @@ def _sample(
 
 
 def _longest(model: StudiedModel, config: CorpusConfig) -> int:
-    context = getattr(model.hf_config.get_text_config(), "max_position_embeddings", None)
+    context = model.facts.longest
     return min(config.max_tokens, context) if context else config.max_tokens

@@ -27,12 +27,11 @@ from polyneuron.neuron_core.impacts.modes import DetectionMode
 from polyneuron.neuron_core.impacts.per_sentence import Measured, accumulated, sentence_pass
 from polyneuron.neuron_core.impacts.schema import IMPACTS_SCHEMA, SUMMARY_SCHEMA
 from polyneuron.neuron_core.impacts.table import LanguageImpacts
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import SCORE_GROUPS
 from polyneuron.neuron_core.passes.batches import MicroBatch, Sentence
 from polyneuron.neuron_core.selection.grid import ImpactGrid
 from polyneuron.neuron_core.selection.rules import Quantile, Rule, ScaledSigma, Sigma, TopRatio
-from polyneuron.neuron_core.selection.select import Selection, select
+from polyneuron.neuron_core.selection.select import Selection, select_on
 from polyneuron.neuron_core.selection.sensitivity import prove, sensitivity
 from polyneuron.neuron_core.sets.controls import Pooled
 from polyneuron.neuron_core.sets.variant_name import SHARED, exclusive, related, strict_exclusive
@@ -66,7 +65,7 @@ def lower_floors(route: Route) -> Iterator[Route]:
 
 def sentence_bytes(model: StudiedModel, sentences: Sentences, config: DetectionConfig) -> int:
     """What the impacts of every neuron on every sentence take, in float32."""
-    anatomy = anatomy_of(model.hf_config)
+    anatomy = model.anatomy
     n_neurons = anatomy.n_layers * sum(anatomy.widths[group] for group in config.groups)
     return 4 * n_neurons * sum(map(len, sentences.detection.values()))
 
@@ -255,9 +254,9 @@ def detect_and_select(
             route = (*route, _next_fraction(ledger, units, error, route[-1]))
             ledger.dismiss("detections", units.values())
             continue
-        sets = select(impacts, summaries, rule, sentences.languages, ledger.model)
-        pooled = ImpactGrid(impacts, summaries, sets.languages, ledger.model).pooled()
-        selected = Selected(sets, tuple(_variants(sets, pooled, n_controls)), name, unit)
+        grid = ImpactGrid(impacts, summaries, sentences.languages, ledger.model)
+        sets = select_on(grid, rule)
+        selected = Selected(sets, tuple(_variants(sets, grid.pooled(), n_controls)), name, unit)
         if is_new:
             _store(ledger, selected, sensitivity(impacts, summaries, rule, sets.languages, ledger.model))
         sizes = ", ".join(f"{language} {len(own)}" for language, own in sets.exclusive.items())

@@ -7,7 +7,6 @@ from itertools import product
 
 from polyneuron.neuron_core.common.cache import writable_cache
 from polyneuron.neuron_core.common.errors import SetError
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.neuron_set import NeuronSet
 from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.names import SET_STRATEGIES, UNPAIRED, Strategy
@@ -19,7 +18,7 @@ from polyneuron.neuron_core.training.choices.strategies import (
 )
 from polyneuron.neuron_core.training.data.block_cache import prepare_blocks
 from polyneuron.neuron_core.training.data.blocks import PreparedBlocks
-from polyneuron.neuron_core.training.data.feed import Feed, with_attention
+from polyneuron.neuron_core.training.data.feed import Feed
 from polyneuron.neuron_core.training.loop.settings import TrainSettings
 from polyneuron.neuron_core.training.loop.validation import Validation
 from polyneuron.neuron_core.training.trainable.lora_spec import everywhere
@@ -60,7 +59,28 @@ def train(
             used. ClusterError: workers failed again and again.
     """
     require_local(ledger.root)
-    model, score = workers.model, _score(ledger, metrics)
+    jobs = training_jobs(
+        ledger, sentences, workers.model, selected, config=config, metrics=metrics, seed=seed
+    )
+    return [
+        Variant(name=job.name, neurons=job.work.neuron_set, change=trained_edit(ledger, workers, job))
+        for job in jobs
+    ]
+
+
+def training_jobs(
+    ledger: Ledger,
+    sentences: Sentences,
+    model: StudiedModel,
+    selected: Selected,
+    *,
+    config: TrainingConfig,
+    metrics: str | None,
+    seed: int,
+) -> list[TrainingJob]:
+    """What `train` trains, with the documents it is trained on, done or not. Raises ConfigError, SetError and CorpusError as it
+    does."""
+    score = _score(ledger, metrics)
     named = sorted({language for group in config.groups for language in group})
     blocks = {language: _blocks(model, sentences, language, config, seed) for language in named}
     made = partial(_job, ledger, model, sentences, selected)
@@ -75,10 +95,7 @@ def train(
             refused.append(error)
     if refused and not jobs:
         raise refused[0]
-    return [
-        Variant(name=job.name, neurons=job.work.neuron_set, change=trained_edit(ledger, workers, job))
-        for job in jobs
-    ]
+    return jobs
 
 
 def _choices(config: TrainingConfig, score: float | None) -> tuple[list[Choice], list[SetError]]:
@@ -111,12 +128,12 @@ def _blocks(
     model: StudiedModel, sentences: Sentences, language: str, config: TrainingConfig, seed: int
 ) -> PreparedBlocks:
     """Documents of a language as token blocks, without the sentences that the study detects with and is judged on."""
-    with bar(f"tokenising {language}") as report:
+    with model.known_tokenizer(blocks=language) as tokenizer, bar(f"tokenising {language}") as report:
         return prepare_blocks(
             writable_cache("blocks"),
             mixture_for(config),
             language,
-            model.tokenizer,
+            tokenizer,
             max_tokens=config.max_tokens,
             n_documents=config.n_documents,
             seed=seed,
@@ -137,7 +154,7 @@ def _job(
     config: TrainingConfig,
     seed: int,
 ) -> TrainingJob:
-    anatomy, languages, sets = anatomy_of(model.hf_config), tuple(blocks), selected.selection
+    anatomy, languages, sets = model.anatomy, tuple(blocks), selected.selection
     everything = every_neuron(model.label, anatomy)
 
     def neurons_of(strategy: Strategy) -> NeuronSet:
@@ -153,7 +170,6 @@ def _job(
         lora_rank = rank_of_size(n_values(neurons_of("related"), anatomy), anatomy)
     feed = Feed(
         folders=tuple(str(prepared.folder) for prepared in blocks.values()),
-        config=with_attention(model.hf_config),
         dtype=model.dtype,
         global_batch=config.global_batch,
         seed=seed,

@@ -2,7 +2,7 @@
 `training` says what the file should hold."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from polyneuron.neuron_core.common.errors import ConfigError, SetError
 from polyneuron.neuron_core.common.names import safe_name
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
 from polyneuron.neuron_core.sets.variant_name import VariantName
-from polyneuron.neuron_core.training.data.feed import Feed
+from polyneuron.neuron_core.training.data.feed import Feed, with_attention
 from polyneuron.pipelines.run.ledger import Ledger
 from polyneuron.pipelines.run.progress import bar, say
 from polyneuron.pipelines.run.slot import Workers
@@ -32,7 +32,7 @@ class TrainingJob:
     work: TrainJob
     """What every rank is told."""
     feed: Feed
-    """What the ranks read."""
+    """What the ranks read, without the model's config, which is added for them."""
     step_tokens: int | None = None
     """Tokens of every step; None where steps differ."""
     nf4: bool = False
@@ -58,7 +58,7 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
         TrainingError: a loss is not finite, or a checkpoint cannot be used. ClusterError: workers failed again and again.
     """
     work = job.work
-    kept = _kept_edit(ledger, work.key)
+    kept = kept_edit(ledger, work.key)
     if kept is not None:
         shutil.rmtree(
             work.folder, ignore_errors=True
@@ -67,6 +67,7 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
         return kept
     what = f"{len(work.neuron_set)} neurons" if work.lora is None else f"adapters of rank {work.lora.rank}"
     say(f"  training {job.name}: {what}, {work.settings.n_steps} steps ({job.reason})")
+    feed = replace(job.feed, config=with_attention(workers.model.hf_config))
     a_step, counted = job.step_tokens or 1, "steps" if job.step_tokens is None else "tokens"
     with (
         workers.training(work.zero_stage, job.nf4) as group,
@@ -77,8 +78,8 @@ def trained_edit(ledger: Ledger, workers: Workers, job: TrainingJob) -> WeightEd
             [],
             progress=lambda done, total: report(done * a_step, total * a_step),
             job=work,
-            blocks_of_step=job.feed.blocks_of_step,
-            make_batch=job.feed.batch,
+            blocks_of_step=feed.blocks_of_step,
+            make_batch=feed.batch,
         )[0]
     file = edit_file(ledger, work.key)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,10 +105,10 @@ def edit_file(ledger: Ledger, unit: str) -> Path:
     return Path(ledger.root) / "edits" / f"{unit}.safetensors"
 
 
-def _kept_edit(ledger: Ledger, unit: str) -> WeightEdit | None:
+def kept_edit(ledger: Ledger, unit: str, *, moves_damaged: bool = True) -> WeightEdit | None:
     """The edit of a training that is done, else None: also when its file is gone, or is no longer what was trained.
 
-    A damaged file is moved to `damaged/edits` in the store, and that is said.
+    A damaged file is moved to `damaged/edits` in the store, and that is said, unless nothing is to be written.
     """
     file = edit_file(ledger, unit)
     if not file.exists() or not ledger.done("training", unit):
@@ -115,6 +116,8 @@ def _kept_edit(ledger: Ledger, unit: str) -> WeightEdit | None:
     try:
         return stored_edit(ledger, unit)
     except SetError as error:
+        if not moves_damaged:
+            return None
         aside = Path(ledger.root) / "damaged" / "edits" / file.name
         aside.parent.mkdir(parents=True, exist_ok=True)
         file.replace(aside)

@@ -9,7 +9,6 @@ from polyneuron.neuron_core.edits.intervened_edit import IntervenedEdit
 from polyneuron.neuron_core.edits.intervention import Intervention
 from polyneuron.neuron_core.edits.modes import SITES_OF, Constant, Mode
 from polyneuron.neuron_core.edits.weight_edit import WeightEdit
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.sets.variant_name import BASE, VariantName
 from polyneuron.pipelines.config.evaluation import EvaluationConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
@@ -150,7 +149,7 @@ def evaluate_transfer(
         As `evaluate`; SetError: an edit in the store cannot be read.
     """
     tables = {site: stored_activations(ledger, site, unit) for site, unit in activations.items()}
-    activation = anatomy_of(engine.model.hf_config).activation
+    activation = engine.model.anatomy.activation
     tasks = benchmark_tasks(config, ())
 
     def intervened(cell: TransferCell, edit: WeightEdit) -> Variant:

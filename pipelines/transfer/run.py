@@ -7,7 +7,6 @@ from polyneuron.eval.store.store import Store
 from polyneuron.eval.tables.grid import Grid
 from polyneuron.eval.tables.text import terminal
 from polyneuron.neuron_core.common.files import write_text
-from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig
 from polyneuron.pipelines.run.ledger import Ledger
@@ -87,7 +86,7 @@ def _transfer_model(
             measured = (config.sites[0], units[config.sites[0]])
             found = find_sets(ledger, config.languages, config.detectors, measured, n_controls=0)
             sets: Sets = {each.detector: each.sets for each in found}
-            tunings = tunings_of(config, model, sets, anatomy_of(opened.hf_config))
+            tunings = tunings_of(config, model, sets, opened.anatomy)
             cells = cells_of(config, tunings, sets)
         with run.timed("training"):
             trained = train_for_transfer(ledger, workers, config, tunings)

@@ -14,7 +14,6 @@ from polyneuron.neuron_core.sets.variant_name import VariantName
 from polyneuron.neuron_core.training.choices.strategies import transfer_choices
 from polyneuron.neuron_core.training.choices.transfer_recipes import TRANSFER_RECIPES, TransferRecipe
 from polyneuron.neuron_core.training.data.answer_blocks import AnswerBlocks, AnswerFeed, prepare_answers
-from polyneuron.neuron_core.training.data.feed import with_attention
 from polyneuron.neuron_core.training.trainable.low_rank import every_neuron, with_attention_groups
 from polyneuron.pipelines.config.study import ModelConfig
 from polyneuron.pipelines.config.transfer import TransferConfig, TransferTask, Tuned
@@ -171,7 +170,6 @@ def _job(
     assert neurons is not None and seed is not None
     feed = AnswerFeed(
         folders=(str(blocks.folder),),
-        config=with_attention(model.hf_config),
         dtype=model.dtype,
         global_batch=recipe.batch,
         seed=seed,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from polyneuron.neuron_core.impacts.capture import RECORDING_ATTENTION, recorded
+from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.impacts.layer import LayerImpacts
 from polyneuron.neuron_core.model.anatomy import anatomy_of
 from polyneuron.neuron_core.model.groups import GROUPS
@@ -139,7 +139,7 @@ def layer_impacts(model: Any, batch: MicroBatch) -> list[dict[str, Tensor]]:
     """The fast impacts [B, N] of every group, by layer."""
     runner = LayerMajor(model)
     by_layer = []
-    with attention_replaced(model, RECORDING_ATTENTION):
+    with attention_replaced(model, recording_attention()):
         inputs = runner.begin(batch)
         for index, layer in enumerate(runner.layers):
             with recorded(layer, runner.anatomy, True) as record:

@@ -5,7 +5,7 @@
 
 import pytest
 
-from polyneuron.neuron_core.impacts.capture import RECORDING_ATTENTION, recorded
+from polyneuron.neuron_core.impacts.capture import recorded, recording_attention
 from polyneuron.neuron_core.model.families import FAMILIES
 from polyneuron.neuron_core.passes.batches import Sentence, micro_batches
 from polyneuron.neuron_core.passes.layer_major import LayerMajor, attention_replaced
@@ -58,7 +58,7 @@ def test_oracle_sees_a_wrong_formula() -> None:
     ids = token_ids([9])[0]
     batch = micro_batches([Sentence("x", 0, tuple(ids))], 1)[0]
     runner = LayerMajor(model)
-    with attention_replaced(model, RECORDING_ATTENTION):
+    with attention_replaced(model, recording_attention()):
         inputs = runner.begin(batch)
         with recorded(runner.layers[0], runner.anatomy, True) as record:
             runner.run_layer(0, inputs)

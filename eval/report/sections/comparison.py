@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from polyneuron.eval.report.charts.models import scatter
 from polyneuron.eval.report.numbers.benchmarks import SAMPLE, Results, points, results_of, title_of
@@ -54,7 +53,11 @@ def benchmark_comparisons(studies: Sequence[ShownStudy]) -> list[Figures]:
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Spearman's; None where all values are alike on one side."""
     alike = any(len(set(values)) == 1 for values in zip(*pairs, strict=True))
-    return None if alike else float(spearmanr(pairs).statistic)
+    if alike:
+        return None
+    from scipy.stats import spearmanr  # which takes long to load
+
+    return float(spearmanr(pairs).statistic)
 
 
 def _on_benchmark(name: str, studies: Sequence[ShownStudy], results: Mapping[int, Results]) -> Figures | None:

@@ -70,8 +70,6 @@ class Feed:
 
     folders: tuple[str, ...]
     """Folders of `prepare_blocks`, one a language."""
-    config: Any
-    """The model's, `with_attention`."""
     dtype: str
     """Name of the model's dtype, such as "bfloat16"."""
     global_batch: int
@@ -80,6 +78,8 @@ class Feed:
     """Decides the order of the blocks."""
     epochs: int = 1
     """How often every block is seen."""
+    config: Any = None
+    """The model's, `with_attention`; None as long as nothing but the order of the blocks is asked for."""
 
     @staticmethod
     def open(folder: str) -> Dataset[Block]:

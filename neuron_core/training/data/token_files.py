@@ -25,7 +25,10 @@ def digest(value: Any) -> str:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A hash of all that decides the tokens of a text: vocabulary, merges, rules and special tokens; 32 hex digits."""
+    """A hash of all that decides the tokens of a text: vocabulary, merges, rules and special tokens; 32 hex digits. What
+    stands in for a tokenizer may know it, by a method `fingerprint`."""
+    if hasattr(tokenizer, "fingerprint"):
+        return str(tokenizer.fingerprint())
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     # What an earlier call asked for, not what the tokenizer is.
     del rules["truncation"], rules["padding"]

@@ -21,7 +21,7 @@ SHARDS = "model-00001-of-"
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POLYNEURON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(identity, "_SETTLED_S", 0.0)
+    monkeypatch.setattr(identity, "SETTLED_S", 0.0)
     return tmp_path / "cache"
 
 
@@ -109,7 +109,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(folder: Path) -> None:
 
 
 def test_files_of_a_moment_ago_are_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "_SETTLED_S", 3600.0)
+    monkeypatch.setattr(identity, "SETTLED_S", 3600.0)
     assert read_bytes(folder) == read_bytes(folder) > 0
 
 

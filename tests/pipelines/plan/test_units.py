@@ -41,8 +41,8 @@ def test_trainings_and_benchmarks_are_counted(model: Path, tmp_path: Path) -> No
             },
         )
     )
-    assert row.units["training"] == {"to_do_at_most": 2 * 2 * 3}
-    assert row.units["benchmarks"] == {"to_do_at_most": (1 + 2 + 12) * 2 * 1}
+    assert row.units["training"] == {"done": 0, "to_do_at_most": 2 * 2 * 3}
+    assert row.units["benchmarks"] == {"done": 0, "to_do_at_most": (1 + 2 + 12) * 2 * 1}
     assert row.units["perplexity"]["to_do_at_most"] == 2 + 2 * 2 + 2 * 1 + 2 * 2 * 3 * 1 + 12
 
 
@@ -59,8 +59,8 @@ def test_activations_and_detected_sets_are_counted(model: Path, tmp_path: Path) 
     without = planned(tiny_config(model, tmp_path / "store"))
     activations = {"detectors": ["lape", "act_prob"], "sites": ["matched", "pre_activation"], "controls": 2}
     row = planned(tiny_config(model, tmp_path / "store", activations=activations))
-    assert row.units["activations"] == {"to_do_at_most": 2}
-    assert row.units["perplexity_of_detected_sets"] == {"to_do_at_most": 2 * 2 * (1 + 2)}
+    assert row.units["activations"] == {"done": 0, "to_do_at_most": 2}
+    assert row.units["perplexity_of_detected_sets"] == {"done": 0, "to_do_at_most": 2 * 2 * (1 + 2)}
     assert row.units.items() > without.units.items()
     # the hidden states of both languages wait at once
     activations = next(one for one in row.stages if one.stage.name == "activations")
