@@ -50,7 +50,7 @@ def store_contexts(
     Raises:
         ModelError: values that are not finite, or files that cannot be read. ClusterError: workers that cannot be kept alive.
     """
-    k, tokenizer = config.top_tokens, workers.model.tokenizer
+    k = config.top_tokens
     sentences_read = {code: read[: config.n_sentences] for code, read in sentences.detection.items()}
     units = {
         language: stage_unit(
@@ -73,7 +73,7 @@ def store_contexts(
         batches = micro_batches(read, batch_size) if neurons else []
         title = f"contexts of {language}, {len(neurons):,} neurons"
         by_rank = workers.run(title, top_tokens_pass, batches, neurons=neurons, k=k) if batches else [{}]
-        rows = context_rows(merge_top_tokens(by_rank, k), neurons, read, tokenizer)
+        rows = context_rows(merge_top_tokens(by_rank, k), neurons, read, workers.model.tokenizer)
         ledger.put("contexts", unit, rows, language=language)
     lens = stage_unit("lens", **workers.model.deciding(), neurons=neurons.fingerprint(), top_tokens=k)
     if not ledger.done("lens", lens):
