@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from polyneuron.cluster.capacity.estimate import StagePlan, gib
 from polyneuron.eval.tables.grid import Cell, grid
-from polyneuron.eval.tables.text import terminal
+from polyneuron.eval.tables.text import TerminalTable, terminal
 from polyneuron.pipelines.plan.advice import DEVICES_ON_NODE
 from polyneuron.pipelines.plan.planning import ModelPlan, StudyPlan
 
@@ -33,12 +32,12 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     for model in plan.models:
         console.print()
         for part in _model_page(model):
-            console.print(part, soft_wrap=not isinstance(part, Table))
+            console.print(part, soft_wrap=not isinstance(part, TerminalTable))
     console.print()
     console.print("Taken for granted:\n  " + "\n  ".join(plan.assumptions), soft_wrap=True)
 
 
-def _model_page(model: ModelPlan) -> Iterator[Table | Text]:
+def _model_page(model: ModelPlan) -> Iterator[TerminalTable | Text]:
     shape = model.shape
     if shape is None:
         yield Text(f"{model.model}: {model.error}")
@@ -73,7 +72,7 @@ def _units(units: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _stages_table(stages: Sequence[StagePlan]) -> Table:
+def _stages_table(stages: Sequence[StagePlan]) -> TerminalTable:
     """A column a stage: what a rank holds in its fullest phase, then traffic, arithmetic, and the time of a stage that fits."""
     rows: list[list[Cell | str]] = []
 
@@ -122,7 +121,7 @@ def _device(planned: StagePlan, otherwise: str = "CPU") -> str:
     return "GPU" if planned.stage.on_gpu else otherwise
 
 
-def _verdict(model: ModelPlan) -> Iterator[Text | Table]:
+def _verdict(model: ModelPlan) -> Iterator[Text | TerminalTable]:
     if fitting := [planned for planned in model.stages if planned.fits]:
         which = (
             "All stages" if model.fits else f"What fits ({', '.join(each.stage.name for each in fitting)})"

@@ -25,8 +25,9 @@ def print_summaries(report: Report) -> None:
             console.print(terminal(table))
         if samples := sample_benchmarks(study):
             console.print(
-                f"Judged on samples, which are no finding: {listing(samples)}; the report has the scores.",
+                f"Judged on samples, so their scores are not a result: {listing(samples)}; the report has them.",
                 markup=False,
+                soft_wrap=not console.is_terminal,
             )
 
 

@@ -19,6 +19,7 @@ from polyneuron.eval.report.words.wording import (
     language_name,
     number,
     plural,
+    span,
     times,
     unfinished,
 )
@@ -76,7 +77,7 @@ def _language_line(study: ShownStudy, effects: Effects | None, noise: NoiseFloor
 def _effect_cell(effect: Effect | None) -> Cell:
     if effect is None:
         return Cell(text=DASH)
-    return Cell(text=times(effect.times), details=(f"{times(effect.low)}–{times(effect.high)}",))
+    return Cell(text=times(effect.times), details=(span(effect.low, effect.high, times),))
 
 
 def _draws_lines(study: ShownStudy, effects: Effects, codes: list[str]) -> Iterator[Line]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 
 import lxml.html
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from polyneuron.eval.tables.grid import Cell, Column, Grid, grid, line
 from polyneuron.eval.tables.html import html
-from polyneuron.eval.tables.text import markdown, terminal
+from polyneuron.eval.tables.text import markdown, terminal, visible
 
 HOSTILE = '</td><script>alert(1)</script>|`a`[link](x)[bold]"\n<b>'
 WORSE = Cell(
@@ -135,3 +139,31 @@ def test_text_from_outside_stays_text() -> None:
     lines = markdown(evil).splitlines()
     assert len(lines) == 5 and all(row.replace("\\|", "").count("|") == 3 for row in lines[2:])
     assert "[link](x)[bold]" in printed(evil, 400).replace("\n", "")
+
+
+@settings(deadline=None, max_examples=60)
+@example([["ภาษาไทย น้ำ", "中文字中文字", "😀"]] * 2, 30)
+@given(
+    st.lists(st.lists(st.text(max_size=30), min_size=3, max_size=3), min_size=2, max_size=4),
+    st.integers(24, 120),
+)
+def test_a_terminal_cuts_nothing_off(texts: list[list[str]], width: int) -> None:
+    """Every line is as wide as the terminal at most, those of a frame are even, and all letters are there, in their order."""
+    head, *rows = texts
+    lines = printed(grid("", head, rows), width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    framed = [line for line in lines if line[:1] in set("┃│┏┡└")]
+    assert len(set(map(cell_len, framed))) <= 1
+    shown = sorted(re.sub(r"[\s┏┓┃┡┩┳╇━│└┘┴─]", "", "".join(lines)))
+    assert shown == sorted(
+        re.sub(r"[\s┏┓┃┡┩┳╇━│└┘┴─]", "", "".join(visible(text) for row in texts for text in row))
+    )
+
+
+def test_a_narrow_terminal_gets_no_upright_lines_and_whole_numbers() -> None:
+    rows = [[f"language {i}", *(f"×{i}.25 to ×{j}.75" for j in range(6))] for i in range(3)]
+    shown = grid("", ["language", *(f"set {j}" for j in range(6))], rows)
+    wide, narrow = printed(shown, 120), printed(shown, 50)
+    assert "┃" in wide and "┃" not in narrow
+    for j in range(6):
+        assert narrow.count(f"×{j}.75") == 3 and wide.count(f"to ×{j}.75") == 3

@@ -13,7 +13,7 @@ from polyneuron.eval.report.numbers.study import Report
 from polyneuron.eval.report.numbers.variants import Variants
 from polyneuron.eval.report.page import render
 from polyneuron.eval.report.sections.summary import sample_benchmarks, summary
-from polyneuron.eval.report.words.wording import number, times, unfinished
+from polyneuron.eval.report.words.wording import number, span, times, unfinished
 from tests.eval.report.benchmark_rows import add, usual
 from tests.eval.report.grids import cell_of, rows_of
 from tests.eval.report.synthetic import Plan, store_with, studied
@@ -44,7 +44,7 @@ def test_sizes_and_multiples_are_those_of_the_study(report: Report) -> None:
         size = cell_of(table, name, 2)
         assert size.text == str(study.sets.total("exclusive", code))
         assert size.details == (f"{number(chance['chance_size'], 2)} by chance",)
-        assert cell_of(table, name, 3).details == (f"{times(own.low)}–{times(own.high)}",)
+        assert cell_of(table, name, 3).details == (span(own.low, own.high, times),)
 
 
 def test_p_values_are_those_of_all_languages_together(report: Report) -> None:
