@@ -43,6 +43,10 @@
     return el("div", { class: "scroll", tabindex: "0" }, made);
   }
   function number(value) { return value === null ? "" : value.toLocaleString("en", { maximumSignificantDigits: 4 }); }
+  function brief(value) {
+    const digits = value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : Number(value.toPrecision(3)).toString();
+    return digits.replace(/-/g, "−");
+  }
   function shown(text) { return text.replace(/\r?\n|\r/g, "↵"); }
   function clipped(text, start, end) {
     if (start > 0 && /[\udc00-\udfff]/.test(text[start])) { start -= 1; }
@@ -84,7 +88,7 @@
         const to = Math.min(text.length, end + AROUND);
         const words = el("bdi", { lang: data.languages[language] },
           (from ? "…" : "") + shown(clipped(text, from, start)), el("mark", null, shown(text.slice(start, end)) || "∅"), shown(clipped(text, end, to)) + (to < text.length ? "…" : ""));
-        list.append(el("li", null, el("span", { class: "value" }, Number(found[i + 1].toPrecision(3)).toString().replace("-", "−")), words));
+        list.append(el("li", null, el("span", { class: "value" }, brief(found[i + 1])), words));
       }
       made.push(list);
     });
