@@ -57,6 +57,7 @@ def test_scripts_run_from_anywhere_and_name_mistakes(
     [
         ([], "Name a command"),
         (["studdy"], "studdy"),
+        (["ls", "modles"], "Invalid value for 'what': 'modles' is not one of 'models'"),
         (["study", "--config", "absent.yaml"], "Shipped ones: llama3_70b, nightly_smollm2, paper_models"),
         (["study", "--demo", "models=["], "is not YAML"),
         (["query", "--store", "/nowhere/store", "select 1"], "There is no store in /nowhere/store"),
