@@ -84,7 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
         if (missing := missing_extra(error)) is not None:
             _fail(missing.message, 2)
         if hasattr(error, "format_message"):
-            said = error.format_message().replace("Value error, ", "")  # as pydantic begins what typer asks of it
+            said = error.format_message().replace(
+                "Value error, ", ""
+            )  # as pydantic begins what typer asks of it
             _fail(said or "Name a command; polyneuron --help lists them", 2)
         _fail(unexpected(error), 2)
     if code == 130:

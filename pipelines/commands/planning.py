@@ -51,8 +51,11 @@ def dry_run(config: "StudyConfig | TransferConfig", command: str) -> None:
     """Prints the configuration and the plan, and ends as a start would that is refused."""
     print_configuration(config)
     from polyneuron.pipelines.plan.refusals import refusals
+    from polyneuron.pipelines.run.chatter import quietly
 
-    print_planned(config, refusals(config, command))
+    with quietly():
+        refused = refusals(config, command)
+    print_planned(config, refused)
 
 
 def print_configuration(config: "StudyConfig | TransferConfig | NightlyConfig") -> None:
@@ -66,8 +69,9 @@ def print_configuration(config: "StudyConfig | TransferConfig | NightlyConfig") 
 def print_planned(
     config: "StudyConfig | TransferConfig | NightlyConfig", refused: Mapping[str, PolyneuronError]
 ) -> None:
-    """Prints the plan. Raises ConfigError, or ends, where models were refused or cannot be planned."""
-    _print_plan(config)
+    """Prints the plan, unless all models were refused. Raises ConfigError, or ends, where some were or cannot be planned."""
+    if len(refused) < len(config.models):
+        _print_plan(config)
     _end_with({label: error.message for label, error in refused.items()}, len(config.models))
 
 
@@ -93,8 +97,10 @@ def _print_plan(
 
     from polyneuron.pipelines.plan.page import as_data, print_plan
     from polyneuron.pipelines.plan.planning import plan as make_plan
+    from polyneuron.pipelines.run.chatter import quietly
 
-    made = make_plan(config, machines, calibrate)
+    with quietly():
+        made = make_plan(config, machines, calibrate)
     if as_json:
         print(json.dumps(redacted_within(as_data(made)), indent=2))
     else:

@@ -36,6 +36,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)  # of a session that other tests have open
         monkeypatch.setattr(session, "_BETWEEN_TRIES_S", 0.0)
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
         yield Path(folder)

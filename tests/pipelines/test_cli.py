@@ -106,3 +106,13 @@ def test_a_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
     assert yaml.safe_load(resolved)["corpus"]["n_detection"] == 100
     assert "detection 6; perplexity at most 164" in page and "Everything fits." in page
     assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_of_a_model_that_is_not_there_is_one_message_and_no_plan(tmp_path: Path) -> None:
+    done = run(
+        "-m",
+        "polyneuron.pipelines.cli",
+        *("study", "--model", str(tmp_path / "absent"), "--languages", "en,sw", "--dry-run"),
+    )
+    assert done.returncode == 2 and "absent" in done.stderr and done.stderr.count("\n") == 1
+    assert yaml.safe_load(done.stdout)["languages"] == ["en", "sw"]  # the configuration, and nothing after it

@@ -1,6 +1,7 @@
 """Samples that cannot be what their codes say are refused or doubted, with counts."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import pytest
 
@@ -17,7 +18,7 @@ def _sample(code: str, detection: Sequence[str], heldout: Sequence[str] = ()) ->
         heldout=tuple(heldout),
         n_read=len(detection) + len(heldout),
         dropped={},
-        sha=code,
+        sha=sha256("\n".join([*detection, *heldout]).encode()).hexdigest(),
         source=f"{code}.txt",
         revision=None,
     )
