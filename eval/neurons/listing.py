@@ -178,10 +178,8 @@ class StoredNeurons:
 
     def _impact(self) -> str:
         """The column that the selection compares: impacts per token, or Frobenius norms."""
-        rules: list[Any] = [
-            json.loads(rule) for rule in self._tables.read("selections")["rule_json"].to_pylist()
-        ]
-        return "impact_rms_min" if rules[-1].get("per_token", True) else "impact_min"
+        rule = json.loads(self._tables.chosen()["rule_json"])
+        return "impact_rms_min" if rule.get("per_token", True) else "impact_min"
 
 
 def _connected(**tables: Any) -> DuckDBPyConnection:

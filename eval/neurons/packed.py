@@ -110,7 +110,7 @@ def _impacts_and_ranks(
     tables: StudiedTables, impacts: pa.Table, members: Members, where: _Where, *, languages: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, int]]:
     """[L, N] each, NaN where there is none; and how many neurons of each group are ranked."""
-    rule = json.loads(tables.read("selections")["rule_json"].to_pylist()[-1] or "{}")
+    rule = json.loads(tables.chosen()["rule_json"] or "{}")
     column = "impact_rms_min" if rule.get("per_token", True) else "impact_min"
     values = np.full((len(languages), len(members.neurons)), np.nan)
     ranks, ranked = values.copy(), dict[str, int]()

@@ -9,7 +9,21 @@ from polyneuron.neuron_core.common.errors import ConfigError
 from polyneuron.pipelines.commands.options import STORE, ModelInStore, StoreOption, from_home
 from polyneuron.pipelines.run.ending import keep_tracebacks_beside
 
-Repository = Annotated[str, typer.Argument(help="The repository, such as you/thai-neurons.")]
+
+def _of_a_hub(repo: str) -> str:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"The name of a repository is like you/thai-neurons: {error}") from error
+    return repo
+
+
+Repository = Annotated[
+    str, typer.Argument(help="The repository, such as you/thai-neurons.", callback=_of_a_hub)
+]
 
 
 def push(
@@ -53,6 +67,7 @@ def pull(
 ) -> None:
     """Fetch shared sets, edits and reports, checked against their card and against your model."""
     from huggingface_hub import HfApi
+    from pydantic import ValidationError
 
     from polyneuron.pipelines.config.one_line import model_of
     from polyneuron.pipelines.config.study import ModelConfig
@@ -61,7 +76,11 @@ def pull(
     from polyneuron.pipelines.sharing.pull import pull as pull_files
 
     folder = out or Path(repo.rpartition("/")[2])
-    mine = None if model is None else ModelConfig.model_validate(model_of(model))
+    try:
+        mine = None if model is None else ModelConfig.model_validate(model_of(model))
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise ConfigError(f"--model {model!r} names no model: {reason}") from error
     with quietly():
         card = pull_files(HfApi(), repo, folder, model=mine, revision=revision)
     say(

@@ -88,7 +88,7 @@ class OpenedStudy:
         self._tables, self._weights, self._trusted = tables, weights, trust_remote_code
         self.model = tables.model
         """The name of the model in the store."""
-        self.selection = str(tables.read("selections")["selection"].to_pylist()[-1])
+        self.selection = str(tables.chosen()["selection"])
         """The name of the selection that the sets are of."""
 
     def __repr__(self) -> str:

@@ -106,7 +106,7 @@ def _write(study: OpenedStudy, store: str, folder: Path, parts: Sequence[str]) -
 
 
 def _card_of(study: OpenedStudy, store: str, files: dict[str, FileOnCard]) -> Card:
-    chosen = study.tables.read("selections").to_pylist()[-1]
+    chosen = study.tables.chosen()
     corpora = study.tables.read("corpora").to_pylist()
     weights = sorted({row["weights"] for row in corpora})
     if len(weights) != 1:

@@ -51,7 +51,7 @@ def perplexities_of(store: Store, run: str, model: str) -> Values:
     tables = next((found for found in studies_of(store, runs, run) if found.model == model), None)
     if tables is None:
         return {}
-    selection = tables.read("selections")["selection"].to_pylist()[-1]
+    selection = tables.chosen()["selection"]
     variants = variants_of(tables.read("perplexities", selection))
     effects = effects_of(variants)
     if effects is None:

@@ -136,7 +136,7 @@ def read_report(store: Store, run: str | None = None) -> Report:
 
 
 def _read_study(tables: StudiedTables, runs: list[Row]) -> ShownStudy:
-    chosen = tables.read("selections").to_pylist()[-1]
+    chosen = tables.chosen()
     selection = chosen["selection"]
     rule = json.loads(chosen["rule_json"] or "{}")
     stored = json.loads(chosen["thresholds_json"] or "{}")

@@ -42,6 +42,16 @@ class StudiedTables:
         kept = [g["unit"] for g in groups if self.ranks[g["unit"]] == newest[g.get("variant")]]
         return rows.filter(pc.is_in(rows["unit"], value_set=pa.array(kept, pa.string())))
 
+    def chosen(self) -> Row:
+        """The newest row of the study's selection. Raises StoreError where a damaged store has none."""
+        rows: list[Row] = self.read("selections").to_pylist()
+        if not rows:
+            raise StoreError(
+                f"The store {self.store.root} lists a selection of {self.model}, and has none: run the study again, which makes "
+                "what is missing"
+            )
+        return rows[-1]
+
     def other_selections(self, selection: str) -> tuple[str, ...]:
         """Names of the model's selections in the store but this one."""
         names = self.store.read("selections", [("model", "=", self.model)])["selection"].to_pylist()
