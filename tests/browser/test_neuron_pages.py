@@ -73,7 +73,7 @@ def list_set(page: Page, report: Path, chosen: int = 1, width: int = 1280) -> li
 
 def go_to(page: Page, name: str) -> None:
     page.evaluate(f"location.hash = '#{name}'")
-    page.wait_for(f"!{FACE}.hidden && {FACE}.querySelector('h2').textContent === '{name}'")
+    page.wait_for(f"!{FACE}.hidden && {FACE}.querySelector('h1').textContent === '{name}'")
 
 
 @pytest.mark.parametrize("group", ["ffn", "v", "q"])
@@ -136,7 +136,7 @@ def test_a_link_of_the_list_opens_a_page_and_the_back_button_returns(page: Page,
     assert page.evaluate("document.title") == "Polyneuron study"
     assert page.evaluate("document.activeElement.textContent") == name
     page.evaluate("history.forward()")
-    page.wait_for(f"!{FACE}.hidden && {FACE}.querySelector('h2').textContent === '{name}'")
+    page.wait_for(f"!{FACE}.hidden && {FACE}.querySelector('h1').textContent === '{name}'")
     page.press("Escape", 27)
     page.wait_for(f"{FACE}.hidden")
     assert page.evaluate(f"{LIST}.getClientRects().length") == 1
@@ -147,7 +147,7 @@ def test_a_permalink_opens_its_page_at_once_and_contents_lead_out(page: Page, re
     page.call("Page.navigate", url="about:blank")
     page.call("Page.navigate", url=f"{report.resolve().as_uri()}#{name}")
     page.wait_for(f"document.readyState === 'complete' && !!{FACE} && !{FACE}.hidden")
-    assert page.evaluate(f"{FACE}.querySelector('h2').textContent") == name
+    assert page.evaluate(f"{FACE}.querySelector('h1').textContent") == name
     page.evaluate("document.querySelector('.toc a[href$=\"-perplexity\"]').click()")
     page.wait_for(f"{FACE}.hidden")
     page.wait_for(
@@ -156,9 +156,9 @@ def test_a_permalink_opens_its_page_at_once_and_contents_lead_out(page: Page, re
     go_to(page, name)
     neighbour = page.evaluate(f"{FACE}.querySelector('p a').textContent")
     page.evaluate(f"{FACE}.querySelector('p a').click()")
-    page.wait_for(f"{FACE}.querySelector('h2').textContent === '{neighbour}'")
+    page.wait_for(f"{FACE}.querySelector('h1').textContent === '{neighbour}'")
     page.evaluate("history.back()")
-    page.wait_for(f"{FACE}.querySelector('h2').textContent === '{name}'")
+    page.wait_for(f"{FACE}.querySelector('h1').textContent === '{name}'")
 
 
 def test_addresses_that_lead_nowhere_do_no_harm(page: Page, report: Path) -> None:

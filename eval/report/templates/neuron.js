@@ -67,19 +67,19 @@
       const bar = value === null ? "too small to be measured" : drawn(100, 10, [[neuron.languages.includes(i) ? "own" : "pale", 0, 0, most > 0 ? 100 * value / most : 0, 10]]);
       return [language + (neuron.languages.includes(i) ? " ✓" : ""), number(value), bar, page[2][i] === null ? "" : number(page[2][i])];
     });
-    return [el("h3", null, "Impact by language"),
+    return [el("h2", null, "Impact by language"),
       el("p", { class: "caption" }, "✓: needed. Rank among the " + number(all.ranked[neuron.group]) + " " + neuron.group + " neurons of the model."),
-      table(["language", "impact", "", "rank"], rows, [2])];
+      table(["language", "impact", "beside the largest", "rank"], rows, [2])];
   }
   function contexts(data, all, page, neuron) {
     if (!page[3]) { return []; }
-    const made = [el("h3", null, "Tokens on which it is strongest")];
+    const made = [el("h2", null, "Tokens on which it is strongest")];
     const needed = neuron.languages;
     const order = needed.concat(data.languages.map(function (_, i) { return i; }).filter(function (i) { return !needed.includes(i); }));
     order.forEach(function (language) {
       const found = page[3][language];
       if (!found.length) { return; }
-      made.push(el("h4", null, data.names[language]));
+      made.push(el("h3", null, data.names[language]));
       const list = el("ol", { class: "contexts" });
       for (let i = 0; i < found.length; i += 2) {
         const [place, start, end] = all.tokens.slice(3 * found[i], 3 * found[i] + 3);
@@ -96,9 +96,9 @@
   }
   function lens(all, page) {
     if (!page[4]) { return []; }
-    const made = [el("h3", null, "Tokens that its output promotes and suppresses")];
+    const made = [el("h2", null, "Tokens that its output promotes and suppresses")];
     page[4].forEach(function (ends, direction) {
-      if (page[4].length > 1) { made.push(el("h4", null, "Query head " + (direction + 1) + " of those that read it")); }
+      if (page[4].length > 1) { made.push(el("h3", null, "Query head " + (direction + 1) + " of those that read it")); }
       const rows = [];
       for (let i = 0; i < ends[0].length; i += 2) {
         rows.push(ends.flatMap(function (end) { return [el("bdi", { class: "code" }, "“" + shown(all.words[end[i]]) + "”"), (end[i + 1] > 0 ? "+" : "") + number(end[i + 1]).replace("-", "−")]; }));
@@ -122,9 +122,9 @@
           ["ink", x(p50) - 1, 0, 2, 14], ["ink", x(0), 0, .6, 14]]);
         return [[language, strip, number(least), number(p50), number(most), number(mean), (100 * positive).toFixed(1) + "%"]];
       });
-      return [el("h3", null, "Activation by language" + (Object.keys(page[5]).length > 1 ? " (" + site + ")" : "")),
+      return [el("h2", null, "Activation by language" + (Object.keys(page[5]).length > 1 ? " (" + site + ")" : "")),
         el("p", { class: "caption" }, "Line: least to most; bars: the middle 90% and 50% of tokens; tick: median."),
-        table(["language", "", "least", "median", "most", "mean", "positive"], rows, [1])];
+        table(["language", "spread", "least", "median", "most", "mean", "positive"], rows, [1])];
     });
   }
   function neighbours(root, all, page, neuron) {
@@ -134,7 +134,7 @@
     const near = same.filter(function (other) { return other.layer === neuron.layer && other.group === neuron.group; });
     const listed = near.concat(same.filter(function (other) { return !near.includes(other); })).slice(0, NEAR);
     const links = listed.flatMap(function (other, i) { return [i ? ", " : "", el("a", { href: address(root, other.name) }, other.name)]; });
-    return [el("h3", null, "Sets"), el("p", null, names.join(", ") + "."),
+    return [el("h2", null, "Sets"), el("p", null, names.join(", ") + "."),
       el("p", null, "Other neurons in exactly these sets: " + number(same.length) + (listed.length ? ": " : "."), ...links, same.length > listed.length ? " and " + number(same.length - listed.length) + " more." : listed.length ? "." : "")];
   }
   function missing(all, neuron) {
@@ -157,7 +157,7 @@
     const at = own.all.findIndex(function (each) { return each.name === name; });
     const neuron = own.all[at];
     const found = neuron && pages(root).neurons[at];
-    const heading = el("h2", { id: "face-name", tabindex: "-1" }, name);
+    const heading = el("h1", { id: "face-name", tabindex: "-1" }, name);
     const back = el("a", { href: "#" + root.id, class: "back" }, "← Back to the list");
     if (!found) {
       const why = neuron ? "The report has no room for the page of this neuron." : "This neuron is in no set of the study.";
@@ -192,7 +192,7 @@
     document.body.classList.add("faced");
     document.title = wanted.name + " · " + title;
     window.scrollTo(0, 0);
-    frame.querySelector("h2").focus({ preventScroll: true });
+    frame.querySelector("h1").focus({ preventScroll: true });
     frame.querySelectorAll(".scroll").forEach(window.polyneuronWatch);
   }
   function close() {
