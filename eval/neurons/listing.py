@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +107,7 @@ class StoredNeurons:
             rows = connection.sql(
                 f"""
                 with of_group as (
-                    select language, layer, neuron, bounded, {self._impact()} as impact
+                    select language, layer, neuron, bounded, {self._tables.impact_column()} as impact
                     from impacts where unit in (select unit from units) and "group" = {_text(neuron.group)}
                 ), own as (select * from of_group where layer = {neuron.layer} and neuron = {neuron.neuron})
                 select language, any_value(case when not own.bounded then own.impact end) as impact,
@@ -155,8 +154,8 @@ class StoredNeurons:
             rows = connection.sql(
                 f"""
                 with measured as (
-                    select language, layer, "group", neuron, bounded, {self._impact()} as impact,
-                        rank() over (partition by language, "group" order by {self._impact()} desc) as place
+                    select language, layer, "group", neuron, bounded, {self._tables.impact_column()} as impact,
+                        rank() over (partition by language, "group" order by {self._tables.impact_column()} desc) as place
                     from impacts where unit in (select unit from units)
                 )
                 select layer, "group", neuron,
@@ -175,11 +174,6 @@ class StoredNeurons:
             for place in zip(*(rows[part].to_pylist() for part in _PLACE), strict=True)
         ]
         return rows.add_column(0, "name", pa.array(names, pa.string()))
-
-    def _impact(self) -> str:
-        """The column that the selection compares: impacts per token, or Frobenius norms."""
-        rule = json.loads(self._tables.chosen()["rule_json"])
-        return "impact_rms_min" if rule.get("per_token", True) else "impact_min"
 
 
 def _connected(**tables: Any) -> DuckDBPyConnection:

@@ -110,8 +110,7 @@ def _impacts_and_ranks(
     tables: StudiedTables, impacts: pa.Table, members: Members, where: _Where, *, languages: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, int]]:
     """[L, N] each, NaN where there is none; and how many neurons of each group are ranked."""
-    rule = json.loads(tables.chosen()["rule_json"] or "{}")
-    column = "impact_rms_min" if rule.get("per_token", True) else "impact_min"
+    column = tables.impact_column()
     values = np.full((len(languages), len(members.neurons)), np.nan)
     ranks, ranked = values.copy(), dict[str, int]()
     for group in pc.unique(impacts["group"]).to_pylist():

@@ -96,9 +96,8 @@ def _first_changed(change: WeightEdit | Intervention | None, runner: LayerMajor)
 def _layers_of_head(runner: LayerMajor) -> int:
     """As many layers as have the head's multiplications, roughly, and one at least."""
     widths = runner.anatomy.widths
-    return max(
-        1, round(_vocabulary(runner) / (sum(widths.values()) + 2 * widths["ffn"]))
-    )  # gate, up and down
+    of_layer = sum(widths.values()) + 2 * widths["ffn"]  # gate, up and down
+    return max(1, round(_vocabulary(runner) / of_layer))
 
 
 def _vocabulary(runner: LayerMajor) -> int:

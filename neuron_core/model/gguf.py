@@ -21,6 +21,9 @@ from polyneuron.neuron_core.model.gguf_header import require_whole_gguf
 _WORST_PLAUSIBLE_NATS = 0.9
 """A dequantised model whose loss on English is above this share of a uniform guess was not read correctly."""
 
+_CONVERSION = 2
+"""Counted up when a file becomes another folder than before, so that no older one is taken for it. 2: tokenizers add BOS."""
+
 _CHECK_TEXT = (
     "Water boils at one hundred degrees Celsius at sea level. The children walked to school with their friends, and in "
     "the evening they ate dinner with their family."
@@ -60,7 +63,7 @@ def kept_folder(gguf: Path) -> Path:
 
         with gguf.open("rb") as file:
             content = hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()  # type: ignore[arg-type]
-    return cache_folder() / "gguf" / f"{gguf.stem}-{content}"
+    return cache_folder() / "gguf" / f"{gguf.stem}-{content}-{_CONVERSION}"
 
 
 def dequantised(gguf: Path) -> Path:

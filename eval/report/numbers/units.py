@@ -1,5 +1,6 @@
 """Which units of work a report reads: those that the table studies lists for a run, and nothing else."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,11 @@ class StudiedTables:
                 "what is missing"
             )
         return rows[-1]
+
+    def impact_column(self) -> str:
+        """The column of impacts that the selection compares: per token, or Frobenius norms. Raises StoreError as `chosen`."""
+        rule = json.loads(self.chosen()["rule_json"] or "{}")
+        return "impact_rms_min" if rule.get("per_token", True) else "impact_min"
 
     def other_selections(self, selection: str) -> tuple[str, ...]:
         """Names of the model's selections in the store but this one."""

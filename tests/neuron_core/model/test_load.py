@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 
 from polyneuron.neuron_core.common.errors import ModelError, UnsupportedArchitecture
 from polyneuron.neuron_core.model.anatomy import anatomy_of
-from polyneuron.neuron_core.model.gguf import dequantised, gguf_tokenizer
+from polyneuron.neuron_core.model.gguf import dequantised, gguf_tokenizer, kept_folder
 from polyneuron.neuron_core.model.load import from_pretrained, load_model
 from polyneuron.neuron_core.model.opening import load_config
 from tests.real_models import gemma3_gguf, smollm2_gguf
@@ -39,6 +39,18 @@ def test_a_gguf_that_asks_for_bos_has_a_tokenizer_that_adds_it(tmp_path: Path) -
     for read in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
         assert read("hola")["input_ids"] == [read.bos_token_id, 122310]
         assert read("hola", add_special_tokens=False)["input_ids"] == [122310]
+
+
+def test_a_folder_of_an_older_conversion_is_not_taken_for_a_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYNEURON_CACHE", str(tmp_path))
+    now = kept_folder(smollm2_gguf())
+    older = now.with_name(now.name.rpartition("-")[0])  # as names were before conversions were counted
+    older.mkdir(parents=True)
+    assert not kept_folder(smollm2_gguf()).exists()
+    now.mkdir()
+    assert kept_folder(smollm2_gguf()) == now
 
 
 def test_a_gguf_that_asks_for_no_bos_has_a_tokenizer_without_it() -> None:
